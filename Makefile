@@ -1,0 +1,47 @@
+# `make` alone lists the targets. Each target that needs the environment sets it up first, once: requirements/set_up.sh.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+LAKE ?= lake
+PYTEST_ARGS ?=
+UPGRADE ?=
+SET_UP := .venv/.set_up
+RUN := .venv/bin/python -m
+COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate-hashes --no-annotate --no-header $(UPGRADE)
+
+# A Spark or a Python path of the caller's own would take the place of the environment's.
+unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
+
+.PHONY: help demo test lint format lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
+		printf '  make %-8s %s\n' "$$target" "$$what"; done
+
+demo: $(SET_UP)  ## run whole days on MovieLens-100k, from raw log to published candidates (LAKE=lake: the folder to write)
+	$(RUN) jobs.run_demo --lake "$(LAKE)"
+
+test: $(SET_UP)  ## run the tests (PYTEST_ARGS="tests/model -x" picks some)
+	$(RUN) pytest $(PYTEST_ARGS)
+
+lint: $(SET_UP)  ## check style, format and types, changing nothing
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: $(SET_UP)  ## sort imports, mend what ruff can mend, and format
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+lock: $(SET_UP)  ## compile requirements/*.in to locks with hashes (UPGRADE=--upgrade moves the pins)
+	$(COMPILE) requirements/compute.in --output-file requirements/compute.txt
+	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+
+clean:  ## delete what the tools leave behind (never .venv, never a lake)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache spark-warehouse metastore_db derby.log
+	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# The stamp is the last thing that set_up.sh writes: an interrupted set-up goes on at the next `make`.
+$(SET_UP): setup.py $(filter-out requirements/airflow%,$(wildcard requirements/*))
+	@bash requirements/set_up.sh

@@ -1,0 +1,40 @@
+"""daily_item_counts: impressions, clicks and training examples of each item on a day.
+
+Windows are sums of these days, so a new day costs a day. Overwrites the day.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+
+from jobs.common import tables
+from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.queries import query
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return job_parser(__doc__)
+
+
+def daily_item_counts(interactions: DataFrame, training_examples: DataFrame, vocabularies: DataFrame) -> DataFrame:
+    """One row for each item that the day shows."""
+    frames = {"interactions": interactions, "training_examples": training_examples, "vocabularies": vocabularies}
+    return query(interactions.sparkSession, "daily_item_counts/query", frames)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arg_parser().parse_args(argv)
+    lake, config = open_lake(args, "build_item_counts")
+    rows = daily_item_counts(
+        lake.required_day(tables.INTERACTIONS, args.ds),
+        lake.day(tables.training_examples(config), args.ds),
+        lake.read(tables.VOCABULARIES),
+    )
+    return lake.overwrite(tables.DAILY_ITEM_COUNTS, args.ds, rows)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,65 @@
+"""training_examples: the day's clicks as the model learns from them, with features as they stood at the impression.
+
+History: the user's last clicks strictly before the impression. User features: the snapshot of the day before, or the
+day's own for a user who is new on it. Overwrites the day.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.config import Features
+from jobs.common.encoding import USER_ID, pad, raw_features
+from jobs.common.queries import query
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return job_parser(__doc__)
+
+
+def training_examples(
+    interactions: DataFrame,
+    histories_before: DataFrame,
+    snapshot_before: DataFrame,
+    snapshot: DataFrame,
+    vocabularies: DataFrame,
+    features: Features,
+) -> DataFrame:
+    """One row a click, in an order that hangs on no column that a model reads; `history` is padded with 0 at its end."""
+    length = max(features.history_length, 1)
+    frames = {"interactions": interactions, "before": histories_before, "vocabularies": vocabularies}
+    clicks = query(interactions.sparkSession, "training_examples/query", frames, length=length)
+    if features.history_length:
+        first = F.greatest(F.size("clicks_before") - F.lit(length), F.lit(0)) + 1
+        history = F.slice("clicks_before", first, F.lit(length))
+        clicks = clicks.withColumn("history", pad(history, length))
+    names = [feature.name for feature in raw_features(features.user)]
+    known = snapshot_before.select(USER_ID, *names)
+    new = snapshot.join(known, USER_ID, "left_anti").select(USER_ID, *names)
+    rows = clicks.drop("clicks_before").join(known.unionByName(new), USER_ID, "inner")
+    return rows.repartition(1).sortWithinPartitions(F.xxhash64("impression_id"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arg_parser().parse_args(argv)
+    lake, config = open_lake(args, "build_training_examples")
+    back, snapshots = config.log.state_lookback_days, tables.user_snapshot(config)
+    rows = training_examples(
+        lake.required_day(tables.INTERACTIONS, args.ds),
+        lake.latest_before(tables.USER_HISTORIES, args.ds, back),
+        lake.latest_before(snapshots, args.ds, back),
+        lake.required_day(snapshots, args.ds),
+        lake.read(tables.VOCABULARIES),
+        config.features,
+    )
+    return lake.overwrite(tables.training_examples(config), args.ds, rows)
+
+
+if __name__ == "__main__":
+    run(main)

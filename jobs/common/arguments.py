@@ -1,0 +1,60 @@
+"""The command line that all jobs share, and how a job ends."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Callable, Sequence
+
+from jobs.common.config import Config, config_argument, load_config
+from jobs.common.partitions import Lake, day_argument
+from jobs.common.session import spark_session
+
+
+def job_parser(doc: str | None, *, variant: bool = False) -> argparse.ArgumentParser:
+    """`--lake --ds --config` (and `--variant`) with the job's docstring as its help."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lake", required=True, help="folder of all tables: a path or any Hadoop URI")
+    parser.add_argument("--ds", required=True, type=day_argument, help="logical day, YYYY-MM-DD")
+    add_config(parser)
+    if variant:
+        parser.add_argument("--variant", help="work on the model of [variants.NAME] instead of the main one")
+    return parser
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=config_argument, help="TOML file laid over recall.toml")
+    parser.add_argument("--master", help="Spark master of an embedded session (default local[*]; spark-submit brings its own)")
+
+
+def at_argument(text: str) -> dt.datetime:
+    """A time to record, ISO 8601 with its offset, as an argparse type."""
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"wants an ISO 8601 time, got {text!r}") from error
+    if time.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"wants a time with its offset, as in 2026-01-31T06:00:00Z, got {text!r}")
+    return time
+
+
+def now() -> dt.datetime:
+    """The one place that reads the clock; logic gets times as arguments."""
+    return dt.datetime.now(dt.timezone.utc)
+
+
+def open_lake(args: argparse.Namespace, name: str) -> tuple[Lake, Config]:
+    """The lake and the (variant's) configuration that the arguments name."""
+    variant = getattr(args, "variant", None)
+    config = (args.config or load_config()).of_variant(variant)
+    return Lake(spark_session(name, args.master), args.lake, variant), config
+
+
+def run(main: Callable[[Sequence[str] | None], object]) -> None:
+    """Run a job as a program: a user's error is one line on stderr and exit code 2, never a torn table."""
+    try:
+        main(None)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

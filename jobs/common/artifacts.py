@@ -1,0 +1,50 @@
+"""Folders of files (models, indexes) between a local disk and the lake, on any file system that Spark reaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from pyspark import SparkFiles
+from pyspark.sql import SparkSession
+
+
+def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
+    """Copy a local folder to `uri` under a draft's name and rename it: readers see the old or the new one, whole."""
+    filesystem, path = _hadoop(spark, uri)
+    draft = path.suffix(".draft")
+    filesystem.delete(draft, True)
+    filesystem.mkdirs(draft.getParent())
+    filesystem.copyFromLocalFile(False, True, _path(spark, folder.resolve().as_uri()), draft)
+    filesystem.delete(path, True)
+    if not filesystem.rename(draft, path):
+        raise OSError(f"could not rename {draft} to {path}")
+
+
+def reference(spark: SparkSession, uri: str) -> str:
+    """What a worker hands to `local_folder`. A folder on a local or shared disk is read in place; any other is shipped.
+
+    Raises ValueError where there is no such folder.
+    """
+    filesystem, path = _hadoop(spark, uri)
+    if not filesystem.isDirectory(path):
+        raise ValueError(f"there is no folder {uri}")
+    if filesystem.getUri().getScheme() == "file":
+        return str(path.toUri().getPath())
+    spark.sparkContext.addFile(str(path.toString()), recursive=True)
+    return f"shipped:{path.getName()}"
+
+
+def local_folder(ref: str) -> Path:
+    """The folder behind a reference, on the machine that asks."""
+    return Path(SparkFiles.get(ref.removeprefix("shipped:")) if ref.startswith("shipped:") else ref)
+
+
+def _hadoop(spark: SparkSession, uri: str) -> tuple[Any, Any]:
+    path = _path(spark, uri if urlparse(uri).scheme else Path(uri).resolve().as_uri())
+    return path.getFileSystem(spark._jsc.hadoopConfiguration()), path  # type: ignore[union-attr]
+
+
+def _path(spark: SparkSession, uri: str) -> Any:
+    return spark._jvm.org.apache.hadoop.fs.Path(uri)  # type: ignore[union-attr]

@@ -1,0 +1,201 @@
+"""The configuration: one TOML file, validated once at the edge. `recall.toml` says what each key means."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+HISTORY = "history"  # the user feature that is counted from the log, not read from it
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Feature(Section):
+    """One declared input of a tower; see `model.features` for what becomes of each kind."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    kind: Literal["id", "categorical", "numeric", "item_list", "vector"]
+    dim: Count
+    length: Count = 1
+
+    @model_validator(mode="after")
+    def length_fits_kind(self) -> Feature:
+        if self.kind in ("id", "numeric") and self.length != 1:
+            raise ValueError(f"feature {self.name}: kind {self.kind} has length 1, got {self.length}")
+        if self.kind in ("item_list", "vector") and self.length < 2:
+            raise ValueError(f"feature {self.name}: kind {self.kind} wants a length of at least 2")
+        return self
+
+
+RESERVED = {"ds", "user_index", "item_index", "available", "published_at", "first_seen", "last_seen", "user_id", "item_id"}
+
+
+class Features(Section):
+    user: tuple[Feature, ...]
+    item: tuple[Feature, ...]
+
+    @model_validator(mode="after")
+    def names_are_sound(self) -> Features:
+        for side, features in (("user", self.user), ("item", self.item)):
+            names = [feature.name for feature in features]
+            if len(set(names)) != len(names) or not names:
+                raise ValueError(f"features.{side} wants one or more features with distinct names, got {names}")
+            for feature in features:
+                if (feature.kind == "id") != (feature.name == f"{side}_id"):
+                    raise ValueError(f"the one feature of kind id in features.{side} is {side}_id, got {feature.name}")
+                if feature.kind != "id" and feature.name in RESERVED:
+                    raise ValueError(f"features.{side}: {feature.name} is a column of its own and no feature")
+        if any(feature.name == HISTORY and feature.kind != "item_list" for feature in self.user):
+            raise ValueError("the user feature named history is of kind item_list")
+        if any(feature.name == HISTORY for feature in self.item):
+            raise ValueError("history is a feature of users, not of items")
+        return self
+
+    @property
+    def history_length(self) -> int:
+        """Clicks kept in a user's history; 0 where no tower reads it."""
+        return next((feature.length for feature in self.user if feature.name == HISTORY), 0)
+
+
+class Log(Section):
+    attribution_window_hours: Annotated[int, Field(ge=1, le=24 * 7)]
+    examples_window_days: Count
+    state_lookback_days: Count
+
+
+class Pool(Section):
+    minimum_exposures: Count
+    corpus_alpha: Share
+
+
+class Model(Section):
+    embedding_dim: Count
+    hidden: tuple[Count, ...]
+    id_dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Training(Section):
+    preset: Literal["in_batch"]
+    correction: Literal["none", "logq", "logq_negatives"]
+    temperature: Annotated[float, Field(gt=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    dense_learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    seed: Annotated[int, Field(ge=1)]
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Annotated[int, Field(ge=0)]
+    readers: Count
+    shuffle_row_groups: Count
+
+
+class Index(Section):
+    backend: Literal["exact", "annoy"]
+    build: tuple[Literal["exact", "annoy"], ...]
+    annoy_trees: Count
+    annoy_search_nodes: Count
+
+    @model_validator(mode="after")
+    def backend_is_built(self) -> Index:
+        if self.backend not in self.build:
+            raise ValueError(f"index.backend {self.backend} is not among index.build {list(self.build)}")
+        return self
+
+
+class Scoring(Section):
+    candidates_per_user: Count
+
+
+class Evaluation(Section):
+    at: tuple[Count, ...]
+    head_share: Share
+    middle_share: Share
+    index_sample_users: Count
+
+    @field_validator("at")
+    @classmethod
+    def at_is_ascending(cls, at: tuple[int, ...]) -> tuple[int, ...]:
+        if not at or list(at) != sorted(set(at)):
+            raise ValueError(f"wants list lengths in ascending order, got {list(at)}")
+        return at
+
+
+class Config(Section):
+    log: Log
+    pool: Pool
+    features: Features
+    model: Model
+    training: Training
+    index: Index
+    scoring: Scoring
+    evaluation: Evaluation
+    variants: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")], dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def lists_are_long_enough(self) -> Config:
+        if max(self.evaluation.at) > self.scoring.candidates_per_user:
+            raise ValueError(f"evaluation.at {list(self.evaluation.at)} goes beyond scoring.candidates_per_user "
+                             f"{self.scoring.candidates_per_user}")
+        return self
+
+    def of_variant(self, name: str | None) -> Config:
+        """This configuration with the overrides of `[variants.NAME]`; None is the main model's."""
+        if name is None:
+            return self
+        if name not in self.variants:
+            raise ValueError(f"no variant {name!r} in the configuration; it has {sorted(self.variants)}")
+        return Config.model_validate(_merge(self.model_dump(), self.variants[name]))
+
+
+def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overrides.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def default_path() -> Path:
+    """recall.toml: beside the packages in a checkout or a zip, under share/ where they are installed."""
+    beside = Path(__file__).resolve().parents[2] / "recall.toml"
+    return beside if beside.exists() else Path(sys.prefix) / "share" / "batch-recall" / "recall.toml"
+
+
+def load_config(path: str | Path | None = None) -> Config:
+    """The configuration of `path` laid over the default one.
+
+    Raises ValueError with the key, what was got and what was wanted.
+    """
+    try:
+        values = tomllib.loads(default_path().read_text("utf-8"))
+        if path is not None:
+            values = _merge(values, tomllib.loads(Path(path).read_text("utf-8")))
+        config = Config.model_validate(values)
+        for name in config.variants:
+            config.of_variant(name)
+        return config
+    except ValidationError as error:
+        faults = ("{}: {}, got {!r}".format(".".join(map(str, fault["loc"])), fault["msg"], fault["input"])
+                  if fault["type"] != "extra_forbidden" else "{}: no such key".format(".".join(map(str, fault["loc"])))
+                  for fault in error.errors(include_url=False))
+        raise ValueError(f"configuration {path or default_path()}: " + "; ".join(faults)) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"configuration {path or default_path()} cannot be read: {error}") from error
+
+
+def config_argument(path: str) -> Config:
+    """`load_config` as an argparse type."""
+    try:
+        return load_config(path)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,181 @@
+"""One day of one table: parse it, read it, overwrite it. The only place that writes Delta."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from jobs.common.tables import Table
+
+
+class SchemaMismatch(ValueError):
+    """A table's columns are not those that its one home names."""
+
+
+class NoSuchDay(ValueError):
+    """A day was asked for that the table does not hold."""
+
+
+def day_argument(text: str) -> dt.date:
+    """A logical day, YYYY-MM-DD, as an argparse type."""
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            raise ValueError("wrong shape")
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"wants a day as YYYY-MM-DD, got {text!r}") from error
+
+
+@dataclass(frozen=True)
+class PinnedWindow:
+    """The Parquet files of some days of one version of a table."""
+
+    version: int
+    files: tuple[str, ...]  # URIs
+    rows: int
+
+    def to_json(self) -> dict[str, object]:
+        return {"files": list(self.files), "rows": self.rows}
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The folder (any Hadoop URI) under which all tables lie; a variant keeps what its model leaves apart."""
+
+    spark: SparkSession
+    uri: str
+    variant: str | None = None
+
+    def path(self, *parts: str) -> str:
+        return "/".join([self.uri.rstrip("/"), *parts])
+
+    def model_path(self, *parts: str) -> str:
+        """Like `path`, for what belongs to the model: a variant's lies under variants/NAME."""
+        return self.path(*parts) if self.variant is None else self.path("variants", self.variant, *parts)
+
+    def table_path(self, table: Table) -> str:
+        return self.model_path(table.name) if table.per_variant else self.path(table.name)
+
+    def has(self, table: Table) -> bool:
+        return DeltaTable.isDeltaTable(self.spark, self.table_path(table))
+
+    def version(self, table: Table) -> int:
+        """The newest Delta version of a table."""
+        history = DeltaTable.forPath(self.spark, self.table_path(table)).history(1)
+        return int(history.select("version").first()[0])  # type: ignore[index]
+
+    def read(self, table: Table, *, version: int | None = None) -> DataFrame:
+        """A whole table with the columns of its home; an empty frame where it was not yet written.
+
+        Raises SchemaMismatch where the stored columns differ.
+        """
+        if not self.has(table):
+            return self.spark.createDataFrame([], table.schema)
+        reader = self.spark.read.format("delta")
+        stored = (reader if version is None else reader.option("versionAsOf", version)).load(self.table_path(table))
+        check_schema(table, stored.schema)
+        return stored.select(table.columns)
+
+    def window(self, table: Table, last: dt.date, days: int) -> DataFrame:
+        """The rows of `days` days, `last` included."""
+        first = last - dt.timedelta(days=days - 1)
+        return self.read(table).where(F.col("ds").between(F.lit(first), F.lit(last)))
+
+    def day(self, table: Table, ds: dt.date) -> DataFrame:
+        return self.window(table, ds, 1)
+
+    def required_day(self, table: Table, ds: dt.date) -> DataFrame:
+        """Like `day`; raises NoSuchDay where it holds no row."""
+        rows = self.day(table, ds)
+        if rows.isEmpty():
+            raise NoSuchDay(f"table {table.name} has no row for {ds} in {self.table_path(table)}")
+        return rows
+
+    def latest_before(self, table: Table, ds: dt.date, days: int) -> DataFrame:
+        """The newest day of the `days` before `ds` that the table holds; empty on the first day of all."""
+        before = self.window(table, ds - dt.timedelta(days=1), days)
+        newest = before.agg(F.max("ds")).first()[0]  # type: ignore[index]
+        return before.where(F.col("ds") == F.lit(newest)) if newest else before.limit(0)
+
+    def pinned(self, table: Table, last: dt.date, days: int) -> PinnedWindow:
+        """The files and rows of `days` days of the newest version, for readers that are not Spark.
+
+        Raises NoSuchDay where there are no rows, and ValueError where the table has features that such readers ignore.
+        """
+        path = self.table_path(table)
+        if not self.has(table):
+            raise NoSuchDay(f"there is no table {table.name} in {path}")
+        features = DeltaTable.forPath(self.spark, path).detail().first()["tableFeatures"]  # type: ignore[index]
+        if unsafe := {"deletionVectors", "columnMapping"}.intersection(features):
+            raise ValueError(f"table {table.name} in {path} has {sorted(unsafe)}: its plain files do not tell its rows")
+        version = self.version(table)
+        first = last - dt.timedelta(days=days - 1)
+        rows = self.read(table, version=version).where(F.col("ds").between(F.lit(first), F.lit(last)))
+        count = rows.count()
+        if count == 0:
+            raise NoSuchDay(f"table {table.name} has no row from {first} to {last} in {path}")
+        return PinnedWindow(version, tuple(sorted(rows.inputFiles())), count)
+
+    def overwrite(self, table: Table, ds: dt.date, rows: DataFrame) -> int:
+        """Put `rows` in the place of the table's day `ds`, in one commit; returns how many rows it holds now.
+
+        Raises SchemaMismatch before anything is written where names or types differ.
+        """
+        return self._commit(table, rows.withColumn("ds", F.lit(ds)), f"ds = DATE'{ds.isoformat()}'")
+
+    def overwrite_days(self, table: Table, days: Sequence[dt.date], rows: DataFrame) -> int:
+        """Put `rows`, which hold no other days, in the place of `days`, in one commit."""
+        listed = ", ".join(f"DATE'{day.isoformat()}'" for day in days)
+        return self._commit(table, rows, f"ds in ({listed})")
+
+    def append_new(self, table: Table, rows: DataFrame) -> int:
+        """Append `rows`, worked out once; no commit where there are none."""
+        rows = rows.persist()
+        try:
+            return 0 if rows.isEmpty() else self._commit(table, rows, None)
+        finally:
+            rows.unpersist()
+
+    def overwrite_where(self, table: Table, rows: DataFrame, predicate: str) -> int:
+        """Put `rows` in the place of those that fulfil `predicate`, which never holds user input."""
+        return self._commit(table, rows, predicate)
+
+    def _commit(self, table: Table, rows: DataFrame, predicate: str | None) -> int:
+        check_schema(table, rows.schema)
+        if self.has(table):
+            check_schema(table, self.spark.read.format("delta").load(self.table_path(table)).schema)
+        counted = Observation()
+        writer = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows")).write.format("delta")
+        writer = writer.partitionBy(table.partition)
+        if predicate is None or not self.has(table):
+            writer.mode("append").save(self.table_path(table))
+        else:
+            writer.mode("overwrite").option("replaceWhere", predicate).save(self.table_path(table))
+        return int(counted.get["rows"])
+
+
+def check_schema(table: Table, got: StructType) -> None:
+    """Raises SchemaMismatch that lists the missing, unexpected and retyped columns."""
+    want = {field.name: field.dataType for field in table.schema}
+    have = {field.name: field.dataType for field in got}
+    faults = [f"missing {name} {kind.simpleString()}" for name, kind in want.items() if name not in have]
+    faults += [f"unexpected {name}" for name in have if name not in want]
+    faults += [
+        f"{name} is {have[name].simpleString()}, wanted {kind.simpleString()}"
+        for name, kind in want.items()
+        if name in have and _bare(have[name]) != _bare(kind)
+    ]
+    if faults:
+        raise SchemaMismatch(f"table {table.name}: " + "; ".join(faults))
+
+
+def _bare(kind: object) -> str:
+    return kind.simpleString()  # type: ignore[attr-defined, no-any-return]  # nullability aside

@@ -1,0 +1,60 @@
+"""The Spark session of a job: embedded and local by default, the cluster's own under spark-submit or `--master`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pyspark.sql import SparkSession
+
+SETTINGS = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.databricks.delta.schema.autoMerge.enabled": "false",
+    # deletion vectors would bring deleted rows back to readers that do not know them
+    "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+}
+# What a JVM that this process starts needs; spark-submit has started its own.
+EMBEDDED_SETTINGS = {
+    "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", "3g"),
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    # short jobs end before the second compiler has paid for itself; its absence would shrink the code cache to 48 MB
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -Duser.timezone=UTC",
+}
+# Small days on one machine: 200 and 50 partitions would be spent on scheduling.
+LOCAL_SETTINGS = {"spark.sql.shuffle.partitions": "4", "spark.databricks.delta.snapshotPartitions": "2"}
+
+
+def spark_session(name: str, master: str | None = None) -> SparkSession:
+    """The running session, or a new one: the same call serves `python -m`, spark-submit and run_day.
+
+    Raises RuntimeError where Spark does not find Delta's JARs.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(name)
+    for key, value in SETTINGS.items():
+        builder = builder.config(key, value)
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        builder = builder.master(master or "local[*]")
+        for key, value in EMBEDDED_SETTINGS.items():
+            builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    if spark.sparkContext.master.startswith("local"):
+        for key, value in LOCAL_SETTINGS.items():
+            spark.conf.set(key, value)
+    _require_delta(spark)
+    return spark
+
+
+def _require_delta(spark: SparkSession) -> None:
+    loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
+    if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
+        raise RuntimeError(
+            "Spark finds no Delta JARs: run the set-up (`make`), or pass --packages io.delta:delta-spark_2.13:4.0.1"
+        )

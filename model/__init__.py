@@ -1,0 +1,1 @@
+"""Pure functions and small classes of tensors: losses, samplers, towers, training."""

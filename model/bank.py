@@ -1,0 +1,103 @@
+"""The bank of cross-batch negatives: item-tower outputs of past steps (CBNS, Wang et al. 2021, section 3.2).
+
+Axes: D embedding size, N rows of a push, M columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.loss_checks import check_ids, check_shape
+
+
+class CrossBatchBank:
+    """First in, first out, in a ring: the newest `capacity` embeddings with their item ids and steps.
+
+    It stores no expected counts: they change while an embedding waits, and are computed at use. A step looks
+    at the bank before it pushes, so that no column is of the step itself.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        dim: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if capacity < 1 or dim < 1:
+            raise ValueError(f"capacity and dim of a bank must be at least 1, got {capacity} and {dim}")
+        self.capacity = capacity
+        self.dim = dim
+        self._embeddings = torch.zeros(capacity, dim, dtype=dtype, device=device)  # [capacity, D]
+        self._ids = torch.zeros(capacity, dtype=torch.int64, device=device)  # [capacity]
+        self._steps = torch.zeros(capacity, dtype=torch.int64, device=device)  # [capacity]
+        self._next = 0  # the slot that is written next; once full, it holds the oldest
+        self._size = 0
+        self._last_step: int | None = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    @torch.no_grad()
+    def push(self, embeddings: Tensor, ids: Tensor, step: int) -> None:
+        """Append embeddings [N, D] and ids [N], made at `step`; of more than the capacity the last ones stay.
+
+        Raises ValueError where shapes do not fit, ids are not integers, or the step is before an earlier one.
+        """
+        check_shape("embeddings", embeddings, (None, self.dim))
+        check_ids("ids", ids, (len(embeddings),))
+        if self._last_step is not None and step < self._last_step:
+            raise ValueError(f"steps of a bank must not go back, got {step} after {self._last_step}")
+        self._last_step = step
+        kept = min(len(ids), self.capacity)
+        slots = self._slots(self._next, kept)  # [kept]
+        self._embeddings[slots] = embeddings[len(ids) - kept :].to(self._embeddings)
+        self._ids[slots] = ids[len(ids) - kept :].to(self._ids)
+        self._steps[slots] = step
+        self._next = (self._next + kept) % self.capacity
+        self._size = min(self._size + kept, self.capacity)
+
+    def columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings [M, D], ids [M] and the steps they were made at [M], oldest first, without gradient."""
+        return self._at(torch.arange(self._size, device=self._ids.device))
+
+    def draw(self, m: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Like `columns`, for m of them drawn without replacement, or for all while it holds no more than m.
+
+        The generator is a CPU one. Expected counts follow from the number that comes back.
+        """
+        if m < 0:
+            raise ValueError(f"the number of columns to draw must be 0 or more, got {m}")
+        if m >= self._size:
+            return self.columns()
+        drawn = torch.randperm(self._size, generator=generator)[:m]  # [m]
+        return self._at(drawn.to(self._ids.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        embeddings, ids, steps = self.columns()
+        return {"embeddings": embeddings, "ids": ids, "steps": steps, "last_step": self._last_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Become the bank that was saved; ValueError where it does not fit into this one."""
+        held, dtype = len(state["ids"]), state["embeddings"].dtype
+        check_shape("embeddings of the saved bank", state["embeddings"], (held, self.dim))
+        if held > self.capacity or dtype != self._embeddings.dtype:
+            wanted = f"at most {self.capacity} of {self._embeddings.dtype}"
+            raise ValueError(f"a saved bank holds {held} embeddings of {dtype}, wanted {wanted}")
+        self._embeddings[:held] = state["embeddings"]
+        self._ids[:held] = state["ids"]
+        self._steps[:held] = state["steps"]
+        self._next, self._size = held % self.capacity, held
+        self._last_step = state["last_step"]
+
+    def _at(self, ages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Copies by age, 0 the oldest: a later push must not reach into a graph that waits for backward."""
+        slots = (ages + self._next - self._size) % self.capacity  # [M]
+        return self._embeddings[slots], self._ids[slots], self._steps[slots]
+
+    def _slots(self, first: int, count: int) -> Tensor:
+        return (torch.arange(count, device=self._ids.device) + first) % self.capacity  # [count]

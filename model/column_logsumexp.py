@@ -1,0 +1,147 @@
+"""Log-sum-exp of each row's scores over shared columns, worked off in chunks of columns.
+
+Axes: B rows, D embedding size, C columns, G distinct ids among them, W columns of one chunk, L masked ids of
+a row, R pairs of a row and a distinct id that it masks.
+The logits never exist as a whole: a chunk's are made, used and overwritten, and made again in the backward
+pass. On a CPU that costs no more than keeping them, because a chunk stays in the cache. They lie [W, B], so
+that the mask of an id is one row, copied to each of the id's columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+PADDING_ID = -1
+CPU_LOGITS_AT_ONCE = 2**20  # 4 MiB of float32: a chunk of logits that fits the last-level cache
+LOG2_E = math.log2(math.e)  # exp2 is 4 times as fast as exp on a CPU, so exponents are kept to base 2
+
+
+class Chunk(NamedTuple):
+    """Some columns, ordered by id, and who masks them. Groups count the chunk's distinct ids from 0."""
+
+    columns: Tensor  # [W] int64, which columns
+    groups: Tensor  # [W] int64, ascending
+    group_count: int
+    masking_rows: Tensor  # [R] int64
+    masked_groups: Tensor  # [R] int64
+
+
+def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
+    """Order the columns by id, cut them into chunks, and find each row's masked ids, never as [B, C, L].
+
+    ids [C] int64, masked_ids [B, L] int64 with -1 as padding.
+    """
+    if not len(ids):
+        return []
+    sorted_ids, order = ids.sort(stable=True)  # [C], [C]
+    distinct_ids, groups = sorted_ids.unique_consecutive(return_inverse=True)  # [G], [C]
+    places = torch.searchsorted(distinct_ids, masked_ids).clamp_(max=len(distinct_ids) - 1)  # [B, L]
+    found = (distinct_ids[places] == masked_ids) & (masked_ids != PADDING_ID)  # [B, L]
+    masked_groups, by_group = places[found].sort()  # [R], [R]
+    masking_rows = found.nonzero()[by_group, 0]  # [R]
+
+    starts = torch.arange(0, len(ids), width, device=ids.device)  # [chunks]
+    first_groups = groups[starts]  # [chunks]
+    last_groups = groups[(starts + width - 1).clamp_(max=len(ids) - 1)]  # [chunks]
+    first_pairs = torch.searchsorted(masked_groups, first_groups)  # [chunks]
+    end_pairs = torch.searchsorted(masked_groups, last_groups, right=True)  # [chunks]
+    bounds = torch.stack([starts, first_groups, last_groups, first_pairs, end_pairs], dim=1)
+    return [
+        Chunk(
+            order[start : start + width],
+            groups[start : start + width] - first_group,
+            last_group - first_group + 1,
+            masking_rows[first_pair:end_pair],
+            masked_groups[first_pair:end_pair] - first_group,
+        )
+        for start, first_group, last_group, first_pair, end_pair in bounds.tolist()
+    ]
+
+
+def default_chunk_size(rows: int, columns: int, device: torch.device) -> int:
+    """As many columns as the cache of a CPU holds logits for; all of them on another device."""
+    return max(1, CPU_LOGITS_AT_ONCE // max(rows, 1) if device.type == "cpu" else columns)
+
+
+def chunk_logits(query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk]) -> Iterator[Tensor]:
+    """Masked logits [W, B] to base 2, chunk by chunk, in one buffer: the caller may overwrite them."""
+    rows = len(query)
+    widest = max((len(chunk.columns) for chunk in chunks), default=0)
+    buffer, mask_buffer = query.new_empty(2, widest * rows)
+    query_to_base_2 = (query * LOG2_E).T  # [D, B]
+    for chunk in chunks:
+        mask = mask_buffer[: chunk.group_count * rows].view(chunk.group_count, rows).zero_()  # [G, B]
+        mask[chunk.masked_groups, chunk.masking_rows] = -torch.inf
+        logits = buffer[: len(chunk.columns) * rows].view(len(chunk.columns), rows)  # [W, B]
+        torch.index_select(mask, 0, chunk.groups, out=logits)
+        logits.add_(bias[chunk.columns, None], alpha=LOG2_E)
+        yield logits.addmm_(embeddings[chunk.columns], query_to_base_2)
+
+
+def finite_offset(exponents: Tensor) -> Tensor:
+    """Zero for -inf: a row that is masked whole then sums exp2(-inf - 0) = 0, not NaN."""
+    return exponents.masked_fill(exponents == -torch.inf, 0.0)
+
+
+class _ColumnLogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk]) -> Tensor:
+        peak = query.new_full((len(query),), -torch.inf)  # [B]
+        total = torch.zeros_like(peak)  # [B], sum of exp2(logit - peak)
+        for logits in chunk_logits(query, embeddings, bias, chunks):
+            new_peak = torch.maximum(peak, logits.amax(dim=0))  # [B]
+            offset = finite_offset(new_peak)  # [B]
+            total = total * (peak - offset).exp2_() + logits.sub_(offset).exp2_().sum(dim=0)
+            peak = new_peak
+        result = finite_offset(peak) + total.log2()  # [B]
+        ctx.chunks = chunks
+        ctx.save_for_backward(query, embeddings, bias, result)
+        return result / LOG2_E
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, embeddings, bias, result = ctx.saved_tensors
+        needs_query, needs_embeddings, needs_bias, _ = ctx.needs_input_grad
+        grad_query = torch.zeros_like(query) if needs_query else None  # [B, D]
+        grad_embeddings = torch.zeros_like(embeddings) if needs_embeddings else None  # [C, D]
+        grad_bias = torch.zeros_like(bias) if needs_bias else None  # [C]
+        offset, weighted_query = finite_offset(result), grad[:, None] * query  # [B], [B, D]
+        logits_of_chunks = chunk_logits(query, embeddings, bias, ctx.chunks)
+        for chunk, logits in zip(ctx.chunks, logits_of_chunks, strict=True):
+            softmax = logits.sub_(offset).exp2_()  # [W, B]
+            if grad_query is not None:
+                grad_query.addmm_(softmax.T, embeddings[chunk.columns])
+            if grad_embeddings is not None:
+                grad_embeddings[chunk.columns] = softmax @ weighted_query
+            if grad_bias is not None:
+                grad_bias[chunk.columns] = softmax @ grad
+        if grad_query is not None:
+            grad_query *= grad[:, None]
+        return grad_query, grad_embeddings, grad_bias, None
+
+
+def column_logsumexp(
+    query: Tensor,
+    embeddings: Tensor,
+    bias: Tensor,
+    ids: Tensor,
+    masked_ids: Tensor,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """ln sum_c exp(<query_i, embeddings_c> + bias_c) over the columns c whose id row i does not mask.
+
+    query [B, D], embeddings [C, D], bias [C], ids [C] int64, masked_ids [B, L] int64 with -1 as padding.
+    Returns [B], -inf where every column is masked (the gradient is zero there). Memory is O(B * chunk_size);
+    value and gradient do not depend on it. Differentiable once in query, embeddings and bias.
+    """
+    width = chunk_size or default_chunk_size(len(query), len(ids), query.device)
+    chunks = chunks_by_id(ids, masked_ids, width)
+    result: Tensor = _ColumnLogSumExp.apply(query, embeddings, bias, chunks)
+    return result

@@ -1,0 +1,197 @@
+"""Where the parts meet: `python -m model.fit ORDER.json` trains one model version and writes its folder.
+
+An order is what the job found in the lake: pinned files, specification and settings. The process is the trainer's own,
+so that it may live on another machine, with a GPU, and without Spark.
+
+Axis letters: B rows, D embedding size, I indices of the item vocabulary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.features import FeatureSpec, ModelSpec
+from model.loaders import PinnedFiles, RowCountMismatch, epoch_batches, item_column, item_table
+from model.losses import Columns, sampled_softmax_loss
+from model.optim import RowWiseAdagrad
+from model.progress import progress_bar
+from model.towers import TwoTowers, drop_ids
+from model.training import Batch, Progress, TrainingDiverged, train
+from model.versions import ModelVersion, save_model
+
+POSITIVE = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The [training] section and `model.id_dropout`."""
+
+    preset: str
+    correction: str
+    temperature: float
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    dense_learning_rate: float
+    weight_decay: float
+    seed: int
+    device: str
+    threads: int
+    readers: int
+    shuffle_row_groups: int
+    id_dropout: float
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to train, on what, and where to put it."""
+
+    model_version: str
+    folder: Path
+    spec: ModelSpec
+    settings: Settings
+    examples: PinnedFiles
+    items: PinnedFiles
+    probabilities: PinnedFiles
+    numeric_stats: Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side, feature: means and deviations
+    inputs: Mapping[str, Any]
+    configuration: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Order:
+        pinned = {name: PinnedFiles.from_json(values[name]) for name in ("examples", "items", "probabilities")}
+        typed = {
+            "folder": Path(values["folder"]),
+            "spec": ModelSpec.from_json(values["spec"]),
+            "settings": Settings(**values["settings"]),
+        }
+        return cls(**{**values, **pinned, **typed})
+
+
+def fit(order: Order, watch: Callable[[Progress], None] = lambda progress: None) -> ModelVersion:
+    """Train and write the model version; see `model.training.train` and `model.loaders` for what is raised."""
+    settings = order.settings
+    torch.manual_seed(settings.seed)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = pick_device(settings.device)
+    towers = TwoTowers(order.spec)
+    standardise(towers, order.numeric_stats)
+    towers.to(device)
+    loss_of = in_batch_loss(towers, order, device)
+    optimizers = [
+        RowWiseAdagrad(towers.tables(), lr=settings.learning_rate),
+        torch.optim.AdamW(towers.dense(), lr=settings.dense_learning_rate, weight_decay=settings.weight_decay),
+    ]
+    last = train(loss_of, lambda epoch: _epoch(order, epoch), optimizers, settings.epochs, watch)
+    metrics = {
+        "final_loss": last.loss,
+        "training_rows": order.examples.rows,
+        "steps": last.step,
+        "seconds": last.seconds,
+        "rows_per_second": last.rows_per_second,
+        "waiting_share": last.waiting / max(last.seconds, 1e-9),
+    }
+    version = ModelVersion(order.model_version, order.spec, dict(order.inputs), dict(order.configuration), metrics)
+    save_model(order.folder, towers.cpu(), version)
+    return version
+
+
+def in_batch_loss(towers: TwoTowers, order: Order, device: torch.device) -> Callable[[Batch], Tensor]:
+    """Sampled softmax over the other rows' positives; (B - 1) q(j) is how often item j is expected among them."""
+    size = order.spec.vocabulary_sizes["item_id"]
+    features = item_inputs(order, size, device)
+    q = item_column(order.probabilities, "q", size).to(device)  # [I]
+    settings = order.settings
+    generator = torch.Generator().manual_seed(settings.seed)
+
+    def loss_of(batch: Batch) -> Tensor:
+        batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
+        positives = batch["item_index"]  # [B]
+        users = _with_dropped_ids(batch, order.spec.user, settings.id_dropout, generator)
+        items = {name: values[positives] for name, values in features.items()}
+        items = _with_dropped_ids(items, order.spec.item, settings.id_dropout, generator)
+        log_expected_count = torch.log((len(positives) - 1) * q[positives]).float()  # [B]
+        item_embeddings = towers.item(items)  # [B, D]
+        return sampled_softmax_loss(
+            towers.user(users),
+            item_embeddings,
+            positives,
+            Columns(item_embeddings, positives, log_expected_count),
+            temperature=settings.temperature,
+            correction=settings.correction,
+            positive_log_expected_count=log_expected_count,
+        )
+
+    return loss_of
+
+
+def item_inputs(order: Order, size: int, device: torch.device) -> dict[str, Tensor]:
+    """Each item feature of the pinned snapshot by item_index, on the device."""
+    described = [feature for feature in order.spec.item if feature.kind != "id"]
+    table = item_table(order.items, described, size)
+    ids = {feature.name: torch.arange(size) for feature in order.spec.item if feature.kind == "id"}
+    return {name: values.to(device) for name, values in {**table, **ids}.items()}
+
+
+def _with_dropped_ids(
+    inputs: Mapping[str, Tensor], features: tuple[FeatureSpec, ...], share: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    return {
+        feature.name: drop_ids(inputs[feature.name], share, generator) if feature.kind == "id" else inputs[feature.name]
+        for feature in features
+    }
+
+
+def _epoch(order: Order, epoch: int) -> Iterator[Batch]:
+    settings = order.settings
+    return epoch_batches(
+        order.examples,
+        [*order.spec.user, POSITIVE],
+        batch_size=settings.batch_size,
+        seed=settings.seed + epoch,
+        readers=settings.readers,
+        shuffle_row_groups=settings.shuffle_row_groups,
+    )
+
+
+def standardise(towers: TwoTowers, stats: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give each numeric feature the mean and deviation that the training rows have."""
+    for side, tower in (("user", towers.user), ("item", towers.item)):
+        for name, (mean, std) in stats[side].items():
+            embedding = tower.embeddings[name]
+            embedding.mean.copy_(torch.tensor(mean))
+            embedding.std.copy_(torch.tensor(std))
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one. Raises ValueError where cuda is asked for and missing."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("training.device is cuda, and torch sees no GPU here: use auto or cpu")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("order", type=Path, help="JSON file written by jobs.train_two_tower")
+    order = Order.from_json(json.loads(parser.parse_args().order.read_text("utf-8")))
+    try:
+        with progress_bar(order.examples.rows * order.settings.epochs) as watch:
+            fit(order, watch)
+    except (ValueError, TrainingDiverged, RowCountMismatch) as error:
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""How often each item comes, learned from the stream of batches (Yi et al. 2019, algorithms 2 and 3).
+
+Axes: S hashes, H buckets of each, N ids. Steps count from 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.loss_checks import check_ids, check_shape
+
+FIRST_COUNT = 1.0  # a hit brings one id at least
+SUM_TOLERANCE = 1e-4
+# splitmix64 (Steele, Lea, Flood 2014) as signed 64-bit numbers: the same in every process
+GOLDEN, MIX_1, MIX_2 = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+class StreamingFrequency:
+    """Moving averages, bucket by bucket, of the steps between hits and of the ids that a hit brings.
+
+    At step t, once for each distinct bucket h that is hit, with c the number of the batch's ids in it:
+
+        B[h] <- (1 - alpha) B[h] + alpha (t - A[h]),    K[h] <- (1 - alpha) K[h] + alpha c,    A[h] <- t
+
+    A and B are the paper's. K is added: a hit probability says nothing about an item that is in every batch.
+    Of several hashes the one with the fewest collisions wins: the largest interval, the smallest count.
+    """
+
+    def __init__(
+        self,
+        buckets: int,
+        *,
+        hashes: int = 1,
+        alpha: float = 0.01,
+        initial_interval: float = 10.0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """initial_interval: the steps between hits that unseen buckets are taken to have.
+
+        Seed from counts where there are any: with alpha = .01 a bucket needs 500 hits to forget its start.
+        """
+        if buckets < 1 or hashes < 1:
+            raise ValueError(f"buckets and hashes must be at least 1, got {buckets} and {hashes}")
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+        if not 0 < initial_interval < float("inf"):
+            raise ValueError(f"initial_interval must be a positive number of steps, got {initial_interval}")
+        self.buckets, self.hashes, self.alpha = buckets, hashes, alpha
+        cells = hashes * buckets  # every hash has buckets of its own
+        self._last_hit = torch.zeros(cells, dtype=torch.int64, device=device)  # A [S * H]
+        zeros = torch.zeros(cells, dtype=torch.float64, device=device)
+        self._interval = zeros + initial_interval  # B [S * H]
+        self._count = zeros + FIRST_COUNT  # K [S * H]
+        self._step = 0
+
+    def update(self, ids: Tensor, step: int) -> None:
+        """Learn from the ids of one global batch, of any shape; steps must ascend from 1."""
+        if step <= self._step:
+            raise ValueError(f"steps count from 1 and ascend, got {step} after {self._step}")
+        cells, counts = self._cells(ids).unique(return_counts=True)  # [hit], [hit]
+        since = (step - self._last_hit[cells]).double()  # [hit]
+        self._interval[cells] = torch.lerp(self._interval[cells], since, self.alpha)
+        self._count[cells] = torch.lerp(self._count[cells], counts.double(), self.alpha)
+        self._last_hit[cells] = step
+        self._step = step
+
+    def hit_probability(self, ids: Tensor) -> Tensor:
+        """Share of the steps whose batch holds the id: 1 / the largest interval over the hashes, float32."""
+        interval = self._interval[self._cells(ids)].amax(dim=0)  # [N]
+        return interval.reciprocal().reshape(ids.shape).float()
+
+    def expected_count(self, ids: Tensor) -> Tensor:
+        """How often a batch is expected to hold the id: the smallest K / B over the hashes, float32."""
+        cells = self._cells(ids)  # [S, N]
+        return (self._count[cells] / self._interval[cells]).amin(dim=0).reshape(ids.shape).float()
+
+    def seed_from_probabilities(self, ids: Tensor, probabilities: Tensor, batch_rows: int) -> None:
+        """Start from known shares of the stream: ids [N], probabilities [N], rows of a global batch.
+
+        A bucket of mass P gets B P ids of a batch of B rows on average, and at least one with probability
+        1 - (1 - P)^B. Buckets that no id with mass falls into keep their initial interval.
+        """
+        check_shape("probabilities", probabilities, (ids.numel(),))
+        total = float(probabilities.double().sum())
+        if not (bool((probabilities >= 0).all()) and total <= 1 + SUM_TOLERANCE):
+            raise ValueError(f"probabilities must be 0 or more and sum to at most 1, got a sum of {total}")
+        if batch_rows < 1:
+            raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
+        weights = probabilities.to(self._interval).expand(self.hashes, -1)  # [S, N]
+        mass = torch.zeros_like(self._interval).put_(self._cells(ids), weights, accumulate=True)  # [S * H]
+        never = batch_rows * torch.log1p(-mass.clamp(max=1))  # [S * H], ln (1 - P)^B
+        hit = -torch.expm1(never)  # [S * H], exact for small masses too
+        known = mass > 0
+        self._interval[known] = hit[known].reciprocal()
+        self._count[known] = batch_rows * mass[known] / hit[known]
+
+    def state_dict(self) -> dict[str, Any]:
+        tensors = {"last_hit": self._last_hit, "interval": self._interval, "count": self._count}
+        settings = {"buckets": self.buckets, "hashes": self.hashes, "alpha": self.alpha, "step": self._step}
+        return settings | {name: tensor.clone() for name, tensor in tensors.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the saved one stood; ValueError where buckets, hashes or alpha differ."""
+        for name in ("buckets", "hashes", "alpha"):
+            if state[name] != getattr(self, name):
+                raise ValueError(f"the saved {name} must be {getattr(self, name)}, got {state[name]}")
+        self._last_hit.copy_(state["last_hit"])
+        self._interval.copy_(state["interval"])
+        self._count.copy_(state["count"])
+        self._step = state["step"]
+
+    def _cells(self, ids: Tensor) -> Tensor:
+        """Where each hash keeps each id: [S, N] int64 into the flat tables."""
+        check_ids("ids", ids, tuple(ids.shape))
+        flat = ids.reshape(-1).to(self._last_hit)  # [N]
+        places = [hash_bucket(flat, seed, self.buckets) for seed in range(self.hashes)]  # S times [N]
+        first_cells = torch.arange(self.hashes, device=flat.device) * self.buckets  # [S]
+        return torch.stack(places) + first_cells[:, None]
+
+
+def hash_bucket(ids: Tensor, seed: int, buckets: int) -> Tensor:
+    """[N] int64 -> [N] in 0 to buckets - 1.
+
+    Seed 0 is the remainder: dense item indices do not collide while buckets last, and then share them evenly.
+    Other seeds mix with splitmix64.
+    """
+    if seed == 0:
+        return ids % buckets
+    mixed = ids + seed * GOLDEN  # 64-bit arithmetic wraps around
+    mixed = (mixed ^ _shift_right(mixed, 30)) * MIX_1
+    mixed = (mixed ^ _shift_right(mixed, 27)) * MIX_2
+    return (mixed ^ _shift_right(mixed, 31)) % buckets
+
+
+def _shift_right(values: Tensor, bits: int) -> Tensor:
+    """Shift in zeros; torch's own shift of int64 repeats the sign."""
+    return (values >> bits) & (2 ** (64 - bits) - 1)

@@ -1,0 +1,151 @@
+"""From the files of one pinned table version to batches of tensors. Petastorm lives only here.
+
+Axis letters: B rows of a batch, I indices of the item vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from pyarrow import fs
+from torch import Tensor
+
+from model.features import FeatureSpec, tensors
+
+
+class RowCountMismatch(RuntimeError):
+    """An epoch did not read exactly the rows of the pinned version: the model must not be kept."""
+
+
+@dataclass(frozen=True)
+class PinnedFiles:
+    """The Parquet files of one version of a table, and how many rows they hold together."""
+
+    files: tuple[str, ...]  # URLs
+    rows: int
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PinnedFiles:
+        return cls(tuple(values["files"]), int(values["rows"]))
+
+
+def epoch_batches(
+    pinned: PinnedFiles,
+    features: Sequence[FeatureSpec],
+    *,
+    batch_size: int,
+    seed: int,
+    readers: int = 1,
+    shuffle_row_groups: int = 8,
+) -> Iterator[dict[str, Tensor]]:
+    """Every row once, as tensors by feature name, in batches of `batch_size` (the last one may be smaller).
+
+    Row groups come in a seeded order; `shuffle_row_groups` of them at a time are mixed row by row. One reader thread
+    gives the same order on every run. Raises RowCountMismatch at the end of an epoch that lost or doubled rows.
+    """
+    order = np.random.default_rng(seed)
+    rows = 0
+    for block in _blocks(_row_groups(pinned, features, seed, readers), shuffle_row_groups, batch_size, order):
+        size = len(next(iter(block.values())))
+        rows += size
+        for start in range(0, size, batch_size):
+            yield {name: values[start : start + batch_size] for name, values in block.items()}
+    if rows != pinned.rows:
+        raise RowCountMismatch(f"an epoch read {rows} rows, the pinned version holds {pinned.rows}")
+
+
+def _row_groups(
+    pinned: PinnedFiles, features: Sequence[FeatureSpec], seed: int, readers: int
+) -> Iterator[dict[str, Tensor]]:
+    from petastorm import make_batch_reader  # slow to import, and not wanted in a Spark driver
+
+    fields = sorted({f"^{feature.column}$" for feature in features})  # regular expressions
+    reader = make_batch_reader(
+        list(pinned.files),
+        schema_fields=fields,
+        workers_count=readers,
+        shuffle_row_groups=True,
+        seed=seed,
+        num_epochs=1,
+    )
+    with reader:
+        for group in reader:
+            yield tensors(group._asdict(), features)
+
+
+def _blocks(
+    groups: Iterator[dict[str, Tensor]], size: int, batch_size: int, order: np.random.Generator
+) -> Iterator[dict[str, Tensor]]:
+    """`size` row groups at a time, permuted; what does not fill a batch waits for the next block."""
+    waiting: list[dict[str, Tensor]] = []
+    count = 0
+    for group in groups:
+        waiting.append(group)
+        count += 1
+        if count == size:
+            block = _mixed(waiting, order)
+            whole = len(next(iter(block.values()))) // batch_size * batch_size
+            if whole:
+                yield {name: values[:whole] for name, values in block.items()}
+            waiting, count = [{name: values[whole:] for name, values in block.items()}], 0
+    if waiting:
+        yield _mixed(waiting, order)
+
+
+def _mixed(groups: list[dict[str, Tensor]], order: np.random.Generator) -> dict[str, Tensor]:
+    whole = {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
+    permutation = torch.from_numpy(order.permutation(len(next(iter(whole.values())))))
+    return {name: values[permutation] for name, values in whole.items()}
+
+
+def item_table(pinned: PinnedFiles, features: Sequence[FeatureSpec], size: int) -> dict[str, Tensor]:
+    """Each item feature by item_index: [I] or [I, L]; indices without a row are unknown (0 or NaN), their id apart.
+
+    Raises RowCountMismatch where the files do not hold the pinned rows.
+    """
+    table: dict[str, Tensor] = {}
+    for feature in features:
+        shape = (size, feature.length) if feature.is_list else (size,)
+        numeric = feature.kind in ("numeric", "vector")
+        table[feature.name] = torch.full(shape, torch.nan) if numeric else torch.zeros(shape, dtype=torch.int64)
+    index_of = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
+    rows = 0
+    for part in _tables(pinned, [index_of, *features]):
+        index = part["item_index"]
+        rows += len(index)
+        for feature in features:
+            table[feature.name][index] = part[feature.name]
+    _require_rows(rows, pinned)
+    return table
+
+
+def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
+    """A column of numbers by item_index: float64 [I], 0 where there is no row."""
+    values = torch.zeros(size, dtype=torch.float64)  # [I]
+    rows = 0
+    for file in pinned.files:
+        part = _read(file, ["item_index", column])
+        values[torch.from_numpy(part["item_index"].to_numpy().astype(np.int64))] = torch.from_numpy(part[column].to_numpy())
+        rows += part.num_rows
+    _require_rows(rows, pinned)
+    return values
+
+
+def _tables(pinned: PinnedFiles, features: Sequence[FeatureSpec]) -> Iterator[dict[str, Tensor]]:
+    for file in pinned.files:
+        yield tensors(_read(file, sorted({feature.column for feature in features})), features)
+
+
+def _read(url: str, names: list[str]) -> Any:
+    filesystem, path = fs.FileSystem.from_uri(url)
+    return pq.ParquetFile(filesystem.open_input_file(path)).read(columns=names)
+
+
+def _require_rows(rows: int, pinned: PinnedFiles) -> None:
+    if rows != pinned.rows:
+        raise RowCountMismatch(f"the files hold {rows} rows, the pinned version {pinned.rows}")

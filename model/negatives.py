@@ -1,0 +1,89 @@
+"""Where negatives come from: item distributions, draws from them, and how often a draw brings an item.
+
+Axes: I items of the catalogue, N draws, C columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+SUM_TOLERANCE = 1e-4
+
+
+class CategoricalSampler:
+    """Draws items with replacement, by binary search in cumulated float64 probabilities: O(log I) a draw.
+
+    `torch.multinomial` stops at 2**24 items; this does not. Items of probability 0 are never drawn.
+    """
+
+    def __init__(self, probabilities: Tensor | Iterable[float]) -> None:
+        """probabilities [I]; ValueError unless they are finite, none negative, and sum to 1 within 1e-4."""
+        given = torch.as_tensor(probabilities).detach()  # [I]
+        self.dtype = torch.promote_types(given.dtype, torch.float32)  # of the counts that are handed out
+        total = _checked_sum("probabilities", given)
+        if abs(total - 1) > SUM_TOLERANCE:
+            raise ValueError(f"probabilities must sum to 1 within {SUM_TOLERANCE}, got {total}")
+        self.probabilities = given.double() / total  # [I] float64
+        cumulative = self.probabilities.cpu().cumsum(0)  # [I], summed in order so that it never falls
+        self._cumulative = (cumulative / cumulative[-1]).to(given.device)  # [I], ends at exactly 1
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """[n] int64 item indices."""
+        if n < 0:
+            raise ValueError(f"the number of draws must be 0 or more, got {n}")
+        device = self._cumulative.device
+        points = torch.rand(n, dtype=torch.float64, generator=generator, device=device)  # [n]
+        return torch.searchsorted(self._cumulative, points, right=True)  # [n], the first to exceed its point
+
+    def expected_count(self, ids: Tensor, n: int) -> Tensor:
+        """How often each id is expected among n draws, duplicates kept: the shape of ids."""
+        return (n * _probability_of(ids, self.probabilities)).to(self.dtype)
+
+
+def log_expected_count(ids: Tensor, terms: Iterable[tuple[float, Tensor]]) -> Tensor:
+    """ln n(j) of a mixture of sources: each draws so many columns from its probabilities [I].
+
+        n(j) = (B - 1) q(j) + B_corpus u(j) + B_unclicked p(j) + M r(j)
+
+    ids [C] int64 -> [C] float32; -inf for an item that no source can draw, which the loss refuses by name.
+    Raises ValueError for a negative number of draws and for ids outside the catalogue.
+    """
+    count = torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)  # [C]
+    for draws, probabilities in terms:
+        if not draws >= 0:
+            raise ValueError(f"a source's number of draws must be 0 or more, got {draws}")
+        count += draws * _probability_of(ids, probabilities).to(count)
+    return count.log().float()
+
+
+def smoothed_probabilities(counts: Tensor, alpha: float) -> Tensor:
+    """u(j) proportional to (count + 1) ** alpha: uniform at 0, near the counts at 1, never 0.
+
+    counts [I] -> [I] float64. Raises ValueError for alpha outside [0, 1] and for counts that are not counts.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"corpus_alpha must lie in [0, 1], got {alpha}")
+    _checked_sum("counts", counts)
+    smoothed = (counts.double() + 1) ** alpha  # [I]
+    return smoothed / smoothed.sum()
+
+
+def _checked_sum(name: str, values: Tensor) -> float:
+    """The sum of values [I], once they are known to be finite and none of them negative."""
+    if values.dim() != 1 or not len(values):
+        raise ValueError(f"{name} must have shape [I] with I of 1 or more, got {list(values.shape)}")
+    wrong = ~(torch.isfinite(values) & (values >= 0))  # [I]
+    if bool(wrong.any()):
+        item = int(wrong.nonzero()[0, 0])
+        raise ValueError(f"{name} must be finite and 0 or more, got {values[item].item()} at item {item}")
+    return float(values.double().sum())
+
+
+def _probability_of(ids: Tensor, probabilities: Tensor) -> Tensor:
+    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= len(probabilities)):
+        found = f"{int(ids.min())} to {int(ids.max())}"
+        raise ValueError(f"item indices must lie in 0 to {len(probabilities) - 1}, got {found}")
+    return probabilities[ids]

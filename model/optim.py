@@ -1,0 +1,75 @@
+"""Adagrad with one number of state a row, for embedding tables with sparse gradients.
+
+Axes: V rows of a table, D embedding size, R distinct rows that a batch touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+
+class RowWiseAdagrad(torch.optim.Optimizer):
+    """row <- row - lr g / (sqrt(sum of the row's mean squared gradients) + eps), on the batch's rows alone.
+
+    State is V floats where Adam keeps 2 V D. The method is that of DLRM (Naumov et al. 2019) and FBGEMM.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        eps: float = 1e-10,
+        initial_accumulator_value: float = 0.0,
+    ) -> None:
+        """params: tables [V, D] of float32 or float64 with sparse gradients (`nn.Embedding(sparse=True)`)."""
+        defaults = {"lr": lr, "eps": eps, "initial_accumulator_value": initial_accumulator_value}
+        for name, value in defaults.items():
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be 0 or more, got {value}")
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for table in group["params"]:
+            check_table(table)
+            start = group["initial_accumulator_value"]
+            self.state[table]["sum"] = table.new_full((len(table),), start)  # [V]
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None:
+                    update_rows(table, table.grad, self.state[table]["sum"], group["lr"], group["eps"])
+        return loss
+
+
+def update_rows(table: Tensor, grad: Tensor, sums: Tensor, lr: float, eps: float) -> None:
+    """One step on table [V, D] with its sparse gradient and sums [V], both tables changed in place."""
+    if grad.layout != torch.sparse_coo or grad.sparse_dim() != 1:
+        raise ValueError(f"RowWiseAdagrad wants sparse gradients (sparse=True), got a {grad.layout} one")
+    grad = grad.coalesce()  # a row that the batch names twice is one row
+    rows, values = grad.indices()[0], grad.values()  # [R], [R, D]
+    sums.index_add_(0, rows, values.square().mean(dim=1))
+    scale = sums[rows].sqrt_().add_(eps)  # [R]
+    table.index_add_(0, rows, values / scale[:, None], alpha=-lr)
+
+
+def check_table(table: Tensor) -> None:
+    # the state takes the table's type, and half precision would stop adding small squares
+    if table.dim() != 2 or table.dtype not in (torch.float32, torch.float64):
+        found = f"{list(table.shape)} {table.dtype}"
+        raise ValueError(f"RowWiseAdagrad wants tables [V, D] of float32 or float64, got {found}")

@@ -1,0 +1,100 @@
+"""Two towers: features in, unit vectors out. They know no loss.
+
+Axis letters: B rows, L length of a list feature, F size of a feature's embedding, D size of the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.features import PADDING, UNKNOWN, FeatureSpec, ModelSpec
+
+INITIAL_STD = 0.1
+
+
+class FeatureEmbedding(nn.Module):
+    """One feature as a vector [B, F]: a row of a table, the mean of several, or a projection of numbers."""
+
+    def __init__(self, feature: FeatureSpec, size: int | None) -> None:
+        super().__init__()
+        self.feature = feature
+        if size is not None:
+            self.table = nn.EmbeddingBag(size, feature.dim, mode="mean", padding_idx=PADDING, sparse=True)
+            nn.init.normal_(self.table.weight, std=INITIAL_STD)
+            with torch.no_grad():
+                self.table.weight[PADDING].zero_()
+        else:
+            # each number stands beside a flag that says that it is missing
+            self.register_buffer("mean", torch.zeros(feature.length))
+            self.register_buffer("std", torch.ones(feature.length))
+            self.project = nn.Linear(2 * feature.length, feature.dim)
+
+    def forward(self, values: Tensor) -> Tensor:
+        values = values.reshape(len(values), -1)  # [B, L]
+        if self.feature.vocabulary is not None:
+            known = torch.where(values < self.table.num_embeddings, values, UNKNOWN)  # younger than the model
+            return self.table(known)  # [B, F]
+        missing = values.isnan()
+        scaled = torch.where(missing, 0.0, (values - self.mean) / self.std)  # [B, L]
+        return self.project(torch.cat([scaled, missing.to(scaled.dtype)], dim=1))  # [B, F]
+
+
+class Tower(nn.Module):
+    """Feature embeddings, then either the sum of their projections to D or hidden layers, then L2 normalisation."""
+
+    def __init__(self, features: Sequence[FeatureSpec], sizes: Mapping[str, int], hidden: Sequence[int], dim: int) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleDict(
+            {f.name: FeatureEmbedding(f, sizes[f.vocabulary] if f.vocabulary else None) for f in features}
+        )
+        self.hidden = nn.Sequential()
+        width = sum(feature.dim for feature in features)
+        for size in hidden:
+            self.hidden.append(nn.Linear(width, size))
+            self.hidden.append(nn.ReLU())
+            width = size
+        self.out = nn.Linear(width, dim, bias=bool(hidden))
+        if not hidden:
+            self._pass_embeddings_through(features, dim)
+
+    def _pass_embeddings_through(self, features: Sequence[FeatureSpec], dim: int) -> None:
+        """Start as the sum of the embeddings that are D wide, with a little of the others."""
+        with torch.no_grad():
+            start = 0
+            for feature in features:
+                if feature.dim == dim:
+                    self.out.weight[:, start : start + dim] = torch.eye(dim)
+                start += feature.dim
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        parts = [embed(inputs[name]) for name, embed in self.embeddings.items()]  # each [B, F]
+        return F.normalize(self.out(self.hidden(torch.cat(parts, dim=1))), dim=1)  # [B, D]
+
+
+class TwoTowers(nn.Module):
+    """The user tower and the item tower of one model version."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.user = Tower(spec.user, spec.vocabulary_sizes, spec.hidden, spec.embedding_dim)
+        self.item = Tower(spec.item, spec.vocabulary_sizes, spec.hidden, spec.embedding_dim)
+
+    def tables(self) -> list[nn.Parameter]:
+        """The embedding tables, whose gradients are sparse."""
+        return [module.weight for module in self.modules() if isinstance(module, nn.EmbeddingBag)]
+
+    def dense(self) -> list[nn.Parameter]:
+        """All other weights."""
+        sparse = {id(table) for table in self.tables()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in sparse]
+
+
+def drop_ids(indices: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """`indices` with a random `share` of them replaced by the out-of-vocabulary one, which is thereby trained."""
+    dropped = torch.rand(indices.shape, generator=generator) < share
+    return torch.where(dropped.to(indices.device) & (indices != PADDING), UNKNOWN, indices)

@@ -1,0 +1,71 @@
+"""The training loop: epochs of batches through a loss. It knows no tower."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+Batch = dict[str, Tensor]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss of a step is NaN or infinite; nothing was saved."""
+
+
+@dataclass
+class Progress:
+    """What a step leaves for whoever watches."""
+
+    epoch: int
+    step: int
+    loss: float
+    rows: int
+    seconds: float
+    waiting: float  # seconds of them spent on waiting for data
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / max(self.seconds, 1e-9)
+
+
+def train(
+    loss_of: Callable[[Batch], Tensor],
+    batches_of: Callable[[int], Iterable[Batch]],
+    optimizers: list[Optimizer],
+    epochs: int,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Run `epochs` epochs (numbered from 0); returns the last progress, whose loss is the mean of the last epoch.
+
+    Raises TrainingDiverged at the first step whose loss is not finite, before the weights follow it.
+    """
+    progress = Progress(0, 0, float("nan"), 0, 0.0, 0.0)
+    for epoch in range(epochs):
+        total, rows_before, mark = 0.0, progress.rows, time.perf_counter()
+        for batch in batches_of(epoch):
+            ready = time.perf_counter()
+            progress.waiting += ready - mark
+            loss, rows = _step(loss_of, batch, optimizers, progress), len(next(iter(batch.values())))
+            total += loss * rows
+            now = time.perf_counter()
+            progress.epoch, progress.step, progress.loss = epoch, progress.step + 1, loss
+            progress.rows, progress.seconds, mark = progress.rows + rows, progress.seconds + now - mark, now
+            watch(progress)
+        progress.loss = total / max(progress.rows - rows_before, 1)
+    return progress
+
+
+def _step(loss_of: Callable[[Batch], Tensor], batch: Batch, optimizers: list[Optimizer], progress: Progress) -> float:
+    loss = loss_of(batch)
+    value = float(loss.detach())
+    if not -float("inf") < value < float("inf"):
+        raise TrainingDiverged(f"the loss of step {progress.step + 1} (epoch {progress.epoch}) is {value}")
+    loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return value

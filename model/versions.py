@@ -1,0 +1,103 @@
+"""A model version is a folder: weights, specification, where it came from, checksums. Nothing in it is pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_model as load_weights
+from safetensors.torch import save_model as save_weights
+
+from model.features import ModelSpec
+from model.towers import TwoTowers
+
+MANIFEST, WEIGHTS = "model.json", "weights.safetensors"
+
+
+class ModelCorrupt(ValueError):
+    """A model folder does not hold what its manifest says."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """What `model.json` holds beside the checksums."""
+
+    name: str
+    spec: ModelSpec
+    inputs: dict[str, Any]  # tables, their Delta versions and days
+    configuration: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def save_model(folder: Path, model: TwoTowers, version: ModelVersion) -> None:
+    """Write the folder under another name, flush it, and rename it: it is there whole or not at all."""
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    save_weights(model, str(draft / WEIGHTS))
+    manifest = {
+        "model_version": version.name,
+        "spec": version.spec.to_json(),
+        "inputs": version.inputs,
+        "configuration": version.configuration,
+        "metrics": version.metrics,
+        "sha256": {WEIGHTS: sha256(draft / WEIGHTS)},
+    }
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n", "utf-8")
+    for path in (*draft.iterdir(), draft):
+        _flush(path)
+    if folder.exists():
+        shutil.rmtree(folder)
+    draft.rename(folder)
+    _flush(folder.parent)
+
+
+def load_model(folder: Path, expected_version: str | None = None) -> tuple[TwoTowers, ModelVersion]:
+    """The model in evaluation mode, and its manifest.
+
+    Raises ModelCorrupt, before a weight is read, where a file is missing, changed, or another version's.
+    """
+    manifest = _manifest(folder)
+    name = manifest["model_version"]
+    if expected_version is not None and name != expected_version:
+        raise ModelCorrupt(f"model folder {folder} holds version {name}, wanted {expected_version}")
+    for file, want in manifest["sha256"].items():
+        path = folder / file
+        if Path(file).name != file or path.is_symlink() or not path.is_file():
+            raise ModelCorrupt(f"model folder {folder} lacks the plain file {file}")
+        if (got := sha256(path)) != want:
+            raise ModelCorrupt(f"{path} has sha256 {got}, its manifest says {want}")
+    spec = ModelSpec.from_json(manifest["spec"])
+    model = TwoTowers(spec)
+    load_weights(model, folder / WEIGHTS)
+    inputs, configuration, metrics = (manifest[key] for key in ("inputs", "configuration", "metrics"))
+    return model.eval(), ModelVersion(name, spec, inputs, configuration, metrics)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        wanted = {"model_version", "spec", "inputs", "configuration", "metrics", "sha256"}
+        if set(manifest) != wanted or WEIGHTS not in manifest["sha256"]:
+            raise ModelCorrupt(f"{folder / MANIFEST} wants the keys {sorted(wanted)}, got {sorted(manifest)}")
+        return manifest
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
+        raise ModelCorrupt(f"{folder / MANIFEST} cannot be read: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+

