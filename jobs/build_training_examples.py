@@ -34,16 +34,24 @@ def training_examples(
     """One row a click, in an order that hangs on no column that a model reads; `history` is padded with 0 at its end."""
     length = max(features.history_length, 1)
     frames = {"interactions": interactions, "before": histories_before, "vocabularies": vocabularies}
-    clicks = query(interactions.sparkSession, "training_examples/query", frames, length=length)
+    clicks = query(interactions.sparkSession, "training_examples/query", frames, others=length - 1)
     if features.history_length:
         first = F.greatest(F.size("clicks_before") - F.lit(length), F.lit(0)) + 1
-        history = F.slice("clicks_before", first, F.lit(length))
-        clicks = clicks.withColumn("history", pad(history, length))
-    names = [feature.name for feature in raw_features(features.user)]
-    known = snapshot_before.select(USER_ID, *names)
-    new = snapshot.join(known, USER_ID, "left_anti").select(USER_ID, *names)
-    rows = clicks.drop("clicks_before").join(known.unionByName(new), USER_ID, "inner")
+        clicks = clicks.withColumn("history", pad(F.slice("clicks_before", first, F.lit(length)), length))
+    rows = clicks.drop("clicks_before").join(_as_known(snapshot_before, snapshot, features), USER_ID, "inner")
     return rows.repartition(1).sortWithinPartitions(F.xxhash64("impression_id"))
+
+
+def _as_known(snapshot_before: DataFrame, snapshot: DataFrame, features: Features) -> DataFrame:
+    """(user_id, user_index, features): those of the day before, or today's for who is new."""
+    names = [feature.name for feature in raw_features(features.user)]
+    if not names:
+        return snapshot.select(USER_ID, "user_index")
+    described = F.struct(*names).alias("described")
+    known = snapshot_before.select(USER_ID, described.alias("before"))
+    today = snapshot.select(USER_ID, "user_index", described.alias("today"))
+    merged = today.join(known, USER_ID, "left").withColumn("described", F.coalesce("before", "today"))
+    return merged.select(USER_ID, "user_index", "described.*")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

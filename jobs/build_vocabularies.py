@@ -15,6 +15,7 @@ from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.config import Features
 from jobs.common.encoding import ITEM_ID, USER_ID, feature_values, named_values, union
+from jobs.common.partitions import kept
 from jobs.common.queries import query
 
 
@@ -22,32 +23,31 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def new_vocabulary_rows(
-    interactions: DataFrame, users: DataFrame, items: DataFrame, vocabularies: DataFrame, features: Features, ds: dt.date
+def unseen_values(
+    interactions: DataFrame, users: DataFrame, items: DataFrame, vocabularies: DataFrame, features: Features
 ) -> DataFrame:
-    """Rows (feature, value, index, ds) of what the day shows for the first time."""
-    values = [
-        *(named_values(frame.select(USER_ID), USER_ID) for frame in (interactions, users)),
-        *(named_values(frame.select(ITEM_ID), ITEM_ID) for frame in (interactions, items)),
-        *feature_values(users, "user", features.user),
-        *feature_values(items, "item", features.item),
-    ]
+    """Rows (feature, value, bucket) of what the day shows for the first time."""
+    values = [named_values(interactions.select(name), name) for name in (USER_ID, ITEM_ID)]
+    for side, landed, declared in (("user", users, features.user), ("item", items, features.item)):
+        if not landed.isEmpty():
+            values += [named_values(landed.select(f"{side}_id"), f"{side}_id"), *feature_values(landed, side, declared)]
     frames = {"values": union(values), "vocabularies": vocabularies}
-    return query(interactions.sparkSession, "vocabularies/query", frames, ds=ds)
+    return query(interactions.sparkSession, "vocabularies/unseen", frames)
+
+
+def numbered(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> DataFrame:
+    """Rows (feature, value, index, ds) that follow on what the vocabularies hold."""
+    return query(unseen.sparkSession, "vocabularies/query", {"unseen": unseen, "vocabularies": vocabularies}, ds=ds)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_vocabularies")
-    rows = new_vocabulary_rows(
-        lake.required_day(tables.INTERACTIONS, args.ds),
-        lake.day(tables.users(config), args.ds),
-        lake.day(tables.items(config), args.ds),
-        lake.read(tables.VOCABULARIES),
-        config.features,
-        args.ds,
-    )
-    return lake.append_new(tables.VOCABULARIES, rows)
+    interactions = lake.required_day(tables.INTERACTIONS, args.ds)
+    users, items = lake.day(tables.users(config), args.ds), lake.day(tables.items(config), args.ds)
+    vocabularies = lake.read(tables.VOCABULARIES)
+    with kept(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
+        return 0 if unseen.isEmpty() else lake.append(tables.VOCABULARIES, numbered(unseen, vocabularies, args.ds))
 
 
 if __name__ == "__main__":

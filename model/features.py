@@ -76,7 +76,8 @@ def _array(rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], feature: 
     want = (len(array), feature.length) if feature.is_list else (len(array),)
     if array.shape != want:
         raise ValueError(f"feature {feature.name} wants shape {want}, got {array.shape}")
-    return np.ascontiguousarray(array, dtype=np.float32 if feature.kind in ("numeric", "vector") else np.int64)
+    array = np.ascontiguousarray(array, dtype=np.float32 if feature.kind in ("numeric", "vector") else np.int64)
+    return array if array.flags.writeable else array.copy()  # torch wants memory that it may write
 
 
 def _from_arrow(column: pa.Array | pa.ChunkedArray, feature: FeatureSpec) -> np.ndarray:

@@ -129,7 +129,7 @@ def hash_bucket(ids: Tensor, seed: int, buckets: int) -> Tensor:
     """
     if seed == 0:
         return ids % buckets
-    mixed = ids + seed * GOLDEN  # 64-bit arithmetic wraps around
+    mixed = ids + ids.new_tensor(seed) * GOLDEN  # tensors wrap around at 64 bits
     mixed = (mixed ^ _shift_right(mixed, 30)) * MIX_1
     mixed = (mixed ^ _shift_right(mixed, 27)) * MIX_2
     return (mixed ^ _shift_right(mixed, 31)) % buckets

@@ -142,7 +142,7 @@ def read_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     """A .npy file, memory-mapped: all processes that read it share its pages. IndexCorrupt otherwise."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # a damaged header makes numpy raise anything from ValueError to TokenError
         raise IndexCorrupt(f"{path}: wants an array, got {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
         got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__

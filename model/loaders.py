@@ -5,11 +5,13 @@ Axis letters: B rows of a batch, I indices of the item vocabulary.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from pyarrow import fs
@@ -64,6 +66,7 @@ def _row_groups(
 ) -> Iterator[dict[str, Tensor]]:
     from petastorm import make_batch_reader  # slow to import, and not wanted in a Spark driver
 
+    warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")  # it reads through pyarrow's old API
     fields = sorted({f"^{feature.column}$" for feature in features})  # regular expressions
     reader = make_batch_reader(
         list(pinned.files),
@@ -124,6 +127,11 @@ def item_table(pinned: PinnedFiles, features: Sequence[FeatureSpec], size: int) 
     return table
 
 
+def read_files(files: Sequence[str]) -> pa.Table:
+    """Parquet files by URL as one table."""
+    return pa.concat_tables([_read(file, None) for file in files])
+
+
 def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
     """A column of numbers by item_index: float64 [I], 0 where there is no row."""
     values = torch.zeros(size, dtype=torch.float64)  # [I]
@@ -141,7 +149,7 @@ def _tables(pinned: PinnedFiles, features: Sequence[FeatureSpec]) -> Iterator[di
         yield tensors(_read(file, sorted({feature.column for feature in features})), features)
 
 
-def _read(url: str, names: list[str]) -> Any:
+def _read(url: str, names: list[str] | None) -> pa.Table:
     filesystem, path = fs.FileSystem.from_uri(url)
     return pq.ParquetFile(filesystem.open_input_file(path)).read(columns=names)
 

@@ -18,6 +18,7 @@ def check_options(
 ) -> None:
     if isinstance(temperature, Tensor):
         check_shape("temperature", temperature, ())
+        temperature = temperature.detach()
     if not 0 < float(temperature) < float("inf"):
         raise ValueError(f"temperature must be a positive number, got {float(temperature)}")
     if correction not in CORRECTIONS:

@@ -118,8 +118,8 @@ def rescale_column_gradient(
 ) -> Tensor:
     """Leave the values of fresh columns alone and multiply their gradient by n / n_fresh.
 
-    Beside a bank, only n_fresh of an item's n expected columns carry gradient, yet each is divided by the whole
-    n: the item is pushed away n_fresh / n as hard as it should be. The cure is the gradient of
+    Beside a bank, only n_fresh of an item's n expected columns carry gradient, yet each is divided by the
+    whole n: the item is pushed away n_fresh / n as hard as it should be. The cure is the gradient of
     `sg(v) + (n / n_fresh) (v - sg(v))`, sg being stop-gradient.
 
     embeddings [C, D]; log_expected_count [C] of all sources; log_fresh_expected_count [C] of the sources that

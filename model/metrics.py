@@ -97,16 +97,17 @@ def coverage(ranked: np.ndarray, n_items: int) -> float:
 
 
 def share_of(ranked: np.ndarray, flags: np.ndarray) -> float:
-    """The share of the filled places of lists [U, K] whose item's flag, bool [I], is set; NaN if none is filled."""
+    """The share of the lists' [U, K] filled places whose item is flagged, bool [I]; NaN if none is filled."""
     listed = _listed(ranked, len(flags))
     return float(np.asarray(flags, dtype=bool)[listed].mean()) if len(listed) else float("nan")
 
 
 def _listed(ranked: np.ndarray, n_items: int) -> np.ndarray:
-    """The items at the filled places, int64 [P]. ValueError for one beyond the n_items, and for no items."""
+    """The items at the filled places, int64 [P]. ValueError for one beyond n_items, and for n_items < 1."""
     listed = np.asarray(ranked)[np.asarray(ranked) != PADDING]
-    if n_items < 1 or listed.max(initial=0) >= n_items or listed.min(initial=0) < 0:
-        raise ValueError(f"ranked wants items below {n_items} or -1, got {listed.min(initial=0)} to {listed.max(initial=0)}")
+    smallest, largest = listed.min(initial=0), listed.max(initial=0)
+    if smallest < 0 or largest >= n_items:
+        raise ValueError(f"ranked wants items below {n_items} or -1, got {smallest} to {largest}")
     return listed
 
 
@@ -114,13 +115,13 @@ def popularity_slices(counts: np.ndarray, head_share: float = 0.5, middle_share:
     """The slice of each item, int8 [I], by its clicks [I]: 0 head, 1 middle, 2 tail.
 
     Items are taken from the most clicked on, equal counts by index. Head are the first that together hold
-    `head_share` of all clicks, the item that reaches it included; middle, in the same way, the next ones up to
-    head_share + middle_share; tail the rest and every item without a click.
+    `head_share` of all clicks, the item that reaches it included; middle, in the same way, the next ones up
+    to head_share + middle_share; tail the rest and every item without a click.
     ValueError for negative counts, and for shares below 0 or above 1 together.
     """
     counts = np.asarray(counts)
     if not np.issubdtype(counts.dtype, np.integer) or counts.min(initial=0) < 0:
-        raise ValueError(f"counts wants whole numbers from 0 on, got {counts.dtype} from {counts.min(initial=0)}")
+        raise ValueError(f"counts wants whole numbers from 0 on, got {counts.dtype}, {counts.min(initial=0)}")
     if head_share < 0 or middle_share < 0 or head_share + middle_share > 1 + 1e-9:
         raise ValueError(f"shares want at least 0 and at most 1 together, got {head_share}, {middle_share}")
     order = np.argsort(-counts, kind="stable")  # [I]

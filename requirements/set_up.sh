@@ -128,7 +128,7 @@ install_project() {
 
 python=$(bash requirements/preflight.sh)
 mkdir -p .venv
-exec 9>.venv/.lock
+exec 9>.venv/.set_up.lock  # not .lock, which is uv's own
 flock --nonblock 9 || { say "another set-up is running here, waiting for it"; flock 9; }
 
 say "filling .venv, once: about 3 GB to download, 6 GB on disk (tail -f $LOG shows all)"

@@ -47,7 +47,7 @@ def now() -> dt.datetime:
 def open_lake(args: argparse.Namespace, name: str) -> tuple[Lake, Config]:
     """The lake and the (variant's) configuration that the arguments name."""
     variant = getattr(args, "variant", None)
-    config = (args.config or load_config()).of_variant(variant)
+    config = load_config(args.config).of_variant(variant)
     return Lake(spark_session(name, args.master), args.lake, variant), config
 
 

@@ -193,9 +193,10 @@ def load_config(path: str | Path | None = None) -> Config:
         raise ValueError(f"configuration {path or default_path()} cannot be read: {error}") from error
 
 
-def config_argument(path: str) -> Config:
-    """`load_config` as an argparse type."""
+def config_argument(path: str) -> str:
+    """The path of a sound configuration, as an argparse type."""
     try:
-        return load_config(path)
+        load_config(path)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    return path

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
@@ -101,6 +102,9 @@ class Lake:
 
     def latest_before(self, table: Table, ds: dt.date, days: int) -> DataFrame:
         """The newest day of the `days` before `ds` that the table holds; empty on the first day of all."""
+        yesterday = self.day(table, ds - dt.timedelta(days=1))
+        if not yesterday.isEmpty():
+            return yesterday
         before = self.window(table, ds - dt.timedelta(days=1), days)
         newest = before.agg(F.max("ds")).first()[0]  # type: ignore[index]
         return before.where(F.col("ds") == F.lit(newest)) if newest else before.limit(0)
@@ -136,13 +140,9 @@ class Lake:
         listed = ", ".join(f"DATE'{day.isoformat()}'" for day in days)
         return self._commit(table, rows, f"ds in ({listed})")
 
-    def append_new(self, table: Table, rows: DataFrame) -> int:
-        """Append `rows`, worked out once; no commit where there are none."""
-        rows = rows.persist()
-        try:
-            return 0 if rows.isEmpty() else self._commit(table, rows, None)
-        finally:
-            rows.unpersist()
+    def append(self, table: Table, rows: DataFrame) -> int:
+        """Add `rows`, in one commit."""
+        return self._commit(table, rows, None)
 
     def overwrite_where(self, table: Table, rows: DataFrame, predicate: str) -> int:
         """Put `rows` in the place of those that fulfil `predicate`, which never holds user input."""
@@ -160,6 +160,16 @@ class Lake:
         else:
             writer.mode("overwrite").option("replaceWhere", predicate).save(self.table_path(table))
         return int(counted.get["rows"])
+
+
+@contextmanager
+def kept(rows: DataFrame) -> Iterator[DataFrame]:
+    """`rows` worked out once and kept for as long as the block runs."""
+    rows = rows.persist()
+    try:
+        yield rows
+    finally:
+        rows.unpersist()
 
 
 def check_schema(table: Table, got: StructType) -> None:

@@ -101,7 +101,7 @@ ITEM_SAMPLING_PROBS = Table(
 
 def user_snapshot(config: Config) -> Table:
     features = [feature for feature in config.features.user if feature.kind != "id" and feature.name != HISTORY]
-    columns = _encoded(features, ds=DateType(), user_id=TEXT, user_index=WHOLE, first_seen=DateType(), last_seen=DateType())
+    columns = _encoded(features, ds=DateType(), user_id=TEXT, user_index=WHOLE, first_seen=DateType())
     return Table("user_snapshot", columns, key=("user_id",))
 
 

@@ -1,19 +1,18 @@
 -- What a day did with each item: impressions and clicks of its log, and rows that training reads.
-select
-  coalesce(log.item_id, rows.item_id) as item_id,
-  items.index as item_index,
-  coalesce(log.impressions, 0) as impressions,
-  coalesce(log.clicks, 0) as clicks,
-  coalesce(rows.examples, 0) as examples
-from (
-  select item_id, count(*) as impressions, count_if(clicked) as clicks
+with events as (
+  select item_id, 1 as impression, int(clicked) as click, 0 as example
   from {interactions}
-  group by item_id
-) as log
-full outer join (
-  select item_id, count(*) as examples
+  union all
+  select item_id, 0 as impression, 0 as click, 1 as example
   from {training_examples}
+),
+
+counts as (
+  select item_id, sum(impression) as impressions, sum(click) as clicks, sum(example) as examples
+  from events
   group by item_id
-) as rows on rows.item_id = log.item_id
-inner join {vocabularies} as items
-  on items.feature = 'item_id' and items.value = coalesce(log.item_id, rows.item_id)
+)
+
+select counts.item_id, items.index as item_index, counts.impressions, counts.clicks, counts.examples
+from counts
+inner join {vocabularies} as items on items.feature = 'item_id' and items.value = counts.item_id

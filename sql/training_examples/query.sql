@@ -1,69 +1,55 @@
 -- Each click of the day as an example, with the user's last clicks strictly before the impression.
--- The day's own clicks are carried along in time order: at equal times an impression comes before a click, so no
--- example sees a click that is not older than itself, its own least of all.
-with clicks as (
+-- An example and its click are two events of the user's day. At equal times an impression comes before a click, so an
+-- example sees no click that is not older than itself, its own least of all.
+with events as (
   select
-    interactions.impression_id,
-    interactions.user_id,
-    interactions.item_id,
-    interactions.impressed_at,
-    interactions.clicked_at,
-    items.index as item_index
-  from {interactions} as interactions
-  inner join {vocabularies} as items on items.feature = 'item_id' and items.value = interactions.item_id
-  where interactions.clicked
+    clicks.impression_id,
+    clicks.user_id,
+    clicks.item_id,
+    clicks.impressed_at,
+    items.index as item_index,
+    event.at,
+    event.is_click
+  from {interactions} as clicks
+  inner join {vocabularies} as items on items.feature = 'item_id' and items.value = clicks.item_id
+  lateral view inline(array(
+    struct(clicks.impressed_at as at, 0 as is_click),
+    struct(clicks.clicked_at as at, 1 as is_click)
+  )) event as at, is_click
+  where clicks.clicked
 ),
 
--- what a user had clicked on this day up to and including each click, at most :length
-running as (
+-- how many of the user's clicks lie at or before an event
+counted as (
   select
-    user_id,
-    clicked_at,
-    impression_id,
-    row_number() over (
+    *,
+    sum(is_click) over (
       partition by user_id
-      order by clicked_at, item_index, impression_id
-    ) as place,
-    collect_list(item_index) over (
-      partition by user_id
-      order by clicked_at, item_index, impression_id
-      rows between :length preceding and current row
-    ) as items_so_far
-  from clicks
-),
-
-timeline as (
-  select user_id, impressed_at as at, 0 as is_click, impression_id, cast(null as array<int>) as items_so_far, 0 as place
-  from clicks
-  union all
-  select user_id, clicked_at as at, 1 as is_click, impression_id, items_so_far, place
-  from running
-),
-
-seen as (
-  select
-    impression_id,
-    is_click,
-    last_value(items_so_far) ignore nulls over (
-      partition by user_id
-      order by at, is_click, place, impression_id
+      order by at, is_click, item_index, impression_id
       rows between unbounded preceding and current row
-    ) as items_today
-  from timeline
+    ) as clicks_so_far
+  from events
+),
+
+-- a range of the count holds the last clicks, however many examples lie between them
+remembered as (
+  select
+    *,
+    collect_list(if(is_click = 1, item_index, null)) over (
+      partition by user_id
+      order by clicks_so_far
+      range between :others preceding and current row
+    ) as clicks_today
+  from counted
 )
 
 select
-  clicks.impression_id,
-  clicks.user_id,
-  clicks.item_id,
-  clicks.impressed_at,
-  users.index as user_index,
-  clicks.item_index,
-  concat(
-    coalesce(before.history, cast(array() as array<int>)),
-    coalesce(seen.items_today, cast(array() as array<int>))
-  ) as clicks_before
-from clicks
-inner join seen on seen.impression_id = clicks.impression_id and seen.is_click = 0
-inner join {vocabularies} as users on users.feature = 'user_id' and users.value = clicks.user_id
-left join {before} as before on before.user_id = clicks.user_id
+  examples.impression_id,
+  examples.user_id,
+  examples.item_id,
+  examples.impressed_at,
+  examples.item_index,
+  concat(coalesce(before.history, cast(array() as array<int>)), examples.clicks_today) as clicks_before
+from remembered as examples
+left join {before} as before on before.user_id = examples.user_id
+where examples.is_click = 0

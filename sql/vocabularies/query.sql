@@ -1,26 +1,13 @@
--- Values seen for the first time, each with the next free index of its feature. 0 is padding, 1 is unknown.
--- Numbered bucket by bucket, so that no partition ever ranks a whole vocabulary.
-with unseen as (
-  select
-    seen.feature,
-    seen.value,
-    pmod(xxhash64(seen.value), 64) as bucket
-  from (select distinct feature, value from {values} where value is not null) as seen
-  left anti join {vocabularies} as known
-    on known.feature = seen.feature and known.value = seen.value
-),
-
-bucket_sizes as (
+-- Each unseen value with the next free index of its feature: 0 is padding, 1 is unknown. Numbered bucket by bucket, so
+-- that no partition ever ranks a whole vocabulary.
+with bucket_sizes as (
   select feature, bucket, count(*) as size
-  from unseen
+  from {unseen}
   group by feature, bucket
 ),
 
 bucket_starts as (
-  select
-    feature,
-    bucket,
-    sum(size) over (partition by feature order by bucket) - size as start
+  select feature, bucket, sum(size) over (partition by feature order by bucket) - size as start
   from bucket_sizes
 ),
 
@@ -33,14 +20,13 @@ taken as (
 select
   unseen.feature,
   unseen.value,
-  cast(
+  int(
     coalesce(taken.last_index, 1)
     + starts.start
     + row_number() over (partition by unseen.feature, unseen.bucket order by unseen.value)
-    as int
   ) as index,
   :ds as ds
-from unseen
+from {unseen} as unseen
 inner join bucket_starts as starts
   on starts.feature = unseen.feature and starts.bucket = unseen.bucket
 left join taken on taken.feature = unseen.feature

@@ -1,0 +1,51 @@
+"""Reading what is published: with Spark, or without it through delta-rs and DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+import pandas as pd
+from deltalake import DeltaTable
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.partitions import Lake, NoSuchDay
+
+
+def published_candidates(lake: Lake) -> DataFrame:
+    """The published candidates at exactly the version that the pointer names. Raises NoSuchDay before the first one."""
+    current = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
+    if current is None:
+        raise NoSuchDay(f"nothing is published in {lake.uri}")
+    return lake.read(tables.CANDIDATES, version=current.candidates_version).where(F.col("ds") == F.lit(current.ds))
+
+
+def read_candidates(lake: str, user_ids: Sequence[str] | None = None) -> pd.DataFrame:
+    """The published lists as (user_id, item_id, score, rank, source, model_version), a row an item; no Spark.
+
+    Of the users asked for, or of all. Raises NoSuchDay before the first publication.
+    """
+    current = _current(lake)
+    pinned = DeltaTable(f"{lake}/{tables.CANDIDATES.name}", version=int(current["candidates_version"]))
+    files = pinned.file_uris(partition_filters=[("ds", "=", str(current["ds"])[:10])])
+    wanted = "where list_contains(?, user_id)" if user_ids is not None else ""
+    query = f"""
+        select user_id, item.item_id, item.score, item.rank, item.source, model_version
+        from (select user_id, unnest(candidates) as item, model_version from read_parquet(?) {wanted})
+        order by user_id, item.rank
+    """
+    parameters: list[object] = [files] + ([list(user_ids)] if user_ids is not None else [])
+    return duckdb.connect().execute(query, parameters).df()
+
+
+def _current(lake: str) -> pd.Series:
+    try:
+        files = DeltaTable(f"{lake}/{tables.PUBLICATIONS.name}").file_uris()
+    except Exception as error:
+        raise NoSuchDay(f"nothing is published in {lake}") from error
+    pointer = duckdb.connect().execute(
+        "select * from read_parquet(?, hive_partitioning = true) order by publication desc limit 1", [files]
+    )
+    return pointer.df().iloc[0]

@@ -1,0 +1,118 @@
+"""evaluation: how good a day's candidates are on the clicks of the days after it.
+
+Whole corpus, items that a user clicked before masked: Recall, NDCG, HitRate and MRR, overall, by item slice (head,
+middle, tail) and for cold and warm users; item coverage and the share of never clicked items in the lists; beside them
+popularity, and how much of the exact lists Annoy finds. Overwrites the day.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.config import Config
+from jobs.common.encoding import union
+from jobs.common.models import refer
+from jobs.common.partitions import Lake, day_argument, kept
+from jobs.common.queries import query
+from jobs.common.scoring import candidates
+from jobs.score_users import users_to_score
+
+CANDIDATES, POPULARITY = "candidates", "popularity"
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = job_parser(__doc__, variant=True)
+    parser.add_argument(
+        "--against", type=day_argument, nargs="+", metavar="DAY", help="first and last day of the clicks (default: the day after --ds)"
+    )
+    return parser
+
+
+def evaluation(lists: DataFrame, relevant: DataFrame, item_slices: DataFrame, items: DataFrame, at: Sequence[int]) -> DataFrame:
+    """Rows (slice, metric, k, value, users) for `lists` (user_id, item_ids)."""
+    spark = lists.sparkSession
+    ranked = query(spark, "evaluation/ranking_metrics", {"relevant": relevant, "lists": lists}, at=_array(at))
+    frames = {"lists": lists, "item_slices": item_slices, "item_snapshot": items}
+    return ranked.unionByName(query(spark, "evaluation/list_metrics", frames, k=max(at)))
+
+
+def _array(values: Sequence[int]) -> object:
+    return F.array(*(F.lit(value) for value in values))
+
+
+def item_slices(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
+    """Rows (item_id, item_index, clicks, slice) of every item."""
+    shares = {"head_share": config.evaluation.head_share, "middle_share": config.evaluation.middle_share}
+    probabilities = lake.required_day(tables.ITEM_SAMPLING_PROBS, ds)
+    return query(lake.spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, **shares)
+
+
+def popular_lists(relevant: DataFrame, slices: DataFrame, items: DataFrame, histories: DataFrame, k: int) -> DataFrame:
+    """Rows (user_id, item_ids) of the popularity channel, for the users in `relevant`."""
+    clicked = histories.join(relevant.select("user_id"), "user_id", "left_semi")
+    longest = clicked.agg(F.max(F.size("clicked_item_indices"))).first()[0] or 0  # type: ignore[index]
+    available = slices.join(items.where("available").select("item_id"), "item_id", "left_semi")
+    popular = available.orderBy(F.desc("clicks"), "item_index").limit(k + longest)
+    frames = {"popular_items": popular, "relevant": relevant, "user_histories": histories}
+    return query(slices.sparkSession, "evaluation/popular_lists", frames, k=k)
+
+
+def index_recall(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:
+    """What a sample of users' exact lists share with those of each other index that was built."""
+    users = users_to_score(lake, config, ds).where(F.size("excluded") > 0)
+    sample = users.orderBy(F.xxhash64("user_id")).limit(config.evaluation.index_sample_users)
+    rows = []
+    for backend in config.index.build:
+        if backend == config.index.backend:
+            continue
+        found = candidates(sample, refer(lake, ds, backend), config.scoring.candidates_per_user)
+        pairs = found.select("user_id", F.col("candidates.item_id").alias("found")).join(lists, "user_id")
+        share = F.size(F.array_intersect("found", "item_ids")) / F.size("item_ids")
+        row = pairs.agg(F.avg(share).alias("value"), F.count(F.lit(1)).alias("users"))
+        labels = {"slice": "all", "metric": "index_recall", "k": config.scoring.candidates_per_user, "channel": backend}
+        rows.append(row.withColumns({name: F.lit(label) for name, label in labels.items()}).where("value is not null"))
+    return union(rows) if rows else lake.spark.createDataFrame([], "slice string, metric string, k int, channel string, value double, users bigint")
+
+
+def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.date) -> int:
+    """Evaluate the candidates of `ds` on the clicks of `first` to `last`; returns the rows written."""
+    rows = lake.required_day(tables.CANDIDATES, ds)
+    version = rows.select("model_version").first()[0]  # type: ignore[index]
+    lists = rows.select("user_id", F.col("candidates.item_id").alias("item_ids"))
+    clicks = lake.window(tables.INTERACTIONS, last, (last - first).days + 1)
+    items, histories = lake.required_day(tables.item_snapshot(config), ds), lake.day(tables.USER_HISTORIES, ds)
+    at = [*config.evaluation.at]
+    with kept(item_slices(lake, config, ds)) as slices:
+        frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
+        with kept(query(lake.spark, "evaluation/relevant", frames)) as relevant:
+            popular = popular_lists(relevant, slices, items, histories, max(at))
+            channels = [
+                evaluation(lists, relevant, slices, items, at).withColumn("channel", F.lit(CANDIDATES)),
+                evaluation(popular, relevant, slices, items, at).withColumn("channel", F.lit(POPULARITY)),
+                index_recall(lake, config, ds, lists),
+            ]
+            labels = {"against_from": first, "against_to": last, "model_version": version}
+            found = union(channels).withColumns({name: F.lit(label) for name, label in labels.items()})
+            return lake.overwrite(tables.EVALUATION, ds, found)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = arg_parser()
+    args = parser.parse_args(argv)
+    days = args.against or [args.ds + dt.timedelta(days=1)]
+    if len(days) > 2 or days[0] <= args.ds or days[-1] < days[0]:
+        parser.error(f"--against wants one day or a first and a last one, after --ds {args.ds}, got {[str(day) for day in days]}")
+    lake, config = open_lake(args, "evaluate_candidates")
+    lake.required_day(tables.INTERACTIONS, days[-1])
+    return evaluate(lake, config, args.ds, days[0], days[-1])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,9 @@
+-- What is published now: the day and the model version that the newest publication points to. Readers that must not
+-- see a day that is being scored again read the table at the publication's candidates_version.
+select candidates.*
+from {candidates} as candidates
+inner join (
+  select max_by(ds, publication) as ds, max_by(model_version, publication) as model_version
+  from {publications}
+) as current
+  on candidates.ds = current.ds and candidates.model_version = current.model_version

@@ -1,0 +1,25 @@
+-- The most clicked available items for each user, those that they clicked before left out. The list that the users share
+-- is as long as a list and the longest history together, so nobody runs short.
+with popular as (
+  select array_sort(
+    collect_list(struct(-clicks as order, item_index, item_id))
+  ) as items
+  from {popular_items}
+)
+
+select
+  users.user_id,
+  slice(
+    transform(
+      filter(
+        popular.items,
+        item -> not array_contains(coalesce(histories.clicked_item_indices, cast(array() as array<int>)), item.item_index)
+      ),
+      item -> item.item_id
+    ),
+    1,
+    :k
+  ) as item_ids
+from (select distinct user_id from {relevant}) as users
+left join {user_histories} as histories on histories.user_id = users.user_id
+cross join popular

@@ -1,0 +1,57 @@
+-- Recall, NDCG, HitRate and MRR at each :k, a mean over the users who have something to find. A user without a list
+-- counts with 0. NDCG: binary relevance, log2 discount, ideal DCG over min(k, relevant items).
+with ranks as (
+  select
+    relevant.user_id,
+    explode(
+      array('all', relevant.item_slice, if(relevant.is_cold, 'cold_users', 'warm_users'))
+    ) as slice,
+    coalesce(array_position(lists.item_ids, relevant.item_id), 0) as rank
+  from {relevant} as relevant
+  left join {lists} as lists on lists.user_id = relevant.user_id
+),
+
+at_k as (
+  select ranks.*, cutoffs.k
+  from ranks
+  lateral view explode(:at) cutoffs as k
+),
+
+per_user as (
+  select
+    slice,
+    k,
+    user_id,
+    count(*) as relevant,
+    count_if(rank between 1 and k) as hits,
+    sum(if(rank between 1 and k, 1 / log2(rank + 1), 0)) as dcg,
+    max(if(rank between 1 and k, 1 / rank, 0)) as reciprocal_rank
+  from at_k
+  group by slice, k, user_id
+),
+
+scored as (
+  select
+    slice,
+    k,
+    hits / relevant as recall,
+    dcg / aggregate(sequence(1, least(k, int(relevant))), 0d, (sum, rank) -> sum + 1 / log2(rank + 1)) as ndcg,
+    double(hits > 0) as hit_rate,
+    reciprocal_rank as mrr
+  from per_user
+)
+
+select
+  slice,
+  metric.metric,
+  int(k) as k,
+  avg(metric.value) as value,
+  count(*) as users
+from scored
+lateral view inline(array(
+  struct('recall' as metric, recall as value),
+  struct('ndcg' as metric, ndcg as value),
+  struct('hit_rate' as metric, hit_rate as value),
+  struct('mrr' as metric, double(mrr) as value)
+)) metric as metric, value
+group by slice, metric.metric, k
