@@ -12,7 +12,6 @@ import numpy as np
 
 from model.ragged import checked_ragged, cut
 
-HEAD, MIDDLE, TAIL = 0, 1, 2
 PADDING = -1
 
 
@@ -122,12 +121,11 @@ def popularity_slices(counts: np.ndarray, head_share: float = 0.5, middle_share:
     counts = np.asarray(counts)
     if not np.issubdtype(counts.dtype, np.integer) or counts.min(initial=0) < 0:
         raise ValueError(f"counts wants whole numbers from 0 on, got {counts.dtype}, {counts.min(initial=0)}")
-    if head_share < 0 or middle_share < 0 or head_share + middle_share > 1 + 1e-9:
+    if head_share < 0 or middle_share < 0 or head_share + middle_share > 1 + 1e-12:
         raise ValueError(f"shares want at least 0 and at most 1 together, got {head_share}, {middle_share}")
     order = np.argsort(-counts, kind="stable")  # [I]
     more_clicked = np.cumsum(counts[order]) - counts[order]  # [I] clicks on the items before
-    ends = np.array([head_share, head_share + middle_share]) - 1e-12  # 0.1 + 0.2 > 0.3 in floating point
+    ends = np.array([head_share, head_share + middle_share]) - 1e-12  # as 0.1 + 0.2 > 0.3
     slices = np.empty(len(counts), dtype=np.int8)
     slices[order] = np.searchsorted(ends * counts.sum(), more_clicked, side="right")
-    slices[counts == 0] = TAIL
     return slices

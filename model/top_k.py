@@ -66,17 +66,16 @@ def rank(
 
     A score is the dot product in float64, rounded to float32: every backend gives an item the same one.
     """
+    exact = np.empty(candidates.shape, dtype=np.float32)  # [N, C]
+    step = max(1, BLOCK_CELLS // max(1, queries.size))
+    for start in range(0, candidates.shape[1], step):
+        vectors = matrix[candidates[:, start : start + step]].astype(np.float64)  # [N, c, D]
+        exact[:, start : start + step] = np.einsum("nd,ncd->nc", queries.astype(np.float64), vectors)
+    exact[candidates == MISSING] = -np.inf
+    order = np.lexsort((candidates, -exact), axis=-1)[:, :k]  # [N, min(C, K)]
     positions, scores = empty_results(len(queries), k)
-    step = max(1, BLOCK_CELLS // max(1, candidates.shape[1] * matrix.shape[1]))
-    for start in range(0, len(queries), step):
-        block = slice(start, start + step)
-        at = candidates[block]  # [n, C]
-        vectors = matrix[at].astype(np.float64)  # [n, C, D]
-        exact = np.einsum("nd,ncd->nc", queries[block].astype(np.float64), vectors)
-        exact = np.where(at == MISSING, -np.inf, exact).astype(np.float32)  # [n, C]
-        order = np.lexsort((at, -exact), axis=-1)[:, :k]  # [n, min(C, K)]
-        positions[block, : order.shape[1]] = np.take_along_axis(at, order, axis=1)
-        scores[block, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
+    positions[:, : order.shape[1]] = np.take_along_axis(candidates, order, axis=1)
+    scores[:, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
     return positions, scores
 
 
@@ -90,22 +89,27 @@ def _shortlist(
     queries: np.ndarray, matrix: np.ndarray, width: int, forbidden: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `width` best by the float32 product: scores [N, C], best first; positions [N, C], -1 at -inf."""
-    n_queries, n_items, step = len(queries), len(matrix), max(width, BLOCK_ITEMS)
+    n_queries, n_items = len(queries), len(matrix)
+    n_blocks = max(1, n_items // max(width, BLOCK_ITEMS))  # so that each is at least as wide as the list
     rows, hidden = np.divmod(forbidden, n_items)
-    buffer = np.empty(n_queries * min(step, n_items), dtype=np.float32)
-    best, at = np.empty((n_queries, 0), dtype=np.float32), np.empty((n_queries, 0), dtype=np.int64)
-    for start in range(0, n_items, step):
-        items = matrix[start : start + step]
+    columns, blocks = np.divmod(hidden, n_blocks)
+    buffer = np.empty(n_queries * -(-n_items // n_blocks), dtype=np.float32)
+    for first in range(n_blocks):
+        items = matrix[first::n_blocks]  # from everywhere: no order of the catalogue is a bad one
         block = buffer[: n_queries * len(items)].reshape(n_queries, len(items))
         np.matmul(queries, items.T, out=block)  # [N, W]
-        inside = (hidden >= start) & (hidden < start + len(items))
-        block[rows[inside], hidden[inside] - start] = -np.inf
-        # the first block is as wide as the list, or has all items
-        best, at = _largest(block, width) if start == 0 else _merged(best, at, block, start)
+        block[rows[blocks == first], columns[blocks == first]] = -np.inf
+        if first == 0:
+            best, at = _largest(block, width)  # [N, C], [N, C]
+            at *= n_blocks
+        else:
+            best, at = _merged(best, at, block, first, n_blocks)
     return best, np.where(np.isneginf(best), MISSING, at)
 
 
-def _merged(best: np.ndarray, at: np.ndarray, block: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
+def _merged(
+    best: np.ndarray, at: np.ndarray, block: np.ndarray, first: int, n_blocks: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The shortlist [N, C] after one more block [N, W]: only what beats its last score is looked at."""
     n_queries, width = best.shape
     hits = np.flatnonzero(block > best[:, -1:])  # [P]
@@ -114,7 +118,10 @@ def _merged(best: np.ndarray, at: np.ndarray, block: np.ndarray, start: int) -> 
     scores = np.full((n_queries, width + longest), -np.inf, dtype=np.float32)
     positions = np.full((n_queries, width + longest), MISSING, dtype=np.int64)
     scores[:, :width], positions[:, :width] = best, at
-    scores[rows, width + places], positions[rows, width + places] = block.ravel()[hits], columns + start
+    scores[rows, width + places], positions[rows, width + places] = (
+        block.ravel()[hits],
+        columns * n_blocks + first,
+    )
     best, chosen = _largest(scores, width)
     return best, np.take_along_axis(positions, chosen, axis=1)
 

@@ -12,18 +12,21 @@ PYTHON_HERE=$PWD/.venv/bin/python
 
 say() { printf 'set-up: %s\n' "$*"; }
 
-# logged WHAT COMMAND...: runs the command into the log, and stops the set-up with the log's end where it fails.
+stop() {
+    tail -n 15 $LOG >&2
+    say "$1 failed; the lines above end $LOG, and \`make\` goes on from here" >&2
+    exit 1
+}
+
+# logged WHAT COMMAND...: runs the command into the log, and stops where it fails.
 logged() {
     local what=$1
     shift
     printf '\n== %s: %s\n' "$what" "$*" >>$LOG
-    "$@" >>$LOG 2>&1 && return
-    tail -n 15 $LOG >&2
-    say "$what failed; the lines above end $LOG, and \`make\` tries again from here" >&2
-    exit 1
+    "$@" >>$LOG 2>&1 || stop "$what"
 }
 
-# A mirror or a certificate that pip is told of, uv and the compiler's download should use too: uv reads no pip settings.
+# A mirror or a certificate that pip is told of holds for uv too, which does not read pip's settings.
 pip_setting() { "$PYTHON_HERE" -m pip config list | sed -n "s/^[a-z:]*\.$1='\(.*\)'$/\1/p" | tail -n 1; }
 
 make_environment() {
@@ -33,16 +36,11 @@ make_environment() {
     fi
     local arguments=(--retries 1 --timeout 15 --no-cache-dir --require-hashes --requirement requirements/bootstrap.txt)
     printf '\n== installing uv\n' >>$LOG
-    if ! "$PYTHON_HERE" -m pip install --disable-pip-version-check "${arguments[@]}" >$LOG.pip 2>&1; then
-        cat $LOG.pip >>$LOG
-        if grep -q -E 'from versions: none|Connection|ProxyError|SSLError|[Tt]imed out' $LOG.pip; then
-            say "the package registry could not be reached: check the network, or pip's proxy, index-url and cert settings (details: $LOG)" >&2
-            exit 1
-        fi
-        logged "installing uv" false
+    if ! "$PYTHON_HERE" -m pip install --disable-pip-version-check "${arguments[@]}" >>$LOG 2>&1; then
+        grep -q -E 'from versions: none|Connection|ProxyError|SSLError|[Tt]imed out' $LOG || stop "installing uv"
+        say "the package registry could not be reached: check the network, or pip's proxy, index-url and cert settings" >&2
+        exit 1
     fi
-    cat $LOG.pip >>$LOG
-    rm $LOG.pip
 
     local mirror cert
     mirror=$(pip_setting index-url)
@@ -58,7 +56,7 @@ uv() { .venv/bin/uv "$@"; }
 choose_compiler() {
     grep -qxF "$(grep -o '^annoy==[^ ]*' requirements/compute.txt)" <<<"$(uv pip freeze)" && return
     local candidate processor=() flags=-O3,-ffast-math,-fno-finite-math-only,-fno-associative-math
-    [ "$(uname -m)" != x86_64 ] || processor=(-march=x86-64-v3)  # AVX2: what Spark clusters have had since 2015
+    [ "$(uname -m)" != x86_64 ] || processor=(-march=x86-64-v3)  # has AVX2
     CXX=
     for candidate in g++ clang++ c++; do
         if printf '#include <vector>\n' | "$candidate" "${processor[@]}" -std=c++14 -x c++ -fsyntax-only - 2>/dev/null; then
@@ -71,7 +69,7 @@ choose_compiler() {
         fetch_compiler
         processor=()
     fi
-    export CXX CC=$CXX LDSHARED="$CXX -shared"
+    export CXX="'$CXX'" CC="'$CXX'" LDSHARED="'$CXX' -shared"  # distutils splits them as a shell would
     ANNOY_COMPILER_ARGS=$(IFS=,; echo "${processor[*]:+${processor[*]},}$flags,-DANNOYLIB_MULTITHREADED_BUILD,-std=c++14")
     export ANNOY_COMPILER_ARGS
 }
@@ -107,7 +105,7 @@ fetch_jars() {
     mkdir -p "$ivy" "$SHARE"
     : >"$ivy/nothing.py"
     logged "fetching Delta's JARs" env -u SPARK_HOME -u SPARK_CONF_DIR PYSPARK_PYTHON="$PYTHON_HERE" \
-        SPARK_SUBMIT_OPTS="-Duser.home=$ivy" .venv/bin/spark-submit --master 'local[1]' \
+        SPARK_SUBMIT_OPTS=-Duser.home=.venv/cache/ivy .venv/bin/spark-submit --master 'local[1]' \
         --packages $DELTA --conf "spark.jars.ivy=$ivy" "$ivy/nothing.py"
     logged "checking Delta's JARs" env -C "$ivy/jars" sha256sum --check --strict "$jars"
     mv "$ivy/jars" "$SHARE/jars"
@@ -131,7 +129,11 @@ mkdir -p .venv
 exec 9>.venv/.set_up.lock  # not .lock, which is uv's own
 flock --nonblock 9 || { say "another set-up is running here, waiting for it"; flock 9; }
 
-say "filling .venv, once: about 3 GB to download, 6 GB on disk (tail -f $LOG shows all)"
+if [ -e .venv/.set_up ]; then
+    say "bringing .venv up to date ($LOG shows all)"
+else
+    say "filling .venv, once: about 3 GB to download, 6 GB on disk ($LOG shows all)"
+fi
 date --utc >$LOG
 make_environment
 say "installing $(grep -c '^[^ #]' requirements/compute.txt) Python packages"
