@@ -24,7 +24,7 @@ from jobs.common.queries import query
 from jobs.common.scoring import candidates
 from jobs.score_users import users_to_score
 
-CANDIDATES, POPULARITY = "candidates", "popularity"
+CANDIDATES, POPULARITY, ORACLE = "candidates", "popularity", "oracle"
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -64,6 +64,12 @@ def popular_lists(relevant: DataFrame, slices: DataFrame, items: DataFrame, hist
     return query(slices.sparkSession, "evaluation/popular_lists", frames, k=k)
 
 
+def oracle_lists(oracle: DataFrame, relevant: DataFrame, slices: DataFrame, histories: DataFrame, k: int) -> DataFrame:
+    """Rows (user_id, item_ids) of what the oracle of a simulated log shows the users in `relevant`."""
+    frames = {"oracle": oracle, "relevant": relevant, "item_slices": slices, "user_histories": histories}
+    return query(slices.sparkSession, "evaluation/oracle_lists", frames, k=k)
+
+
 def index_recall(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:
     """What a sample of users' exact lists share with those of each other index that was built."""
     users = users_to_score(lake, config, ds).where(F.size("excluded") > 0)
@@ -93,11 +99,15 @@ def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.d
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
         with kept(query(lake.spark, "evaluation/relevant", frames)) as relevant:
             popular = popular_lists(relevant, slices, items, histories, max(at))
+            oracle = lake.day(tables.ORACLE, ds)
             channels = [
                 evaluation(lists, relevant, slices, items, at).withColumn("channel", F.lit(CANDIDATES)),
                 evaluation(popular, relevant, slices, items, at).withColumn("channel", F.lit(POPULARITY)),
                 index_recall(lake, config, ds, lists),
             ]
+            if not oracle.isEmpty():
+                best = oracle_lists(oracle, relevant, slices, histories, max(at))
+                channels.append(evaluation(best, relevant, slices, items, at).withColumn("channel", F.lit(ORACLE)))
             labels = {"against_from": first, "against_to": last, "model_version": version}
             found = union(channels).withColumns({name: F.lit(label) for name, label in labels.items()})
             return lake.overwrite(tables.EVALUATION, ds, found)

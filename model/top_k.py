@@ -118,10 +118,8 @@ def _merged(
     scores = np.full((n_queries, width + longest), -np.inf, dtype=np.float32)
     positions = np.full((n_queries, width + longest), MISSING, dtype=np.int64)
     scores[:, :width], positions[:, :width] = best, at
-    scores[rows, width + places], positions[rows, width + places] = (
-        block.ravel()[hits],
-        columns * n_blocks + first,
-    )
+    scores[rows, width + places] = block.ravel()[hits]
+    positions[rows, width + places] = columns * n_blocks + first
     best, chosen = _largest(scores, width)
     return best, np.take_along_axis(positions, chosen, axis=1)
 

@@ -57,6 +57,9 @@ case "$(uname -s)-$(uname -m)" in
     Linux-x86_64 | Linux-aarch64) ;;
     *) problems+=("Linux on x86_64 or aarch64 is needed and this is $(uname -s) on $(uname -m): the locked packages exist for no other") ;;
 esac
+case $PWD in
+    *[[:space:]]*) problems+=("Spark's scripts do not run from a path with a space in it, as $PWD has: move this folder") ;;
+esac
 find_python
 [ -z "$python" ] || check_python_parts
 check_java

@@ -69,7 +69,7 @@ choose_compiler() {
         fetch_compiler
         processor=()
     fi
-    export CXX="'$CXX'" CC="'$CXX'" LDSHARED="'$CXX' -shared"  # distutils splits them as a shell would
+    export CXX CC=$CXX LDSHARED="$CXX -shared"
     ANNOY_COMPILER_ARGS=$(IFS=,; echo "${processor[*]:+${processor[*]},}$flags,-DANNOYLIB_MULTITHREADED_BUILD,-std=c++14")
     export ANNOY_COMPILER_ARGS
 }

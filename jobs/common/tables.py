@@ -149,6 +149,7 @@ EVALUATION = Table(
     key=("ds", "channel", "slice", "metric", "k"),
     per_variant=True,
 )
+ORACLE = Table("oracle", _struct(ds=DateType(), user_id=TEXT, item_ids=ArrayType(TEXT)), key=("user_id",))
 PUBLICATIONS = Table(
     "publications",
     _struct(

@@ -148,6 +148,8 @@ def test_it_resumes_bit_for_bit() -> None:
     state, resumed = first.state_dict(), StreamingFrequency(16, hashes=2)
     first.update(batches[0], 6)  # the saved state is a copy
     resumed.load_state_dict(state)
+    with pytest.raises(ValueError, match="got 5 after 5"):
+        resumed.update(batches[4], 5)
     for step, ids in enumerate(batches[5:], start=6):
         through.update(ids, step)
         resumed.update(ids, step)

@@ -1,0 +1,116 @@
+"""A world whose truth is known: latent factors, exposures and clicks, worked out from seeds alone on any machine.
+
+Axis letters: R requests, P proposals of a request, S places of a slate, Z latent factors, N items, U users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+BLOCK = 2_000  # users drawn at once
+
+
+@dataclass(frozen=True)
+class World:
+    """Sizes and parameters; every draw follows from `seed` and the ids."""
+
+    users: int
+    items: int
+    seed: int
+    factors: int = 8
+    zipf: float = 1.0  # popularity of the item of rank r ~ r ** -zipf
+    slate: int = 20  # places of a request
+    proposals: int = 100  # items drawn by popularity, of which the policy shows the best
+    taste: float = 2.0  # weight of the affinity in what the policy shows and in what is clicked
+    examination: float = 0.6  # place r is looked at with probability r ** -examination
+    click_bias: float = -1.5  # log-odds of a click on an item that is looked at, at affinity 0
+    new_items_a_day: float = 0.005  # share of the catalogue
+
+    def describe(self) -> str:
+        return (
+            f"click model: P(click | place r, affinity a) = r^-{self.examination} * sigmoid({self.click_bias} + {self.taste} a), "
+            f"affinity = <user, item> over {self.factors} latent factors; exposure ~ popularity (Zipf {self.zipf}) * exp({self.taste} a)"
+        )
+
+    def item_factors(self) -> np.ndarray:
+        """[N, Z], rows of norm 1 around as many centres as there are factors."""
+        return _directions(np.random.default_rng([self.seed, 1]), self.items, self.factors)
+
+    def user_factors(self, numbers: np.ndarray) -> np.ndarray:
+        """[U, Z] of norm 1, drawn in blocks of users, so that they are the same whatever partition asks."""
+        found = np.empty((len(numbers), self.factors))
+        for block in np.unique(numbers // BLOCK):
+            own = numbers // BLOCK == block
+            drawn = _directions(np.random.default_rng([self.seed, 2, int(block)]), BLOCK, self.factors)
+            found[own] = drawn[numbers[own] % BLOCK]
+        return found
+
+    def popularity(self) -> np.ndarray:
+        """[N], sums to 1; which item has which rank is shuffled."""
+        ranks = np.random.default_rng([self.seed, 3]).permutation(self.items) + 1
+        weights = ranks**-self.zipf
+        return weights / weights.sum()
+
+    def first_days(self) -> np.ndarray:
+        """[N]: the day number on which an item appears; the catalogue of day 0 and then a few more every day."""
+        fresh = np.random.default_rng([self.seed, 4]).random(self.items)
+        return np.where(fresh < 0.7, 0, ((fresh - 0.7) / self.new_items_a_day).astype(int) + 1)
+
+    def affinity(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """<user, item> scaled to a standard deviation of about 1: [..., N] for users [..., Z] and items [N, Z]."""
+        return np.sqrt(self.factors) * users @ items.T
+
+    def click_probability(self, affinity: np.ndarray) -> np.ndarray:
+        """Of an item that is looked at."""
+        return 1 / (1 + np.exp(-(self.click_bias + self.taste * affinity)))
+
+    def best_items(self, users: np.ndarray, day: int, k: int) -> np.ndarray:
+        """Item numbers [U, k] by how often the user would click them: exposure times click probability."""
+        there = np.flatnonzero(self.first_days() <= day)
+        affinity = self.affinity(users, self.item_factors()[there])  # [U, N]
+        log_clicks = np.log(self.popularity()[there]) + self.taste * affinity + np.log(self.click_probability(affinity))
+        order = np.argsort(-log_clicks, axis=1)[:, :k]
+        return there[order]
+
+
+def _directions(random: np.random.Generator, n: int, factors: int) -> np.ndarray:
+    centres = np.eye(factors)
+    raw = centres[random.integers(factors, size=n)] + 0.35 * random.standard_normal((n, factors))
+    return raw / np.linalg.norm(raw, axis=1, keepdims=True)
+
+
+def requests(world: World, user_numbers: np.ndarray, day: int) -> dict[str, np.ndarray]:
+    """One request of each given user on a day, flat: user, item, place, clicked and seconds of the day, each [R * S]."""
+    random = np.random.default_rng([world.seed, 5, day, int(user_numbers[0]) if len(user_numbers) else 0])
+    there = np.flatnonzero(world.first_days() <= day)
+    share = np.cumsum(world.popularity()[there])
+    drawn = np.searchsorted(share / share[-1], random.random((len(user_numbers), world.proposals)), side="right")
+    items = there[np.minimum(drawn, len(there) - 1)]  # [R, P]
+    users = world.user_factors(user_numbers)  # [R, Z]
+    affinity = np.sqrt(world.factors) * np.einsum("rz,rpz->rp", users, world.item_factors()[items])  # [R, P]
+    shown = _slate(items, world.taste * affinity + random.gumbel(size=items.shape), world.slate)  # [R, S] places in P
+    items, affinity = np.take_along_axis(items, shown, 1), np.take_along_axis(affinity, shown, 1)  # [R, S]
+    looked_at = random.random(items.shape) < np.arange(1, world.slate + 1) ** -world.examination
+    clicked = looked_at & (random.random(items.shape) < world.click_probability(affinity))
+    seconds = np.repeat(random.integers(0, 86_000, size=(len(user_numbers), 1)), world.slate, axis=1)
+    places = np.broadcast_to(np.arange(1, world.slate + 1), items.shape)
+    return {
+        "user": np.repeat(user_numbers, world.slate),
+        "item": items.ravel(),
+        "position": places.ravel(),
+        "clicked": clicked.ravel(),
+        "second": seconds.ravel(),
+        "delay": random.integers(5, 600, size=items.size),
+    }
+
+
+def _slate(items: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
+    """Places [R, S] of the `size` heaviest distinct items of each row [R, P], the first copy of each."""
+    order = np.argsort(items, axis=1, kind="stable")
+    ordered = np.take_along_axis(items, order, 1)
+    again = np.zeros_like(items, dtype=bool)
+    np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], 1)
+    return np.argsort(np.where(again, -np.inf, weights), axis=1)[:, ::-1][:, :size]

@@ -1,0 +1,18 @@
+-- The oracle's list of each user, what they clicked before left out: the ceiling of a simulated log.
+with clicked as (
+  select exploded.user_id, collect_list(items.item_id) as item_ids
+  from (
+    select histories.user_id, explode(histories.clicked_item_indices) as item_index
+    from {user_histories} as histories
+    left semi join {relevant} as relevant on relevant.user_id = histories.user_id
+  ) as exploded
+  inner join {item_slices} as items on items.item_index = exploded.item_index
+  group by exploded.user_id
+)
+
+select
+  oracle.user_id,
+  slice(array_except(oracle.item_ids, coalesce(clicked.item_ids, cast(array() as array<string>))), 1, :k) as item_ids
+from {oracle} as oracle
+left semi join {relevant} as relevant on relevant.user_id = oracle.user_id
+left join clicked on clicked.user_id = oracle.user_id
