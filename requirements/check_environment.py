@@ -1,9 +1,20 @@
-"""The end of the set-up: every library loads beside the others, and annoy, compiled here, finds the right neighbours."""
+"""The end of the set-up: all libraries load side by side, and annoy, compiled here, finds true neighbours."""
 
 import importlib
 
-LIBRARIES = """pyarrow pyarrow.parquet numpy pandas pyspark.sql delta deltalake petastorm.reader duckdb polars pydantic rich
-safetensors.torch torch torchmetrics annoy""".split()
+LIBRARIES = [
+    *(
+        "pyarrow",
+        "pyarrow.parquet",
+        "numpy",
+        "pandas",
+        "pyspark.sql",
+        "delta",
+        "deltalake",
+        "petastorm.reader",
+    ),
+    *("duckdb", "polars", "pydantic", "rich", "safetensors.torch", "torch", "torchmetrics", "annoy"),
+]
 
 
 def annoy_recall(items: int = 2_000, dim: int = 32, queries: int = 50, k: int = 10) -> float:

@@ -8,9 +8,13 @@ NEEDED_GB=10  # .venv grows to 7.5 GB while it is filled, keeps 6; the rest is r
 problems=()
 
 find_python() {
-    local candidate version found=
+    local candidate version found="there is none"
+    local candidates=(python3.11 python3)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
     python=
-    for candidate in ${PYTHON:+"$PYTHON"} $([ -n "${PYTHON:-}" ] || echo python3.11 python3); do
+    for candidate in "${candidates[@]}"; do
+        command -v "$candidate" >/dev/null || continue
+        found="$candidate does not run"
         version=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
         if [ "$version" = 3.11 ]; then
             python=$(command -v "$candidate")
@@ -18,14 +22,13 @@ find_python() {
         fi
         found="$candidate is $version"
     done
-    [ -n "$found" ] || found="${PYTHON:-python3.11} does not run"
     problems+=("Python 3.11 is needed and $found: apt install python3.11 python3.11-venv python3.11-dev, or name one with PYTHON=/path/to/python3.11")
 }
 
 check_python_parts() {
-    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 ||
         problems+=("$python lacks the venv module: apt install python3.11-venv")
-    "$python" -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' 2>/dev/null ||
+    "$python" -c 'import os, sysconfig; os.stat(os.path.join(sysconfig.get_path("include"), "Python.h"))' >/dev/null 2>&1 ||
         problems+=("$python lacks Python.h, which annoy is compiled with: apt install python3.11-dev")
 }
 

@@ -12,14 +12,17 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.partitions import Lake, NoSuchDay
+from jobs.common.queries import query
 
 
 def published_candidates(lake: Lake) -> DataFrame:
     """The published candidates at exactly the version that the pointer names. Raises NoSuchDay before the first one."""
-    current = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
+    publications = lake.read(tables.PUBLICATIONS)
+    current = publications.orderBy(F.desc("publication")).first()
     if current is None:
         raise NoSuchDay(f"nothing is published in {lake.uri}")
-    return lake.read(tables.CANDIDATES, version=current.candidates_version).where(F.col("ds") == F.lit(current.ds))
+    candidates = lake.read(tables.CANDIDATES, version=current.candidates_version)
+    return query(lake.spark, "candidates/current", {"candidates": candidates, "publications": publications})
 
 
 def read_candidates(lake: str, user_ids: Sequence[str] | None = None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ with distinct_impressions as (
 ),
 
 click_times as (
-  select impression_id, array_sort(collect_set(clicked_at)) as times
+  select impression_id, collect_set(clicked_at) as times
   from {clicks}
   where ds between :ds and :last_click_ds
   group by impression_id
@@ -21,11 +21,11 @@ click_times as (
 outcomes as (
   select
     impressions.*,
-    filter(
+    array_min(filter(
       clicks.times,
       t -> t >= impressions.impressed_at
         and t <= impressions.impressed_at + make_dt_interval(0, :window_hours)
-    )[0] as first_click
+    )) as first_click
   from distinct_impressions as impressions
   left join click_times as clicks on clicks.impression_id = impressions.impression_id
   where impressions.copy = 1

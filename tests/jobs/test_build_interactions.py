@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs import build_interactions
+from jobs.build_interactions import interactions, touched_days
+from jobs.common import tables
+from jobs.common.partitions import Lake, NoSuchDay
+
+DAY = dt.date(2026, 3, 29)  # clocks change in Europe: UTC must not care
+NEXT = DAY + dt.timedelta(days=1)
+
+
+def at(day: dt.date, hour: int, minute: int = 0) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(hour, minute), dt.timezone.utc)
+
+
+def impressions(spark: SparkSession, *rows: tuple[str, str, dt.datetime], ds: dt.date = DAY) -> DataFrame:
+    return spark.createDataFrame([(ds, key, "r1", "u1", item, 1, time) for key, item, time in rows], tables.IMPRESSIONS.schema)
+
+
+def clicks(spark: SparkSession, *rows: tuple[dt.date, str, dt.datetime]) -> DataFrame:
+    return spark.createDataFrame(list(rows), tables.CLICKS.schema)
+
+
+def outcomes(frame: DataFrame) -> dict[str, dt.datetime | None]:
+    rows = frame.select("impression_id", "clicked", F.date_format("clicked_at", "yyyy-MM-dd HH:mm").alias("at")).collect()
+    assert all(row.clicked == (row.at is not None) for row in rows)
+    assert len({row.impression_id for row in rows}) == len(rows)
+    return {row.impression_id: row.at for row in rows}
+
+
+def test_the_first_click_inside_the_window_counts(spark: SparkSession) -> None:
+    shown = impressions(spark, ("a", "i1", at(DAY, 10)), ("b", "i2", at(DAY, 10)), ("c", "i3", at(DAY, 10)), ("d", "i4", at(DAY, 23)))
+    clicked = clicks(
+        spark,
+        (DAY, "a", at(DAY, 12)), (DAY, "a", at(DAY, 11)),  # the earlier one
+        (DAY, "b", at(DAY, 9)),  # before its impression
+        (NEXT, "c", at(NEXT, 10, 1)),  # a minute too late
+        (NEXT, "d", at(NEXT, 23)),  # at the very end of the window
+        (DAY, "orphan", at(DAY, 12)),
+    )  # fmt: skip
+    assert outcomes(interactions(shown, clicked, DAY, 24)) == {
+        "a": "2026-03-29 11:00", "b": None, "c": None, "d": "2026-03-30 23:00",
+    }  # fmt: skip
+
+
+def test_an_early_click_does_not_hide_a_later_valid_one(spark: SparkSession) -> None:
+    shown = impressions(spark, ("a", "i1", at(DAY, 10)))
+    clicked = clicks(spark, (DAY, "a", at(DAY, 9)), (DAY, "a", at(DAY, 11)))
+    assert outcomes(interactions(shown, clicked, DAY, 24)) == {"a": "2026-03-29 11:00"}
+
+
+def test_duplicates_change_nothing(spark: SparkSession) -> None:
+    shown = impressions(spark, ("a", "i1", at(DAY, 10)), ("b", "i2", at(DAY, 10)))
+    clicked = clicks(spark, (DAY, "a", at(DAY, 11)))
+    once = interactions(shown, clicked, DAY, 24).collect()
+    twice = interactions(shown.unionAll(shown), clicked.unionAll(clicked), DAY, 24).collect()
+    assert sorted(once) == sorted(twice)
+
+
+def test_a_late_click_touches_the_day_of_its_impression(lake: Lake, spark: SparkSession) -> None:
+    lake.overwrite(tables.IMPRESSIONS, DAY, impressions(spark, ("a", "i1", at(DAY, 20)), ("b", "i2", at(DAY, 20))))
+    lake.overwrite(tables.IMPRESSIONS, NEXT, impressions(spark, ("c", "i1", at(NEXT, 8)), ds=NEXT))
+    arguments = ["--lake", lake.uri, "--ds", str(DAY)]
+    assert build_interactions.main(arguments) == 2
+    assert outcomes(lake.day(tables.INTERACTIONS, DAY)) == {"a": None, "b": None}
+    lake.overwrite(tables.CLICKS, NEXT, clicks(spark, (NEXT, "a", at(NEXT, 7)), (NEXT, "c", at(NEXT, 9))))
+    assert touched_days(lake, NEXT, 24) == [DAY]
+    build_interactions.main(arguments)
+    assert outcomes(lake.day(tables.INTERACTIONS, DAY)) == {"a": "2026-03-30 07:00", "b": None}
+
+
+def test_a_day_without_impressions_is_refused(lake: Lake) -> None:
+    with pytest.raises(NoSuchDay, match="impressions has no row for 2026-03-29"):
+        build_interactions.main(["--lake", lake.uri, "--ds", str(DAY)])
+    assert not lake.has(tables.INTERACTIONS)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.build_histories import user_histories
+from jobs.build_training_examples import training_examples
+from jobs.common import tables
+from jobs.common.config import Config, Feature, Features
+
+DAY = dt.date(2026, 1, 5)
+FEATURES = Features(
+    user=(Feature(name="user_id", kind="id", dim=4), Feature(name="history", kind="item_list", length=3, dim=4), Feature(name="age", kind="numeric", dim=2)),
+    item=(Feature(name="item_id", kind="id", dim=4),),
+)  # fmt: skip
+
+
+def minute(number: int) -> dt.datetime:
+    return dt.datetime.combine(DAY, dt.time(), dt.timezone.utc) + dt.timedelta(minutes=number)
+
+
+def log(spark: SparkSession, *rows: tuple[str, str, int, int | None]) -> DataFrame:
+    """interactions (user, item, minute shown, minute clicked)."""
+    return spark.createDataFrame(
+        [
+            (DAY, f"{user}-{item}-{shown}", "r", user, item, 1, minute(shown), click is not None, None if click is None else minute(click))
+            for user, item, shown, click in rows
+        ],
+        tables.INTERACTIONS.schema,
+    )
+
+
+@pytest.fixture
+def vocabularies(spark: SparkSession) -> DataFrame:
+    rows = [("item_id", f"i{n}", n, DAY) for n in range(2, 12)] + [("user_id", "u1", 2, DAY), ("user_id", "u2", 3, DAY)]
+    return spark.createDataFrame(rows, tables.VOCABULARIES.schema)
+
+
+def examples(spark: SparkSession, interactions: DataFrame, vocabularies: DataFrame, before: dict[str, list[int]], ages: dict[str, tuple[float | None, float]]) -> dict[str, tuple[list[int], float]]:  # fmt: skip
+    """Each example's history and age; `ages` are those of the day before (None: no row) and of today."""
+    histories = spark.createDataFrame([(DAY, u, h, h) for u, h in before.items()], tables.USER_HISTORIES.schema)
+    columns = "user_id string, user_index int, age float"
+    yesterday = spark.createDataFrame([(u, 2, a) for u, (a, _) in ages.items() if a is not None], columns)
+    today = spark.createDataFrame([(u, 2, a) for u, (_, a) in ages.items()], columns)
+    rows = training_examples(interactions, histories, yesterday, today, vocabularies, FEATURES).collect()
+    return {row.impression_id: (row.history, row.age) for row in rows}
+
+
+def test_history_holds_the_last_clicks_strictly_before_the_impression(spark: SparkSession, vocabularies: DataFrame) -> None:
+    interactions = log(spark, ("u1", "i2", 0, 1), ("u1", "i3", 0, 5), ("u1", "i4", 5, 6), ("u1", "i5", 9, 12), ("u1", "i6", 10, None))
+    found = examples(spark, interactions, vocabularies, {"u1": [8, 9]}, {"u1": (30.0, 30.0)})
+    assert {key: history for key, (history, _) in found.items()} == {
+        "u1-i2-0": [8, 9, 0],
+        "u1-i3-0": [8, 9, 0],  # shown at the same minute: it sees nothing of today
+        "u1-i4-5": [8, 9, 2],  # i3 was clicked in the very minute of this impression: not strictly before
+        "u1-i5-9": [2, 3, 4],
+    }
+
+
+def test_no_example_sees_its_own_or_a_later_click(spark: SparkSession, vocabularies: DataFrame) -> None:
+    """Every click at its impression's own time, and a long slow click that later impressions overtake."""
+    interactions = log(spark, *(("u1", f"i{n}", n, n) for n in range(2, 8)), ("u1", "i9", 0, 600), ("u2", "i9", 1, 1))
+    found = examples(spark, interactions, vocabularies, {}, {"u1": (1.0, 1.0), "u2": (2.0, 2.0)})
+    assert found["u1-i7-7"][0] == [4, 5, 6]
+    assert found["u1-i9-0"][0] == [0, 0, 0]
+    assert found["u2-i9-1"][0] == [0, 0, 0]
+    assert all(9 not in history for history, _ in found.values())
+
+
+def test_features_are_those_of_the_day_before(spark: SparkSession, vocabularies: DataFrame) -> None:
+    interactions = log(spark, ("u1", "i2", 0, 1), ("u2", "i2", 0, 1))
+    found = examples(spark, interactions, vocabularies, {}, {"u1": (30.0, 99.0), "u2": (None, 41.0)})
+    assert {key: age for key, (_, age) in found.items()} == {"u1-i2-0": 30.0, "u2-i2-0": 41.0}
+
+
+def test_histories_carry_on_from_the_day_before(spark: SparkSession, vocabularies: DataFrame) -> None:
+    interactions = log(spark, ("u1", "i4", 0, 9), ("u1", "i2", 0, 1), ("u1", "i5", 3, None))
+    before = spark.createDataFrame([(DAY, "u1", [8, 2], [7, 8, 2]), (DAY, "u2", [3], [3])], tables.USER_HISTORIES.schema)
+    rows = {row.user_id: row for row in user_histories(interactions, before, vocabularies, 3).collect()}
+    assert rows["u1"].history == [2, 2, 4]
+    assert sorted(rows["u1"].clicked_item_indices) == [2, 4, 7, 8]
+    assert (rows["u2"].history, rows["u2"].clicked_item_indices) == ([3], [3])
+
+
+def test_the_table_has_the_columns_of_its_home(config: Config) -> None:
+    assert {"user_index", "item_index", "history", "age"} <= set(tables.training_examples(config).columns)

@@ -1,0 +1,43 @@
+"""Every SQL file: its parameters and frames are plain, and the runner refuses what does not fit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+import sql
+from jobs.common.queries import query
+
+FILES = sorted(Path(sql.__file__).parent.glob("*/*.sql"))
+NAMES = [f"{path.parent.name}/{path.stem}" for path in FILES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_braces_and_parameters_are_well_formed(name: str) -> None:
+    text = sql.read(name)
+    assert "--" not in text
+    assert re.findall(r"[{}]", text) == ["{", "}"] * len(re.findall(r"\{[a-z_]+\}", text)), "a stray brace"
+    assert sql.frames(name), "a query reads at least one frame"
+    assert not re.search(r"interval\s+:|in\s*\(\s*:", text, re.IGNORECASE), "Spark takes no parameter there"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_opens_with_a_comment_that_says_what_it_makes(name: str) -> None:
+    assert (Path(sql.__file__).parent / f"{name}.sql").read_text("utf-8").startswith("-- ")
+
+
+def test_every_file_is_run_by_a_job() -> None:
+    jobs = Path(sql.__file__).parents[1] / "jobs"
+    code = "".join(path.read_text("utf-8") for path in jobs.rglob("*.py"))
+    assert [name for name in NAMES if f'"{name}"' not in code] == []
+
+
+def test_unknown_and_missing_arguments_are_refused(spark: SparkSession) -> None:
+    frame = spark.range(1)
+    with pytest.raises(ValueError, match=r"takes frames .*item_sampling_probs.* parameters .*head_share"):
+        query(spark, "evaluation/item_slices", {"item_sampling_probs": frame}, head_share=0.5)
+    with pytest.raises(ValueError, match="got .*surplus"):
+        query(spark, "evaluation/item_slices", {"item_sampling_probs": frame, "surplus": frame}, head_share=0.5, middle_share=0.3)

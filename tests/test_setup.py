@@ -1,0 +1,243 @@
+"""The set-up refuses an unfit machine in one line before it makes anything, and pins all that it fetches."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from distutils.core import run_setup
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = [
+    "awk",
+    "bash",
+    "cut",
+    "date",
+    "dirname",
+    "flock",
+    "grep",
+    "head",
+    "make",
+    "mkdir",
+    "rm",
+    "sed",
+    "sh",
+    "tail",
+]
+
+
+def python(version: str = "3.11", lacks: str = "nothing") -> str:
+    return f'#!/bin/sh\ncase "$*" in *{lacks}*) exit 1 ;; *sys.version_info*) echo {version} ;; esac\n'
+
+
+def java(version: str) -> str:
+    return f"#!/bin/sh\necho Picked up JAVA_TOOL_OPTIONS: -Xmx1g >&2\necho 'openjdk version \"{version}\" 2025' >&2\n"
+
+
+def df(free_gb: int) -> str:
+    return f"#!/bin/sh\necho Filesystem Blocks Used Available\necho /dev/a 9 9 {free_gb * 1024**2}\n"
+
+
+def uname(machine: str) -> str:
+    return f'#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo {machine}\n'
+
+
+FIT = {"python3.11": python(), "java": java("17.0.15"), "df": df(20), "uname": uname("x86_64")}
+
+
+class Machine:
+    """A copy of what the set-up reads, on a machine that has only the commands it is given."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkout = folder / "checkout"
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.checkout.mkdir()
+        for name in ("Makefile", "setup.py"):
+            shutil.copy(ROOT / name, self.checkout)
+        shutil.copytree(ROOT / "requirements", self.checkout / "requirements")
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(shutil.which(tool) or pytest.fail(f"no {tool} on this machine"))
+
+    def has(self, commands: Mapping[str, str | None]) -> None:
+        """Puts each command on PATH with that text; None takes it away."""
+        for name, text in commands.items():
+            (self.bin / name).unlink(missing_ok=True)
+            if text is not None:
+                (self.bin / name).write_text(text, "utf-8")
+                (self.bin / name).chmod(0o755)
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        variables = {"PATH": str(self.bin), "HOME": str(self.bin.parent)} | variables
+        return subprocess.run(
+            command, cwd=self.checkout, env=variables, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def files(self) -> set[Path]:
+        return set(self.checkout.rglob("*"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    machine = Machine(tmp_path)
+    machine.has(FIT)
+    return machine
+
+
+def said(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """What the set-up printed, without make's own closing word."""
+    return [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ***")]
+
+
+def test_fit_machine_passes_the_preflight(machine: Machine) -> None:
+    result = machine.run("bash", "requirements/preflight.sh")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{machine.bin}/python3.11\n", "")
+
+
+JRE = "apt install openjdk-17-jre-headless"
+UNFIT = {
+    "no Python": (
+        {"python3.11": None},
+        {},
+        "Python 3.11 is needed and there is none",
+        "apt install python3.11 ",
+    ),
+    "another Python": ({"python3.11": None, "python3": python("3.12")}, {}, "and python3 is 3.12", "PYTHON="),
+    "a broken Python": ({"python3.11": "#!/bin/sh\nexit 1\n"}, {}, "python3.11 does not run", "PYTHON="),
+    "a wrong PYTHON": (
+        {},
+        {"PYTHON": "/nowhere/python"},
+        "Python 3.11 is needed and there is none",
+        "PYTHON=",
+    ),
+    "no venv": (
+        {"python3.11": python(lacks="ensurepip")},
+        {},
+        "lacks the venv module",
+        "apt install python3.11-venv",
+    ),
+    "no headers": (
+        {"python3.11": python(lacks="Python.h")},
+        {},
+        "lacks Python.h",
+        "apt install python3.11-dev",
+    ),
+    "no Java": ({"java": None}, {}, "Java 17 or 21 is needed and there is no java", JRE),
+    "a wrong JAVA_HOME": ({}, {"JAVA_HOME": "/nowhere"}, "there is no /nowhere/bin/java", "JAVA_HOME"),
+    "a broken Java": ({"java": "#!/bin/sh\nexit 1\n"}, {}, "java does not run", JRE),
+    "Java 8": ({"java": java("1.8.0_402")}, {}, "java is 8", JRE),
+    "Java 11": ({"java": java("11.0.22")}, {}, "java is 11", JRE),
+    "Java 25": ({"java": java("25")}, {}, "java is 25", JRE),
+    "a full disk": ({"df": df(4)}, {}, "10 GB of disk are needed", "make room"),
+    "another processor": ({"uname": uname("riscv64")}, {}, "this is Linux on riscv64", "locked packages"),
+}
+
+
+@pytest.mark.parametrize(("commands", "variables", "problem", "remedy"), UNFIT.values(), ids=UNFIT)
+def test_unfit_machine_is_refused_in_one_line(
+    machine: Machine, commands: Mapping[str, str | None], variables: dict[str, str], problem: str, remedy: str
+) -> None:
+    machine.has(commands)
+    before = machine.files()
+    result = machine.run("make", "test", **variables)
+    lines = said(result)
+    assert result.returncode != 0
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("set-up: ")
+    assert problem in lines[0]
+    assert remedy in lines[0]
+    assert machine.files() == before
+
+
+def test_every_problem_has_its_line(machine: Machine) -> None:
+    machine.has({"python3.11": None, "java": None})
+    lines = said(machine.run("make", "demo"))
+    assert [re.search(r"Python|Java", line).group() for line in lines] == ["Python", "Java"]  # type: ignore[union-attr]
+
+
+def test_a_path_with_a_space_is_refused(machine: Machine) -> None:
+    machine.checkout = machine.checkout.rename(machine.checkout.with_name("check out"))
+    lines = said(machine.run("make", "test"))
+    assert len(lines) == 1
+    assert "a path with a space" in lines[0]
+
+
+def test_an_unreachable_registry_is_told_in_one_line(machine: Machine) -> None:
+    variables = {"PYTHON": sys.executable, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_INDEX": "0"}
+    result = machine.run("make", "test", **variables)
+    lines = said(result)
+    assert result.returncode != 0
+    assert len(lines) == 2, lines
+    assert "filling .venv" in lines[0]
+    assert "the package registry could not be reached" in lines[1]
+    assert not (machine.checkout / ".venv" / ".set_up").exists()
+
+
+def test_a_finished_set_up_is_not_repeated(machine: Machine) -> None:
+    stamp = machine.checkout / ".venv" / ".set_up"
+    stamp.parent.mkdir()
+    stamp.touch()
+    assert [line.strip() for line in said(machine.run("make", "--dry-run", "test"))] == [
+        ".venv/bin/python -m pytest"
+    ]
+
+
+def test_help_explains_every_target(machine: Machine) -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert phony is not None
+    explained = dict(re.findall(r"^  make (\S+) +(\S.*)$", machine.run("make").stdout, re.MULTILINE))
+    assert set(explained) == set(phony.group(1).split())
+
+
+def entries(name: str) -> list[str]:
+    """The entries of a file in requirements/: comments dropped, continued lines joined."""
+    lines = (ROOT / "requirements" / name).read_text("utf-8").replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def pinned(lock: str) -> dict[str, str]:
+    return dict(entry.split()[0].split("==") for entry in entries(lock))
+
+
+@pytest.mark.parametrize("lock", ["bootstrap.txt", "build.txt", "compiler.txt", "compute.txt", "data.txt"])
+def test_every_locked_line_has_one_version_and_a_hash(lock: str) -> None:
+    assert entries(lock)
+    for entry in entries(lock):
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( +--hash=sha256:[0-9a-f]{64})+", entry), entry
+
+
+@pytest.mark.parametrize("name", ["build", "compute"])
+def test_lock_pins_what_is_asked_for(name: str) -> None:
+    versions = pinned(f"{name}.txt")
+    for asked in map(Requirement, entries(f"{name}.in")):
+        assert asked.name in versions
+        assert versions[asked.name] in asked.specifier, (
+            f"{asked} is asked for, {versions[asked.name]} is pinned"
+        )
+
+
+def test_jars_are_pinned_and_of_the_version_of_the_python_package() -> None:
+    for line in entries("jars.txt"):
+        assert re.fullmatch(r"[0-9a-f]{64}  \S+\.jar", line), line
+    version = pinned("compute.txt")["delta-spark"]
+    assert entries("jars.txt")[0].endswith(f"  io.delta_delta-spark_2.13-{version}.jar")
+    set_up = (ROOT / "requirements" / "set_up.sh").read_text("utf-8")
+    assert f"DELTA=io.delta:delta-spark_2.13:{version}\n" in set_up
+
+
+def test_every_package_and_sql_file_is_shipped() -> None:
+    distribution = run_setup(str(ROOT / "setup.py"), stop_after="init")
+    found = {
+        str(file.parent.relative_to(ROOT)).replace("/", ".")
+        for room in ("jobs", "model", "sql")
+        for file in (ROOT / room).rglob("*.py")
+    }
+    assert found <= set(distribution.packages)
+    shipped = {file for pattern in distribution.package_data["sql"] for file in (ROOT / "sql").glob(pattern)}
+    assert set((ROOT / "sql").rglob("*.sql")) == shipped
