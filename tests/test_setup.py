@@ -15,21 +15,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = [
-    "awk",
-    "bash",
-    "cut",
-    "date",
-    "dirname",
-    "flock",
-    "grep",
-    "head",
-    "make",
-    "mkdir",
-    "rm",
-    "sed",
-    "sh",
-    "tail",
-]
+    "awk", "bash", "cut", "date", "dirname", "flock", "grep", "head", "make", "mkdir", "rm", "sed", "tail",
+]  # fmt: skip
 
 
 def python(version: str = "3.11", lacks: str = "nothing") -> str:
@@ -37,7 +24,7 @@ def python(version: str = "3.11", lacks: str = "nothing") -> str:
 
 
 def java(version: str) -> str:
-    return f"#!/bin/sh\necho Picked up JAVA_TOOL_OPTIONS: -Xmx1g >&2\necho 'openjdk version \"{version}\" 2025' >&2\n"
+    return f"#!/bin/sh\necho Picked up JAVA_TOOL_OPTIONS: -Xmx1g >&2\necho 'java version \"{version}\"' >&2\n"
 
 
 def df(free_gb: int) -> str:
