@@ -107,7 +107,7 @@ def raw_frames(
 
 def _described(spark: SparkSession, config: Config, name: str, rows: pd.DataFrame, ds: dt.date) -> DataFrame:
     """`rows` with exactly the columns of the raw table `name`, cast from text."""
-    frame = spark.createDataFrame(rows).withColumn("ds", F.lit(ds))
+    frame = spark.createDataFrame(rows.astype(object).where(rows.notna(), None)).withColumn("ds", F.lit(ds))
     columns = []
     for field in raw_tables(config)[name].schema:
         value = F.col(field.name) if field.name in frame.columns else F.lit(None)

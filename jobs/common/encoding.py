@@ -47,14 +47,19 @@ def encode(rows: DataFrame, key: str, side: str, features: Sequence[Feature], vo
     for feature in raw_features(features):
         vocabulary = vocabularies.where(F.col("feature") == vocabulary_name(side, feature)).select("value", "index")
         if feature.kind == "numeric":
-            rows = rows.withColumn(feature.name, F.col(feature.name).cast("float"))
+            rows = rows.withColumn(feature.name, _finite(F.col(feature.name)).cast("float"))
         elif feature.kind == "vector":
-            rows = rows.withColumn(feature.name, F.col(feature.name).cast(encoded_type(feature)))
+            rows = rows.withColumn(feature.name, F.transform(feature.name, _finite).cast(encoded_type(feature)))
         elif feature.length == 1:
             rows = _encode_value(rows, feature.name, vocabulary)
         else:
             rows = _encode_list(rows, key, feature, vocabulary)
     return rows
+
+
+def _finite(value: Column) -> Column:
+    """`value`, or null where it is NaN or infinite: one such value would spoil every mean."""
+    return F.when(F.abs(value) < F.lit(float("inf")), value)
 
 
 def _encode_value(rows: DataFrame, name: str, vocabulary: DataFrame) -> DataFrame:

@@ -32,7 +32,7 @@ def read_candidates(lake: str, user_ids: Sequence[str] | None = None) -> pd.Data
     """
     current = _current(lake)
     pinned = DeltaTable(f"{lake}/{tables.CANDIDATES.name}", version=int(current["candidates_version"]))
-    files = pinned.file_uris(partition_filters=[("ds", "=", str(current["ds"])[:10])])
+    files = pinned.file_uris(file_pruning_predicate=[("ds", "=", str(current["ds"])[:10])])
     wanted = "where list_contains(?, user_id)" if user_ids is not None else ""
     query = f"""
         select user_id, item.item_id, item.score, item.rank, item.source, model_version

@@ -1,0 +1,17 @@
+"""The jobs, in the order in which a day runs them (`run_day` runs all of them; each also runs alone):
+
+ingest_logs | ingest_movielens | simulate_log    a log lands in the raw tables
+build_interactions        each impression with its outcome
+build_vocabularies        a dense index for what is seen for the first time
+build_snapshots           items and users as they are known at the end of the day
+build_training_examples   clicks, with features as they stood at the impression
+build_histories           what each user has clicked up to the end of the day
+build_item_counts         what the day did with each item
+build_negative_pools      exposed and never clicked
+build_sampling_probs      how often each source of negatives draws each item
+train_two_tower           a model version
+build_item_index          item embeddings, and an index over the available ones
+score_users               K candidates for every user
+evaluate_candidates       how good they are
+publish_candidates        the pointer that readers follow
+"""

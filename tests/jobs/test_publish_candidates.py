@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pyspark.sql import functions as F
+
+from jobs import publish_candidates
+from jobs.common import tables
+from jobs.common.config import Config
+from jobs.common.partitions import Lake, NoSuchDay
+from jobs.common.published import published_candidates, read_candidates
+from jobs.publish_candidates import NotPublishable, PublicationConflict, publish
+from tests.conftest import DAYS, SMALL
+
+FIRST, _, THIRD, FOURTH = DAYS
+AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.timezone.utc)
+
+
+def arguments(lake: Lake, ds: dt.date) -> list[str]:
+    return ["--lake", lake.uri, "--config", SMALL, "--ds", str(ds)]
+
+
+def test_each_publication_names_the_one_it_follows(simulated: Lake) -> None:
+    rows = simulated.read(tables.PUBLICATIONS).orderBy("publication").collect()
+    assert [(row.publication, row.follows, row.ds) for row in rows] == [(1, None, DAYS[0]), (2, 1, DAYS[1]), (3, 2, DAYS[2])]
+    assert rows[0].candidates_version < rows[1].candidates_version < rows[2].candidates_version
+
+
+def test_nothing_is_published_before_the_first_time(lake: Lake) -> None:
+    with pytest.raises(NoSuchDay, match="nothing is published"):
+        published_candidates(lake)
+    with pytest.raises(NoSuchDay, match="nothing is published"):
+        read_candidates(lake.uri)
+
+
+def test_an_older_day_does_not_take_the_place_of_a_later_one(simulated_copy: Lake) -> None:
+    with pytest.raises(NotPublishable, match=rf"{THIRD} is published already and {FIRST} lies before it"):
+        publish_candidates.main(arguments(simulated_copy, FIRST))
+    publish_candidates.main([*arguments(simulated_copy, FIRST), "--republish"])
+    assert {row.ds for row in published_candidates(simulated_copy).select("ds").distinct().collect()} == {FIRST}
+
+
+def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake) -> None:
+    lake = simulated_copy
+    before = read_candidates(lake.uri)
+    lake.overwrite(tables.CANDIDATES, THIRD, lake.day(tables.CANDIDATES, THIRD).limit(1))
+    assert read_candidates(lake.uri).equals(before)
+    assert published_candidates(lake).count() == before["user_id"].nunique()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("missing", "hold 399 rows of 399 users"), ("twice", "hold 401 rows of 400 users"), ("empty", "1 empty lists"), ("foreign", "400 not of model")],
+)
+def test_candidates_that_are_not_whole_are_refused(simulated_copy: Lake, config: Config, fault: str, message: str) -> None:
+    lake = simulated_copy
+    rows = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
+    one = rows.orderBy("user_id").limit(1)
+    broken = {
+        "missing": rows.join(one.select("user_id"), "user_id", "left_anti"),
+        "twice": rows.unionByName(one),
+        "empty": rows.join(one.select("user_id"), "user_id", "left_anti").unionByName(one.withColumn("candidates", F.slice("candidates", 1, 0))),
+        "foreign": rows.withColumn("model_version", F.lit("another")),
+    }[fault]
+    lake.overwrite(tables.CANDIDATES, THIRD, broken)
+    with pytest.raises(NotPublishable, match=message):
+        publish_candidates.main(arguments(lake, THIRD))
+    assert lake.read(tables.PUBLICATIONS).count() == 3
+
+
+def test_of_publishers_at_the_same_time_each_place_goes_to_one(simulated_copy: Lake) -> None:
+    def attempt(_: int) -> int | None:
+        try:
+            return publish(simulated_copy, THIRD, 400, AT, republish=False)
+        except PublicationConflict:
+            return None
+
+    with ThreadPoolExecutor(4) as publishers:
+        numbers = [number for number in publishers.map(attempt, range(8)) if number is not None]
+    rows = simulated_copy.read(tables.PUBLICATIONS).orderBy("publication").collect()
+    assert [row.publication for row in rows] == list(range(1, 4 + len(numbers)))
+    assert sorted(numbers) == list(range(4, 4 + len(numbers)))
+    assert [row.follows for row in rows] == [None, *range(1, len(rows))]
+
+
+def test_a_variant_cannot_be_published(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        publish_candidates.main([*arguments(lake, FOURTH), "--variant", "uncorrected"])
+    assert "unrecognized arguments: --variant" in capsys.readouterr().err

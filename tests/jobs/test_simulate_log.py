@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from jobs import simulate_log
+from jobs.common import tables
+from jobs.common.partitions import Lake
+from jobs.common.planted_world import World, requests
+from tests.conftest import DAYS, SMALL
+
+
+def test_clicks_follow_the_stated_model() -> None:
+    world = World(users=4_000, items=500, seed=3)
+    log = requests(world, np.arange(4_000), day=0)
+    affinity = np.sqrt(world.factors) * np.einsum("rz,rz->r", world.user_factors(log["user"]), world.item_factors()[log["item"]])
+    expected = log["position"] ** -world.examination * world.click_probability(affinity)
+    for first, last in ((1, 1), (2, 5), (6, 20)):
+        places = (log["position"] >= first) & (log["position"] <= last)
+        assert log["clicked"][places].mean() == pytest.approx(expected[places].mean(), rel=0.05)
+
+
+def test_a_slate_holds_distinct_items_of_the_days_catalogue() -> None:
+    world = World(users=500, items=300, seed=3)
+    log = requests(world, np.arange(500), day=2)
+    slates = log["item"].reshape(-1, world.slate)
+    assert all(len(set(slate)) == world.slate for slate in slates)
+    assert world.first_days()[log["item"]].max() <= 2
+    assert (world.first_days() == 1).sum() > 0
+
+
+def test_users_are_the_same_whatever_partition_asks() -> None:
+    world = World(users=5_000, items=10, seed=3)
+    everyone = world.user_factors(np.arange(5_000))
+    some = np.array([4_999, 0, 2_001])
+    assert np.array_equal(world.user_factors(some), everyone[some])
+
+
+def test_days_landed_one_by_one_equal_days_landed_together(simulated: Lake, lake: Lake) -> None:
+    world = ["--config", SMALL, "--users", "400", "--items", "300", "--late", "0.1"]
+    simulate_log.main(["--lake", lake.uri, "--ds", str(DAYS[0]), "--days", "4", *world])
+    for name in ("impressions", "clicks", "items"):
+        one, other = (some.spark.read.format("delta").load(some.path(name)) for some in (simulated, lake))
+        assert one.exceptAll(other).isEmpty() and other.exceptAll(one).isEmpty(), name
+
+
+def test_some_rows_land_twice_and_some_clicks_late(simulated: Lake) -> None:
+    impressions = simulated.read(tables.IMPRESSIONS)
+    rows, distinct = impressions.count(), impressions.select("impression_id").distinct().count()
+    assert rows / distinct == pytest.approx(1.01, abs=0.005)
+    clicks = simulated.read(tables.CLICKS)
+    late = clicks.where(F.to_date("clicked_at") < F.col("ds")).count()
+    assert late / clicks.count() == pytest.approx(0.1, abs=0.03)
+
+
+def test_the_oracle_and_the_click_model_are_printed(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    simulate_log.main(["--lake", lake.uri, "--config", SMALL, "--ds", "2026-01-01", "--users", "50", "--items", "100"])
+    printed = capsys.readouterr().out
+    assert "click model: P(click | place r, affinity a) = r^-0.6 * sigmoid(-1.5 + 2.0 a)" in printed
+    assert "oracle: Recall@20 0." in printed
+    lists = lake.day(tables.ORACLE, dt.date(2026, 1, 1)).collect()
+    assert len(lists) == 50
+    assert all(len(set(row.item_ids)) == len(row.item_ids) for row in lists)
