@@ -3,7 +3,7 @@
 # Prints the Python to use; or one line for each thing that is missing and how to get it, and fails.
 set -euo pipefail
 
-NEEDED_GB=10  # .venv grows to 7.5 GB while it is filled, keeps 6; the rest is room for a first lake
+NEEDED_GB=10  # .venv grows to 8.5 GB while it is filled and keeps 6; the rest is room for a first lake
 
 problems=()
 
