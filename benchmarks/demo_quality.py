@@ -1,7 +1,7 @@
 """The README's table: the demo's model on the held-out last day of MovieLens-100K, mean and spread over three seeds.
 
-Trains on logical days 1 to 9 with the settings of recall.toml, evaluates on day 10 once per seed: with log-Q correction, and
-without it at the temperature and number of epochs that tune_movielens chose for that model.
+Trains on logical days 1 to 9 with the settings of recall.toml and evaluates on day 10 once per seed: with log-Q
+correction, and without it at the temperature that tune_movielens chose for that model.
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ def main() -> None:
     for label, config in (("no correction", load_config().of_variant("uncorrected")), ("log-Q", load_config())):
         settings: dict[str, Any] = config.training.model_dump() | {"id_dropout": config.model.id_dropout}
         runs = [measure(prepared, {**settings, "seed": seed}) for seed in SEEDS]
-        cells = [(statistics.mean(values), statistics.stdev(values)) for values in ([run[name] for run in runs] for name in NAMES)]
-        print(f"| two towers, {label} | " + " | ".join(f"{mean:.4f} ± {spread:.4f}" for mean, spread in cells) + " |", flush=True)
+        cells = [
+            (statistics.mean(values), statistics.stdev(values))
+            for values in ([run[name] for run in runs] for name in NAMES)
+        ]
+        print(
+            f"| two towers, {label} | " + " | ".join(f"{mean:.4f} ± {spread:.4f}" for mean, spread in cells) + " |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Train on a lake's day and evaluate on the next, outside Spark: what the quality benchmarks share.
 
-`prepare` asks Spark once for the pinned order, the users to score and what they clicked afterwards; `measure` then trains and
-ranks with changed settings, as often as one likes. Axis letters: U users, K list length.
+`prepare` asks Spark once for the pinned order, the users to score and what they clicked afterwards; `measure` then
+trains and ranks with changed settings, as often as one likes. Axis letters: U users, K list length.
 """
 
 from __future__ import annotations
@@ -65,10 +65,18 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
     config = load_config()
     (folder / "order.json").write_text(json.dumps(training_order(lake, config, ds), default=str), "utf-8")
     clicks = lake.day(tables.INTERACTIONS, ds + dt.timedelta(days=1))
-    frames = {"interactions": clicks, "item_slices": item_slices(lake, config, ds), "user_histories": lake.day(tables.USER_HISTORIES, ds)}
+    frames = {
+        "interactions": clicks,
+        "item_slices": item_slices(lake, config, ds),
+        "user_histories": lake.day(tables.USER_HISTORIES, ds),
+    }
     relevant = query(lake.spark, "evaluation/relevant", frames)
     items = lake.day(tables.item_snapshot(config), ds).select("item_id", "item_index")
-    per_user = relevant.join(items, "item_id").groupBy("user_id").agg(F.sort_array(F.collect_list("item_index")).alias("relevant"))
+    per_user = (
+        relevant.join(items, "item_id")
+        .groupBy("user_id")
+        .agg(F.sort_array(F.collect_list("item_index")).alias("relevant"))
+    )
     users = users_to_score(lake, config, ds).drop("ds", "clicks").join(per_user, "user_id").orderBy("user_id")
     pq.write_table(users.toArrow(), folder / "relevant.parquet")
     return folder
@@ -89,7 +97,10 @@ def measure(prepared: Path, settings: Mapping[str, Any], model: Mapping[str, Any
         vectors = towers.item(tensors(available, towers.spec.item)).numpy()  # [I, D]
     index = ExactIndex.build(vectors, available["item_index"].to_numpy().astype(np.int64), model_version="benchmark")
     ranked, _ = index.search(queries, max(AT), _ragged(users["excluded"]))  # [U, K]
-    found = {name: float(np.nanmean(value)) for name, value in ranking_metrics(ranked, _ragged(users["relevant"]), AT).items()}
+    found = {
+        name: float(np.nanmean(value))
+        for name, value in ranking_metrics(ranked, _ragged(users["relevant"]), AT).items()
+    }
     return found | {"seconds": version.metrics["seconds"], "rows_per_second": version.metrics["rows_per_second"]}
 
 
@@ -100,7 +111,10 @@ def popularity(prepared: Path) -> dict[str, float]:
     clicks, indices = rows["clicks"].to_numpy(), rows["item_index"].to_numpy().astype(np.int64)
     index = ExactIndex.build(clicks[:, None].astype(np.float32), indices, model_version="popularity")
     ranked, _ = index.search(np.ones((users.num_rows, 1), np.float32), max(AT), _ragged(users["excluded"]))
-    return {name: float(np.nanmean(value)) for name, value in ranking_metrics(ranked, _ragged(users["relevant"]), AT).items()}
+    return {
+        name: float(np.nanmean(value))
+        for name, value in ranking_metrics(ranked, _ragged(users["relevant"]), AT).items()
+    }
 
 
 def _items(order: Order) -> pa.Table:
@@ -110,4 +124,6 @@ def _items(order: Order) -> pa.Table:
 
 def _ragged(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     lists = column.combine_chunks()
-    return lists.flatten().to_numpy().astype(np.int64), (lists.offsets.to_numpy() - lists.offsets[0].as_py()).astype(np.int64)
+    return lists.flatten().to_numpy().astype(np.int64), (lists.offsets.to_numpy() - lists.offsets[0].as_py()).astype(
+        np.int64
+    )

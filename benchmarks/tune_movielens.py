@@ -1,7 +1,7 @@
 """The demo's hyper-parameters, chosen on logical days 8 to 9 of MovieLens-100K: train up to day 8, evaluate on day 9.
 
-The last day takes no part. One setting at a time is varied round the best so far, in the order of GRID; the choice is by
-Recall@20. Prints a line a run and the best settings, and keeps every run in a JSON-lines file, so that it can go on.
+The last day takes no part. One setting at a time is varied round the best so far, in the order of GRID; the choice is
+by Recall@20. Prints a line a run and the best settings, and keeps every run in a JSON-lines file, so that it can go on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ GRID: dict[str, list[Any]] = {
     "dense_learning_rate": [0.001, 0.003, 0.01],
     "hidden": [[], [128]],
 }
-START = {"temperature": 0.2, "epochs": 10, "learning_rate": 0.05, "id_dropout": 0.1, "dense_learning_rate": 0.003, "hidden": []}
+START = {
+    "temperature": 0.2,
+    "epochs": 10,
+    "learning_rate": 0.05,
+    "id_dropout": 0.1,
+    "dense_learning_rate": 0.003,
+    "hidden": [],
+}
 SEEDS = (1, 2)
 
 
@@ -34,7 +41,10 @@ def run(prepared: Path, settings: dict[str, Any], correction: str, kept: Path) -
     for line in before:
         if line["key"] == key:
             return float(line["recall@20"])
-    training = {name: value for name, value in settings.items() if name != "hidden"} | {"correction": correction, "threads": 1}
+    training = {name: value for name, value in settings.items() if name != "hidden"} | {
+        "correction": correction,
+        "threads": 1,
+    }
     found = [measure(prepared, {**training, "seed": seed}, {"hidden": settings["hidden"]}) for seed in SEEDS]
     recall = sum(one["recall@20"] for one in found) / len(found)
     with kept.open("a", encoding="utf-8") as file:

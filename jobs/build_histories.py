@@ -21,12 +21,14 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def user_histories(interactions: DataFrame, before: DataFrame, vocabularies: DataFrame, length: int) -> DataFrame:
-    """Rows (user_id, history, clicked_item_indices) of every user who ever clicked; `history` holds at most `length`."""
+    """Rows (user_id, history, clicked_item_indices) of every user who ever clicked; at most `length` in `history`."""
     frames = {"interactions": interactions, "before": before, "vocabularies": vocabularies}
     clicks = query(interactions.sparkSession, "user_histories/query", frames)
     size = F.size("all_clicks")
     start = F.greatest(size - F.lit(length), F.lit(0)) + 1
-    return clicks.select("user_id", F.slice("all_clicks", start, F.lit(length)).alias("history"), "clicked_item_indices")
+    return clicks.select(
+        "user_id", F.slice("all_clicks", start, F.lit(length)).alias("history"), "clicked_item_indices"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

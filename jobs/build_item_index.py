@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ def item_embeddings(item_snapshot: DataFrame, ref: ModelReference) -> DataFrame:
     """Rows (item_id, item_index, available, embedding) of every item, worked out on the executors."""
     names = [*columns(open_towers(ref).spec.item), "item_id", "item_index", "available"]
 
-    def embed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         towers = open_towers(ref)
         for batch in batches_with_rows(batches):
             with torch.no_grad():

@@ -25,7 +25,7 @@ def unclicked_items(
     counts: DataFrame, interactions: DataFrame, ds: dt.date, window_hours: int, minimum_exposures: int
 ) -> DataFrame:
     """Rows (item_id, item_index, exposures) of the pool at the end of `ds`; both frames hold the window's days."""
-    day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.timezone.utc)
+    day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
     return query(
         counts.sparkSession,
         "unclicked_items/query",

@@ -9,16 +9,17 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Feature
+from jobs.common.config import Config, Feature
 from jobs.common.encoding import ITEM_ID, USER_ID, encode
 from jobs.common.landing import raw_tables
-from jobs.common.partitions import kept
+from jobs.common.partitions import Lake, kept
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -33,7 +34,9 @@ def news(landed: DataFrame, seen: DataFrame, previous: DataFrame, key: str) -> D
     return landed.unionByName(unknown, allowMissingColumns=True)
 
 
-def item_snapshot(news: DataFrame, previous: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]) -> DataFrame:
+def item_snapshot(
+    news: DataFrame, previous: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]
+) -> DataFrame:
     """Items (item_id, item_index, available, published_at, features): today's word counts, else yesterday's.
 
     An item that is only seen in interactions is available and has unknown features.
@@ -58,26 +61,28 @@ def _numbered(rows: DataFrame, key: str, index: str, vocabularies: DataFrame) ->
     return rows.join(numbers, key, "inner")
 
 
+def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
+    """Build the day of one of the two snapshots; returns its rows."""
+    key, table = f"{side}_id", {"item": tables.item_snapshot, "user": tables.user_snapshot}[side](config)
+    vocabularies, seen = lake.read(tables.VOCABULARIES), lake.day(tables.INTERACTIONS, ds)
+    landed = lake.day(raw_tables(config)[f"{side}s"], ds).drop("ds")
+    previous = lake.latest_before(table, ds, config.log.state_lookback_days).drop("ds")
+    with kept(news(landed, seen, previous, key)) as fresh:
+        if fresh.isEmpty():
+            snapshot = previous
+        elif side == "item":
+            snapshot = item_snapshot(fresh, previous, vocabularies, config.features.item)
+        else:
+            snapshot = user_snapshot(fresh, previous, vocabularies, config.features.user, ds)
+        return lake.overwrite(table, ds, snapshot)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_snapshots")
-    vocabularies, seen = lake.read(tables.VOCABULARIES), lake.required_day(tables.INTERACTIONS, args.ds)
-    raw, back, features = raw_tables(config), config.log.state_lookback_days, config.features
-    rows = 0
-    for table, landed, key in (
-        (tables.item_snapshot(config), lake.day(raw["items"], args.ds), ITEM_ID),
-        (tables.user_snapshot(config), lake.day(raw["users"], args.ds), USER_ID),
-    ):
-        previous = lake.latest_before(table, args.ds, back).drop("ds")
-        with kept(news(landed.drop("ds"), seen, previous, key)) as fresh:
-            if fresh.isEmpty():
-                snapshot = previous
-            elif key == ITEM_ID:
-                snapshot = item_snapshot(fresh, previous, vocabularies, features.item)
-            else:
-                snapshot = user_snapshot(fresh, previous, vocabularies, features.user, args.ds)
-            rows += lake.overwrite(table, args.ds, snapshot)
-    return rows
+    lake.required_day(tables.INTERACTIONS, args.ds)
+    with ThreadPoolExecutor(2) as both:  # two tables that know nothing of each other
+        return sum(both.map(lambda side: build(lake, config, args.ds, side), ("item", "user")))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def training_examples(
     vocabularies: DataFrame,
     features: Features,
 ) -> DataFrame:
-    """One row a click, in an order that hangs on no column that a model reads; `history` is padded with 0 at its end."""
+    """One row a click, in an order that hangs on nothing that a model reads; `history` is padded with 0 at its end."""
     length = max(features.history_length, 1)
     frames = {"interactions": interactions, "before": histories_before, "vocabularies": vocabularies}
     clicks = query(interactions.sparkSession, "training_examples/query", frames, others=length - 1)

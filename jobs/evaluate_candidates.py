@@ -30,12 +30,18 @@ CANDIDATES, POPULARITY, ORACLE = "candidates", "popularity", "oracle"
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, variant=True)
     parser.add_argument(
-        "--against", type=day_argument, nargs="+", metavar="DAY", help="first and last day of the clicks (default: the day after --ds)"
+        "--against",
+        type=day_argument,
+        nargs="+",
+        metavar="DAY",
+        help="first and last day of the clicks (default: the day after --ds)",
     )
     return parser
 
 
-def evaluation(lists: DataFrame, relevant: DataFrame, item_slices: DataFrame, items: DataFrame, at: Sequence[int]) -> DataFrame:
+def evaluation(
+    lists: DataFrame, relevant: DataFrame, item_slices: DataFrame, items: DataFrame, at: Sequence[int]
+) -> DataFrame:
     """Rows (slice, metric, k, value, users) for `lists` (user_id, item_ids)."""
     spark = lists.sparkSession
     ranked = query(spark, "evaluation/ranking_metrics", {"relevant": relevant, "lists": lists}, at=_array(at))
@@ -84,7 +90,13 @@ def index_recall(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> D
         row = pairs.agg(F.avg(share).alias("value"), F.count(F.lit(1)).alias("users"))
         labels = {"slice": "all", "metric": "index_recall", "k": config.scoring.candidates_per_user, "channel": backend}
         rows.append(row.withColumns({name: F.lit(label) for name, label in labels.items()}).where("value is not null"))
-    return union(rows) if rows else lake.spark.createDataFrame([], "slice string, metric string, k int, channel string, value double, users bigint")
+    return (
+        union(rows)
+        if rows
+        else lake.spark.createDataFrame(
+            [], "slice string, metric string, k int, channel string, value double, users bigint"
+        )
+    )
 
 
 def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.date) -> int:
@@ -118,7 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     days = args.against or [args.ds + dt.timedelta(days=1)]
     if len(days) > 2 or days[0] <= args.ds or days[-1] < days[0]:
-        parser.error(f"--against wants one day or a first and a last one, after --ds {args.ds}, got {[str(day) for day in days]}")
+        parser.error(
+            f"--against wants one day or a first and a last one, after --ds {args.ds}, got {[str(day) for day in days]}"
+        )
     lake, config = open_lake(args, "evaluate_candidates")
     lake.required_day(tables.INTERACTIONS, days[-1])
     return evaluate(lake, config, args.ds, days[0], days[-1])

@@ -30,7 +30,9 @@ def arg_parser() -> argparse.ArgumentParser:
     for name in NAMES:
         parser.add_argument(f"--{name}", metavar="PATH", help=f"file or folder of {name}")
     parser.add_argument(
-        "--format", choices=("parquet", "csv", "jsonl"), help="of all files (default: by their ending .parquet .csv .jsonl .json)"
+        "--format",
+        choices=("parquet", "csv", "jsonl"),
+        help="of all files (default: by their ending .parquet .csv .jsonl .json)",
     )
     return parser
 
@@ -48,12 +50,16 @@ def parsed_files(args: argparse.Namespace, config: Config, spark: SparkSession) 
 
 
 def refuse_empty(parsed: dict[str, Parsed]) -> None:
-    """Raises ValueError for a file without a row, or without one that keeps the contract; reads every file to its end."""
+    """Raises ValueError for a file without a row that keeps the contract; reads every file to its end."""
     for name, file in parsed.items():
         file.rows.count()
         if file.accepted.isEmpty():
-            reasons = {row.reason: row["count"] for row in file.refused.groupBy("reason").count().collect()}  # a row a reason
-            raise ValueError(f"{name} {file.source}: " + (f"every row is refused: {reasons}" if reasons else "the file has no row"))
+            reasons = {
+                row.reason: row["count"] for row in file.refused.groupBy("reason").count().collect()
+            }  # a row a reason
+            raise ValueError(
+                f"{name} {file.source}: " + (f"every row is refused: {reasons}" if reasons else "the file has no row")
+            )
 
 
 def land_parsed(lake: Lake, config: Config, ds: dt.date, parsed: dict[str, Parsed]) -> int:

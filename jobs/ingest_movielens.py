@@ -88,7 +88,7 @@ def movielens_csv(folder: Path, ds: dt.date, backlog: bool) -> tuple[pd.DataFram
 def raw_frames(
     spark: SparkSession, config: Config, ratings: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, ds: dt.date
 ) -> dict[str, DataFrame]:
-    """The four raw tables; users and items land on `ds`. Features that the configuration declares and the data lack are null."""
+    """The four raw tables; users and items land on `ds`. Declared features that the data lack are null."""
     request = ratings["user_id"] + "-" + ratings["at"].dt.strftime("%Y%m%dT%H%M%S")
     shown = pd.DataFrame({
         "ds": ratings["ds"], "impression_id": request + "-" + ratings["item_id"], "request_id": request,

@@ -54,7 +54,9 @@ def require_whole(lake: Lake, config: Config, ds: dt.date) -> int:
     assert found is not None
     wanted = lake.day(tables.user_snapshot(config), ds).count()
     if found.rows != wanted or found.users != wanted:
-        raise NotPublishable(f"candidates of {ds} hold {found.rows} rows of {found.users} users, the snapshot {wanted} users")
+        raise NotPublishable(
+            f"candidates of {ds} hold {found.rows} rows of {found.users} users, the snapshot {wanted} users"
+        )
     if found.empty or found.foreign:
         raise NotPublishable(f"candidates of {ds}: {found.empty} empty lists, {found.foreign} not of model {version}")
     return int(found.users)
@@ -81,7 +83,9 @@ def publish(lake: Lake, ds: dt.date, users: int, published_at: dt.datetime, repu
         # a bare append never conflicts; this one looks at the place it fills, and so sees who was there first
         lake.overwrite_where(tables.PUBLICATIONS, rows, f"publication = {number}")
     except CONFLICTS as error:
-        raise PublicationConflict(f"publication {number} was taken by another publisher; nothing was published") from error
+        raise PublicationConflict(
+            f"publication {number} was taken by another publisher; nothing was published"
+        ) from error
     return number
 
 

@@ -49,12 +49,22 @@ MODEL = (train_two_tower, build_item_index, score_users)
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__)
     parser.add_argument("--tables-only", action="store_true", help="build the day's tables and stop before training")
-    parser.add_argument("--against", type=day_argument, nargs="+", metavar="DAY", help="first and last day to evaluate on")
+    parser.add_argument(
+        "--against", type=day_argument, nargs="+", metavar="DAY", help="first and last day to evaluate on"
+    )
     return parser
 
 
-def run_day(lake: Lake, config: Config, ds: dt.date, common: Sequence[str], display: Display, *, tables_only: bool = False,
-            against: Sequence[dt.date] = ()) -> None:  # fmt: skip
+def run_day(
+    lake: Lake,
+    config: Config,
+    ds: dt.date,
+    common: Sequence[str],
+    display: Display,
+    *,
+    tables_only: bool = False,
+    against: Sequence[dt.date] = (),
+) -> None:
     """Run the jobs of `ds`; `common` are the arguments that they share, without the day."""
 
     def step(module: object, day: dt.date, *more: str) -> None:

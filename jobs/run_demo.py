@@ -41,8 +41,10 @@ def run_variant(display: Display, ds: dt.date, against: dt.date, common: Sequenc
     arguments = [*common, "--ds", ds.isoformat(), "--variant", VARIANT]
     for job in (train_two_tower, build_item_index, score_users):
         name = job.__name__.split(".")[-1]
-        display.step(name, ds, lambda main=job.main: main(arguments))  # type: ignore[misc, attr-defined]
-    display.step("evaluate_candidates", ds, lambda: evaluate_candidates.main([*arguments, "--against", against.isoformat()]))
+        display.step(name, ds, lambda main=job.main: main(arguments))  # type: ignore[misc]
+    display.step(
+        "evaluate_candidates", ds, lambda: evaluate_candidates.main([*arguments, "--against", against.isoformat()])
+    )
 
 
 def metrics(lake: Lake, ds: dt.date, channel: str) -> dict[str, float]:
@@ -54,14 +56,18 @@ def metrics(lake: Lake, ds: dt.date, channel: str) -> dict[str, float]:
 def compare(lake: Lake, ds: dt.date, console: Console) -> None:
     """Print popularity, the uncorrected variant and the corrected model side by side."""
     beside = Lake(lake.spark, lake.uri, VARIANT)
-    table = Table("", "Recall@20", "NDCG@20", "Recall@100", "items shown", "never clicked", title="On the held-out last day")
+    table = Table(
+        "", "Recall@20", "NDCG@20", "Recall@100", "items shown", "never clicked", title="On the held-out last day"
+    )
     for label, found in (
         ("popularity", metrics(lake, ds, POPULARITY)),
-        ("two towers, no correction", metrics(beside, ds, CANDIDATES)),
-        ("two towers, log-Q", metrics(lake, ds, CANDIDATES)),
+        ("no correction", metrics(beside, ds, CANDIDATES)),
+        ("log-Q", metrics(lake, ds, CANDIDATES)),
     ):
         names = ("recall@20", "ndcg@20", "recall@100", "item_coverage@100", "never_clicked_share@100")
-        table.add_row(label, *(f"{found[name]:.4f}" if name.endswith("@20") else f"{found[name]:.3f}" for name in names))
+        table.add_row(
+            label, *(f"{found[name]:.4f}" if name.endswith("@20") else f"{found[name]:.3f}" for name in names)
+        )
     console.print(table)
 
 
@@ -90,8 +96,12 @@ def report(lake: str, console: Console) -> None:
     user = lists["user_id"].iloc[0]
     best = lists[lists["user_id"] == user].head(5)
     console.print(f"published: {lists['user_id'].nunique():,} users, {len(lists):,} candidates in {lake}/candidates")
-    console.print(f"  user {user}: " + ", ".join(f"{row.item_id} ({row.score:.2f})" for row in best.itertuples()) + ", ...")
-    console.print(f'  read them:  from jobs.common.published import read_candidates; read_candidates("{lake}", ["{user}"])')
+    console.print(
+        f"  user {user}: " + ", ".join(f"{row.item_id} ({row.score:.2f})" for row in best.itertuples()) + ", ..."
+    )
+    console.print(
+        f'  read them:  from jobs.common.published import read_candidates; read_candidates("{lake}", ["{user}"])'
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """Write a planted world into the raw tables: a log of any size whose best possible recall is known.
 
 Latent user and item factors, Zipf popularity, slates of 20 with position bias, returning users, new items every day;
-some clicks land a day late, some impressions and clicks land twice. Lands the days --ds to --ds + --days - 1, and writes
-the items that the oracle would show each user (table oracle). Every feature that the configuration declares gets values
-that hang on the factors.
+some clicks land a day late, some impressions and clicks land twice. Lands the days --ds to --ds + --days - 1, and
+writes the items that the oracle would show each user (table oracle). Every feature that the configuration declares
+gets values that hang on the factors.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,8 @@ from jobs.common.config import Config, Feature
 from jobs.common.encoding import raw_features, union
 from jobs.common.landing import land, raw_tables
 from jobs.common.partitions import day_argument
-from jobs.common.queries import query
 from jobs.common.planted_world import BLOCK, World, requests
+from jobs.common.queries import query
 
 ORACLE_LENGTH = 300  # items a user: enough for a list of 100 when what they clicked is left out
 
@@ -35,7 +35,9 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=_positive, default=1_000, help="items of the world (default 1000)")
     parser.add_argument("--days", type=_positive, default=1, help="days to land, --ds first (default 1)")
     parser.add_argument("--start", help="the world's day 0, YYYY-MM-DD (default: --ds)", type=day_argument)
-    parser.add_argument("--active", type=float, default=0.5, help="share of users with a request on a day (default 0.5)")
+    parser.add_argument(
+        "--active", type=float, default=0.5, help="share of users with a request on a day (default 0.5)"
+    )
     parser.add_argument("--late", type=float, default=0.05, help="share of clicks that land a day late (default 0.05)")
     parser.add_argument("--twice", type=float, default=0.01, help="share of rows that land twice (default 0.01)")
     parser.add_argument("--seed", type=_positive, default=1)
@@ -52,7 +54,7 @@ def day_log(spark: SparkSession, world: World, start: dt.date, ds: dt.date, acti
     """Exposures of one day (request_id, user_id, item_id, position, impressed_at, clicked_at), by Python workers."""
     day, midnight = (ds - start).days, pd.Timestamp(ds, tz="UTC")
 
-    def simulate(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def simulate(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for frame in frames:
             numbers = np.sort(frame["id"].to_numpy())
             chosen = np.random.default_rng([world.seed, 6, day, int(numbers[0])]).random(len(numbers)) < active
@@ -69,8 +71,8 @@ def day_log(spark: SparkSession, world: World, start: dt.date, ds: dt.date, acti
             })  # fmt: skip
 
     schema = (
-        "impression_id string, request_id string, user_id string, item_id string, position int, impressed_at timestamp, "
-        "clicked_at timestamp"
+        "impression_id string, request_id string, user_id string, item_id string, position int, "
+        "impressed_at timestamp, clicked_at timestamp"
     )
     parts = -(-world.users // BLOCK)
     return spark.range(0, world.users, 1, parts).mapInPandas(simulate, schema)
@@ -91,7 +93,7 @@ def raw_frames(log: DataFrame, ds: dt.date, late: float, twice: float) -> dict[s
 
 def planted(side: str, features: Sequence[Feature], factors: np.ndarray) -> pd.DataFrame:
     """Values of each declared feature that hang on the factors [N, Z]: the nearest centre, a coordinate, the vector."""
-    frame = {}
+    frame: dict[str, object] = {}
     nearest = np.argsort(-factors, axis=1)  # [N, Z]
     for number, feature in enumerate(raw_features(features)):
         if feature.kind == "numeric":
@@ -108,7 +110,7 @@ def planted(side: str, features: Sequence[Feature], factors: np.ndarray) -> pd.D
 def users_of(spark: SparkSession, config: Config, world: World, ds: dt.date) -> DataFrame:
     """Every user of the world with planted features, as they land on its day 0."""
 
-    def describe(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def describe(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for frame in frames:
             described = planted("u", config.features.user, world.user_factors(frame["id"].to_numpy()))
             yield described.assign(user_id=[f"u{number}" for number in frame["id"]], ds=ds)[table.columns]
@@ -132,13 +134,12 @@ def items_of(spark: SparkSession, config: Config, world: World, start: dt.date, 
 def oracle(spark: SparkSession, world: World, day: int) -> DataFrame:
     """Rows (user_id, item_ids): the items that each user would click most often, for a ceiling on recall."""
 
-    def best(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def best(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for frame in frames:
             numbers = frame["id"].to_numpy()
             items = world.best_items(world.user_factors(numbers), day, ORACLE_LENGTH)
-            yield pd.DataFrame({
-                "user_id": [f"u{number}" for number in numbers], "item_ids": [[f"i{item}" for item in row] for row in items],
-            })  # fmt: skip
+            lists = [[f"i{item}" for item in row] for row in items]
+            yield pd.DataFrame({"user_id": [f"u{number}" for number in numbers], "item_ids": lists})
 
     parts = -(-world.users // BLOCK)
     return spark.range(0, world.users, 1, parts).mapInPandas(best, "user_id string, item_ids array<string>")
@@ -155,12 +156,15 @@ def oracle_recall(log: DataFrame, lists: DataFrame) -> float:
 
 
 def raw_days(spark: SparkSession, config: Config, world: World, args: argparse.Namespace) -> dict[str, DataFrame]:
-    """The raw tables of the days asked for: with the late clicks of the day before them, without those still to come."""
+    """The raw tables of the days asked for: with late clicks of the day before, without those to come."""
     days = [args.ds + dt.timedelta(days=number) for number in range(args.days)]
     start = args.start or args.ds
     logged = [day for day in [args.ds - dt.timedelta(days=1), *days] if day >= start]
     frames = [raw_frames(day_log(spark, world, start, day, args.active), day, args.late, args.twice) for day in logged]
-    landed = {name: union([frame[name] for frame in frames]).where(F.col("ds").between(days[0], days[-1])) for name in frames[0]}
+    landed = {
+        name: union([frame[name] for frame in frames]).where(F.col("ds").between(days[0], days[-1]))
+        for name in frames[0]
+    }
     items = [frame for day in days if (frame := items_of(spark, config, world, start, day)) is not None]
     if items:
         landed["items"] = union(items)

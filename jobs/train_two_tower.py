@@ -45,7 +45,11 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
     user, item = (_specs(side, getattr(config.features, side)) for side in ("user", "item"))
     wanted = {spec.vocabulary for spec in (*user, *item) if spec.vocabulary} | {"item_id"}
     return ModelSpec(
-        user, item, {name: sizes.get(name, FIRST) for name in sorted(wanted)}, config.model.embedding_dim, config.model.hidden
+        user,
+        item,
+        {name: sizes.get(name, FIRST) for name in sorted(wanted)},
+        config.model.embedding_dim,
+        config.model.hidden,
     )
 
 
@@ -60,7 +64,7 @@ def _specs(side: str, features: Sequence[Feature]) -> tuple[FeatureSpec, ...]:
 
 
 def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tuple[list[float], list[float]]]:
-    """Mean and deviation of each numeric feature and of each place of a vector; (0, 1) where there is nothing to tell."""
+    """Mean and deviation of each numeric feature and of each place of a vector; (0, 1) where nothing is known."""
     places = {
         f"{feature.name}[{place}]": F.col(feature.name)[place] if feature.length > 1 else F.col(feature.name)
         for feature in features
@@ -120,7 +124,7 @@ def train(order: dict[str, Any], folder: Path) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-m", "model.fit", str(file)], check=False, cwd=_home())
     if done.returncode:
         raise TrainingFailed(f"the trainer of {order['model_version']} ended with exit code {done.returncode}")
-    return json.loads((folder / "model" / MANIFEST).read_text("utf-8"))  # type: ignore[no-any-return]
+    return json.loads((folder / "model" / MANIFEST).read_text("utf-8"))
 
 
 def _home() -> Path:
@@ -135,7 +139,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         metrics = train(order, Path(folder))["metrics"]
         put_folder(lake.spark, Path(folder) / "model", lake.model_path("models", order["model_version"]))
     examples_version = order["inputs"]["versions"]["training_examples"]
-    row = (args.ds, order["model_version"], metrics["training_rows"], examples_version, metrics["seconds"], metrics["final_loss"])
+    row = (
+        args.ds,
+        order["model_version"],
+        metrics["training_rows"],
+        examples_version,
+        metrics["seconds"],
+        metrics["final_loss"],
+    )
     rows = lake.spark.createDataFrame([row], tables.MODEL_VERSIONS.schema)
     lake.overwrite(tables.MODEL_VERSIONS, args.ds, rows)
     return int(metrics["training_rows"])

@@ -21,7 +21,8 @@ PADDING, UNKNOWN = 0, 1  # the first two indices of every vocabulary; an unknown
 class FeatureSpec:
     """One input of a tower. `column` is where it lies in a table, `vocabulary` whose indices it holds.
 
-    kind: id | categorical | numeric | item_list | vector; length > 1 is a list padded with 0; dim is the embedding's size.
+    kind: id | categorical | numeric | item_list | vector; length > 1 is a list padded with 0; dim is the
+    embedding's size.
     """
 
     name: str
@@ -59,7 +60,9 @@ def columns(features: Sequence[FeatureSpec]) -> list[str]:
     return [feature.column for feature in features]
 
 
-def tensors(rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], features: Sequence[FeatureSpec]) -> dict[str, Tensor]:
+def tensors(
+    rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], features: Sequence[FeatureSpec]
+) -> dict[str, Tensor]:
     """Each feature's tensor by name: int64 [B] or [B, L] of indices, float32 [B] or [B, L] of numbers (null is NaN).
 
     Raises ValueError where a list column is not everywhere as long as its feature says.
@@ -86,5 +89,7 @@ def _from_arrow(column: pa.Array | pa.ChunkedArray, feature: FeatureSpec) -> np.
         return column.to_numpy(zero_copy_only=False)  # [B]
     lengths = np.diff(column.offsets.to_numpy())
     if column.null_count or not np.all(lengths == feature.length):
-        raise ValueError(f"feature {feature.name} wants lists of {feature.length}, got lengths {np.unique(lengths)[:5]}")
+        raise ValueError(
+            f"feature {feature.name} wants lists of {feature.length}, got lengths {np.unique(lengths)[:5]}"
+        )
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), feature.length)  # [B, L]

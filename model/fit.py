@@ -169,8 +169,8 @@ def standardise(towers: TwoTowers, stats: Mapping[str, Mapping[str, Any]]) -> No
     for side, tower in (("user", towers.user), ("item", towers.item)):
         for name, (mean, std) in stats[side].items():
             embedding = tower.embeddings[name]
-            embedding.mean.copy_(torch.tensor(mean))
-            embedding.std.copy_(torch.tensor(std))
+            embedding.get_buffer("mean").copy_(torch.tensor(mean))
+            embedding.get_buffer("std").copy_(torch.tensor(std))
 
 
 def pick_device(name: str) -> torch.device:

@@ -115,9 +115,7 @@ class ItemIndex(ABC):
 
     @classmethod
     @abstractmethod
-    def _opened(
-        cls, folder: Path, matrix: np.ndarray, item_indices: np.ndarray, manifest: dict[str, Any]
-    ) -> ItemIndex:
+    def _opened(cls, folder: Path, matrix: np.ndarray, item_indices: np.ndarray, manifest: dict[str, Any]) -> ItemIndex:
         """The index made of verified files. ValueError or TypeError if they do not fit each other."""
 
     def _options(self) -> dict[str, Any]:

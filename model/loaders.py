@@ -45,7 +45,8 @@ def epoch_batches(
     readers: int = 1,
     shuffle_row_groups: int = 8,
 ) -> Iterator[dict[str, Tensor]]:
-    """Every row once, as tensors by feature name, in batches of `batch_size` (the last one may be smaller).
+    """Every row once, as tensors by feature name, in batches of `batch_size` (the last one may be smaller, or
+    one row larger).
 
     Row groups come in a seeded order; `shuffle_row_groups` of them at a time are mixed row by row. One reader thread
     gives the same order on every run. Raises RowCountMismatch at the end of an epoch that lost or doubled rows.
@@ -55,10 +56,18 @@ def epoch_batches(
     for block in _blocks(_row_groups(pinned, features, seed, readers), shuffle_row_groups, batch_size, order):
         size = len(next(iter(block.values())))
         rows += size
-        for start in range(0, size, batch_size):
-            yield {name: values[start : start + batch_size] for name, values in block.items()}
+        for start, stop in _cuts(size, batch_size):
+            yield {name: values[start:stop] for name, values in block.items()}
     if rows != pinned.rows:
         raise RowCountMismatch(f"an epoch read {rows} rows, the pinned version holds {pinned.rows}")
+
+
+def _cuts(size: int, batch_size: int) -> list[tuple[int, int]]:
+    """Where batches start and stop. A single last row joins the batch before it: alone it would have no negatives."""
+    starts = [*range(0, size, batch_size)]
+    if len(starts) > 1 and size - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], size], strict=True))
 
 
 def _row_groups(
@@ -138,7 +147,9 @@ def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
     rows = 0
     for file in pinned.files:
         part = _read(file, ["item_index", column])
-        values[torch.from_numpy(part["item_index"].to_numpy().astype(np.int64))] = torch.from_numpy(part[column].to_numpy())
+        values[torch.from_numpy(part["item_index"].to_numpy().astype(np.int64))] = torch.from_numpy(
+            part[column].to_numpy()
+        )
         rows += part.num_rows
     _require_rows(rows, pinned)
     return values

@@ -13,9 +13,7 @@ REDUCTIONS = ("mean", "none")
 NAMED_ITEMS = 10  # an error message lists no more item ids than this
 
 
-def check_options(
-    temperature: float | Tensor, correction: str, reduction: str, chunk_size: int | None
-) -> None:
+def check_options(temperature: float | Tensor, correction: str, reduction: str, chunk_size: int | None) -> None:
     if isinstance(temperature, Tensor):
         check_shape("temperature", temperature, ())
         temperature = temperature.detach()

@@ -113,9 +113,7 @@ def softmax_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
     return torch.cat([positives, differences], dim=1).logsumexp(dim=1)
 
 
-def rescale_column_gradient(
-    embeddings: Tensor, log_expected_count: Tensor, log_fresh_expected_count: Tensor
-) -> Tensor:
+def rescale_column_gradient(embeddings: Tensor, log_expected_count: Tensor, log_fresh_expected_count: Tensor) -> Tensor:
     """Leave the values of fresh columns alone and multiply their gradient by n / n_fresh.
 
     Beside a bank, only n_fresh of an item's n expected columns carry gradient, yet each is divided by the

@@ -15,7 +15,9 @@ from model.training import Progress as Training
 def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
     """A callback for `model.training.train`; on anything but a terminal one line is printed at the end."""
     console = Console()
-    text = TextColumn("  epoch {task.fields[epoch]}  loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} examples/s")
+    text = TextColumn(
+        "  epoch {task.fields[epoch]}  loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} examples/s"
+    )
     with Progress(text, BarColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("training", total=rows, epoch=1, loss=float("nan"), speed=0.0)
         last = None
@@ -23,7 +25,13 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
         def watch(training: Training) -> None:
             nonlocal last
             last = training
-            bar.update(task, completed=training.rows, epoch=training.epoch + 1, loss=training.loss, speed=training.rows_per_second)
+            bar.update(
+                task,
+                completed=training.rows,
+                epoch=training.epoch + 1,
+                loss=training.loss,
+                speed=training.rows_per_second,
+            )
 
         yield watch
     if last is not None:

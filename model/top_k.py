@@ -59,9 +59,7 @@ def empty_results(n_queries: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full(shape, MISSING, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32)
 
 
-def rank(
-    queries: np.ndarray, matrix: np.ndarray, candidates: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
+def rank(queries: np.ndarray, matrix: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best of the candidates int64 [N, C] (-1 where there is none): positions [N, K], scores [N, K].
 
     A score is the dot product in float64, rounded to float32: every backend gives an item the same one.

@@ -29,6 +29,8 @@ class FeatureEmbedding(nn.Module):
                 self.table.weight[PADDING].zero_()
         else:
             # each number stands beside a flag that says that it is missing
+            self.mean: Tensor
+            self.std: Tensor
             self.register_buffer("mean", torch.zeros(feature.length))
             self.register_buffer("std", torch.ones(feature.length))
             self.project = nn.Linear(2 * feature.length, feature.dim)
@@ -46,7 +48,9 @@ class FeatureEmbedding(nn.Module):
 class Tower(nn.Module):
     """Feature embeddings, then either the sum of their projections to D or hidden layers, then L2 normalisation."""
 
-    def __init__(self, features: Sequence[FeatureSpec], sizes: Mapping[str, int], hidden: Sequence[int], dim: int) -> None:
+    def __init__(
+        self, features: Sequence[FeatureSpec], sizes: Mapping[str, int], hidden: Sequence[int], dim: int
+    ) -> None:
         super().__init__()
         self.embeddings = nn.ModuleDict(
             {f.name: FeatureEmbedding(f, sizes[f.vocabulary] if f.vocabulary else None) for f in features}
@@ -86,7 +90,7 @@ class TwoTowers(nn.Module):
 
     def tables(self) -> list[nn.Parameter]:
         """The embedding tables, whose gradients are sparse."""
-        return [module.weight for module in self.modules() if isinstance(module, nn.EmbeddingBag)]
+        return [module.get_parameter("weight") for module in self.modules() if isinstance(module, nn.EmbeddingBag)]
 
     def dense(self) -> list[nn.Parameter]:
         """All other weights."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,8 +30,8 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    yield spark_session("tests")
+def spark() -> SparkSession:
+    return spark_session("tests")
 
 
 @pytest.fixture
@@ -45,9 +44,24 @@ def lake(spark: SparkSession, tmp_path: Path) -> Lake:
 def simulated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A planted world of four landed days, the first three run through `run_day` one after the other. Read only."""
     lake = Lake(spark, str(tmp_path_factory.mktemp("simulated") / "lake"))
-    world = ["--lake", lake.uri, "--config", SMALL, "--users", "400", "--items", "300", "--late", "0.1", "--start", str(DAYS[0])]
+    world = [
+        "--lake",
+        lake.uri,
+        "--config",
+        SMALL,
+        "--users",
+        "400",
+        "--items",
+        "300",
+        "--late",
+        "0.1",
+        "--start",
+        str(DAYS[0]),
+    ]
     for number, day in enumerate(DAYS):
-        simulate_log.main([*world, "--ds", str(day)])  # a day lands, then it is run: nothing of a later one is there yet
+        simulate_log.main(
+            [*world, "--ds", str(day)]
+        )  # a day lands, then it is run: nothing of a later one is there yet
         if number < 3:
             run_day.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(day)])
     return lake

@@ -170,9 +170,7 @@ def test_a_finished_set_up_is_not_repeated(machine: Machine) -> None:
     stamp = machine.checkout / ".venv" / ".set_up"
     stamp.parent.mkdir()
     stamp.touch()
-    assert [line.strip() for line in said(machine.run("make", "--dry-run", "test"))] == [
-        ".venv/bin/python -m pytest"
-    ]
+    assert [line.strip() for line in said(machine.run("make", "--dry-run", "test"))] == [".venv/bin/python -m pytest"]
 
 
 def test_help_explains_every_target(machine: Machine) -> None:
@@ -204,9 +202,7 @@ def test_lock_pins_what_is_asked_for(name: str) -> None:
     versions = pinned(f"{name}.txt")
     for asked in map(Requirement, entries(f"{name}.in")):
         assert asked.name in versions
-        assert versions[asked.name] in asked.specifier, (
-            f"{asked} is asked for, {versions[asked.name]} is pinned"
-        )
+        assert versions[asked.name] in asked.specifier, f"{asked} is asked for, {versions[asked.name]} is pinned"
 
 
 def test_jars_are_pinned_and_of_the_version_of_the_python_package() -> None:

@@ -25,7 +25,9 @@ def job_parser(doc: str | None, *, variant: bool = False) -> argparse.ArgumentPa
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=config_argument, help="TOML file laid over recall.toml")
-    parser.add_argument("--master", help="Spark master of an embedded session (default local[*]; spark-submit brings its own)")
+    parser.add_argument(
+        "--master", help="Spark master of an embedded session (default local[*]; spark-submit brings its own)"
+    )
 
 
 def at_argument(text: str) -> dt.datetime:
@@ -41,7 +43,7 @@ def at_argument(text: str) -> dt.datetime:
 
 def now() -> dt.datetime:
     """The one place that reads the clock; logic gets times as arguments."""
-    return dt.datetime.now(dt.timezone.utc)
+    return dt.datetime.now(dt.UTC)
 
 
 def open_lake(args: argparse.Namespace, name: str) -> tuple[Lake, Config]:

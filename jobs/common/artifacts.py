@@ -43,7 +43,7 @@ def local_folder(ref: str) -> Path:
 
 def _hadoop(spark: SparkSession, uri: str) -> tuple[Any, Any]:
     path = _path(spark, uri if urlparse(uri).scheme else Path(uri).resolve().as_uri())
-    return path.getFileSystem(spark._jsc.hadoopConfiguration()), path  # type: ignore[union-attr]
+    return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
 
 
 def _path(spark: SparkSession, uri: str) -> Any:

@@ -36,7 +36,17 @@ class Feature(Section):
         return self
 
 
-RESERVED = {"ds", "user_index", "item_index", "available", "published_at", "first_seen", "last_seen", "user_id", "item_id"}
+RESERVED = {
+    "ds",
+    "user_index",
+    "item_index",
+    "available",
+    "published_at",
+    "first_seen",
+    "last_seen",
+    "user_id",
+    "item_id",
+}
 
 
 class Features(Section):
@@ -144,8 +154,10 @@ class Config(Section):
     @model_validator(mode="after")
     def lists_are_long_enough(self) -> Config:
         if max(self.evaluation.at) > self.scoring.candidates_per_user:
-            raise ValueError(f"evaluation.at {list(self.evaluation.at)} goes beyond scoring.candidates_per_user "
-                             f"{self.scoring.candidates_per_user}")
+            raise ValueError(
+                f"evaluation.at {list(self.evaluation.at)} goes beyond scoring.candidates_per_user "
+                f"{self.scoring.candidates_per_user}"
+            )
         return self
 
     def of_variant(self, name: str | None) -> Config:
@@ -185,9 +197,12 @@ def load_config(path: str | Path | None = None) -> Config:
             config.of_variant(name)
         return config
     except ValidationError as error:
-        faults = ("{}: {}, got {!r}".format(".".join(map(str, fault["loc"])), fault["msg"], fault["input"])
-                  if fault["type"] != "extra_forbidden" else "{}: no such key".format(".".join(map(str, fault["loc"])))
-                  for fault in error.errors(include_url=False))
+        faults = (
+            "{}: {}, got {!r}".format(".".join(map(str, fault["loc"])), fault["msg"], fault["input"])
+            if fault["type"] != "extra_forbidden"
+            else "{}: no such key".format(".".join(map(str, fault["loc"])))
+            for fault in error.errors(include_url=False)
+        )
         raise ValueError(f"configuration {path or default_path()}: " + "; ".join(faults)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"configuration {path or default_path()} cannot be read: {error}") from error

@@ -51,7 +51,9 @@ class Display:
             column.justify = "right"
         for job in dict.fromkeys(step.job for step in self.steps):
             own = [step for step in self.steps if step.job == job]
-            table.add_row(job, str(len(own)), f"{sum(step.rows for step in own):,}", f"{sum(step.seconds for step in own):.1f}")
+            table.add_row(
+                job, str(len(own)), f"{sum(step.rows for step in own):,}", f"{sum(step.seconds for step in own):.1f}"
+            )
         table.add_section()
         table.add_row("all", "", "", f"{sum(step.seconds for step in self.steps):.1f}")
         self.console.print(table)

@@ -70,8 +70,14 @@ def _encode_value(rows: DataFrame, name: str, vocabulary: DataFrame) -> DataFram
 
 def _encode_list(rows: DataFrame, key: str, feature: Feature, vocabulary: DataFrame) -> DataFrame:
     exploded = rows.select(key, F.posexplode(F.slice(feature.name, 1, feature.length)).alias("_place", "value"))
-    indices = exploded.join(vocabulary, "value", "left").groupBy(key).agg(
-        F.array_sort(F.collect_list(F.struct("_place", F.coalesce("index", F.lit(UNKNOWN)).alias("index")))).alias("_list")
+    indices = (
+        exploded.join(vocabulary, "value", "left")
+        .groupBy(key)
+        .agg(
+            F.array_sort(F.collect_list(F.struct("_place", F.coalesce("index", F.lit(UNKNOWN)).alias("index")))).alias(
+                "_list"
+            )
+        )
     )
     encoded = indices.select(key, F.col("_list.index").alias("_indices"))
     padded = pad(F.col("_indices"), feature.length)

@@ -31,6 +31,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from jobs.common.tables import QUARANTINE
+
 CORRUPT = "_corrupt_record"
 SEPARATOR = "|"  # between the values of a list in a CSV cell
 OPTIONAL = {"request_id", "position", "published_at", "available"}  # columns that a file may leave out
@@ -45,7 +47,9 @@ SOURCES: dict[type[DataType], tuple[type[DataType], ...]] = {
     TimestampType: (StringType, TimestampType, TimestampNTZType, DateType),
 }
 # a log of clicks alone: a click is its own impression, and its id may be missing
-CLICK_IMPRESSIONS = StructType([StructField(name, StringType()) for name in ("user_id", "item_id")] + [StructField("clicked_at", TimestampType())])
+CLICK_IMPRESSIONS = StructType(
+    [StructField(name, StringType()) for name in ("user_id", "item_id")] + [StructField("clicked_at", TimestampType())]
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ class Parsed:
     @property
     def refused(self) -> DataFrame:
         """Rows (ds, table, reason, source, row) as the quarantine table holds them."""
-        labels = [F.lit(self.table).alias("table"), "reason", F.lit(self.source).alias("source"), "row"]
-        return self.rows.where(F.col("reason").isNotNull()).select("ds", *labels)
+        labels = {"table": F.lit(self.table), "source": F.lit(self.source)}
+        return self.rows.where(F.col("reason").isNotNull()).withColumns(labels).select(QUARANTINE.columns)
 
 
 def read_file(spark: SparkSession, path: str, form: str | None, wanted: StructType) -> DataFrame:
@@ -82,7 +86,9 @@ def read_file(spark: SparkSession, path: str, form: str | None, wanted: StructTy
             rows = reader.option("primitivesAsString", True).json(path)
     if not rows.columns or rows.columns == [CORRUPT]:
         raise ValueError(f"{path}: the file has no row" if not rows.columns else f"{path} holds no {form} rows")
-    missing = [name for name in wanted.fieldNames() if name != "ds" and name not in OPTIONAL and name not in rows.columns]
+    missing = [
+        name for name in wanted.fieldNames() if name != "ds" and name not in OPTIONAL and name not in rows.columns
+    ]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}; it has {rows.columns}")
     return rows
@@ -137,9 +143,11 @@ def _reasons(field: StructField, value: Column, ds: dt.date) -> list[Column]:
         reasons.append(F.when(empty, F.lit(f"{name} is missing")))
     if not isinstance(field.dataType, ArrayType):
         kind = field.dataType.simpleString()
-        reasons.append(F.when(given.isNotNull() & (given.cast("string") != "") & value.isNull(), F.lit(f"{name} is no {kind}")))
+        reasons.append(
+            F.when(given.isNotNull() & (given.cast("string") != "") & value.isNull(), F.lit(f"{name} is no {kind}"))
+        )
     if name in ("impressed_at", "clicked_at"):
-        day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.timezone.utc)
+        day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
         reasons.append(F.when(value >= F.lit(day_end), F.lit(f"{name} lies after the day on which it landed")))
     return reasons
 
@@ -153,7 +161,9 @@ def _check_type(source: str, field: StructField, got: DataType) -> None:
             raise ValueError(f"{source}: column {field.name} is {got.simpleString()}, wanted {want.simpleString()}")
         want, have = want.elementType, have.elementType
     if not isinstance(have, SOURCES[type(want)]):
-        raise ValueError(f"{source}: column {field.name} is {got.simpleString()}, wanted {field.dataType.simpleString()}")
+        raise ValueError(
+            f"{source}: column {field.name} is {got.simpleString()}, wanted {field.dataType.simpleString()}"
+        )
 
 
 def _cast(value: Column, got: DataType, want: DataType) -> Column:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +21,8 @@ from model.versions import load_model
 ITEMS_FILE = "items.parquet"
 
 
-class ModelReference(NamedTuple):
+@dataclass(frozen=True)
+class ModelReference:
     """A model version as workers get it: names and folders, no weights."""
 
     version: str
@@ -70,12 +71,13 @@ def open_index(ref: ModelReference) -> tuple[ItemIndex, pa.Table]:
 
     Raises VersionMismatch where index or items are another model version's.
     """
-    assert ref.index is not None and ref.items is not None
+    if ref.index is None or ref.items is None:
+        raise TypeError(f"{ref} names no index")
     items = pq.read_table(local_folder(ref.items) / ITEMS_FILE)
     if (got := (items.schema.metadata or {}).get(b"model_version", b"").decode()) != ref.version:
         raise VersionMismatch(f"{ref.items} lists the items of model version {got!r}, wanted {ref.version}")
     return load_index(local_folder(ref.index), ref.version), items
 
 
-def batches_with_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def batches_with_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     return (batch for batch in batches if batch.num_rows)

@@ -188,4 +188,4 @@ def check_schema(table: Table, got: StructType) -> None:
 
 
 def _bare(kind: object) -> str:
-    return kind.simpleString()  # type: ignore[attr-defined, no-any-return]  # nullability aside
+    return kind.simpleString()  # type: ignore[attr-defined]  # nullability aside

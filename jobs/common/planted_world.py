@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 BLOCK = 2_000  # users drawn at once
 
 
@@ -31,8 +30,9 @@ class World:
 
     def describe(self) -> str:
         return (
-            f"click model: P(click | place r, affinity a) = r^-{self.examination} * sigmoid({self.click_bias} + {self.taste} a), "
-            f"affinity = <user, item> over {self.factors} latent factors; exposure ~ popularity (Zipf {self.zipf}) * exp({self.taste} a)"
+            f"click model: P(click | place r, affinity a) = r^-{self.examination} * "
+            f"sigmoid({self.click_bias} + {self.taste} a), affinity = <user, item> over {self.factors} latent factors; "
+            f"exposure ~ popularity (Zipf {self.zipf}) * exp({self.taste} a)"
         )
 
     def item_factors(self) -> np.ndarray:
@@ -83,7 +83,7 @@ def _directions(random: np.random.Generator, n: int, factors: int) -> np.ndarray
 
 
 def requests(world: World, user_numbers: np.ndarray, day: int) -> dict[str, np.ndarray]:
-    """One request of each given user on a day, flat: user, item, place, clicked and seconds of the day, each [R * S]."""
+    """A request of each given user on a day, flat: user, item, position, clicked, second of the day, each [R * S]."""
     random = np.random.default_rng([world.seed, 5, day, int(user_numbers[0]) if len(user_numbers) else 0])
     there = np.flatnonzero(world.first_days() <= day)
     share = np.cumsum(world.popularity()[there])

@@ -34,13 +34,13 @@ def read_candidates(lake: str, user_ids: Sequence[str] | None = None) -> pd.Data
     pinned = DeltaTable(f"{lake}/{tables.CANDIDATES.name}", version=int(current["candidates_version"]))
     files = pinned.file_uris(file_pruning_predicate=[("ds", "=", str(current["ds"])[:10])])
     wanted = "where list_contains(?, user_id)" if user_ids is not None else ""
-    query = f"""
+    text = f"""
         select user_id, item.item_id, item.score, item.rank, item.source, model_version
         from (select user_id, unnest(candidates) as item, model_version from read_parquet(?) {wanted})
         order by user_id, item.rank
     """
-    parameters: list[object] = [files] + ([list(user_ids)] if user_ids is not None else [])
-    return duckdb.connect().execute(query, parameters).df()
+    parameters = [files] if user_ids is None else [files, list(user_ids)]
+    return duckdb.connect().execute(text, parameters).df()
 
 
 def _current(lake: str) -> pd.Series:

@@ -5,7 +5,7 @@ Axis letters: B users of a batch, D embedding size, K candidates, I indices of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import numpy as np
@@ -25,7 +25,7 @@ def candidates(users: DataFrame, ref: ModelReference, k: int) -> DataFrame:
     """Rows (user_id, candidates) in the order of `users`: at most `k` each, best first, ranks from 1."""
     names = ["user_id", "excluded", *columns(open_towers(ref).spec.user)]
 
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches_with_rows(batches):
             lists = _lists(*_search(batch, ref, k), open_index(ref)[1]["item_id"].combine_chunks())
             yield pa.RecordBatch.from_arrays([batch.column("user_id"), lists], ["user_id", "candidates"])

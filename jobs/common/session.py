@@ -46,7 +46,7 @@ def spark_session(name: str, master: str | None = None) -> SparkSession:
         for key, value in EMBEDDED_SETTINGS.items():
             builder = builder.config(key, value)
     spark = builder.getOrCreate()
-    if spark.sparkContext.master.startswith("local"):
+    if str(spark.sparkContext.master).startswith("local"):
         for key, value in LOCAL_SETTINGS.items():
             spark.conf.set(key, value)
     _require_delta(spark)

@@ -47,10 +47,20 @@ class Table:
 # The raw log, parted by the day on which rows landed.
 IMPRESSIONS = Table(
     "impressions",
-    _struct(ds=DateType(), impression_id=TEXT, request_id=TEXT, user_id=TEXT, item_id=TEXT, position=WHOLE, impressed_at=TIME),
+    _struct(
+        ds=DateType(),
+        impression_id=TEXT,
+        request_id=TEXT,
+        user_id=TEXT,
+        item_id=TEXT,
+        position=WHOLE,
+        impressed_at=TIME,
+    ),
     key=("impression_id",),
 )
-CLICKS = Table("clicks", _struct(ds=DateType(), impression_id=TEXT, clicked_at=TIME), key=("impression_id", "clicked_at"))
+CLICKS = Table(
+    "clicks", _struct(ds=DateType(), impression_id=TEXT, clicked_at=TIME), key=("impression_id", "clicked_at")
+)
 QUARANTINE = Table(
     "quarantine",
     _struct(ds=DateType(), table=TEXT, reason=TEXT, source=TEXT, row=TEXT),
@@ -71,13 +81,23 @@ def items(config: Config) -> Table:
 INTERACTIONS = Table(
     "interactions",
     _struct(
-        ds=DateType(), impression_id=TEXT, request_id=TEXT, user_id=TEXT, item_id=TEXT, position=WHOLE,
-        impressed_at=TIME, clicked=BooleanType(), clicked_at=TIME,
+        ds=DateType(),
+        impression_id=TEXT,
+        request_id=TEXT,
+        user_id=TEXT,
+        item_id=TEXT,
+        position=WHOLE,
+        impressed_at=TIME,
+        clicked=BooleanType(),
+        clicked_at=TIME,
     ),
     key=("impression_id",),
 )
 VOCABULARIES = Table(
-    "vocabularies", _struct(feature=TEXT, value=TEXT, index=WHOLE, ds=DateType()), key=("feature", "value"), partition="feature"
+    "vocabularies",
+    _struct(feature=TEXT, value=TEXT, index=WHOLE, ds=DateType()),
+    key=("feature", "value"),
+    partition="feature",
 )
 USER_HISTORIES = Table(
     "user_histories",
@@ -107,14 +127,22 @@ def user_snapshot(config: Config) -> Table:
 
 def item_snapshot(config: Config) -> Table:
     features = [feature for feature in config.features.item if feature.kind != "id"]
-    columns = _encoded(features, ds=DateType(), item_id=TEXT, item_index=WHOLE, available=BooleanType(), published_at=TIME)
+    columns = _encoded(
+        features, ds=DateType(), item_id=TEXT, item_index=WHOLE, available=BooleanType(), published_at=TIME
+    )
     return Table("item_snapshot", columns, key=("item_id",))
 
 
 def training_examples(config: Config) -> Table:
     features = [feature for feature in config.features.user if feature.kind != "id"]
     columns = _encoded(
-        features, ds=DateType(), impression_id=TEXT, user_id=TEXT, item_id=TEXT, impressed_at=TIME, user_index=WHOLE,
+        features,
+        ds=DateType(),
+        impression_id=TEXT,
+        user_id=TEXT,
+        item_id=TEXT,
+        impressed_at=TIME,
+        user_index=WHOLE,
         item_index=WHOLE,
     )
     return Table("training_examples", columns, key=("impression_id",))
@@ -124,13 +152,27 @@ def training_examples(config: Config) -> Table:
 CANDIDATE = _struct(item_id=TEXT, score=FloatType(), rank=WHOLE, source=TEXT)
 MODEL_VERSIONS = Table(
     "model_versions",
-    _struct(ds=DateType(), model_version=TEXT, training_rows=LONG, training_examples_version=LONG, seconds=REAL, final_loss=REAL),
+    _struct(
+        ds=DateType(),
+        model_version=TEXT,
+        training_rows=LONG,
+        training_examples_version=LONG,
+        seconds=REAL,
+        final_loss=REAL,
+    ),
     key=("ds",),
     per_variant=True,
 )
 ITEM_EMBEDDINGS = Table(
     "item_embeddings",
-    _struct(ds=DateType(), item_id=TEXT, item_index=WHOLE, available=BooleanType(), embedding=ArrayType(FloatType()), model_version=TEXT),
+    _struct(
+        ds=DateType(),
+        item_id=TEXT,
+        item_index=WHOLE,
+        available=BooleanType(),
+        embedding=ArrayType(FloatType()),
+        model_version=TEXT,
+    ),
     key=("item_id",),
     per_variant=True,
 )
@@ -143,8 +185,16 @@ CANDIDATES = Table(
 EVALUATION = Table(
     "evaluation",
     _struct(
-        ds=DateType(), against_from=DateType(), against_to=DateType(), model_version=TEXT, channel=TEXT, slice=TEXT, metric=TEXT,
-        k=WHOLE, value=REAL, users=LONG,
+        ds=DateType(),
+        against_from=DateType(),
+        against_to=DateType(),
+        model_version=TEXT,
+        channel=TEXT,
+        slice=TEXT,
+        metric=TEXT,
+        k=WHOLE,
+        value=REAL,
+        users=LONG,
     ),
     key=("ds", "channel", "slice", "metric", "k"),
     per_variant=True,
@@ -153,8 +203,14 @@ ORACLE = Table("oracle", _struct(ds=DateType(), user_id=TEXT, item_ids=ArrayType
 PUBLICATIONS = Table(
     "publications",
     _struct(
-        publication=LONG, follows=LONG, ds=DateType(), model_version=TEXT, candidates_version=LONG, item_embeddings_version=LONG,
-        users=LONG, published_at=TIME,
+        publication=LONG,
+        follows=LONG,
+        ds=DateType(),
+        model_version=TEXT,
+        candidates_version=LONG,
+        item_embeddings_version=LONG,
+        users=LONG,
+        published_at=TIME,
     ),
     key=("publication",),
     partition="publication",
@@ -162,7 +218,9 @@ PUBLICATIONS = Table(
 
 
 def _raw(features: tuple[Feature, ...], **columns: DataType) -> StructType:
-    declared = {feature.name: _raw_type(feature) for feature in features if feature.kind != "id" and feature.name != HISTORY}
+    declared = {
+        feature.name: _raw_type(feature) for feature in features if feature.kind != "id" and feature.name != HISTORY
+    }
     return _struct(**columns, **declared)
 
 

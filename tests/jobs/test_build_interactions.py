@@ -16,11 +16,13 @@ NEXT = DAY + dt.timedelta(days=1)
 
 
 def at(day: dt.date, hour: int, minute: int = 0) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(hour, minute), dt.timezone.utc)
+    return dt.datetime.combine(day, dt.time(hour, minute), dt.UTC)
 
 
 def impressions(spark: SparkSession, *rows: tuple[str, str, dt.datetime], ds: dt.date = DAY) -> DataFrame:
-    return spark.createDataFrame([(ds, key, "r1", "u1", item, 1, time) for key, item, time in rows], tables.IMPRESSIONS.schema)
+    return spark.createDataFrame(
+        [(ds, key, "r1", "u1", item, 1, time) for key, item, time in rows], tables.IMPRESSIONS.schema
+    )
 
 
 def clicks(spark: SparkSession, *rows: tuple[dt.date, str, dt.datetime]) -> DataFrame:
@@ -28,14 +30,18 @@ def clicks(spark: SparkSession, *rows: tuple[dt.date, str, dt.datetime]) -> Data
 
 
 def outcomes(frame: DataFrame) -> dict[str, dt.datetime | None]:
-    rows = frame.select("impression_id", "clicked", F.date_format("clicked_at", "yyyy-MM-dd HH:mm").alias("at")).collect()
+    rows = frame.select(
+        "impression_id", "clicked", F.date_format("clicked_at", "yyyy-MM-dd HH:mm").alias("at")
+    ).collect()
     assert all(row.clicked == (row.at is not None) for row in rows)
     assert len({row.impression_id for row in rows}) == len(rows)
     return {row.impression_id: row.at for row in rows}
 
 
 def test_the_first_click_inside_the_window_counts(spark: SparkSession) -> None:
-    shown = impressions(spark, ("a", "i1", at(DAY, 10)), ("b", "i2", at(DAY, 10)), ("c", "i3", at(DAY, 10)), ("d", "i4", at(DAY, 23)))
+    shown = impressions(
+        spark, ("a", "i1", at(DAY, 10)), ("b", "i2", at(DAY, 10)), ("c", "i3", at(DAY, 10)), ("d", "i4", at(DAY, 23))
+    )
     clicked = clicks(
         spark,
         (DAY, "a", at(DAY, 12)), (DAY, "a", at(DAY, 11)),  # the earlier one

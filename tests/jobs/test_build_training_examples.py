@@ -18,14 +18,24 @@ FEATURES = Features(
 
 
 def minute(number: int) -> dt.datetime:
-    return dt.datetime.combine(DAY, dt.time(), dt.timezone.utc) + dt.timedelta(minutes=number)
+    return dt.datetime.combine(DAY, dt.time(), dt.UTC) + dt.timedelta(minutes=number)
 
 
 def log(spark: SparkSession, *rows: tuple[str, str, int, int | None]) -> DataFrame:
     """interactions (user, item, minute shown, minute clicked)."""
     return spark.createDataFrame(
         [
-            (DAY, f"{user}-{item}-{shown}", "r", user, item, 1, minute(shown), click is not None, None if click is None else minute(click))
+            (
+                DAY,
+                f"{user}-{item}-{shown}",
+                "r",
+                user,
+                item,
+                1,
+                minute(shown),
+                click is not None,
+                None if click is None else minute(click),
+            )
             for user, item, shown, click in rows
         ],
         tables.INTERACTIONS.schema,
@@ -48,8 +58,12 @@ def examples(spark: SparkSession, interactions: DataFrame, vocabularies: DataFra
     return {row.impression_id: (row.history, row.age) for row in rows}
 
 
-def test_history_holds_the_last_clicks_strictly_before_the_impression(spark: SparkSession, vocabularies: DataFrame) -> None:
-    interactions = log(spark, ("u1", "i2", 0, 1), ("u1", "i3", 0, 5), ("u1", "i4", 5, 6), ("u1", "i5", 9, 12), ("u1", "i6", 10, None))
+def test_history_holds_the_last_clicks_strictly_before_the_impression(
+    spark: SparkSession, vocabularies: DataFrame
+) -> None:
+    interactions = log(
+        spark, ("u1", "i2", 0, 1), ("u1", "i3", 0, 5), ("u1", "i4", 5, 6), ("u1", "i5", 9, 12), ("u1", "i6", 10, None)
+    )
     found = examples(spark, interactions, vocabularies, {"u1": [8, 9]}, {"u1": (30.0, 30.0)})
     assert {key: history for key, (history, _) in found.items()} == {
         "u1-i2-0": [8, 9, 0],
@@ -77,7 +91,9 @@ def test_features_are_those_of_the_day_before(spark: SparkSession, vocabularies:
 
 def test_histories_carry_on_from_the_day_before(spark: SparkSession, vocabularies: DataFrame) -> None:
     interactions = log(spark, ("u1", "i4", 0, 9), ("u1", "i2", 0, 1), ("u1", "i5", 3, None))
-    before = spark.createDataFrame([(DAY, "u1", [8, 2], [7, 8, 2]), (DAY, "u2", [3], [3])], tables.USER_HISTORIES.schema)
+    before = spark.createDataFrame(
+        [(DAY, "u1", [8, 2], [7, 8, 2]), (DAY, "u2", [3], [3])], tables.USER_HISTORIES.schema
+    )
     rows = {row.user_id: row for row in user_histories(interactions, before, vocabularies, 3).collect()}
     assert rows["u1"].history == [2, 2, 4]
     assert sorted(rows["u1"].clicked_item_indices) == [2, 4, 7, 8]

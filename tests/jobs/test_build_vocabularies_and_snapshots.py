@@ -57,25 +57,44 @@ def test_an_index_once_given_stays_and_new_ones_follow(spark: SparkSession, voca
     before = {(row.feature, row.value): row["index"] for row in vocabularies.collect()}
     after = {(row.feature, row.value): row["index"] for row in later.collect()}
     assert before.items() <= after.items()
-    assert {key: index for key, index in after.items() if key not in before}.keys() == {("user_id", "u9"), ("item_id", "i9"), ("item_id", "i0")}
+    assert {key: index for key, index in after.items() if key not in before}.keys() == {
+        ("user_id", "u9"),
+        ("item_id", "i9"),
+        ("item_id", "i0"),
+    }
     assert {after["item_id", "i9"], after["item_id", "i0"]} == {5, 6}
-    assert numbered(unseen_values(interactions(spark, ("u9", "i0")), nobody, nothing, later, FEATURES), later, DAY).count() == 0
+    assert (
+        numbered(unseen_values(interactions(spark, ("u9", "i0")), nobody, nothing, later, FEATURES), later, DAY).count()
+        == 0
+    )
 
 
-def test_items_are_encoded_overlaid_and_carried_on(spark: SparkSession, vocabularies: DataFrame, config: Config) -> None:
+def test_items_are_encoded_overlaid_and_carried_on(
+    spark: SparkSession, vocabularies: DataFrame, config: Config
+) -> None:
     index = {(row.feature, row.value): row["index"] for row in vocabularies.collect()}
     empty = spark.createDataFrame([], tables.item_snapshot(config).schema).drop("ds")
-    landed = spark.createDataFrame([("i1", None, None, ["y", "x", "y", "x"], 1.5), ("i2", True, None, None, None)], ITEMS)
-    first = item_snapshot(news(landed, interactions(spark, ("u1", "i7")), empty, "item_id"), empty, vocabularies, FEATURES.item).localCheckpoint()
+    landed = spark.createDataFrame(
+        [("i1", None, None, ["y", "x", "y", "x"], 1.5), ("i2", True, None, None, None)], ITEMS
+    )
+    first = item_snapshot(
+        news(landed, interactions(spark, ("u1", "i7")), empty, "item_id"), empty, vocabularies, FEATURES.item
+    ).localCheckpoint()
     rows = {row.item_id: row for row in first.collect()}
     x, y = index["item.genres", "x"], index["item.genres", "y"]
     assert rows["i1"].genres == [y, x, y]  # cut to its length
     assert (rows["i2"].genres, rows["i2"].year, rows["i2"].available) == ([0, 0, 0], None, True)
     assert (rows["i7"].genres, rows["i7"].available) == ([0, 0, 0], True)  # only seen, never described
     gone = spark.createDataFrame([("i1", False, None, ["new"], 2.5)], ITEMS)
-    second = item_snapshot(news(gone, interactions(spark, ("u1", "i2")), first, "item_id"), first, vocabularies, FEATURES.item)
+    second = item_snapshot(
+        news(gone, interactions(spark, ("u1", "i2")), first, "item_id"), first, vocabularies, FEATURES.item
+    )
     rows = {row.item_id: row for row in second.collect()}
-    assert (rows["i1"].available, rows["i1"].genres, rows["i1"].year) == (False, [1, 0, 0], 2.5)  # `new` has no index: unknown
+    assert (rows["i1"].available, rows["i1"].genres, rows["i1"].year) == (
+        False,
+        [1, 0, 0],
+        2.5,
+    )  # `new` has no index: unknown
     assert set(rows) == {"i1", "i2", "i7"}
     assert all(rows[item].item_index == index["item_id", item] for item in rows)
 
@@ -84,21 +103,36 @@ def test_users_keep_the_day_they_were_first_seen(spark: SparkSession, vocabulari
     index = {(row.feature, row.value): row["index"] for row in vocabularies.collect()}
     empty = spark.createDataFrame([], tables.user_snapshot(config).schema).drop("ds")
     landed = spark.createDataFrame([("u1", "F", ["i1", "i7", "i2"])], USERS)
-    first = user_snapshot(news(landed, interactions(spark, ("u3", "i1")), empty, "user_id"), empty, vocabularies, FEATURES.user, DAY).localCheckpoint()
+    first = user_snapshot(
+        news(landed, interactions(spark, ("u3", "i1")), empty, "user_id"), empty, vocabularies, FEATURES.user, DAY
+    ).localCheckpoint()
     rows = {row.user_id: row for row in first.collect()}
-    assert (rows["u1"].gender, rows["u1"].saved) == (index["user.gender", "F"], [index["item_id", "i1"], index["item_id", "i7"]])
+    assert (rows["u1"].gender, rows["u1"].saved) == (
+        index["user.gender", "F"],
+        [index["item_id", "i1"], index["item_id", "i7"]],
+    )
     assert (rows["u3"].gender, rows["u3"].saved) == (1, [0, 0])
     again = spark.createDataFrame([("u1", None, None)], USERS)
     later = DAY + dt.timedelta(days=1)
-    rows = {row.user_id: row for row in user_snapshot(news(again, interactions(spark, ("u3", "i1")), first, "user_id"), first, vocabularies, FEATURES.user, later).collect()}
+    rows = {
+        row.user_id: row
+        for row in user_snapshot(
+            news(again, interactions(spark, ("u3", "i1")), first, "user_id"), first, vocabularies, FEATURES.user, later
+        ).collect()
+    }
     assert (rows["u1"].gender, rows["u1"].first_seen) == (1, DAY)
     assert set(rows) == {"u1", "u3"}
 
 
-def test_copies_of_a_row_that_landed_twice_make_one(spark: SparkSession, vocabularies: DataFrame, config: Config) -> None:
+def test_copies_of_a_row_that_landed_twice_make_one(
+    spark: SparkSession, vocabularies: DataFrame, config: Config
+) -> None:
     empty = spark.createDataFrame([], tables.item_snapshot(config).schema).drop("ds")
     twice = spark.createDataFrame([("i1", True, None, ["x"], 1.0), ("i1", True, None, ["y"], 2.0)], ITEMS)
     seen = interactions(spark, ("u1", "i1"))
-    made = [item_snapshot(news(frame, seen, empty, "item_id"), empty, vocabularies, FEATURES.item).collect() for frame in (twice, twice.orderBy("year", ascending=False))]
+    made = [
+        item_snapshot(news(frame, seen, empty, "item_id"), empty, vocabularies, FEATURES.item).collect()
+        for frame in (twice, twice.orderBy("year", ascending=False))
+    ]
     assert made[0] == made[1]
     assert len(made[0]) == 1

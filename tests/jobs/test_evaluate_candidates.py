@@ -28,7 +28,9 @@ def test_the_metrics_in_sql_are_those_of_the_model_room(spark: SparkSession) -> 
     random = np.random.default_rng(3)
     ranked = np.array([random.permutation(30)[:7] for _ in range(60)])
     relevant = [random.choice(30, size=random.integers(1, 9), replace=False) for _ in range(60)]
-    lists = spark.createDataFrame([(f"u{n}", [f"i{i}" for i in row]) for n, row in enumerate(ranked)], "user_id string, item_ids array<string>")
+    lists = spark.createDataFrame(
+        [(f"u{n}", [f"i{i}" for i in row]) for n, row in enumerate(ranked)], "user_id string, item_ids array<string>"
+    )
     pairs = [(f"u{n}", f"i{i}", "head", False) for n, row in enumerate(relevant) for i in row]
     clicked = spark.createDataFrame(pairs, "user_id string, item_id string, item_slice string, is_cold boolean")
     found = query(spark, "evaluation/ranking_metrics", {"relevant": clicked, "lists": lists}, at=at_array())
@@ -49,7 +51,13 @@ def test_slices_look_only_at_their_own_clicks(spark: SparkSession) -> None:
     )
     found = query(spark, "evaluation/ranking_metrics", {"relevant": clicked, "lists": lists}, at=at_array())
     recall = {row.slice: (row.value, row.users) for row in found.where("metric = 'recall' and k = 3").collect()}
-    assert recall == {"all": (0.25, 2), "head": (0.5, 2), "tail": (0.0, 1), "warm_users": (0.5, 1), "cold_users": (0.0, 1)}
+    assert recall == {
+        "all": (0.25, 2),
+        "head": (0.5, 2),
+        "tail": (0.0, 1),
+        "warm_users": (0.5, 1),
+        "cold_users": (0.0, 1),
+    }
 
 
 @pytest.fixture
@@ -60,23 +68,39 @@ def probabilities(spark: SparkSession) -> DataFrame:
 
 
 def test_items_fall_into_slices_by_the_clicks_before_them(spark: SparkSession, probabilities: DataFrame) -> None:
-    rows = query(spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3).collect()
-    assert {row.item_id: row.slice for row in rows} == {"a": "head", "b": "middle", "c": "middle", "d": "tail", "e": "tail", "f": "tail"}
+    rows = query(
+        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
+    ).collect()
+    assert {row.item_id: row.slice for row in rows} == {
+        "a": "head",
+        "b": "middle",
+        "c": "middle",
+        "d": "tail",
+        "e": "tail",
+        "f": "tail",
+    }
 
 
 def test_relevant_are_new_clicks_only(spark: SparkSession, probabilities: DataFrame) -> None:
-    time = dt.datetime(2026, 1, 6, tzinfo=dt.timezone.utc)
+    time = dt.datetime(2026, 1, 6, tzinfo=dt.UTC)
     log = [("u1", "a", True), ("u1", "b", True), ("u1", "c", False), ("u1", "b", True), ("u2", "new", True)]
-    interactions = spark.createDataFrame([(DAY, str(n), "r", user, item, 1, time, clicked, time) for n, (user, item, clicked) in enumerate(log)], tables.INTERACTIONS.schema)
+    interactions = spark.createDataFrame(
+        [(DAY, str(n), "r", user, item, 1, time, clicked, time) for n, (user, item, clicked) in enumerate(log)],
+        tables.INTERACTIONS.schema,
+    )
     histories = spark.createDataFrame([(DAY, "u1", [2], [2])], tables.USER_HISTORIES.schema)
-    slices = query(spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3)
+    slices = query(
+        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
+    )
     frames = {"interactions": interactions, "item_slices": slices, "user_histories": histories}
     rows = query(spark, "evaluation/relevant", frames).collect()
     assert {tuple(row) for row in rows} == {("u1", "b", "middle", False), ("u2", "new", "tail", True)}
 
 
 def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSession, probabilities: DataFrame) -> None:
-    slices = query(spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3)
+    slices = query(
+        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
+    )
     items = spark.createDataFrame([(item, item != "b") for item in "abcdef"], "item_id string, available boolean")
     relevant = spark.createDataFrame([("u1", "x"), ("u2", "y")], "user_id string, item_id string")
     histories = spark.createDataFrame([(DAY, "u1", [2, 4], [2, 4])], tables.USER_HISTORIES.schema)
@@ -85,17 +109,23 @@ def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSes
 
 
 def test_lists_are_told_by_what_they_are_made_of(spark: SparkSession, probabilities: DataFrame) -> None:
-    slices = query(spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3)
+    slices = query(
+        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
+    )
     items = spark.createDataFrame([(item, item != "e") for item in "abcdef"], "item_id string, available boolean")
     lists = spark.createDataFrame([("u1", ["a", "f"]), ("u2", ["a", "b"])], "user_id string, item_ids array<string>")
-    rows = query(spark, "evaluation/list_metrics", {"lists": lists, "item_slices": slices, "item_snapshot": items}, k=2).collect()
+    rows = query(
+        spark, "evaluation/list_metrics", {"lists": lists, "item_slices": slices, "item_snapshot": items}, k=2
+    ).collect()
     assert {(row.metric, row.slice): row.value for row in rows} == {
         ("item_coverage", "all"): 3 / 5, ("never_clicked_share", "all"): 0.25,
         ("list_share", "head"): 0.5, ("list_share", "middle"): 0.25, ("list_share", "tail"): 0.25,
     }  # fmt: skip
 
 
-def test_a_day_is_not_evaluated_on_itself_or_on_days_that_have_not_landed(simulated: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_day_is_not_evaluated_on_itself_or_on_days_that_have_not_landed(
+    simulated: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--lake", simulated.uri, "--config", SMALL, "--ds", str(DAYS[2])]
     with pytest.raises(SystemExit):
         evaluate_candidates.main([*arguments, "--against", str(DAYS[2])])

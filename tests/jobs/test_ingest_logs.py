@@ -39,7 +39,13 @@ def ingest(lake: Lake, ds: dt.date = DAY, **files: str) -> int:
 
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
 def test_each_format_lands_the_same_rows(lake: Lake, tmp_path: Path, form: str) -> None:
-    items = pd.DataFrame({"item_id": ["i1", "i2"], "year": [1999, None], "genres": ["x|y", "x"] if form == "csv" else [["x", "y"], ["x"]]})
+    items = pd.DataFrame(
+        {
+            "item_id": ["i1", "i2"],
+            "year": [1999, None],
+            "genres": ["x|y", "x"] if form == "csv" else [["x", "y"], ["x"]],
+        }
+    )
     users = pd.DataFrame({"user_id": ["u1"], "age": [30], "gender": ["F"], "occupation": ["writer"]})
     frames = {"impressions": IMPRESSIONS, "clicks": CLICKS, "items": items, "users": users}
     assert ingest(lake, **{name: write(frame, tmp_path, name, form) for name, frame in frames.items()}) == 7
@@ -47,12 +53,23 @@ def test_each_format_lands_the_same_rows(lake: Lake, tmp_path: Path, form: str) 
     assert [(row.impression_id, row.user_id, row.item_id, row.position) for row in shown] == [
         ("a", "u1", "i1", 1), ("b", "u1", "i2", 2), ("c", "u2", "i1", 1),
     ]  # fmt: skip
-    assert lake.spark.sql("select unix_timestamp({t}.impressed_at) as t from {t} where impression_id = 'a'", t=lake.read(tables.IMPRESSIONS)).first()[0] == 1767607200  # type: ignore[index]
+    assert (
+        lake.spark.sql(
+            "select unix_timestamp({t}.impressed_at) as t from {t} where impression_id = 'a'",
+            t=lake.read(tables.IMPRESSIONS),
+        ).first()[0]
+        == 1767607200
+    )  # type: ignore[index]
     landed = lake.spark.read.format("delta").load(lake.path("items")).orderBy("item_id").collect()
-    assert [(row.genres, row.year, row.available) for row in landed] == [(["x", "y"], 1999.0, True), (["x"], None, True)]
+    assert [(row.genres, row.year, row.available) for row in landed] == [
+        (["x", "y"], 1999.0, True),
+        (["x"], None, True),
+    ]
 
 
-def test_rows_that_break_the_contract_are_counted_by_reason(lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_break_the_contract_are_counted_by_reason(
+    lake: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = IMPRESSIONS.astype({"position": object, "impressed_at": str})
     bad.loc[0, "position"], bad.loc[1, "user_id"] = "first", None
     bad.loc[3] = ["d", "r", "u9", "i9", 1, "yesterday"]
@@ -81,7 +98,9 @@ def test_rows_that_break_the_contract_are_counted_by_reason(lake: Lake, tmp_path
         ("unknown.xls", lambda path: path.write_text("x"), "the ending tells no format"),
     ],
 )  # fmt: skip
-def test_a_bad_file_is_refused_before_anything_is_written(lake: Lake, tmp_path: Path, name: str, make: object, message: str) -> None:
+def test_a_bad_file_is_refused_before_anything_is_written(
+    lake: Lake, tmp_path: Path, name: str, make: object, message: str
+) -> None:
     make(tmp_path / name)  # type: ignore[operator]
     good = write(CLICKS, tmp_path, "clicks", "parquet")
     with pytest.raises(ValueError, match=message):
@@ -124,7 +143,11 @@ def test_a_click_without_an_impression_table_is_its_own_impression(lake: Lake, t
 
 def test_ids_are_data_and_never_sql(lake: Lake, tmp_path: Path) -> None:
     hostile = IMPRESSIONS.assign(user_id="'; drop table x; --", item_id="{ds} :ds $(id) \\u0000")
-    ingest(lake, impressions=write(hostile, tmp_path, "impressions", "parquet"), clicks=write(CLICKS, tmp_path, "clicks", "parquet"))
+    ingest(
+        lake,
+        impressions=write(hostile, tmp_path, "impressions", "parquet"),
+        clicks=write(CLICKS, tmp_path, "clicks", "parquet"),
+    )
     build_interactions.main(["--lake", lake.uri, "--ds", str(DAY)])
     row = lake.day(tables.INTERACTIONS, DAY).where("clicked").first()
     assert row is not None
@@ -142,7 +165,12 @@ def test_a_real_news_log_keeps_every_exposure(lake: Lake, tmp_path: Path, data: 
     impressions = shown[["impression_id", "request_id", "user_id", "item_id", "impressed_at"]]
     clicks = clicked[["impression_id", "impressed_at"]].rename(columns={"impressed_at": "clicked_at"})
     last = dt.date(2023, 3, 2)
-    ingest(lake, last, impressions=write(impressions, tmp_path, "impressions", "parquet"), clicks=write(clicks, tmp_path, "clicks", "parquet"))
+    ingest(
+        lake,
+        last,
+        impressions=write(impressions, tmp_path, "impressions", "parquet"),
+        clicks=write(clicks, tmp_path, "clicks", "parquet"),
+    )
     build_interactions.main(["--lake", lake.uri, "--ds", str(last)])
     rows = lake.day(tables.INTERACTIONS, last)
     assert rows.count() == len(shown) == 10_848

@@ -27,7 +27,9 @@ def test_each_users_sequence_is_spread_in_order_over_the_days() -> None:
 
 
 def test_spreading_hangs_on_no_order_of_the_file() -> None:
-    ratings = pd.DataFrame({"user_id": ["a"] * 5, "item_id": list("vwxyz"), "rating": ["3"] * 5, "timestamp": ["5", "5", "1", "2", "5"]})
+    ratings = pd.DataFrame(
+        {"user_id": ["a"] * 5, "item_id": list("vwxyz"), "rating": ["3"] * 5, "timestamp": ["5", "5", "1", "2", "5"]}
+    )
     one, other = spread(ratings, DAY, 2), spread(ratings[::-1], DAY, 2)
     assert list(one["item_id"]) == list(other["item_id"]) == ["x", "y", "v", "w", "z"]
     assert list(one["ds"]) == [DAY, DAY, DAY, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=1)]
@@ -40,7 +42,11 @@ def test_all_ten_days_land_with_their_features(lake: Lake) -> None:
     assert lake.read(tables.CLICKS).count() == 55_375  # ratings of 4 and 5
     toy_story = lake.spark.read.format("delta").load(lake.path("items")).where("item_id = '1'").first()
     assert toy_story is not None
-    assert (toy_story.year, toy_story.genres, toy_story.available) == (1995.0, ["Animation", "Children's", "Comedy"], True)
+    assert (toy_story.year, toy_story.genres, toy_story.available) == (
+        1995.0,
+        ["Animation", "Children's", "Comedy"],
+        True,
+    )
     user = lake.spark.read.format("delta").load(lake.path("users")).where("user_id = '1'").first()
     assert user is not None
     assert (user.age, user.gender, user.occupation) == (24.0, "M", "technician")

@@ -15,7 +15,7 @@ from jobs.publish_candidates import NotPublishable, PublicationConflict, publish
 from tests.conftest import DAYS, SMALL
 
 FIRST, _, THIRD, FOURTH = DAYS
-AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.timezone.utc)
+AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
 
 
 def arguments(lake: Lake, ds: dt.date) -> list[str]:
@@ -24,7 +24,11 @@ def arguments(lake: Lake, ds: dt.date) -> list[str]:
 
 def test_each_publication_names_the_one_it_follows(simulated: Lake) -> None:
     rows = simulated.read(tables.PUBLICATIONS).orderBy("publication").collect()
-    assert [(row.publication, row.follows, row.ds) for row in rows] == [(1, None, DAYS[0]), (2, 1, DAYS[1]), (3, 2, DAYS[2])]
+    assert [(row.publication, row.follows, row.ds) for row in rows] == [
+        (1, None, DAYS[0]),
+        (2, 1, DAYS[1]),
+        (3, 2, DAYS[2]),
+    ]
     assert rows[0].candidates_version < rows[1].candidates_version < rows[2].candidates_version
 
 
@@ -52,16 +56,25 @@ def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake)
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [("missing", "hold 399 rows of 399 users"), ("twice", "hold 401 rows of 400 users"), ("empty", "1 empty lists"), ("foreign", "400 not of model")],
+    [
+        ("missing", "hold 399 rows of 399 users"),
+        ("twice", "hold 401 rows of 400 users"),
+        ("empty", "1 empty lists"),
+        ("foreign", "400 not of model"),
+    ],
 )
-def test_candidates_that_are_not_whole_are_refused(simulated_copy: Lake, config: Config, fault: str, message: str) -> None:
+def test_candidates_that_are_not_whole_are_refused(
+    simulated_copy: Lake, config: Config, fault: str, message: str
+) -> None:
     lake = simulated_copy
     rows = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
     one = rows.orderBy("user_id").limit(1)
     broken = {
         "missing": rows.join(one.select("user_id"), "user_id", "left_anti"),
         "twice": rows.unionByName(one),
-        "empty": rows.join(one.select("user_id"), "user_id", "left_anti").unionByName(one.withColumn("candidates", F.slice("candidates", 1, 0))),
+        "empty": rows.join(one.select("user_id"), "user_id", "left_anti").unionByName(
+            one.withColumn("candidates", F.slice("candidates", 1, 0))
+        ),
         "foreign": rows.withColumn("model_version", F.lit("another")),
     }[fault]
     lake.overwrite(tables.CANDIDATES, THIRD, broken)

@@ -62,12 +62,22 @@ def test_each_day_has_its_own_partition_of_every_table(simulated: Lake, config: 
 def test_a_day_builds_on_the_state_of_the_day_before(simulated: Lake, config: Config) -> None:
     """Histories and snapshots only grow, and each examples' history is older than its own day's start plus its clicks."""
     for before, after in ((FIRST, SECOND), (SECOND, THIRD)):
-        for table, key in ((tables.USER_HISTORIES, "user_id"), (tables.item_snapshot(config), "item_id"), (tables.user_snapshot(config), "user_id")):
+        for table, key in (
+            (tables.USER_HISTORIES, "user_id"),
+            (tables.item_snapshot(config), "item_id"),
+            (tables.user_snapshot(config), "user_id"),
+        ):
             assert simulated.day(table, before).join(simulated.day(table, after), key, "left_anti").isEmpty()
-        old, new = (simulated.day(tables.USER_HISTORIES, day).withColumnRenamed("clicked_item_indices", str(day)) for day in (before, after))
+        old, new = (
+            simulated.day(tables.USER_HISTORIES, day).withColumnRenamed("clicked_item_indices", str(day))
+            for day in (before, after)
+        )
         lost = old.join(new, "user_id").where(F.size(F.array_except(str(before), str(after))) > 0)
         assert lost.isEmpty()
-    first, second = (simulated.day(tables.training_examples(config), day).agg(F.avg(F.size(F.array_remove("history", 0)))).first()[0] for day in (FIRST, SECOND))  # type: ignore[index]
+    first, second = (
+        simulated.day(tables.training_examples(config), day).agg(F.avg(F.size(F.array_remove("history", 0)))).first()[0]
+        for day in (FIRST, SECOND)
+    )  # type: ignore[index]
     assert second > first
 
 
@@ -78,7 +88,9 @@ def test_late_clicks_are_in_the_day_of_their_impression(simulated: Lake) -> None
     assert found.count() == landed_late.select("impression_id").distinct().count()
 
 
-def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(simulated: Lake, config: Config, tmp_path: Path) -> None:
+def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(
+    simulated: Lake, config: Config, tmp_path: Path
+) -> None:
     """The raw log again with every click landing on its impression's day: the same tables, row for row."""
     on_time = Lake(simulated.spark, str(tmp_path / "on_time"))
     for name in ("impressions", "users", "items"):
@@ -88,17 +100,35 @@ def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(simula
     for day in (FIRST, SECOND):
         run_day.main(["--lake", on_time.uri, "--config", SMALL, "--ds", str(day), "--tables-only"])
     # indices follow the order in which ids appear: the same ids, and here the same days, so the same indices
-    for table in (tables.INTERACTIONS, tables.DAILY_ITEM_COUNTS, tables.USER_HISTORIES, tables.training_examples(config)):
+    for table in (
+        tables.INTERACTIONS,
+        tables.DAILY_ITEM_COUNTS,
+        tables.USER_HISTORIES,
+        tables.training_examples(config),
+    ):
         assert same(simulated.day(table, FIRST), on_time.day(table, FIRST)), table.name
 
 
 def test_every_user_has_as_many_candidates_as_the_catalogue_allows(simulated: Lake, config: Config) -> None:
     lists = simulated.day(tables.CANDIDATES, THIRD)
-    assert lists.count() == lists.select("user_id").distinct().count() == simulated.day(tables.user_snapshot(config), THIRD).count() == 400
+    assert (
+        lists.count()
+        == lists.select("user_id").distinct().count()
+        == simulated.day(tables.user_snapshot(config), THIRD).count()
+        == 400
+    )
     items = simulated.day(tables.item_snapshot(config), THIRD)
-    clicked = simulated.day(tables.USER_HISTORIES, THIRD).select("user_id", F.explode("clicked_item_indices").alias("item_index"))
-    excluded = clicked.join(items.where("available"), "item_index").groupBy("user_id").agg(F.collect_set("item_id").alias("excluded"))
-    rows = lists.join(excluded, "user_id", "left").withColumn("excluded", F.coalesce("excluded", F.array().cast("array<string>")))
+    clicked = simulated.day(tables.USER_HISTORIES, THIRD).select(
+        "user_id", F.explode("clicked_item_indices").alias("item_index")
+    )
+    excluded = (
+        clicked.join(items.where("available"), "item_index")
+        .groupBy("user_id")
+        .agg(F.collect_set("item_id").alias("excluded"))
+    )
+    rows = lists.join(excluded, "user_id", "left").withColumn(
+        "excluded", F.coalesce("excluded", F.array().cast("array<string>"))
+    )
     available = items.where("available").count()
     wanted = F.least(F.lit(config.scoring.candidates_per_user), F.lit(available) - F.size("excluded"))
     ids, scores, ranks = F.col("candidates.item_id"), F.col("candidates.score"), F.col("candidates.rank")
@@ -115,7 +145,9 @@ def test_every_user_has_as_many_candidates_as_the_catalogue_allows(simulated: La
 
 
 def test_users_without_history_get_popular_items_and_are_told_apart(simulated: Lake) -> None:
-    lists = simulated.day(tables.CANDIDATES, THIRD).select("user_id", "candidates.item_id", F.array_distinct("candidates.source").alias("sources"))
+    lists = simulated.day(tables.CANDIDATES, THIRD).select(
+        "user_id", "candidates.item_id", F.array_distinct("candidates.source").alias("sources")
+    )
     warm = lists.join(simulated.day(tables.USER_HISTORIES, THIRD), "user_id", "left_semi")
     cold = lists.join(simulated.day(tables.USER_HISTORIES, THIRD), "user_id", "left_anti")
     assert cold.count() > 10
@@ -133,7 +165,9 @@ def test_rows_are_sorted_by_user_within_a_file(simulated: Lake) -> None:
 
 
 def test_the_model_finds_what_popularity_does_not(simulated: Lake) -> None:
-    assert metric(simulated, SECOND, "candidates", "recall", slice_="warm_users") > 1.1 * metric(simulated, SECOND, "popularity", "recall", slice_="warm_users")
+    assert metric(simulated, SECOND, "candidates", "recall", slice_="warm_users") > 1.1 * metric(
+        simulated, SECOND, "popularity", "recall", slice_="warm_users"
+    )
     assert metric(simulated, SECOND, "oracle", "recall") > metric(simulated, SECOND, "candidates", "recall")
 
 
@@ -149,7 +183,9 @@ def test_a_model_of_shuffled_labels_is_no_better_than_popularity(simulated_copy:
         job.main(arguments)
     build_interactions.main(["--lake", lake.uri, "--ds", str(FOURTH)])
     evaluate_candidates.main(arguments)
-    assert metric(lake, THIRD, "candidates", "recall", slice_="warm_users") <= metric(lake, THIRD, "popularity", "recall", slice_="warm_users")
+    assert metric(lake, THIRD, "candidates", "recall", slice_="warm_users") <= metric(
+        lake, THIRD, "popularity", "recall", slice_="warm_users"
+    )
 
 
 @pytest.fixture
@@ -177,7 +213,18 @@ def test_spark_submit_of_single_jobs_gives_the_tables_of_run_day(as_it_was_run: 
     submit = Path(sys.prefix) / "bin" / "spark-submit"
     root = Path(__file__).resolve().parents[2]
     for job in ("build_interactions", "build_sampling_probs"):
-        command = [submit, "--master", "local[2]", root / "jobs" / f"{job}.py", "--lake", as_it_was_run.uri, "--ds", str(THIRD), "--config", SMALL]
+        command = [
+            submit,
+            "--master",
+            "local[2]",
+            root / "jobs" / f"{job}.py",
+            "--lake",
+            as_it_was_run.uri,
+            "--ds",
+            str(THIRD),
+            "--config",
+            SMALL,
+        ]
         environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
         environment.pop("PYSPARK_GATEWAY_PORT", None)
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", check=False)
@@ -204,7 +251,9 @@ def test_the_candidates_table_opens_in_delta_rs_duckdb_and_polars(simulated: Lak
     path = simulated.table_path(tables.CANDIDATES)
     rows = simulated.read(tables.CANDIDATES).count()
     files = DeltaTable(path).file_uris()
-    counted = duckdb.execute("select count(*), min(ds) from read_parquet(?, hive_partitioning = true)", [files]).fetchone()
+    counted = duckdb.execute(
+        "select count(*), min(ds) from read_parquet(?, hive_partitioning = true)", [files]
+    ).fetchone()
     assert counted == (rows, FIRST)
     assert pl.read_delta(path).height == rows
 
@@ -223,5 +272,7 @@ def test_three_real_days_in_a_row(lake: Lake, data: Path, tmp_path: Path) -> Non
     sizes = [lake.day(tables.INTERACTIONS, first + dt.timedelta(days=number)).count() for number in range(3)]
     assert sizes[0] > 10_000
     assert sizes[1:] == [356, 181]  # the cost of a day is the day's own rows
-    assert [row.ds for row in lake.read(tables.PUBLICATIONS).orderBy("publication").collect()] == [first + dt.timedelta(days=n) for n in range(3)]
+    assert [row.ds for row in lake.read(tables.PUBLICATIONS).orderBy("publication").collect()] == [
+        first + dt.timedelta(days=n) for n in range(3)
+    ]
     assert lake.read(tables.UNCLICKED_ITEMS).where(F.col("ds") == F.lit(first + dt.timedelta(days=1))).count() > 0

@@ -16,7 +16,9 @@ from tests.conftest import DAYS, SMALL
 def test_clicks_follow_the_stated_model() -> None:
     world = World(users=4_000, items=500, seed=3)
     log = requests(world, np.arange(4_000), day=0)
-    affinity = np.sqrt(world.factors) * np.einsum("rz,rz->r", world.user_factors(log["user"]), world.item_factors()[log["item"]])
+    affinity = np.sqrt(world.factors) * np.einsum(
+        "rz,rz->r", world.user_factors(log["user"]), world.item_factors()[log["item"]]
+    )
     expected = log["position"] ** -world.examination * world.click_probability(affinity)
     for first, last in ((1, 1), (2, 5), (6, 20)):
         places = (log["position"] >= first) & (log["position"] <= last)
@@ -44,7 +46,8 @@ def test_days_landed_one_by_one_equal_days_landed_together(simulated: Lake, lake
     simulate_log.main(["--lake", lake.uri, "--ds", str(DAYS[0]), "--days", "4", *world])
     for name in ("impressions", "clicks", "items"):
         one, other = (some.spark.read.format("delta").load(some.path(name)) for some in (simulated, lake))
-        assert one.exceptAll(other).isEmpty() and other.exceptAll(one).isEmpty(), name
+        assert one.exceptAll(other).isEmpty(), name
+        assert other.exceptAll(one).isEmpty(), name
 
 
 def test_some_rows_land_twice_and_some_clicks_late(simulated: Lake) -> None:

@@ -79,9 +79,7 @@ def test_intervals_of_items_that_come_regularly() -> None:
     for step in range(1, 601):
         frequency.update(torch.tensor([item for item in (1, 2, 5) if step % item == 0]), step)
     expected = torch.tensor([1, 1 / 2, 1 / 5])
-    torch.testing.assert_close(
-        frequency.hit_probability(torch.tensor([1, 2, 5])), expected, rtol=0.01, atol=0
-    )
+    torch.testing.assert_close(frequency.hit_probability(torch.tensor([1, 2, 5])), expected, rtol=0.01, atol=0)
 
 
 def test_several_hashes_repair_collisions() -> None:

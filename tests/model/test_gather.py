@@ -35,9 +35,7 @@ def loss_of(model: nn.ModuleDict, users: Tensor, items: Tensor, ids: Tensor, gat
     columns = (gather_rows(embeddings), gather_rows(ids)) if gather else (embeddings, column_ids)
     q = torch.tensor([0.4, 0.3, 0.2, 0.1])
     log_n = log_expected_count(columns[1], [(ROWS - 1, q)])  # the global batch counts
-    return sampled_softmax_loss(
-        model["user"](users), embeddings, ids, Columns(*columns, log_n), temperature=0.5
-    )
+    return sampled_softmax_loss(model["user"](users), embeddings, ids, Columns(*columns, log_n), temperature=0.5)
 
 
 def work(rank: int, folder: Path) -> None:

@@ -52,9 +52,7 @@ def build(backend: str, embeddings: np.ndarray, items: np.ndarray, **options: in
     return build_index(backend, embeddings, items, model_version="v1", **options)
 
 
-def brute_force(
-    embeddings: np.ndarray, items: np.ndarray, queries: np.ndarray, k: int, excluded: Pair
-) -> Pair:
+def brute_force(embeddings: np.ndarray, items: np.ndarray, queries: np.ndarray, k: int, excluded: Pair) -> Pair:
     """One Python loop a query, written as the definition reads."""
     found = np.full((len(queries), k), -1, dtype=np.int64)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
@@ -157,9 +155,9 @@ def test_equal_scores_come_by_item_index(backend: str) -> None:
     items = rng.permutation(600).astype(np.int64)
     queries = unit(rng, 9)
     excluded = ragged([[0, 1, 2, 3]] * 9)
-    found, scores = build(
-        backend, embeddings, items, **({"search_k": 6000} if backend == "annoy" else {})
-    ).search(queries, 250, excluded)
+    found, scores = build(backend, embeddings, items, **({"search_k": 6000} if backend == "annoy" else {})).search(
+        queries, 250, excluded
+    )
     wanted, wanted_scores = brute_force(embeddings, items, queries, 250, excluded)
     assert len(np.unique(wanted_scores[0])) == 2
     np.testing.assert_array_equal(found, wanted)
@@ -276,9 +274,7 @@ def test_a_loaded_index_is_the_saved_one(backend: str, tmp_path: Path) -> None:
     assert type(loaded) is type(index)
     assert (loaded.backend, loaded.is_exact) == (backend, backend == "exact")
     assert (loaded.model_version, loaded.dimension, len(loaded)) == ("v1", DIMENSION, N_ITEMS)
-    for ours, theirs in zip(
-        index.search(queries, 15, excluded), loaded.search(queries, 15, excluded), strict=True
-    ):
+    for ours, theirs in zip(index.search(queries, 15, excluded), loaded.search(queries, 15, excluded), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert not loaded.matrix.flags.writeable
     assert isinstance(loaded.matrix.base, np.memmap), "workers should share its pages"
@@ -584,9 +580,7 @@ def leaf(nodes: np.ndarray) -> int:
     return int(np.flatnonzero(nodes[:, 0] <= DIMENSION + 2)[-1])
 
 
-def set_node(
-    column: int, value: int, which: Callable[[np.ndarray], int] = inner_node
-) -> Callable[[Path], None]:
+def set_node(column: int, value: int, which: Callable[[np.ndarray], int] = inner_node) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         nodes = nodes_of(folder)
         nodes[which(nodes), column] = value
@@ -599,9 +593,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     "short trees": truncate("trees.ann", 30_000),
     "empty trees": truncate("trees.ann", 0),
     "empty, signed trees": signed(truncate("trees.ann", 0)),
-    "a byte short, signed": signed(
-        lambda f: os.truncate(f / "trees.ann", (f / "trees.ann").stat().st_size - 1)
-    ),
+    "a byte short, signed": signed(lambda f: os.truncate(f / "trees.ann", (f / "trees.ann").stat().st_size - 1)),
     "items alone, signed": signed(truncate("trees.ann", N_ITEMS * 4 * (DIMENSION + 3))),
     "no roots, signed": signed(truncate("trees.ann", (N_ITEMS + 1) * 4 * (DIMENSION + 3))),
     "flipped bit in the trees": flip("trees.ann"),

@@ -21,9 +21,7 @@ CORRECTIONS = ("none", "logq", "logq_negatives")
 class Inputs:
     """Leaf tensors of one batch, full of accidental hits: ids come from a catalogue of 12."""
 
-    def __init__(
-        self, seed: int = 0, rows: int = 7, columns: int = 23, dtype: torch.dtype = torch.float64
-    ) -> None:
+    def __init__(self, seed: int = 0, rows: int = 7, columns: int = 23, dtype: torch.dtype = torch.float64) -> None:
         generator = torch.Generator().manual_seed(seed)
 
         def leaf(*shape: int) -> Tensor:
@@ -233,9 +231,7 @@ def test_padding_masks_no_column() -> None:
     padding = torch.full((7, 3), -1)
     assert inputs.loss(excluded_ids=padding, row_negatives=None) == unmasked
     inputs.column_ids = inputs.column_ids - 1  # an id may be -1 in the columns
-    assert inputs.loss(excluded_ids=padding, row_negatives=None) == inputs.loss(
-        excluded_ids=None, row_negatives=None
-    )
+    assert inputs.loss(excluded_ids=padding, row_negatives=None) == inputs.loss(excluded_ids=None, row_negatives=None)
 
 
 def test_the_mean_divides_by_the_rows_not_by_the_weights() -> None:
@@ -333,9 +329,7 @@ def test_excluded_ids_cost_at_most_a_fifth_more() -> None:
 
     def seconds(excluded_ids: Tensor | None) -> float:
         started = time.process_time()
-        sampled_softmax_loss(
-            query, positive, ids, columns, temperature=0.1, excluded_ids=excluded_ids
-        ).backward()
+        sampled_softmax_loss(query, positive, ids, columns, temperature=0.1, excluded_ids=excluded_ids).backward()
         return time.process_time() - started
 
     threads = torch.get_num_threads()

@@ -109,9 +109,7 @@ def test_expected_counts_are_what_sampled_columns_show() -> None:
         CategoricalSampler(u).sample(3 * batches, generator),
     ]
     counts = torch.bincount(torch.cat(drawn), minlength=3) / batches
-    torch.testing.assert_close(
-        log_expected_count(torch.arange(3), [(5, q), (3, u)]).exp(), counts, rtol=0.02, atol=0
-    )
+    torch.testing.assert_close(log_expected_count(torch.arange(3), [(5, q), (3, u)]).exp(), counts, rtol=0.02, atol=0)
 
 
 def test_no_source_no_count() -> None:
@@ -123,12 +121,8 @@ def test_no_source_no_count() -> None:
 def test_smoothing_runs_from_uniform_to_popularity_and_leaves_no_zero() -> None:
     counts = torch.tensor([0, 8, 99, 0])
     torch.testing.assert_close(smoothed_probabilities(counts, 0.0), torch.full((4,), 0.25).double())
-    torch.testing.assert_close(
-        smoothed_probabilities(counts, 0.5), torch.tensor([1.0, 3.0, 10.0, 1.0]).double() / 15
-    )
-    torch.testing.assert_close(
-        smoothed_probabilities(counts, 1.0), torch.tensor([1.0, 9.0, 100.0, 1.0]).double() / 111
-    )
+    torch.testing.assert_close(smoothed_probabilities(counts, 0.5), torch.tensor([1.0, 3.0, 10.0, 1.0]).double() / 15)
+    torch.testing.assert_close(smoothed_probabilities(counts, 1.0), torch.tensor([1.0, 9.0, 100.0, 1.0]).double() / 111)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan])

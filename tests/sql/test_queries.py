@@ -39,5 +39,11 @@ def test_unknown_and_missing_arguments_are_refused(spark: SparkSession) -> None:
     frame = spark.range(1)
     with pytest.raises(ValueError, match=r"takes frames .*item_sampling_probs.* parameters .*head_share"):
         query(spark, "evaluation/item_slices", {"item_sampling_probs": frame}, head_share=0.5)
-    with pytest.raises(ValueError, match="got .*surplus"):
-        query(spark, "evaluation/item_slices", {"item_sampling_probs": frame, "surplus": frame}, head_share=0.5, middle_share=0.3)
+    with pytest.raises(ValueError, match=r"got .*surplus"):
+        query(
+            spark,
+            "evaluation/item_slices",
+            {"item_sampling_probs": frame, "surplus": frame},
+            head_share=0.5,
+            middle_share=0.3,
+        )

@@ -42,7 +42,10 @@ def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
         ("[[features.user]]\nname = 'age; drop'\nkind = 'numeric'\ndim = 1\n", "features.user.0.name"),
         ("[[features.user]]\nname = 'user_index'\nkind = 'numeric'\ndim = 1\n", "user_index is a column of its own"),
         ("[[features.user]]\nname = 'history'\nkind = 'numeric'\ndim = 1\n", "history is of kind item_list"),
-        ("[[features.user]]\nname = 'age'\nkind = 'numeric'\ndim = 1\nlength = 3\n", "kind numeric has length 1, got 3"),
+        (
+            "[[features.user]]\nname = 'age'\nkind = 'numeric'\ndim = 1\nlength = 3\n",
+            "kind numeric has length 1, got 3",
+        ),
         ("[variants.x]\ntraining = { corection = 'none' }\n", "training.corection: no such key"),
         ("[training\n", "cannot be read"),
     ],
