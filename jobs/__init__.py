@@ -1,4 +1,5 @@
-"""The jobs, in the order in which a day runs them (`run_day` runs all of them; each also runs alone):
+"""The jobs, in the order in which a day runs them (`run_day` runs all of them, `run_demo` several days;
+each also runs alone):
 
 ingest_logs | ingest_movielens | simulate_log    a log lands in the raw tables
 build_interactions        each impression with its outcome

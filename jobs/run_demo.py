@@ -56,18 +56,16 @@ def metrics(lake: Lake, ds: dt.date, channel: str) -> dict[str, float]:
 def compare(lake: Lake, ds: dt.date, console: Console) -> None:
     """Print popularity, the uncorrected variant and the corrected model side by side."""
     beside = Lake(lake.spark, lake.uri, VARIANT)
-    table = Table(
-        "", "Recall@20", "NDCG@20", "Recall@100", "items shown", "never clicked", title="On the held-out last day"
-    )
+    table = Table("", "Recall@20", "NDCG@20", "Recall@100", "items shown", "never clicked")
+    table.title = "What the correction is worth, on the held-out last day"
+    table.columns[0].no_wrap = True
+    names = ("recall@20", "ndcg@20", "recall@100", "item_coverage@100", "never_clicked_share@100")
     for label, found in (
         ("popularity", metrics(lake, ds, POPULARITY)),
-        ("no correction", metrics(beside, ds, CANDIDATES)),
-        ("log-Q", metrics(lake, ds, CANDIDATES)),
+        ("two towers", metrics(beside, ds, CANDIDATES)),
+        ("with log-Q", metrics(lake, ds, CANDIDATES)),
     ):
-        names = ("recall@20", "ndcg@20", "recall@100", "item_coverage@100", "never_clicked_share@100")
-        table.add_row(
-            label, *(f"{found[name]:.4f}" if name.endswith("@20") else f"{found[name]:.3f}" for name in names)
-        )
+        table.add_row(label, *(f"{found[name]:.3f}" for name in names))
     console.print(table)
 
 
@@ -99,9 +97,8 @@ def report(lake: str, console: Console) -> None:
     console.print(
         f"  user {user}: " + ", ".join(f"{row.item_id} ({row.score:.2f})" for row in best.itertuples()) + ", ..."
     )
-    console.print(
-        f'  read them:  from jobs.common.published import read_candidates; read_candidates("{lake}", ["{user}"])'
-    )
+    call = f'read_candidates("{lake}", ["{user}"])'
+    console.print(f"  read them:  from jobs.common.published import read_candidates; {call}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,8 @@ def planted(side: str, features: Sequence[Feature], factors: np.ndarray) -> pd.D
             frame[feature.name] = factors[:, number % factors.shape[1]]
         elif feature.kind == "vector":
             frame[feature.name] = list(np.resize(factors, (len(factors), feature.length)))
+        elif feature.kind == "item_list":
+            frame[feature.name] = [[f"i{place}" for place in row[: feature.length]] for row in nearest]
         elif feature.length > 1:
             frame[feature.name] = [[f"{side}{place}" for place in row] for row in nearest[:, :2]]
         else:

@@ -16,19 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow  # noqa: F401  # is loaded before torch
 import torch
 from torch import Tensor
 
 from model.features import FeatureSpec, ModelSpec
-from model.loaders import PinnedFiles, RowCountMismatch, epoch_batches, item_column, item_table
+from model.loaders import ITEM_INDEX, PinnedFiles, RowCountMismatch, check_rows, epoch_batches, item_column, item_table
 from model.losses import Columns, sampled_softmax_loss
 from model.optim import RowWiseAdagrad
 from model.progress import progress_bar
 from model.towers import TwoTowers, drop_ids
 from model.training import Batch, Progress, TrainingDiverged, train
 from model.versions import ModelVersion, save_model
-
-POSITIVE = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
 
 
 @dataclass(frozen=True)
@@ -87,12 +86,15 @@ def fit(order: Order, watch: Callable[[Progress], None] = lambda progress: None)
     towers = TwoTowers(order.spec)
     standardise(towers, order.numeric_stats)
     towers.to(device)
+    check_rows(order.examples)  # the epoch checks again what it read
     loss_of = in_batch_loss(towers, order, device)
     optimizers = [
         RowWiseAdagrad(towers.tables(), lr=settings.learning_rate),
         torch.optim.AdamW(towers.dense(), lr=settings.dense_learning_rate, weight_decay=settings.weight_decay),
     ]
     last = train(loss_of, lambda epoch: _epoch(order, epoch), optimizers, settings.epochs, watch)
+    if not all(bool(weights.isfinite().all()) for weights in towers.parameters()):
+        raise TrainingDiverged("the last step left weights that are NaN or infinite")
     metrics = {
         "final_loss": last.loss,
         "training_rows": order.examples.rows,
@@ -115,12 +117,15 @@ def in_batch_loss(towers: TwoTowers, order: Order, device: torch.device) -> Call
     generator = torch.Generator().manual_seed(settings.seed)
 
     def loss_of(batch: Batch) -> Tensor:
+        if (last := int(batch["item_index"].max())) >= size:
+            raise ValueError(f"the examples hold item index {last}, and the item vocabulary ends before {size}")
         batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
         positives = batch["item_index"]  # [B]
         users = _with_dropped_ids(batch, order.spec.user, settings.id_dropout, generator)
         items = {name: values[positives] for name, values in features.items()}
         items = _with_dropped_ids(items, order.spec.item, settings.id_dropout, generator)
-        log_expected_count = torch.log((len(positives) - 1) * q[positives]).float()  # [B]
+        others = max(len(positives) - 1, 1)  # one row alone has no negatives, and a loss of 0
+        log_expected_count = torch.log(others * q[positives]).float()  # [B]
         item_embeddings = towers.item(items)  # [B, D]
         return sampled_softmax_loss(
             towers.user(users),
@@ -156,7 +161,7 @@ def _epoch(order: Order, epoch: int) -> Iterator[Batch]:
     settings = order.settings
     return epoch_batches(
         order.examples,
-        [*order.spec.user, POSITIVE],
+        [*order.spec.user, ITEM_INDEX],
         batch_size=settings.batch_size,
         seed=settings.seed + epoch,
         readers=settings.readers,
@@ -165,16 +170,28 @@ def _epoch(order: Order, epoch: int) -> Iterator[Batch]:
 
 
 def standardise(towers: TwoTowers, stats: Mapping[str, Mapping[str, Any]]) -> None:
-    """Give each numeric feature the mean and deviation that the training rows have."""
+    """Give each numeric feature the mean and deviation that the training rows have.
+
+    Raises ValueError unless each has as many as it has numbers, finite, and deviations above 0.
+    """
     for side, tower in (("user", towers.user), ("item", towers.item)):
-        for name, (mean, std) in stats[side].items():
-            embedding = tower.embeddings[name]
-            embedding.get_buffer("mean").copy_(torch.tensor(mean))
-            embedding.get_buffer("std").copy_(torch.tensor(std))
+        for feature in tower.features:
+            if feature.holds_numbers:
+                mean, std = (torch.tensor(numbers) for numbers in stats[side].get(feature.name, ([], [])))  # [L] each
+                fits = mean.shape == std.shape == (feature.length,)
+                if not fits or not bool((mean.isfinite() & std.isfinite() & (std > 0)).all()):
+                    got = f"{mean.tolist()} and {std.tolist()}"
+                    raise ValueError(
+                        f"{side} feature {feature.name} wants {feature.length} means and deviations, got {got}"
+                    )
+                tower.embedding(feature.name).get_buffer("mean").copy_(mean)
+                tower.embedding(feature.name).get_buffer("std").copy_(std)
 
 
 def pick_device(name: str) -> torch.device:
     """`auto` is a GPU where there is one. Raises ValueError where cuda is asked for and missing."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"training.device is auto, cpu or cuda, got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("training.device is cuda, and torch sees no GPU here: use auto or cpu")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
@@ -187,7 +204,7 @@ def main() -> int:
     try:
         with progress_bar(order.examples.rows * order.settings.epochs) as watch:
             fit(order, watch)
-    except (ValueError, TrainingDiverged, RowCountMismatch) as error:
+    except (ValueError, OSError, TrainingDiverged, RowCountMismatch) as error:
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     return 0

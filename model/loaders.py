@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from pyarrow import fs
 from torch import Tensor
 
 from model.features import FeatureSpec, tensors
+
+ITEM_INDEX = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
 
 
 class RowCountMismatch(RuntimeError):
@@ -45,8 +48,7 @@ def epoch_batches(
     readers: int = 1,
     shuffle_row_groups: int = 8,
 ) -> Iterator[dict[str, Tensor]]:
-    """Every row once, as tensors by feature name, in batches of `batch_size` (the last one may be smaller, or
-    one row larger).
+    """Every row once, as tensors by feature name; batches of `batch_size`, the last smaller or one row larger.
 
     Row groups come in a seeded order; `shuffle_row_groups` of them at a time are mixed row by row. One reader thread
     gives the same order on every run. Raises RowCountMismatch at the end of an epoch that lost or doubled rows.
@@ -78,16 +80,31 @@ def _row_groups(
     warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")  # it reads through pyarrow's old API
     fields = sorted({f"^{feature.column}$" for feature in features})  # regular expressions
     reader = make_batch_reader(
-        list(pinned.files),
+        [unquote(file) for file in pinned.files],  # it takes the path of a URL literally
         schema_fields=fields,
         workers_count=readers,
         shuffle_row_groups=True,
         seed=seed,
         num_epochs=1,
     )
+    reader._results_queue_reader = _ArrowTables()
     with reader:
         for group in reader:
-            yield tensors(group._asdict(), features)
+            yield tensors(group, features)
+
+
+class _ArrowTables:
+    """Petastorm's row groups as they were read; its own step to numpy is slow with lists and fails on a null one."""
+
+    batched_output = True
+
+    def read_next(self, pool: Any, schema: Any, ngram: Any) -> pa.Table:
+        from petastorm.workers_pool import EmptyResultError
+
+        try:
+            return pool.get_results()
+        except EmptyResultError:
+            raise StopIteration from None
 
 
 def _blocks(
@@ -101,10 +118,14 @@ def _blocks(
         count += 1
         if count == size:
             block = _mixed(waiting, order)
-            whole = len(next(iter(block.values()))) // batch_size * batch_size
+            rows = len(next(iter(block.values())))
+            whole = rows // batch_size * batch_size
+            if rows - whole == 1:  # it could be the epoch's last row: `_cuts` wants a batch to join it to
+                whole = max(whole - batch_size, 0)
             if whole:
                 yield {name: values[:whole] for name, values in block.items()}
-            waiting, count = [{name: values[whole:] for name, values in block.items()}], 0
+            waiting = [{name: values[whole:] for name, values in block.items()}] if whole < rows else []
+            count = 0
     if waiting:
         yield _mixed(waiting, order)
 
@@ -118,22 +139,41 @@ def _mixed(groups: list[dict[str, Tensor]], order: np.random.Generator) -> dict[
 def item_table(pinned: PinnedFiles, features: Sequence[FeatureSpec], size: int) -> dict[str, Tensor]:
     """Each item feature by item_index: [I] or [I, L]; indices without a row are unknown (0 or NaN), their id apart.
 
-    Raises RowCountMismatch where the files do not hold the pinned rows.
+    Raises RowCountMismatch where the files do not hold the pinned rows, ValueError where an index is not below
+    `size` or stands in two rows.
     """
     table: dict[str, Tensor] = {}
     for feature in features:
         shape = (size, feature.length) if feature.is_list else (size,)
-        numeric = feature.kind in ("numeric", "vector")
-        table[feature.name] = torch.full(shape, torch.nan) if numeric else torch.zeros(shape, dtype=torch.int64)
-    index_of = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
-    rows = 0
-    for part in _tables(pinned, [index_of, *features]):
-        index = part["item_index"]
-        rows += len(index)
-        for feature in features:
-            table[feature.name][index] = part[feature.name]
-    _require_rows(rows, pinned)
+        missing = torch.full(shape, torch.nan) if feature.holds_numbers else torch.zeros(shape, dtype=torch.int64)
+        table[feature.name] = missing
+    for index, rows in _rows_by_index(pinned, [feature.column for feature in features], size):
+        for name, values in tensors(rows, features).items():
+            table[name][index] = values
     return table
+
+
+def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
+    """A column of numbers by item_index: float64 [I], 0 where there is no row; raises what `item_table` does."""
+    table = torch.zeros(size, dtype=torch.float64)  # [I]
+    for index, rows in _rows_by_index(pinned, [column], size):
+        table[index] = torch.from_numpy(rows[column].to_numpy().astype(np.float64))
+    return table
+
+
+def _rows_by_index(pinned: PinnedFiles, names: Sequence[str], size: int) -> Iterator[tuple[Tensor, pa.Table]]:
+    """Each file's item indices [B] and the named columns of its rows."""
+    times = torch.zeros(size, dtype=torch.int64)  # [I]
+    for file in pinned.files:
+        rows = _read(file, sorted({ITEM_INDEX.column, *names}))
+        index = tensors(rows, [ITEM_INDEX])[ITEM_INDEX.name]  # [B]
+        if len(index) and int(index.max()) >= size:
+            raise ValueError(f"item indices must lie below {size}, got {int(index.max())} in {file}")
+        times += torch.bincount(index, minlength=size)
+        yield index, rows
+    _require_rows(int(times.sum()), pinned)
+    if bool((times > 1).any()):
+        raise ValueError(f"an item has one row, got {int(times.max())} of item index {int(times.argmax())}")
 
 
 def read_files(files: Sequence[str]) -> pa.Table:
@@ -141,28 +181,24 @@ def read_files(files: Sequence[str]) -> pa.Table:
     return pa.concat_tables([_read(file, None) for file in files])
 
 
-def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
-    """A column of numbers by item_index: float64 [I], 0 where there is no row."""
-    values = torch.zeros(size, dtype=torch.float64)  # [I]
-    rows = 0
-    for file in pinned.files:
-        part = _read(file, ["item_index", column])
-        values[torch.from_numpy(part["item_index"].to_numpy().astype(np.int64))] = torch.from_numpy(
-            part[column].to_numpy()
-        )
-        rows += part.num_rows
-    _require_rows(rows, pinned)
-    return values
+def check_rows(pinned: PinnedFiles) -> None:
+    """Read the footers alone. Raises RowCountMismatch where they do not add up to the pinned rows.
 
-
-def _tables(pinned: PinnedFiles, features: Sequence[FeatureSpec]) -> Iterator[dict[str, Tensor]]:
-    for file in pinned.files:
-        yield tensors(_read(file, sorted({feature.column for feature in features})), features)
+    A file that is missing raises FileNotFoundError, one that is cut short pyarrow's ArrowInvalid (a ValueError).
+    """
+    _require_rows(sum(_open(file).metadata.num_rows for file in pinned.files), pinned)
 
 
 def _read(url: str, names: list[str] | None) -> pa.Table:
+    file = _open(url)
+    if lacking := set(names or ()).difference(file.schema_arrow.names):
+        raise ValueError(f"{url} lacks the columns {sorted(lacking)}")
+    return file.read(columns=names)
+
+
+def _open(url: str) -> pq.ParquetFile:
     filesystem, path = fs.FileSystem.from_uri(url)
-    return pq.ParquetFile(filesystem.open_input_file(path)).read(columns=names)
+    return pq.ParquetFile(filesystem.open_input_file(path))
 
 
 def _require_rows(rows: int, pinned: PinnedFiles) -> None:

@@ -39,4 +39,5 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
             f"  {last.step:,} steps, loss {last.loss:.4f}, {last.rows_per_second:,.0f} examples/s, "
             f"{last.waiting / max(last.seconds, 1e-9):.0%} of the time waiting for data",
             highlight=False,
+            soft_wrap=True,  # else it is broken at the 80 columns that a log file is taken to have
         )

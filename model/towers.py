@@ -36,11 +36,11 @@ class FeatureEmbedding(nn.Module):
             self.project = nn.Linear(2 * feature.length, feature.dim)
 
     def forward(self, values: Tensor) -> Tensor:
-        values = values.reshape(len(values), -1)  # [B, L]
+        values = values.reshape(len(values), self.feature.length)  # [B, L]
         if self.feature.vocabulary is not None:
             known = torch.where(values < self.table.num_embeddings, values, UNKNOWN)  # younger than the model
             return self.table(known)  # [B, F]
-        missing = values.isnan()
+        missing = ~values.isfinite()  # [B, L]
         scaled = torch.where(missing, 0.0, (values - self.mean) / self.std)  # [B, L]
         return self.project(torch.cat([scaled, missing.to(scaled.dtype)], dim=1))  # [B, F]
 
@@ -52,8 +52,9 @@ class Tower(nn.Module):
         self, features: Sequence[FeatureSpec], sizes: Mapping[str, int], hidden: Sequence[int], dim: int
     ) -> None:
         super().__init__()
+        self.features = tuple(features)
         self.embeddings = nn.ModuleDict(
-            {f.name: FeatureEmbedding(f, sizes[f.vocabulary] if f.vocabulary else None) for f in features}
+            {_key(f.name): FeatureEmbedding(f, sizes[f.vocabulary] if f.vocabulary else None) for f in features}
         )
         self.hidden = nn.Sequential()
         width = sum(feature.dim for feature in features)
@@ -74,9 +75,17 @@ class Tower(nn.Module):
                     self.out.weight[:, start : start + dim] = torch.eye(dim)
                 start += feature.dim
 
+    def embedding(self, feature: str) -> nn.Module:
+        return self.embeddings[_key(feature)]
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        parts = [embed(inputs[name]) for name, embed in self.embeddings.items()]  # each [B, F]
+        parts = [self.embedding(feature.name)(inputs[feature.name]) for feature in self.features]  # each [B, F]
         return F.normalize(self.out(self.hidden(torch.cat(parts, dim=1))), dim=1)  # [B, D]
+
+
+def _key(feature: str) -> str:
+    """A feature may have a name that every module has as well, such as `type`, which a ModuleDict refuses."""
+    return f"of_{feature}"
 
 
 class TwoTowers(nn.Module):
@@ -99,6 +108,6 @@ class TwoTowers(nn.Module):
 
 
 def drop_ids(indices: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """`indices` with a random `share` of them replaced by the out-of-vocabulary one, which is thereby trained."""
+    """`indices` with a random `share` of them replaced by the unknown one, which is thereby trained."""
     dropped = torch.rand(indices.shape, generator=generator) < share
     return torch.where(dropped.to(indices.device) & (indices != PADDING), UNKNOWN, indices)

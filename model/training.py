@@ -44,17 +44,18 @@ def train(
     Raises TrainingDiverged at the first step whose loss is not finite, before the weights follow it.
     """
     progress = Progress(0, 0, float("nan"), 0, 0.0, 0.0)
+    started = mark = time.perf_counter()
     for epoch in range(epochs):
-        total, rows_before, mark = 0.0, progress.rows, time.perf_counter()
+        progress.epoch, total, rows_before = epoch, 0.0, progress.rows
         for batch in batches_of(epoch):
-            ready = time.perf_counter()
-            progress.waiting += ready - mark
-            loss, rows = _step(loss_of, batch, optimizers, progress), len(next(iter(batch.values())))
-            total += loss * rows
-            now = time.perf_counter()
-            progress.epoch, progress.step, progress.loss = epoch, progress.step + 1, loss
-            progress.rows, progress.seconds, mark = progress.rows + rows, progress.seconds + now - mark, now
+            progress.waiting += time.perf_counter() - mark
+            progress.loss = _step(loss_of, batch, optimizers, progress)
+            rows = len(next(iter(batch.values())))
+            total += progress.loss * rows
+            progress.step, progress.rows = progress.step + 1, progress.rows + rows
+            progress.seconds = time.perf_counter() - started
             watch(progress)
+            mark = time.perf_counter()  # what the watcher takes is not time spent on waiting for data
         progress.loss = total / max(progress.rows - rows_before, 1)
     return progress
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 
@@ -37,7 +38,21 @@ class ModelVersion:
 def save_model(folder: Path, model: TwoTowers, version: ModelVersion) -> None:
     """Write the folder under another name, flush it, and rename it: it is there whole or not at all."""
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
+    old = folder.with_name(f"{draft.name}.old")
+    _remove(draft, old)  # of a process of the same number that was killed
+    try:
+        _write(draft, model, version)
+        if folder.exists():
+            folder.rename(old)  # deleted in its place, half of it could be seen
+        draft.rename(folder)
+        _flush(folder.parent)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        _remove(draft, old)
+
+
+def _write(draft: Path, model: TwoTowers, version: ModelVersion) -> None:
     draft.mkdir(parents=True)
     save_weights(model, str(draft / WEIGHTS))
     manifest = {
@@ -51,43 +66,57 @@ def save_model(folder: Path, model: TwoTowers, version: ModelVersion) -> None:
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n", "utf-8")
     for path in (*draft.iterdir(), draft):
         _flush(path)
-    if folder.exists():
-        shutil.rmtree(folder)
-    draft.rename(folder)
-    _flush(folder.parent)
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def load_model(folder: Path, expected_version: str | None = None) -> tuple[TwoTowers, ModelVersion]:
     """The model in evaluation mode, and its manifest.
 
-    Raises ModelCorrupt, before a weight is read, where a file is missing, changed, or another version's.
+    Raises ModelCorrupt, before a weight is read, where a file is missing, changed, or another version's; and where
+    specification and weights do not fit each other.
     """
     manifest = _manifest(folder)
     name = manifest["model_version"]
     if expected_version is not None and name != expected_version:
         raise ModelCorrupt(f"model folder {folder} holds version {name}, wanted {expected_version}")
     for file, want in manifest["sha256"].items():
-        path = folder / file
-        if Path(file).name != file or path.is_symlink() or not path.is_file():
-            raise ModelCorrupt(f"model folder {folder} lacks the plain file {file}")
-        if (got := sha256(path)) != want:
-            raise ModelCorrupt(f"{path} has sha256 {got}, its manifest says {want}")
-    spec = ModelSpec.from_json(manifest["spec"])
-    model = TwoTowers(spec)
-    load_weights(model, folder / WEIGHTS)
+        if (got := sha256(_plain_file(folder, file))) != want:
+            raise ModelCorrupt(f"{folder / file} has sha256 {got}, its manifest says {want}")
+    try:
+        spec = ModelSpec.from_json(manifest["spec"])
+        model = TwoTowers(spec)
+        load_weights(model, folder / WEIGHTS)
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelCorrupt(f"the weights in {folder} do not fit its manifest: {error}") from error
     inputs, configuration, metrics = (manifest[key] for key in ("inputs", "configuration", "metrics"))
     return model.eval(), ModelVersion(name, spec, inputs, configuration, metrics)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
+    path = _plain_file(folder, MANIFEST)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        wanted = {"model_version", "spec", "inputs", "configuration", "metrics", "sha256"}
-        if set(manifest) != wanted or WEIGHTS not in manifest["sha256"]:
-            raise ModelCorrupt(f"{folder / MANIFEST} wants the keys {sorted(wanted)}, got {sorted(manifest)}")
-        return manifest
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
-        raise ModelCorrupt(f"{folder / MANIFEST} cannot be read: {error}") from error
+        manifest = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # neither text nor JSON is a ValueError
+        raise ModelCorrupt(f"{path} cannot be read: {error}") from error
+    wanted = {"model_version", "spec", "inputs", "configuration", "metrics", "sha256"}
+    if not isinstance(manifest, dict) or set(manifest) != wanted:
+        got = sorted(manifest) if isinstance(manifest, dict) else type(manifest).__name__
+        raise ModelCorrupt(f"{path} wants the keys {sorted(wanted)}, got {got}")
+    if not isinstance(manifest["sha256"], dict) or WEIGHTS not in manifest["sha256"]:
+        raise ModelCorrupt(f"{path} has no checksum of {WEIGHTS}")
+    return manifest
+
+
+def _plain_file(folder: Path, name: str) -> Path:
+    """The path of a file that lies in the folder itself, and is no link."""
+    path = folder / name
+    if Path(name).name != name or path.is_symlink() or not path.is_file():
+        raise ModelCorrupt(f"model folder {folder} lacks the plain file {name}")
+    return path
 
 
 def sha256(path: Path) -> str:

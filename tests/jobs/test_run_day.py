@@ -25,6 +25,7 @@ from jobs import (
     ingest_movielens,
     run_day,
     score_users,
+    simulate_log,
     train_two_tower,
 )
 from jobs.common import tables
@@ -256,6 +257,63 @@ def test_the_candidates_table_opens_in_delta_rs_duckdb_and_polars(simulated: Lak
     ).fetchone()
     assert counted == (rows, FIRST)
     assert pl.read_delta(path).height == rows
+
+
+ALL_KINDS = """
+[[features.user]]
+name = "history"
+kind = "item_list"
+length = 5
+dim = 16
+[[features.user]]
+name = "taste"
+kind = "vector"
+length = 4
+dim = 16
+[[features.user]]
+name = "saved"
+kind = "item_list"
+length = 3
+dim = 16
+[[features.item]]
+name = "item_id"
+kind = "id"
+dim = 16
+[[features.item]]
+name = "image"
+kind = "vector"
+length = 8
+dim = 16
+[[features.item]]
+name = "shelves"
+kind = "categorical"
+length = 2
+dim = 8
+[[features.item]]
+name = "price"
+kind = "numeric"
+dim = 4
+[model]
+embedding_dim = 24
+hidden = [32]
+[training]
+epochs = 2
+batch_size = 128
+"""
+
+
+def test_every_kind_of_feature_goes_all_the_way(lake: Lake, tmp_path: Path) -> None:
+    """No user id, a vector and a list of items on the user's side, a many-valued category, hidden layers."""
+    own = tmp_path / "own.toml"
+    own.write_text(ALL_KINDS, "utf-8")
+    common = ["--lake", lake.uri, "--config", str(own), "--ds", str(FIRST)]
+    simulate_log.main([*common, "--users", "150", "--items", "150"])
+    run_day.main(common)
+    row = lake.read(tables.ITEM_EMBEDDINGS).first()
+    assert row is not None
+    assert len(row.embedding) == 24
+    assert sum(value**2 for value in row.embedding) == pytest.approx(1, abs=1e-5)
+    assert read_candidates(lake.uri)["user_id"].nunique() == 150
 
 
 def test_three_real_days_in_a_row(lake: Lake, data: Path, tmp_path: Path) -> None:
