@@ -14,6 +14,8 @@ from typing import Any
 
 from benchmarks.offline import FIRST_DAY, measure, movielens_lake, popularity, prepare
 from jobs.common.config import load_config
+from jobs.common.presets import negatives_of
+from jobs.train_two_tower import CHOICE
 
 SCORED_DAY = FIRST_DAY + dt.timedelta(days=8)
 SEEDS = (1, 2, 3)
@@ -29,8 +31,9 @@ def main() -> None:
     print("| | " + " | ".join(NAMES) + " |")
     print("| popularity | " + " | ".join(f"{found[name]:.4f}" for name in NAMES) + " |")
     for label, config in (("no correction", load_config().of_variant("uncorrected")), ("log-Q", load_config())):
-        settings: dict[str, Any] = config.training.model_dump() | {"id_dropout": config.model.id_dropout}
-        runs = [measure(prepared, {**settings, "seed": seed}) for seed in SEEDS]
+        settings: dict[str, Any] = config.training.model_dump(exclude=set(CHOICE))
+        negatives = negatives_of(config, pool_is_empty=False)
+        runs = [measure(prepared, {**settings, "seed": seed}, negatives=negatives) for seed in SEEDS]
         cells = [
             (statistics.mean(values), statistics.stdev(values))
             for values in ([run[name] for run in runs] for name in NAMES)

@@ -82,11 +82,17 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
     return folder
 
 
-def measure(prepared: Path, settings: Mapping[str, Any], model: Mapping[str, Any] | None = None) -> dict[str, float]:
-    """Train with `settings` laid over [training] (and `model` over the specification); mean metrics on the next day."""
+def measure(
+    prepared: Path,
+    settings: Mapping[str, Any],
+    model: Mapping[str, Any] | None = None,
+    negatives: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Train and evaluate on the next day: `settings`, `model` and `negatives` are laid over the order's own."""
     values = json.loads((prepared / "order.json").read_text("utf-8"))
     values["settings"] |= settings
     values["spec"] |= model or {}
+    values["negatives"] |= negatives or {}
     with tempfile.TemporaryDirectory() as folder:
         order = Order.from_json({**values, "folder": f"{folder}/model"})
         version = fit(order)

@@ -42,10 +42,10 @@ def run(prepared: Path, settings: dict[str, Any], correction: str, kept: Path) -
         if line["key"] == key:
             return float(line["recall@20"])
     training = {name: value for name, value in settings.items() if name != "hidden"} | {
-        "correction": correction,
         "threads": 1,
     }
-    found = [measure(prepared, {**training, "seed": seed}, {"hidden": settings["hidden"]}) for seed in SEEDS]
+    model, negatives = {"hidden": settings["hidden"]}, {"correction": correction}
+    found = [measure(prepared, {**training, "seed": seed}, model, negatives) for seed in SEEDS]
     recall = sum(one["recall@20"] for one in found) / len(found)
     with kept.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"key": key, "recall@20": recall, "seconds": found[0]["seconds"]}) + "\n")

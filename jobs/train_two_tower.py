@@ -26,8 +26,11 @@ from jobs.common.artifacts import put_folder
 from jobs.common.config import Config, Feature
 from jobs.common.encoding import FIRST, vocabulary_name
 from jobs.common.partitions import Lake
+from jobs.common.presets import negatives_of
 from model.features import FeatureSpec, ModelSpec
 from model.versions import MANIFEST
+
+CHOICE = ("preset", "correction")  # of [training], told by `negatives_of`
 
 
 class TrainingFailed(ValueError):
@@ -88,6 +91,7 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
     examples = lake.pinned(tables.training_examples(config), ds, config.log.examples_window_days)
     items = lake.pinned(tables.item_snapshot(config), ds, 1)
     probabilities = lake.pinned(tables.ITEM_SAMPLING_PROBS, ds, 1)
+    pool_is_empty = lake.day(tables.UNCLICKED_ITEMS, ds).isEmpty()
     spec = model_spec(config, lake.read(tables.VOCABULARIES))
     inputs = {
         "ds": ds.isoformat(),
@@ -98,13 +102,16 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
             "item_sampling_probs": probabilities.version,
         },
     }
-    configuration = config.model_dump(mode="json", include={"features", "model", "training", "pool", "log"})
+    configuration = config.model_dump(
+        mode="json", include={"features", "model", "training", "negatives", "pool", "log"}
+    )
     identity = json.dumps([inputs, configuration], sort_keys=True).encode()
     window = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
     return {
         "model_version": f"{ds.isoformat()}-{hashlib.sha256(identity).hexdigest()[:8]}",
         "spec": spec.to_json(),
-        "settings": {**config.training.model_dump(), "id_dropout": config.model.id_dropout},
+        "settings": {**config.training.model_dump(exclude=set(CHOICE)), "id_dropout": config.model.id_dropout},
+        "negatives": negatives_of(config, pool_is_empty),
         "examples": examples.to_json(),
         "items": items.to_json(),
         "probabilities": probabilities.to_json(),

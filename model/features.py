@@ -116,9 +116,7 @@ def _from_arrow(column: pa.Array | pa.ChunkedArray, feature: FeatureSpec) -> np.
     flat = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, feature.length)  # null lists left out
     if there.all():
         return flat  # [B, L]
-    if not feature.holds_numbers:
-        raise ValueError(f"feature {feature.name} wants lists of {feature.length}, got {column.null_count} nulls")
-    array = np.full((len(column), feature.length), np.nan, dtype=np.float32)  # [B, L]
+    array = np.full((len(column), feature.length), np.nan)  # [B, L]; no place for indices, which are refused
     array[there] = flat
     return array
 

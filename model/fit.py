@@ -22,7 +22,7 @@ from torch import Tensor
 
 from model.features import FeatureSpec, ModelSpec
 from model.loaders import ITEM_INDEX, PinnedFiles, RowCountMismatch, check_rows, epoch_batches, item_column, item_table
-from model.losses import Columns, sampled_softmax_loss
+from model.objective import Negatives, Objective, Probabilities
 from model.optim import RowWiseAdagrad
 from model.progress import progress_bar
 from model.towers import TwoTowers, drop_ids
@@ -32,10 +32,8 @@ from model.versions import ModelVersion, save_model
 
 @dataclass(frozen=True)
 class Settings:
-    """The [training] section and `model.id_dropout`."""
+    """The [training] section, its choice of negatives aside, and `model.id_dropout`."""
 
-    preset: str
-    correction: str
     temperature: float
     batch_size: int
     epochs: int
@@ -58,6 +56,7 @@ class Order:
     folder: Path
     spec: ModelSpec
     settings: Settings
+    negatives: Negatives
     examples: PinnedFiles
     items: PinnedFiles
     probabilities: PinnedFiles
@@ -72,6 +71,7 @@ class Order:
             "folder": Path(values["folder"]),
             "spec": ModelSpec.from_json(values["spec"]),
             "settings": Settings(**values["settings"]),
+            "negatives": Negatives(**values["negatives"]),
         }
         return cls(**{**values, **pinned, **typed})
 
@@ -87,7 +87,7 @@ def fit(order: Order, watch: Callable[[Progress], None] = lambda progress: None)
     standardise(towers, order.numeric_stats)
     towers.to(device)
     check_rows(order.examples)  # the epoch checks again what it read
-    loss_of = in_batch_loss(towers, order, device)
+    loss_of = step_loss(towers, order, device)
     optimizers = [
         RowWiseAdagrad(towers.tables(), lr=settings.learning_rate),
         torch.optim.AdamW(towers.dense(), lr=settings.dense_learning_rate, weight_decay=settings.weight_decay),
@@ -108,34 +108,31 @@ def fit(order: Order, watch: Callable[[Progress], None] = lambda progress: None)
     return version
 
 
-def in_batch_loss(towers: TwoTowers, order: Order, device: torch.device) -> Callable[[Batch], Tensor]:
-    """Sampled softmax over the other rows' positives; (B - 1) q(j) is how often item j is expected among them."""
-    size = order.spec.vocabulary_sizes["item_id"]
+def step_loss(towers: TwoTowers, order: Order, device: torch.device) -> Callable[[Batch], Tensor]:
+    """The loss of a batch: both towers on its rows, and the order's sources of negatives beside them."""
+    size, settings = order.spec.vocabulary_sizes["item_id"], order.settings
     features = item_inputs(order, size, device)
-    q = item_column(order.probabilities, "q", size).to(device)  # [I]
-    settings = order.settings
+    objective = Objective(
+        Probabilities(*(item_column(order.probabilities, name, size).to(device) for name in ("q", "u", "p"))),
+        order.negatives,
+        temperature=settings.temperature,
+        batch_size=settings.batch_size,
+        dim=order.spec.embedding_dim,
+        seed=settings.seed,
+        device=device,
+    )
     generator = torch.Generator().manual_seed(settings.seed)
+
+    def embed(indices: Tensor) -> Tensor:
+        inputs = {name: values[indices] for name, values in features.items()}
+        return towers.item(_with_dropped_ids(inputs, order.spec.item, settings.id_dropout, generator))  # [N, D]
 
     def loss_of(batch: Batch) -> Tensor:
         if (last := int(batch["item_index"].max())) >= size:
             raise ValueError(f"the examples hold item index {last}, and the item vocabulary ends before {size}")
         batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
-        positives = batch["item_index"]  # [B]
         users = _with_dropped_ids(batch, order.spec.user, settings.id_dropout, generator)
-        items = {name: values[positives] for name, values in features.items()}
-        items = _with_dropped_ids(items, order.spec.item, settings.id_dropout, generator)
-        others = max(len(positives) - 1, 1)  # one row alone has no negatives, and a loss of 0
-        log_expected_count = torch.log(others * q[positives]).float()  # [B]
-        item_embeddings = towers.item(items)  # [B, D]
-        return sampled_softmax_loss(
-            towers.user(users),
-            item_embeddings,
-            positives,
-            Columns(item_embeddings, positives, log_expected_count),
-            temperature=settings.temperature,
-            correction=settings.correction,
-            positive_log_expected_count=log_expected_count,
-        )
+        return objective(towers.user(users), batch["item_index"], embed, batch.get("history"))
 
     return loss_of
 

@@ -94,8 +94,8 @@ class Model(Section):
 
 
 class Training(Section):
-    preset: Literal["in_batch"]
-    correction: Literal["none", "logq", "logq_negatives"]
+    preset: Literal["in_batch", "mns", "cbns", "mixed_cross_batch"]
+    correction: Literal["preset", "none", "logq", "logq_negatives"]
     temperature: Annotated[float, Field(gt=0)]
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
@@ -107,6 +107,16 @@ class Training(Section):
     threads: Annotated[int, Field(ge=0)]
     readers: Count
     shuffle_row_groups: Count
+
+
+class Negatives(Section):
+    corpus: Annotated[int, Field(ge=0)]
+    unclicked: Annotated[int, Field(ge=0)]
+    empty_pool: Literal["error", "skip"]
+    bank: Count
+    bank_warmup_steps: Annotated[int, Field(ge=0)]
+    bank_gradient_cure: bool
+    mask_history: bool
 
 
 class Index(Section):
@@ -146,6 +156,7 @@ class Config(Section):
     features: Features
     model: Model
     training: Training
+    negatives: Negatives
     index: Index
     scoring: Scoring
     evaluation: Evaluation

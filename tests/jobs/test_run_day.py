@@ -197,6 +197,18 @@ def as_it_was_run(simulated_copy: Lake) -> Lake:
     return simulated_copy
 
 
+@pytest.mark.parametrize("variant", ["mns", "cbns", "mixed"])
+def test_a_variant_of_each_preset_trains_beside_the_main_model(simulated_copy: Lake, variant: str) -> None:
+    before = simulated_copy.version(tables.MODEL_VERSIONS)
+    arguments = ["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(THIRD), "--variant", variant]
+    assert train_two_tower.main(arguments) > 0
+    beside = Lake(simulated_copy.spark, simulated_copy.uri, variant)
+    row = beside.day(tables.MODEL_VERSIONS, THIRD).first()
+    assert row is not None
+    assert (Path(beside.model_path("models")) / row.model_version / "weights.safetensors").is_file()
+    assert simulated_copy.version(tables.MODEL_VERSIONS) == before
+
+
 def test_a_day_run_again_gives_the_same_tables(as_it_was_run: Lake, simulated: Lake, config: Config) -> None:
     build = ["--lake", as_it_was_run.uri, "--config", SMALL, "--ds", str(THIRD)]
     run_day.main([*build, "--tables-only"])
@@ -320,7 +332,13 @@ def test_three_real_days_in_a_row(lake: Lake, data: Path, tmp_path: Path) -> Non
     """MovieLens with its real times: a backlog lands on the first day, then each day its own ratings."""
     first = dt.date(2000, 7, 31)
     quick = tmp_path / "quick.toml"
-    quick.write_text(Path(SMALL).read_text("utf-8").replace("epochs = 3", "epochs = 1"), "utf-8")
+    quick.write_text(
+        Path(SMALL)
+        .read_text("utf-8")
+        .replace("epochs = 3", "epochs = 1")
+        .replace("[index]", '[index]\nbuild = ["exact"]'),
+        "utf-8",
+    )
     common = ["--lake", lake.uri, "--config", str(quick)]
     for number in range(3):
         day = first + dt.timedelta(days=number)

@@ -21,7 +21,7 @@ import torch
 
 from model import fit as fitting
 from model.features import FeatureSpec, ModelSpec
-from model.fit import Order, fit, in_batch_loss, item_inputs, pick_device, standardise
+from model.fit import Order, fit, item_inputs, pick_device, standardise, step_loss
 from model.loaders import PinnedFiles, RowCountMismatch
 from model.towers import TwoTowers
 from model.training import Progress, TrainingDiverged
@@ -49,8 +49,6 @@ SPEC = ModelSpec(
     hidden=(),
 )
 SETTINGS: dict[str, Any] = {
-    "preset": "in_batch",
-    "correction": "logq",
     "temperature": 0.2,
     "batch_size": 128,
     "epochs": 6,
@@ -106,7 +104,9 @@ class World:
 
     def probabilities(self) -> pa.Table:
         indices, clicks = np.unique(self.trained, return_counts=True)
-        return pa.table({"item_index": pa.array(indices, pa.int32()), "q": clicks / clicks.sum()})
+        uniform, empty = np.full(len(indices), 1 / len(indices)), np.zeros(len(indices))
+        q = clicks / clicks.sum()
+        return pa.table({"item_index": pa.array(indices, pa.int32()), "q": q, "u": uniform, "p": empty})
 
 
 def genres_of(index: int) -> list[int]:
@@ -131,6 +131,7 @@ def values(world: World, tmp_path: Path) -> dict[str, Any]:
         "folder": str(tmp_path / "model"),
         "spec": SPEC.to_json(),
         "settings": SETTINGS,
+        "negatives": {"correction": "logq"},
         **pinned,
         "numeric_stats": {"user": {"age": [[44.0], [14.0]]}, "item": {"year": [[2000.0], [11.0]]}},
         "inputs": {"ds": "2026-03-01"},
@@ -138,10 +139,15 @@ def values(world: World, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def order(values: dict[str, Any], folder: str = "model", **settings: Any) -> Order:
+def order(values: dict[str, Any], folder: str = "model", correction: str = "logq", **settings: Any) -> Order:
     """The order, read back from JSON, with another folder and other settings."""
     there = str(Path(values["folder"]).with_name(folder))
-    return Order.from_json(json.loads(json.dumps({**values, "folder": there, "settings": SETTINGS | settings})))
+    changed = {
+        "folder": there,
+        "settings": SETTINGS | settings,
+        "negatives": values["negatives"] | {"correction": correction},
+    }
+    return Order.from_json(json.loads(json.dumps({**values, **changed})))
 
 
 def vectors(towers: TwoTowers, world: World) -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,6 +183,22 @@ def test_the_towers_find_the_clusters(values: dict[str, Any], world: World, corr
     found, popular = recall(users @ items.T, world), recall_of_popularity(world)
     assert popular < 0.4
     assert found > popular + 0.3
+
+
+@pytest.mark.parametrize(
+    "negatives",
+    [
+        {"correction": "logq_negatives", "corpus": 64},
+        {"correction": "logq", "bank": 512, "bank_warmup_steps": 5},
+        {"correction": "logq_negatives", "corpus": 64, "bank": 512, "bank_holds": "all"},
+    ],
+    ids=["mns", "cbns", "mixed_cross_batch"],
+)
+def test_the_other_presets_find_them_too(values: dict[str, Any], world: World, negatives: dict[str, Any]) -> None:
+    fit(Order.from_json(values | {"negatives": negatives}))
+    towers, _ = load_model(Path(values["folder"]))
+    users, items = vectors(towers, world)
+    assert recall(users @ items.T, world) > 2 * recall_of_popularity(world)
 
 
 def test_untrained_towers_do_not_find_them(world: World) -> None:
@@ -307,7 +329,7 @@ def test_weights_that_are_not_finite_are_not_saved(values: dict[str, Any], monke
     def spoilt(towers: TwoTowers, *args: Any) -> Any:
         return lambda batch: (towers.dense()[0].sum() * 0.0).sqrt()  # 0, with an infinite slope
 
-    monkeypatch.setattr(fitting, "in_batch_loss", spoilt)
+    monkeypatch.setattr(fitting, "step_loss", spoilt)
     one_step = order(values, epochs=1, batch_size=10_000, shuffle_row_groups=100)
     with pytest.raises(TrainingDiverged, match="the last step left weights"):
         fit(one_step)
@@ -317,7 +339,7 @@ def test_weights_that_are_not_finite_are_not_saved(values: dict[str, Any], monke
 def test_a_batch_of_one_row_has_no_negatives_and_no_loss(values: dict[str, Any]) -> None:
     torch.manual_seed(0)
     towers = TwoTowers(SPEC)
-    loss_of = in_batch_loss(towers, order(values), torch.device("cpu"))
+    loss_of = step_loss(towers, order(values), torch.device("cpu"))
     one = {"user_id": [2], "history": [[3, 4, 0]], "age": [30.0], "item_index": [3]}
     assert float(loss_of({name: torch.tensor(value) for name, value in one.items()}).detach()) == 0
 
@@ -335,11 +357,12 @@ def test_the_loss_is_the_corrected_softmax_over_the_batch(values: dict[str, Any]
     made = order(values, id_dropout=0.0, correction="logq_negatives")
     inputs = item_inputs(made, SIZE, torch.device("cpu"))
     scores = towers.user(batch) @ towers.item({name: table[2:6] for name, table in inputs.items()}).T / 0.2  # [4, 4]
-    q = dict(zip(*world.probabilities().to_pydict().values(), strict=True))
+    columns = world.probabilities().to_pydict()
+    q = dict(zip(columns["item_index"], columns["q"], strict=True))
     log_count = torch.tensor([math.log(3 * q[item]) for item in (2, 3, 4, 5)])
     logits = torch.where(torch.eye(4, dtype=torch.bool), scores, scores - log_count)
     want = torch.nn.functional.cross_entropy(logits, torch.arange(4))
-    torch.testing.assert_close(in_batch_loss(towers, made, torch.device("cpu"))(batch), want)
+    torch.testing.assert_close(step_loss(towers, made, torch.device("cpu"))(batch), want)
 
 
 def test_an_item_that_is_younger_than_the_model_gets_a_vector_from_its_features(

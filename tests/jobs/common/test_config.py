@@ -57,7 +57,7 @@ def test_a_fault_is_told_with_its_key(tmp_path: Path, text: str, message: str) -
 
 def test_a_variant_overrides_and_an_unknown_one_is_refused() -> None:
     config = load_config()
-    assert (config.training.correction, config.of_variant("uncorrected").training.correction) == ("logq", "none")
+    assert (config.training.correction, config.of_variant("uncorrected").training.correction) == ("preset", "none")
     with pytest.raises(ValueError, match=r"no variant 'other'.*\['uncorrected'\]"):
         config.of_variant("other")
 
