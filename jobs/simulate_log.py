@@ -99,7 +99,7 @@ def planted(side: str, features: Sequence[Feature], factors: np.ndarray) -> pd.D
         if feature.kind == "numeric":
             frame[feature.name] = factors[:, number % factors.shape[1]]
         elif feature.kind == "vector":
-            frame[feature.name] = list(np.resize(factors, (len(factors), feature.length)))
+            frame[feature.name] = np.resize(factors, (len(factors), feature.length)).tolist()
         elif feature.kind == "item_list":
             frame[feature.name] = [[f"i{place}" for place in row[: feature.length]] for row in nearest]
         elif feature.length > 1:

@@ -5,6 +5,7 @@ Axis letters: B rows of a batch, I indices of the item vocabulary.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,21 +56,31 @@ def epoch_batches(
     """
     order = np.random.default_rng(seed)
     rows = 0
-    for block in _blocks(_row_groups(pinned, features, seed, readers), shuffle_row_groups, batch_size, order):
-        size = len(next(iter(block.values())))
-        rows += size
-        for start, stop in _cuts(size, batch_size):
-            yield {name: values[start:stop] for name, values in block.items()}
+    blocks = _blocks(_row_groups(pinned, features, seed, readers), shuffle_row_groups, batch_size, order)
+    for batch in _batches(blocks, batch_size):
+        rows += _length(batch)
+        yield batch
     if rows != pinned.rows:
         raise RowCountMismatch(f"an epoch read {rows} rows, the pinned version holds {pinned.rows}")
 
 
-def _cuts(size: int, batch_size: int) -> list[tuple[int, int]]:
-    """Where batches start and stop. A single last row joins the batch before it: alone it would have no negatives."""
-    starts = [*range(0, size, batch_size)]
-    if len(starts) > 1 and size - starts[-1] == 1:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], size], strict=True))
+def _batches(blocks: Iterator[dict[str, Tensor]], batch_size: int) -> Iterator[dict[str, Tensor]]:
+    """A single last row joins the batch before it, be it another block's: alone it would have no negatives."""
+    held: dict[str, Tensor] | None = None  # until it is known whether a single row follows
+    for block in blocks:
+        for start in range(0, _length(block), batch_size):
+            batch = {name: values[start : start + batch_size] for name, values in block.items()}
+            if held is not None and _length(batch) == 1 < batch_size:
+                batch = {name: torch.cat([held[name], values]) for name, values in batch.items()}
+            elif held is not None:
+                yield held
+            held = batch
+    if held is not None:
+        yield held
+
+
+def _length(rows: dict[str, Tensor]) -> int:
+    return len(next(iter(rows.values())))
 
 
 def _row_groups(
@@ -78,7 +89,7 @@ def _row_groups(
     from petastorm import make_batch_reader  # slow to import, and not wanted in a Spark driver
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")  # it reads through pyarrow's old API
-    fields = sorted({f"^{feature.column}$" for feature in features})  # regular expressions
+    fields = sorted({f"^{re.escape(feature.column)}$" for feature in features})  # it wants regular expressions
     reader = make_batch_reader(
         [unquote(file) for file in pinned.files],  # it takes the path of a URL literally
         schema_fields=fields,
@@ -118,10 +129,8 @@ def _blocks(
         count += 1
         if count == size:
             block = _mixed(waiting, order)
-            rows = len(next(iter(block.values())))
+            rows = _length(block)
             whole = rows // batch_size * batch_size
-            if rows - whole == 1:  # it could be the epoch's last row: `_cuts` wants a batch to join it to
-                whole = max(whole - batch_size, 0)
             if whole:
                 yield {name: values[:whole] for name, values in block.items()}
             waiting = [{name: values[whole:] for name, values in block.items()}] if whole < rows else []
@@ -132,7 +141,7 @@ def _blocks(
 
 def _mixed(groups: list[dict[str, Tensor]], order: np.random.Generator) -> dict[str, Tensor]:
     whole = {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
-    permutation = torch.from_numpy(order.permutation(len(next(iter(whole.values())))))
+    permutation = torch.from_numpy(order.permutation(_length(whole)))
     return {name: values[permutation] for name, values in whole.items()}
 
 

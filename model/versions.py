@@ -90,7 +90,7 @@ def load_model(folder: Path, expected_version: str | None = None) -> tuple[TwoTo
         spec = ModelSpec.from_json(manifest["spec"])
         model = TwoTowers(spec)
         load_weights(model, folder / WEIGHTS)
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (SafetensorError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelCorrupt(f"the weights in {folder} do not fit its manifest: {error}") from error
     inputs, configuration, metrics = (manifest[key] for key in ("inputs", "configuration", "metrics"))
     return model.eval(), ModelVersion(name, spec, inputs, configuration, metrics)

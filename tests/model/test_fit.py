@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from model import fit as fitting
-from model.features import FeatureSpec, ModelSpec
+from model.features import UNKNOWN, FeatureSpec, ModelSpec
 from model.fit import Order, fit, item_inputs, pick_device, standardise, step_loss
 from model.loaders import PinnedFiles, RowCountMismatch
 from model.towers import TwoTowers
@@ -220,6 +220,22 @@ def test_the_correction_gives_popular_items_their_due(values: dict[str, Any], wo
     assert found["logq"] > found["none"] + 0.3
 
 
+@pytest.mark.parametrize(("share", "moves"), [(0.0, False), (0.2, True)])
+def test_dropping_ids_trains_the_unknown_user_and_the_unknown_item(
+    values: dict[str, Any], share: float, moves: bool
+) -> None:
+    fit(order(values, id_dropout=share, epochs=1))
+    trained, _ = load_model(Path(values["folder"]))
+    torch.manual_seed(SETTINGS["seed"])
+    untrained = TwoTowers(SPEC)
+    for side, name in (("user", "user_id"), ("item", "item_id")):
+        before, after = (
+            getattr(towers, side).embedding(name).get_parameter("table.weight")[UNKNOWN]
+            for towers in (untrained, trained)
+        )
+        assert torch.equal(before, after) != moves, side
+
+
 def weights(values: dict[str, Any], folder: str) -> bytes:
     return Path(values["folder"]).with_name(folder).joinpath(WEIGHTS).read_bytes()
 
@@ -269,12 +285,14 @@ def test_the_manifest_says_what_was_trained(values: dict[str, Any]) -> None:
     assert version.metrics["final_loss"] < math.log(128)
 
 
-def test_epochs_have_orders_of_their_own(values: dict[str, Any]) -> None:
-    drawn = [
-        torch.cat([batch["item_index"] for batch in fitting._epoch(order(values), epoch)]).tolist() for epoch in (0, 1)
-    ]
-    assert sorted(drawn[0]) == sorted(drawn[1])
-    assert drawn[0] != drawn[1]
+@pytest.mark.parametrize(("seed", "epoch"), [(1, 1), (5, 0)])
+def test_another_epoch_or_seed_has_another_order(values: dict[str, Any], seed: int, epoch: int) -> None:
+    def drawn(seed: int, epoch: int) -> list[int]:
+        return torch.cat([rows["item_index"] for rows in fitting._epoch(order(values, seed=seed), epoch)]).tolist()
+
+    assert drawn(1, 0) == drawn(1, 0)
+    assert sorted(drawn(seed, epoch)) == sorted(drawn(1, 0))
+    assert drawn(seed, epoch) != drawn(1, 0)
 
 
 def without(table: pa.Table, index: int) -> pa.Table:

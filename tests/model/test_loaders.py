@@ -126,6 +126,17 @@ def test_row_groups_come_in_a_shuffled_order(tmp_path: Path) -> None:
     assert order != list(range(8))
 
 
+def test_another_seed_has_another_order_of_row_groups(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [400], 50)
+    orders = {
+        tuple(
+            int(batch["item_index"][0]) // 50 for batch in batches(rows, batch_size=50, seed=seed, shuffle_row_groups=1)
+        )
+        for seed in range(1, 6)
+    }
+    assert len(orders) == 5
+
+
 @pytest.mark.parametrize("mixed", [1, 2, 3, 8])
 @pytest.mark.parametrize(("total", "want"), [(48, [8] * 6), (50, [8] * 6 + [2]), (7, [7])])
 def test_batches_are_full_but_for_the_last(tmp_path: Path, total: int, want: list[int], mixed: int) -> None:
@@ -138,6 +149,18 @@ def test_batches_are_full_but_for_the_last(tmp_path: Path, total: int, want: lis
 def test_a_single_last_row_joins_the_batch_before_it(tmp_path: Path, group: int, mixed: int) -> None:
     rows = pinned(tmp_path, [49], group)
     assert [len(batch["item_index"]) for batch in batches(rows, shuffle_row_groups=mixed)] == [8] * 5 + [9]
+
+
+def test_a_single_last_row_joins_a_batch_of_the_block_before(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [33], 16)  # two row groups fill their batches, and the third is one row
+    for seed in range(1, 21):  # it comes last in a third of them
+        read = list(batches(rows, seed=seed, shuffle_row_groups=1))
+        assert [len(batch["item_index"]) for batch in read] == [8, 8, 8, 9], f"seed {seed}"
+        assert sorted(numbers(iter(read))) == list(range(33))
+
+
+def test_batches_of_one_stay_apart(tmp_path: Path) -> None:
+    assert [len(batch["item_index"]) for batch in batches(pinned(tmp_path, [5], 2), batch_size=1)] == [1] * 5
 
 
 def test_a_table_of_one_row_is_a_batch_of_one(tmp_path: Path) -> None:
@@ -231,6 +254,14 @@ def test_a_column_may_be_named_like_a_keyword_or_begin_like_another(tmp_path: Pa
     feature = FeatureSpec("class", "categorical", 2, 1, "class", "item.class")
     (batch,) = epoch_batches(PinnedFiles(write(tmp_path, [table], 2), 2), [feature], batch_size=2, seed=1)
     assert {name: sorted(values.tolist()) for name, values in batch.items()} == {"class": [1, 2]}
+
+
+@pytest.mark.parametrize("column", ["a+b", "a.b", "$a", "(a)"])
+def test_a_column_name_is_no_pattern(tmp_path: Path, column: str) -> None:
+    table = pa.table({column: [1, 2], "a-b": [3, 4], "aab": [5, 6]})
+    feature = FeatureSpec("a", "categorical", 2, 1, column, "item.a")
+    (batch,) = epoch_batches(PinnedFiles(write(tmp_path, [table], 2), 2), [feature], batch_size=2, seed=1)
+    assert sorted(batch["a"].tolist()) == [1, 2]
 
 
 def test_a_folder_may_have_a_name_that_urls_escape(tmp_path: Path) -> None:

@@ -263,6 +263,7 @@ DAMAGES = [
     pytest.param(no_checksum, f"has no checksum of {WEIGHTS}", id="no checksum"),
     pytest.param(spec_is(embedding_dim=3), "do not fit its manifest", id="another shape"),
     pytest.param(spec_is(user=SPEC.to_json()["user"][:1]), "do not fit its manifest", id="fewer features"),
+    pytest.param(spec_is(vocabulary_sizes={"user_id": 0, "item_id": 7}), "do not fit its manifest", id="no indices"),
     pytest.param(spec_is(depth=9), "do not fit its manifest", id="an unknown key of the specification"),
     pytest.param(spec_is(item="none"), "do not fit its manifest", id="a feature that is none"),
 ]
