@@ -42,14 +42,16 @@ def named_values(rows: DataFrame, feature: str) -> DataFrame:
 def encode(rows: DataFrame, key: str, side: str, features: Sequence[Feature], vocabularies: DataFrame) -> DataFrame:
     """`rows` with each raw feature replaced by what the model reads. `key` is unique in `rows`.
 
-    Null and unheard-of categories become 1 (unknown); lists are cut and padded with 0 to their length.
+    Null and unheard-of categories become 1 (unknown); lists are cut and padded with 0 to their length; numbers that are
+    not finite and vectors of another length are missing.
     """
     for feature in raw_features(features):
         vocabulary = vocabularies.where(F.col("feature") == vocabulary_name(side, feature)).select("value", "index")
         if feature.kind == "numeric":
-            rows = rows.withColumn(feature.name, _finite(F.col(feature.name)).cast("float"))
+            rows = rows.withColumn(feature.name, _finite(F.col(feature.name).cast("float")))
         elif feature.kind == "vector":
-            rows = rows.withColumn(feature.name, F.transform(feature.name, _finite).cast(encoded_type(feature)))
+            numbers = F.transform(F.col(feature.name).cast(encoded_type(feature)), _finite)
+            rows = rows.withColumn(feature.name, F.when(F.size(feature.name) == feature.length, numbers))
         elif feature.length == 1:
             rows = _encode_value(rows, feature.name, vocabulary)
         else:

@@ -9,6 +9,7 @@ from jobs.build_snapshots import item_snapshot, news, user_snapshot
 from jobs.build_vocabularies import numbered, unseen_values
 from jobs.common import tables
 from jobs.common.config import Config, Feature, Features
+from jobs.common.encoding import encode
 
 DAY = dt.date(2026, 1, 5)
 FEATURES = Features(
@@ -136,3 +137,14 @@ def test_copies_of_a_row_that_landed_twice_make_one(
     ]
     assert made[0] == made[1]
     assert len(made[0]) == 1
+
+
+def test_numbers_that_are_not_finite_and_vectors_of_another_length_are_missing(spark: SparkSession) -> None:
+    features = [Feature(name="year", kind="numeric", dim=2), Feature(name="image", kind="vector", length=2, dim=2)]
+    values = [(1.5, [1.0, 2.0]), (float("nan"), [float("inf"), 2.0]), (1e300, [1.0]), (None, None)]
+    rows = spark.createDataFrame(
+        [(f"i{n}", *pair) for n, pair in enumerate(values)], "item_id string, year double, image array<double>"
+    )
+    nothing = spark.createDataFrame([], tables.VOCABULARIES.schema)
+    found = {row.item_id: (row.year, row.image) for row in encode(rows, "item_id", "item", features, nothing).collect()}
+    assert found == {"i0": (1.5, [1.0, 2.0]), "i1": (None, [None, 2.0]), "i2": (None, None), "i3": (None, None)}
