@@ -26,11 +26,9 @@ from jobs.common.artifacts import put_folder
 from jobs.common.config import Config, Feature
 from jobs.common.encoding import FIRST, vocabulary_name
 from jobs.common.partitions import Lake
-from jobs.common.presets import negatives_of
+from jobs.common.presets import negatives_of, settings_of
 from model.features import FeatureSpec, ModelSpec
 from model.versions import MANIFEST
-
-CHOICE = ("preset", "correction")  # of [training], told by `negatives_of`
 
 
 class TrainingFailed(ValueError):
@@ -53,6 +51,7 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
         {name: sizes.get(name, FIRST) for name in sorted(wanted)},
         config.model.embedding_dim,
         config.model.hidden,
+        config.model.share_item_table,
     )
 
 
@@ -105,13 +104,16 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
     configuration = config.model_dump(
         mode="json", include={"features", "model", "training", "negatives", "pool", "log"}
     )
+    day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
     identity = json.dumps([inputs, configuration], sort_keys=True).encode()
     window = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
     return {
         "model_version": f"{ds.isoformat()}-{hashlib.sha256(identity).hexdigest()[:8]}",
         "spec": spec.to_json(),
-        "settings": {**config.training.model_dump(exclude=set(CHOICE)), "id_dropout": config.model.id_dropout},
+        "settings": settings_of(config),
         "negatives": negatives_of(config, pool_is_empty),
+        "unclicked_length": config.log.unclicked_per_example,
+        "final_before": int(day_end.timestamp()),
         "examples": examples.to_json(),
         "items": items.to_json(),
         "probabilities": probabilities.to_json(),

@@ -34,7 +34,7 @@ class FeatureSpec:
 
     @property
     def is_list(self) -> bool:
-        return self.length > 1
+        return self.length > 1 or self.kind == "item_list"
 
     @property
     def holds_numbers(self) -> bool:
@@ -51,6 +51,7 @@ class ModelSpec:
     vocabulary_sizes: Mapping[str, int]  # number of indices, the two reserved ones included
     embedding_dim: int
     hidden: tuple[int, ...]
+    share_item_table: bool = False  # lists of items read the table of the item tower's own id
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,63 +19,23 @@ import pyarrow  # noqa: F401  # is loaded before torch
 import torch
 from torch import Tensor
 
-from model.features import FeatureSpec, ModelSpec
-from model.loaders import ITEM_INDEX, PinnedFiles, RowCountMismatch, check_rows, epoch_batches, item_column, item_table
-from model.objective import Negatives, Objective, Probabilities
+from model.features import PADDING, FeatureSpec
+from model.frequency import StreamingFrequency
+from model.loaders import ITEM_INDEX, RowCountMismatch, check_rows, epoch_batches, item_column, item_table
+from model.objective import Objective, Probabilities
 from model.optim import RowWiseAdagrad
+from model.order import Order
 from model.progress import progress_bar
 from model.towers import TwoTowers, drop_ids
 from model.training import Batch, Progress, TrainingDiverged, train
 from model.versions import ModelVersion, save_model
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The [training] section, its choice of negatives aside, and `model.id_dropout`."""
-
-    temperature: float
-    batch_size: int
-    epochs: int
-    learning_rate: float
-    dense_learning_rate: float
-    weight_decay: float
-    seed: int
-    device: str
-    threads: int
-    readers: int
-    shuffle_row_groups: int
-    id_dropout: float
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to train, on what, and where to put it."""
-
-    model_version: str
-    folder: Path
-    spec: ModelSpec
-    settings: Settings
-    negatives: Negatives
-    examples: PinnedFiles
-    items: PinnedFiles
-    probabilities: PinnedFiles
-    numeric_stats: Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side, feature: means and deviations
-    inputs: Mapping[str, Any]
-    configuration: Mapping[str, Any]
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Order:
-        pinned = {name: PinnedFiles.from_json(values[name]) for name in ("examples", "items", "probabilities")}
-        typed = {
-            "folder": Path(values["folder"]),
-            "spec": ModelSpec.from_json(values["spec"]),
-            "settings": Settings(**values["settings"]),
-            "negatives": Negatives(**values["negatives"]),
-        }
-        return cls(**{**values, **pinned, **typed})
-
-
-def fit(order: Order, watch: Callable[[Progress], None] = lambda progress: None) -> ModelVersion:
+def fit(
+    order: Order,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    after_epoch: Callable[[Progress, TwoTowers], None] = lambda progress, towers: None,
+) -> ModelVersion:
     """Train and write the model version; see `model.training.train` and `model.loaders` for what is raised."""
     settings = order.settings
     torch.manual_seed(settings.seed)
@@ -87,12 +46,25 @@ def fit(order: Order, watch: Callable[[Progress], None] = lambda progress: None)
     standardise(towers, order.numeric_stats)
     towers.to(device)
     check_rows(order.examples)  # the epoch checks again what it read
-    loss_of = step_loss(towers, order, device)
+    objective = make_objective(order, device)
     optimizers = [
         RowWiseAdagrad(towers.tables(), lr=settings.learning_rate),
-        torch.optim.AdamW(towers.dense(), lr=settings.dense_learning_rate, weight_decay=settings.weight_decay),
+        torch.optim.AdamW(
+            [
+                {"params": towers.dense(), "weight_decay": settings.weight_decay},
+                {"params": objective.parameters(), "weight_decay": 0.0},
+            ],
+            lr=settings.dense_learning_rate,
+        ),
     ]
-    last = train(loss_of, lambda epoch: _epoch(order, epoch), optimizers, settings.epochs, watch)
+    last = train(
+        step_loss(towers, order, objective, device),
+        lambda epoch: _epoch(order, epoch),
+        optimizers,
+        settings.epochs,
+        watch,
+        lambda progress: after_epoch(progress, towers),
+    )
     if not all(bool(weights.isfinite().all()) for weights in towers.parameters()):
         raise TrainingDiverged("the last step left weights that are NaN or infinite")
     metrics = {
@@ -102,39 +74,75 @@ def fit(order: Order, watch: Callable[[Progress], None] = lambda progress: None)
         "seconds": last.seconds,
         "rows_per_second": last.rows_per_second,
         "waiting_share": last.waiting / max(last.seconds, 1e-9),
+        **objective.report(),
     }
     version = ModelVersion(order.model_version, order.spec, dict(order.inputs), dict(order.configuration), metrics)
     save_model(order.folder, towers.cpu(), version)
     return version
 
 
-def step_loss(towers: TwoTowers, order: Order, device: torch.device) -> Callable[[Batch], Tensor]:
-    """The loss of a batch: both towers on its rows, and the order's sources of negatives beside them."""
+def make_objective(order: Order, device: torch.device) -> Objective:
+    """The order's loss with its sources of negatives."""
     size, settings = order.spec.vocabulary_sizes["item_id"], order.settings
-    features = item_inputs(order, size, device)
-    objective = Objective(
+    estimator = None
+    if settings.frequency == "streaming":
+        estimator = StreamingFrequency(
+            settings.estimator_buckets or size,
+            hashes=settings.estimator_hashes,
+            alpha=settings.estimator_rate,
+            device=device,
+        )
+    return Objective(
         Probabilities(*(item_column(order.probabilities, name, size).to(device) for name in ("q", "u", "p"))),
         order.negatives,
         temperature=settings.temperature,
         batch_size=settings.batch_size,
         dim=order.spec.embedding_dim,
         seed=settings.seed,
+        learn_temperature=settings.learn_temperature,
+        estimator=estimator,
         device=device,
     )
+
+
+def step_loss(towers: TwoTowers, order: Order, objective: Objective, device: torch.device) -> Callable[[Batch], Tensor]:
+    """The loss of a batch: both towers on its rows, and the order's sources of negatives beside them."""
+    size, settings = order.spec.vocabulary_sizes["item_id"], order.settings
+    features = item_inputs(order, size, device)
     generator = torch.Generator().manual_seed(settings.seed)
 
     def embed(indices: Tensor) -> Tensor:
         inputs = {name: values[indices] for name, values in features.items()}
-        return towers.item(_with_dropped_ids(inputs, order.spec.item, settings.id_dropout, generator))  # [N, D]
+        dropped = with_dropped_ids(inputs, order.spec.item, settings.item_id_dropout, 0.0, generator)
+        return towers.item(dropped)  # [N, D]
 
     def loss_of(batch: Batch) -> Tensor:
         if (last := int(batch["item_index"].max())) >= size:
             raise ValueError(f"the examples hold item index {last}, and the item vocabulary ends before {size}")
         batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
-        users = _with_dropped_ids(batch, order.spec.user, settings.id_dropout, generator)
-        return objective(towers.user(users), batch["item_index"], embed, batch.get("history"))
+        shares = (settings.user_id_dropout, settings.history_dropout)
+        users = with_dropped_ids(batch, order.spec.user, *shares, generator)
+        return objective(
+            towers.user(users),
+            batch["item_index"],
+            embed,
+            history=batch.get("history"),
+            own=own_negatives(batch, order),
+            weights=batch.get("weight"),
+        )
 
     return loss_of
+
+
+def own_negatives(batch: Batch, order: Order) -> Tensor | None:
+    """Items [B, H] that the row's user was shown in its request and left, 0 is padding; None where not asked for.
+
+    A row has none before its outcome was final: until then a click may still come.
+    """
+    if not order.negatives.row:
+        return None
+    final = batch["outcome_final_at"] <= order.final_before  # [B]
+    return batch["unclicked"][:, : order.negatives.row] * final[:, None]  # [B, H]
 
 
 def item_inputs(order: Order, size: int, device: torch.device) -> dict[str, Tensor]:
@@ -145,20 +153,40 @@ def item_inputs(order: Order, size: int, device: torch.device) -> dict[str, Tens
     return {name: values.to(device) for name, values in {**table, **ids}.items()}
 
 
-def _with_dropped_ids(
-    inputs: Mapping[str, Tensor], features: tuple[FeatureSpec, ...], share: float, generator: torch.Generator
+def with_dropped_ids(
+    inputs: Mapping[str, Tensor],
+    features: tuple[FeatureSpec, ...],
+    share: float,
+    history_share: float,
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    return {
-        feature.name: drop_ids(inputs[feature.name], share, generator) if feature.kind == "id" else inputs[feature.name]
-        for feature in features
-    }
+    """`features` of `inputs`, a random share of the ids made unknown, and of the history's clicks left out."""
+    dropped = {feature.name: inputs[feature.name] for feature in features}
+    for feature in features:
+        if feature.kind == "id":
+            dropped[feature.name] = drop_ids(inputs[feature.name], share, generator)
+        elif feature.name == "history":
+            dropped[feature.name] = drop_ids(inputs[feature.name], history_share, generator, by=PADDING)
+    return dropped
+
+
+def example_features(order: Order) -> list[FeatureSpec]:
+    """What is read of the examples: the user's features, the item, and what the loss asks for beside them."""
+    features = [*order.spec.user, ITEM_INDEX]
+    if order.settings.weights == "reward":
+        features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
+    if order.negatives.row:
+        length = order.unclicked_length
+        features.append(FeatureSpec("unclicked", "item_list", 1, length, "unclicked", "item_id"))
+        features.append(FeatureSpec("outcome_final_at", "id", 1, 1, "outcome_final_at", None))
+    return features
 
 
 def _epoch(order: Order, epoch: int) -> Iterator[Batch]:
     settings = order.settings
     return epoch_batches(
         order.examples,
-        [*order.spec.user, ITEM_INDEX],
+        example_features(order),
         batch_size=settings.batch_size,
         seed=settings.seed + epoch,
         readers=settings.readers,

@@ -14,6 +14,7 @@ from model.loss_checks import check_ids, check_shape
 
 FIRST_COUNT = 1.0  # a hit brings one id at least
 SUM_TOLERANCE = 1e-4
+WORST = 5  # items that a drift report names
 # splitmix64 (Steele, Lea, Flood 2014) as signed 64-bit numbers: the same in every process
 GOLDEN, MIX_1, MIX_2 = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
@@ -119,6 +120,26 @@ class StreamingFrequency:
         places = [hash_bucket(flat, seed, self.buckets) for seed in range(self.hashes)]  # S times [N]
         first_cells = torch.arange(self.hashes, device=flat.device) * self.buckets  # [S]
         return torch.stack(places) + first_cells[:, None]
+
+
+def drift_report(ids: Tensor, estimated: Tensor, counted: Tensor) -> dict[str, Any]:
+    """How far an estimate of shares is from the counted ones: ids [N], estimated [N], counted [N] above 0.
+
+    `total_variation`: half the summed distance, in shares of a batch; `log_ratio`: |ln(estimated / counted)|, the mean
+    over examples, which is what the correction is off by; `worst`: the items that are off most, with both shares.
+    """
+    estimated, counted = estimated.double(), counted.double()
+    log_ratio = (estimated / counted).log()  # [N]
+    worst = log_ratio.abs().topk(min(len(ids), WORST)).indices  # [WORST]
+    return {
+        "items": len(ids),
+        "total_variation": float((estimated - counted).abs().sum() / 2),
+        "log_ratio": float((counted * log_ratio.abs()).sum() / counted.sum()),
+        "worst": [
+            {"item_index": int(ids[place]), "estimated": float(estimated[place]), "counted": float(counted[place])}
+            for place in worst
+        ],
+    }
 
 
 def hash_bucket(ids: Tensor, seed: int, buckets: int) -> Tensor:

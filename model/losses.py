@@ -5,6 +5,7 @@ Axes: B rows, D embedding size, C shared negative columns, H negatives of one ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -44,6 +45,7 @@ def sampled_softmax_loss(
     weights: Tensor | None = None,
     reduction: str = "mean",
     chunk_size: int | None = None,
+    constant_columns: Columns | None = None,
 ) -> Tensor:
     """Cross-entropy of each row's positive against the columns and the row's own negatives.
 
@@ -73,12 +75,15 @@ def sampled_softmax_loss(
         reduction: `mean`, or `none` for [B].
         chunk_size: columns worked on at once. Memory is O(B * chunk_size), value and gradient do not change;
             None leaves the choice to the device.
+        constant_columns: more columns, whose embeddings carry no gradient (a bank's): the same loss as with them
+            among `columns`, at less time.
 
     Returns: 0-dim, or [B]; float32 for half-precision inputs.
     Raises: ValueError that says what was got and what was wanted; a log expected count that is not finite
         names its items.
     """
-    rows = check_inputs(query_embeddings, positive_embeddings, positive_ids, columns, row_negatives)
+    shared = [columns] if constant_columns is None else [columns, constant_columns]
+    rows = check_inputs(query_embeddings, positive_embeddings, positive_ids, shared, row_negatives)
     loss_checks.check_options(temperature, correction, reduction, chunk_size)
     if excluded_ids is not None:
         loss_checks.check_ids("excluded_ids", excluded_ids, (rows, None))
@@ -88,16 +93,23 @@ def sampled_softmax_loss(
     with torch.autocast(query_embeddings.device.type, enabled=False):
         dtype = accumulation_dtype(query_embeddings, positive_embeddings, columns.embeddings)
         query = query_embeddings.to(dtype) / temperature  # [B, D]
-        bias = columns.log_expected_count.to(dtype) * (0.0 if correction == "none" else -1.0)  # [C]
         positive_scores = (query * positive_embeddings.to(dtype)).sum(dim=1)  # [B]
         if correction == "logq":
             positive_scores = positive_scores - positive_log_count(positive_ids, positive_log_expected_count)
 
         own_ids = None if row_negatives is None else row_negatives.ids
         masked_ids = ids_to_mask(positive_ids, excluded_ids, own_ids)  # [B, 1 + L + H]
-        column_ids, embeddings = columns.ids.long(), columns.embeddings.to(dtype)  # [C], [C, D]
-        from_columns = column_logsumexp(query, embeddings, bias, column_ids, masked_ids, chunk_size)  # [B]
-        negatives = [from_columns[:, None]]  # [B, 1]
+        negatives = [
+            column_logsumexp(
+                query,
+                (part.embeddings if part is columns else part.embeddings.detach()).to(dtype),  # [C, D]
+                part.log_expected_count.to(dtype) * (0.0 if correction == "none" else -1.0),  # [C]
+                part.ids.long(),  # [C]
+                masked_ids,
+                chunk_size,
+            )[:, None]  # [B, 1]
+            for part in shared
+        ]
         if row_negatives is not None:
             negatives.append(row_negative_scores(query, row_negatives, masked_ids))  # [B, H]
         loss = softmax_loss(positive_scores, torch.cat(negatives, dim=1))  # [B]
@@ -137,13 +149,14 @@ def check_inputs(
     query: Tensor,
     positive: Tensor,
     positive_ids: Tensor,
-    columns: Columns,
+    columns: Sequence[Columns],
     row_negatives: RowNegatives | None,
 ) -> int:
     """Refuse tensors that do not fit each other; returns B."""
     loss_checks.check_positives(query, positive, positive_ids)
     rows, dim = query.shape  # B, D
-    loss_checks.check_columns(columns.embeddings, columns.ids, columns.log_expected_count, dim)
+    for part in columns:
+        loss_checks.check_columns(part.embeddings, part.ids, part.log_expected_count, dim)
     if row_negatives is not None:
         loss_checks.check_row_negatives(row_negatives.embeddings, row_negatives.ids, rows, dim)
     return rows

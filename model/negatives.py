@@ -5,12 +5,13 @@ Axes: I items of the catalogue, N draws, C columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 SUM_TOLERANCE = 1e-4
+Share = Tensor | Callable[[Tensor], Tensor]  # probabilities [I], or what gives them [C] for item indices [C]
 
 
 class CategoricalSampler:
@@ -43,20 +44,25 @@ class CategoricalSampler:
         return (n * _probability_of(ids, self.probabilities)).to(self.dtype)
 
 
-def log_expected_count(ids: Tensor, terms: Iterable[tuple[float, Tensor]]) -> Tensor:
-    """ln n(j) of a mixture of sources: each draws so many columns from its probabilities [I].
+def log_expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
+    """ln of `expected_count`, float32: -inf for an item that no source can draw, which the loss refuses by name."""
+    return expected_count(ids, terms).log().float()
+
+
+def expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
+    """How often a mixture of sources brings an item: each draws so many columns from its probabilities.
 
         n(j) = (B - 1) q(j) + B_corpus u(j) + B_unclicked p(j) + M r(j)
 
-    ids [C] int64 -> [C] float32; -inf for an item that no source can draw, which the loss refuses by name.
+    ids [C] int64 -> [C] float64.
     Raises ValueError for a negative number of draws and for ids outside the catalogue.
     """
     count = torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)  # [C]
-    for draws, probabilities in terms:
+    for draws, share in terms:
         if not draws >= 0:
             raise ValueError(f"a source's number of draws must be 0 or more, got {draws}")
-        count += draws * _probability_of(ids, probabilities).to(count)
-    return count.log().float()
+        count += draws * (share(ids) if callable(share) else _probability_of(ids, share)).to(count)
+    return count
 
 
 def smoothed_probabilities(counts: Tensor, alpha: float) -> Tensor:

@@ -1,21 +1,29 @@
 """Which columns a step compares its queries with, and how often each is expected: the sources behind the one loss.
 
-Axis letters: B rows, D embedding size, C columns, N items to embed, I indices of the item vocabulary, M bank columns.
+Axis letters: B rows, D embedding size, C columns, N items to embed, I indices of the item vocabulary, M bank columns,
+H negatives of one row's own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.bank import CrossBatchBank
-from model.losses import Columns, rescale_column_gradient, sampled_softmax_loss
-from model.negatives import CategoricalSampler, log_expected_count
+from model.bank_watch import BankWatch
+from model.column_logsumexp import PADDING_ID
+from model.features import PADDING
+from model.frequency import StreamingFrequency, drift_report
+from model.losses import Columns, RowNegatives, rescale_column_gradient, sampled_softmax_loss
+from model.negatives import CategoricalSampler, Share, expected_count, log_expected_count
 
 Embed = Callable[[Tensor], Tensor]  # item indices [N] -> embeddings [N, D], with gradient
+COLDEST = 0.01  # a learned temperature stops here, as CLIP's does (Radford et al. 2021, section 2.5)
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,8 @@ class Negatives:
     """The sources beside the other rows' positives, and what is made of them. Sizes of 0 leave a source out.
 
     corpus: items drawn from the whole catalogue for each batch; unclicked: from the unclicked pool; bank: item vectors
-    of past steps that are kept (CBNS, Wang et al. 2021), `bank_holds` says of which columns: `positives`, or `all`.
+    of past steps that are kept (CBNS, Wang et al. 2021), `bank_holds` says of which columns: `positives`, or `all`;
+    row: items of the row's own request that its user saw and did not click.
     """
 
     correction: str
@@ -32,7 +41,10 @@ class Negatives:
     bank: int = 0
     bank_holds: str = "positives"
     bank_warmup_steps: int = 0
+    bank_warmup_drift: float = 0.0
     bank_gradient_cure: bool = True
+    row: int = 0
+    row_log_weight: float = 0.0
     mask_history: bool = False
 
 
@@ -46,7 +58,7 @@ class Probabilities:
 
 
 class Objective:
-    """The loss of a step, with the state that its sources keep: samplers and the bank."""
+    """The loss of a step, with the state that its sources keep: samplers, bank, estimator, a learned temperature."""
 
     def __init__(
         self,
@@ -57,83 +69,173 @@ class Objective:
         batch_size: int,
         dim: int,
         seed: int,
+        learn_temperature: bool = False,
+        estimator: StreamingFrequency | None = None,
         device: torch.device | None = None,
     ) -> None:
-        """Raises ValueError where a source is asked for that has nothing to draw from."""
-        self.probabilities, self.negatives, self.temperature = probabilities, negatives, temperature
+        """estimator: where q comes from in place of `probabilities`; it is seeded from them.
+
+        Raises ValueError where a source has nothing to draw from, and for a correction without counts.
+        """
+        self.probabilities, self.negatives = probabilities, negatives
         self.generator = torch.Generator().manual_seed(seed)
-        self.device, self.steps = device or torch.device("cpu"), 0
-        if negatives.unclicked and not bool(probabilities.p.any()):
-            raise ValueError("negatives.unclicked asks for draws from the unclicked pool, and the pool is empty")
+        self.device, self.steps, self.batch_size = device or torch.device("cpu"), 0, batch_size
+        _check_supplied(probabilities, negatives)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature), device=self.device))
+        self.log_temperature.requires_grad_(learn_temperature)
         draws = ((negatives.corpus, probabilities.u), (negatives.unclicked, probabilities.p))
-        self.samplers = [(n, CategoricalSampler(weights.cpu())) for n, weights in draws if n]
+        self.drawn = [(float(n), weights) for n, weights in draws if n]  # drawn anew for each batch
+        self.samplers = [CategoricalSampler(weights.cpu()) for _, weights in self.drawn]
+        self.estimator = estimator
+        if estimator is not None:
+            known = probabilities.q.nonzero()[:, 0]
+            estimator.seed_from_probabilities(known, probabilities.q[known], batch_size)
         self.bank = CrossBatchBank(negatives.bank, dim, device=self.device) if negatives.bank else None
-        self.bank_probability = self._bank_probability(batch_size)  # [I]
+        self.watch = BankWatch(negatives.bank_warmup_steps, negatives.bank_warmup_drift, seed)
 
-    def _bank_probability(self, batch_size: int) -> Tensor:
-        """r [I]: what a column of the bank is, by the sources that it is filled from."""
-        sources = [(float(batch_size), self.probabilities.q)]
+    @property
+    def temperature(self) -> Tensor:
+        """0-dim; learned or fixed."""
+        return self.log_temperature.exp().clamp(min=COLDEST) if self.learns else self.log_temperature.exp()
+
+    @property
+    def learns(self) -> bool:
+        return self.log_temperature.requires_grad
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What is learned beside the towers; not to be decayed."""
+        return [self.log_temperature] if self.learns else []
+
+    def batch_share(self, ids: Tensor) -> Tensor:
+        """q [C] of items [C]: counted beforehand, or as the stream says."""
+        if self.estimator is None:
+            return self.probabilities.q[ids]
+        return self.estimator.expected_count(ids).double() / self.batch_size
+
+    def bank_share(self, ids: Tensor) -> Tensor:
+        """r [C] of items [C]: what a column of the bank is, by the sources that it is filled from."""
+        sources: list[tuple[float, Share]] = [(float(self.batch_size), self.batch_share)]
         if self.negatives.bank_holds == "all":
-            sources += self._drawn_terms()
-        return sum((n * weights for n, weights in sources), torch.zeros(())) / sum(n for n, _ in sources)
-
-    def _drawn_terms(self) -> list[tuple[float, Tensor]]:
-        draws = ((self.negatives.corpus, self.probabilities.u), (self.negatives.unclicked, self.probabilities.p))
-        return [(float(n), weights) for n, weights in draws if n]
+            sources += self.drawn
+        return expected_count(ids, sources) / sum(n for n, _ in sources)
 
     def draw(self) -> Tensor:
         """Item indices [corpus + unclicked], anew for each batch."""
-        drawn = [sampler.sample(n, self.generator) for n, sampler in self.samplers]
+        pairs = zip(self.drawn, self.samplers, strict=True)
+        drawn = [sampler.sample(int(n), self.generator) for (n, _), sampler in pairs]
         return torch.cat(drawn).to(self.device) if drawn else torch.empty(0, dtype=torch.int64, device=self.device)
 
-    def held(self) -> tuple[Tensor, Tensor]:
+    def held(self, embed: Embed) -> tuple[Tensor, Tensor]:
         """The bank's vectors [M, D] and item indices [M]; none before it has warmed up."""
-        if self.bank is None or self.steps < self.negatives.bank_warmup_steps or not len(self.bank):
+        if self.bank is None or not self.watch.is_warm(self.bank, self.steps, embed):
             return torch.empty(0, device=self.device), torch.empty(0, dtype=torch.int64, device=self.device)
         embeddings, ids, _ = self.bank.columns()
         return embeddings, ids
 
-    def __call__(self, queries: Tensor, positives: Tensor, embed: Embed, history: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        queries: Tensor,
+        positives: Tensor,
+        embed: Embed,
+        history: Tensor | None = None,
+        own: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """The mean loss of a step.
 
         queries [B, D]; positives [B] item indices; embed: the item tower; history [B, L]: the user's clicks, 0 is
-        padding, masked where `mask_history` is set.
+        padding, masked where `mask_history` is set; own [B, H]: negatives of the row's own, 0 is padding; weights [B].
         """
-        fresh_ids = torch.cat([positives, self.draw()])  # [N]
-        fresh = embed(fresh_ids)  # [N, D]
-        banked, banked_ids = self.held()
-        ids = torch.cat([fresh_ids, banked_ids])  # [C]
-        others = max(len(positives) - 1, 1)  # one row alone has no negatives, and a loss of 0
-        fresh_terms = [(float(others), self.probabilities.q), *self._drawn_terms()]
-        terms = [*fresh_terms, (float(len(banked_ids)), self.bank_probability)] if len(banked_ids) else fresh_terms
-        log_n = log_expected_count(ids, terms)  # [C]
-        columns = self._cured(fresh, fresh_ids, fresh_terms, log_n) if len(banked_ids) else fresh
-        columns = torch.cat([columns, banked.to(fresh.dtype).reshape(-1, fresh.shape[1])])  # [C, D]
-        excluded = history if self.negatives.mask_history else None
-        if excluded is not None:
-            excluded = torch.where(excluded == 0, -1, excluded)  # [B, L]
+        rows, drawn = len(positives), self.draw()  # B
+        own_ids, own_places = own.unique(return_inverse=True) if own is not None else (positives[:0], None)
+        embedded = embed(torch.cat([positives, drawn, own_ids]))  # [N, D]
+        fresh_ids = torch.cat([positives, drawn])  # [C - M]
+        fresh = embedded[: len(fresh_ids)]  # [C - M, D]
+        held, held_ids = self.held(embed)  # [M, D], [M]
+        others = max(rows - 1, 1)  # one row alone has no negatives, and a loss of 0
+        fresh_terms: list[tuple[float, Share]] = [(float(others), self.batch_share), *self.drawn]
+        terms = [*fresh_terms, (float(len(held_ids)), self.bank_share)] if len(held_ids) else fresh_terms
+        log_n = log_expected_count(torch.cat([fresh_ids, held_ids]), terms)  # [C]
+        fresh_log_n, held_log_n = log_n[: len(fresh_ids)], log_n[len(fresh_ids) :]
+        columns = fresh
+        if len(held_ids) and self.negatives.bank_gradient_cure:
+            columns = rescale_column_gradient(fresh, fresh_log_n, log_expected_count(fresh_ids, fresh_terms))
+        row_negatives = None
+        if own is not None:
+            vectors = embedded[len(fresh_ids) :][own_places]  # [B, H, D]
+            row_negatives = RowNegatives(vectors, _padded(own), self.negatives.row_log_weight)
         loss = sampled_softmax_loss(
             queries,
-            fresh[: len(positives)],
+            fresh[:rows],
             positives,
-            Columns(columns, ids, log_n),
+            Columns(columns, fresh_ids, fresh_log_n),
             temperature=self.temperature,
             correction=self.negatives.correction,
-            positive_log_expected_count=log_n[: len(positives)],
-            excluded_ids=excluded,
+            positive_log_expected_count=log_n[:rows],
+            row_negatives=row_negatives,
+            excluded_ids=_padded(history) if history is not None and self.negatives.mask_history else None,
+            weights=weights,
+            constant_columns=Columns(held, held_ids, held_log_n) if len(held_ids) else None,
         )
-        self._keep(fresh, fresh_ids, len(positives))
+        self._keep(fresh, fresh_ids, positives)
         return loss
 
-    def _cured(self, fresh: Tensor, ids: Tensor, terms: list[tuple[float, Tensor]], log_n: Tensor) -> Tensor:
-        """Fresh columns [N, D], pushed away as hard as if the bank's columns carried gradient too."""
-        if not self.negatives.bank_gradient_cure:
-            return fresh
-        return rescale_column_gradient(fresh, log_n[: len(fresh)], log_expected_count(ids, terms))
-
-    def _keep(self, fresh: Tensor, fresh_ids: Tensor, n_positives: int) -> None:
-        """Put this step's columns into the bank, for the steps to come."""
+    def _keep(self, fresh: Tensor, fresh_ids: Tensor, positives: Tensor) -> None:
+        """Remember this step for the steps to come: its columns in the bank, its ids in the estimator."""
         self.steps += 1
         if self.bank is not None:
-            kept = len(fresh_ids) if self.negatives.bank_holds == "all" else n_positives
+            kept = len(fresh_ids) if self.negatives.bank_holds == "all" else len(positives)
             self.bank.push(fresh[:kept].detach(), fresh_ids[:kept], self.steps)
+        # an epoch's last, smaller batch would say that items have become rarer
+        if self.estimator is not None and len(positives) >= self.batch_size:
+            self.estimator.update(positives, self.steps)
+
+    def report(self) -> dict[str, Any]:
+        """What the sources have come to, for the model version's metrics."""
+        found: dict[str, Any] = {"temperature": float(self.temperature)}
+        if self.bank is not None:
+            found |= self.watch.report()
+        if self.estimator is not None:
+            ids = self.probabilities.q.nonzero()[:, 0]
+            found["estimator"] = drift_report(ids, self.batch_share(ids), self.probabilities.q[ids])
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs in order to go on as if it had not stopped."""
+        return {
+            "steps": self.steps,
+            "generator": self.generator.get_state(),
+            "log_temperature": self.log_temperature.detach().clone(),
+            "watch": self.watch.state_dict(),
+            "bank": None if self.bank is None else self.bank.state_dict(),
+            "estimator": None if self.estimator is None else self.estimator.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError where the saved sources are not these."""
+        for name in ("bank", "estimator"):
+            saved, here = state[name] is not None, getattr(self, name) is not None
+            if saved != here:
+                got = f"a {name}, this one has not" if saved else f"no {name}, this one has"
+                raise ValueError(f"the saved objective has {got}")
+        self.steps = state["steps"]
+        self.generator.set_state(state["generator"])
+        self.log_temperature.data.copy_(state["log_temperature"])
+        self.watch.load_state_dict(state["watch"])
+        if self.bank is not None:
+            self.bank.load_state_dict(state["bank"])
+        if self.estimator is not None:
+            self.estimator.load_state_dict(state["estimator"])
+
+
+def _padded(indices: Tensor) -> Tensor:
+    """Item indices with the loss's padding in place of the towers'."""
+    return torch.where(indices == PADDING, PADDING_ID, indices)
+
+
+def _check_supplied(probabilities: Probabilities, negatives: Negatives) -> None:
+    if negatives.unclicked and not bool(probabilities.p.any()):
+        raise ValueError("negatives.unclicked asks for draws from the unclicked pool, and the pool is empty")
+    if negatives.correction != "none" and not bool(probabilities.q.any()):
+        wanted = "item_sampling_probs.q counts no example"
+        raise ValueError(f"training.correction {negatives.correction} wants counts, and {wanted}")

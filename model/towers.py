@@ -19,10 +19,13 @@ INITIAL_STD = 0.1
 class FeatureEmbedding(nn.Module):
     """One feature as a vector [B, F]: a row of a table, the mean of several, or a projection of numbers."""
 
-    def __init__(self, feature: FeatureSpec, size: int | None) -> None:
+    def __init__(self, feature: FeatureSpec, size: int | None, table: nn.EmbeddingBag | None = None) -> None:
+        """size: rows of a table of its own; table: another feature's, which it reads and trains too."""
         super().__init__()
         self.feature = feature
-        if size is not None:
+        if table is not None:
+            self.table = table
+        elif size is not None:
             self.table = nn.EmbeddingBag(size, feature.dim, mode="mean", padding_idx=PADDING, sparse=True)
             nn.init.normal_(self.table.weight, std=INITIAL_STD)
             with torch.no_grad():
@@ -49,12 +52,22 @@ class Tower(nn.Module):
     """Feature embeddings, then either the sum of their projections to D or hidden layers, then L2 normalisation."""
 
     def __init__(
-        self, features: Sequence[FeatureSpec], sizes: Mapping[str, int], hidden: Sequence[int], dim: int
+        self,
+        features: Sequence[FeatureSpec],
+        sizes: Mapping[str, int],
+        hidden: Sequence[int],
+        dim: int,
+        tables: Mapping[str, nn.EmbeddingBag] | None = None,
     ) -> None:
+        """tables: those of the other tower that features of this one share, by feature name."""
         super().__init__()
         self.features = tuple(features)
+        shared = tables or {}
         self.embeddings = nn.ModuleDict(
-            {_key(f.name): FeatureEmbedding(f, sizes[f.vocabulary] if f.vocabulary else None) for f in features}
+            {
+                _key(f.name): FeatureEmbedding(f, sizes[f.vocabulary] if f.vocabulary else None, shared.get(f.name))
+                for f in features
+            }
         )
         self.hidden = nn.Sequential()
         width = sum(feature.dim for feature in features)
@@ -94,8 +107,10 @@ class TwoTowers(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.user = Tower(spec.user, spec.vocabulary_sizes, spec.hidden, spec.embedding_dim)
-        self.item = Tower(spec.item, spec.vocabulary_sizes, spec.hidden, spec.embedding_dim)
+        sizes, hidden, dim = spec.vocabulary_sizes, spec.hidden, spec.embedding_dim
+        item = Tower(spec.item, sizes, hidden, dim)
+        self.user = Tower(spec.user, sizes, hidden, dim, _shared_tables(spec, item))
+        self.item = item
 
     def tables(self) -> list[nn.Parameter]:
         """The embedding tables, whose gradients are sparse."""
@@ -107,7 +122,27 @@ class TwoTowers(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in sparse]
 
 
-def drop_ids(indices: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """`indices` with a random `share` of them replaced by the unknown one, which is thereby trained."""
+def _shared_tables(spec: ModelSpec, item: Tower) -> dict[str, nn.EmbeddingBag]:
+    """The item id's table for each user feature that lists items, where the specification says so."""
+    if not spec.share_item_table:
+        return {}
+    own = next((feature for feature in spec.item if feature.kind == "id"), None)
+    lists = [feature for feature in spec.user if feature.kind == "item_list"]
+    for feature in lists:
+        if own is None or (feature.vocabulary, feature.dim) != (own.vocabulary, own.dim):
+            wanted = "an item id feature" if own is None else f"vocabulary {own.vocabulary} and dim {own.dim}"
+            got = f"{feature.vocabulary} and {feature.dim}"
+            raise ValueError(f"share_item_table: user feature {feature.name} wants {wanted}, got {got}")
+    if own is None:
+        return {}
+    table = item.embedding(own.name).table
+    assert isinstance(table, nn.EmbeddingBag)  # what an id has
+    return {feature.name: table for feature in lists}
+
+
+def drop_ids(indices: Tensor, share: float, generator: torch.Generator, by: int = UNKNOWN) -> Tensor:
+    """`indices` with a random `share` of them replaced: by the unknown one, which is thereby trained, or by padding."""
+    if not share:
+        return indices
     dropped = torch.rand(indices.shape, generator=generator) < share
-    return torch.where(dropped.to(indices.device) & (indices != PADDING), UNKNOWN, indices)
+    return torch.where(dropped.to(indices.device) & (indices != PADDING), by, indices)

@@ -38,25 +38,32 @@ def train(
     optimizers: list[Optimizer],
     epochs: int,
     watch: Callable[[Progress], None] = lambda progress: None,
+    after_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
     """Run `epochs` epochs (numbered from 0); returns the last progress, whose loss is the mean of the last epoch.
 
+    `after_epoch` sees that mean; the time that it and `watch` take is not counted.
     Raises TrainingDiverged at the first step whose loss is not finite, before the weights follow it.
     """
     progress = Progress(0, 0, float("nan"), 0, 0.0, 0.0)
-    started = mark = time.perf_counter()
+    mark = time.perf_counter()
     for epoch in range(epochs):
         progress.epoch, total, rows_before = epoch, 0.0, progress.rows
         for batch in batches_of(epoch):
-            progress.waiting += time.perf_counter() - mark
+            waited = time.perf_counter() - mark
             progress.loss = _step(loss_of, batch, optimizers, progress)
             rows = len(next(iter(batch.values())))
             total += progress.loss * rows
             progress.step, progress.rows = progress.step + 1, progress.rows + rows
-            progress.seconds = time.perf_counter() - started
+            progress.seconds += time.perf_counter() - mark
+            progress.waiting += waited
             watch(progress)
-            mark = time.perf_counter()  # what the watcher takes is not time spent on waiting for data
+            mark = time.perf_counter()
+        ending = time.perf_counter() - mark  # the data's end is waited for too
+        progress.seconds, progress.waiting = progress.seconds + ending, progress.waiting + ending
         progress.loss = total / max(progress.rows - rows_before, 1)
+        after_epoch(progress)
+        mark = time.perf_counter()
     return progress
 
 

@@ -80,6 +80,7 @@ class Log(Section):
     attribution_window_hours: Annotated[int, Field(ge=1, le=24 * 7)]
     examples_window_days: Count
     state_lookback_days: Count
+    unclicked_per_example: Annotated[int, Field(ge=0)]
 
 
 class Pool(Section):
@@ -90,13 +91,22 @@ class Pool(Section):
 class Model(Section):
     embedding_dim: Count
     hidden: tuple[Count, ...]
-    id_dropout: Annotated[float, Field(ge=0, lt=1)]
+    share_item_table: bool
+    user_id_dropout: Annotated[float, Field(ge=0, lt=1)]
+    item_id_dropout: Annotated[float, Field(ge=0, lt=1)]
+    history_dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Training(Section):
     preset: Literal["in_batch", "mns", "cbns", "mixed_cross_batch"]
     correction: Literal["preset", "none", "logq", "logq_negatives"]
     temperature: Annotated[float, Field(gt=0)]
+    learn_temperature: bool
+    frequency: Literal["counted", "streaming"]
+    estimator_rate: Annotated[float, Field(gt=0, lt=1)]
+    estimator_buckets: Annotated[int, Field(ge=0)]
+    estimator_hashes: Count
+    weights: Literal["none", "reward"]
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
     learning_rate: Annotated[float, Field(gt=0)]
@@ -115,7 +125,10 @@ class Negatives(Section):
     empty_pool: Literal["error", "skip"]
     bank: Count
     bank_warmup_steps: Annotated[int, Field(ge=0)]
+    bank_warmup_drift: Annotated[float, Field(ge=0, le=2)]
     bank_gradient_cure: bool
+    row: Annotated[int, Field(ge=0)]
+    row_log_weight: float
     mask_history: bool
 
 
@@ -168,6 +181,24 @@ class Config(Section):
             raise ValueError(
                 f"evaluation.at {list(self.evaluation.at)} goes beyond scoring.candidates_per_user "
                 f"{self.scoring.candidates_per_user}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def shared_tables_fit(self) -> Config:
+        own = next((feature.dim for feature in self.features.item if feature.kind == "id"), None)
+        wrong = [f.name for f in self.features.user if f.kind == "item_list" and f.dim != own]
+        if self.model.share_item_table and wrong:
+            wanted = "no item_id feature is declared" if own is None else f"item_id has dim {own}"
+            raise ValueError(f"model.share_item_table: {wrong} want the dim of item_id, and {wanted}")
+        return self
+
+    @model_validator(mode="after")
+    def row_negatives_are_kept(self) -> Config:
+        if self.negatives.row > self.log.unclicked_per_example:
+            raise ValueError(
+                f"negatives.row is {self.negatives.row}, and examples keep log.unclicked_per_example "
+                f"{self.log.unclicked_per_example} unclicked items"
             )
         return self
 

@@ -15,6 +15,12 @@ PRESETS: dict[str, tuple[frozenset[str], str, str]] = {
 }
 
 
+def settings_of(config: Config) -> dict[str, Any]:
+    """The fields of `model.order.Settings`: [training] without what `negatives_of` answers for, and what is dropped."""
+    dropouts = config.model.model_dump(include={"user_id_dropout", "item_id_dropout", "history_dropout"})
+    return config.training.model_dump(exclude={"preset", "correction"}) | dropouts
+
+
 def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
     """The fields of `model.objective.Negatives` for the configured preset.
 
@@ -37,7 +43,14 @@ def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
         **used,
         "correction": correction if config.training.correction == "preset" else config.training.correction,
         "bank_holds": holds,
-        "bank_warmup_steps": sizes.bank_warmup_steps,
-        "bank_gradient_cure": sizes.bank_gradient_cure,
-        "mask_history": sizes.mask_history,
+        **sizes.model_dump(
+            include={
+                "bank_warmup_steps",
+                "bank_warmup_drift",
+                "bank_gradient_cure",
+                "row",
+                "row_log_weight",
+                "mask_history",
+            }
+        ),
     }

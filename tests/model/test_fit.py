@@ -1,7 +1,4 @@
-"""A planted world small enough to train on in a second: 4 clusters of users, each with 20 of 80 items.
-
-Axes: U users, I item indices, D embedding size, K list length.
-"""
+"""Training on a small planted world, from an order to a model folder. Axes: U users, I item indices."""
 
 from __future__ import annotations
 
@@ -13,167 +10,36 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from model import fit as fitting
-from model.features import UNKNOWN, FeatureSpec, ModelSpec
-from model.fit import Order, fit, item_inputs, pick_device, standardise, step_loss
+from model.features import UNKNOWN
+from model.fit import fit, item_inputs, pick_device, standardise
 from model.loaders import PinnedFiles, RowCountMismatch
+from model.order import Order
 from model.towers import TwoTowers
 from model.training import Progress, TrainingDiverged
 from model.versions import WEIGHTS, load_model
-
-USERS, ITEMS, CLUSTERS, CLICKS, HELD_OUT, D, K = 300, 80, 4, 12, 2, 16, 10
-FIRST = 2  # the first index of a user or an item; item n is of cluster n % 4
-GONE = FIRST + ITEMS  # an item that the vocabulary knows, and the snapshot does not
-SIZE = GONE + 1
-YOUNG = SIZE + 5  # an item that is younger than the model
-
-SPEC = ModelSpec(
-    user=(
-        FeatureSpec("user_id", "id", D, 1, "user_index", "user_id"),
-        FeatureSpec("history", "item_list", D, 3, "history", "item_id"),
-        FeatureSpec("age", "numeric", 4, 1, "age", None),
-    ),
-    item=(
-        FeatureSpec("item_id", "id", D, 1, "item_index", "item_id"),
-        FeatureSpec("genres", "categorical", D, 2, "genres", "item.genres"),
-        FeatureSpec("year", "numeric", 4, 1, "year", None),
-    ),
-    vocabulary_sizes={"user_id": FIRST + USERS, "item_id": SIZE, "item.genres": FIRST + CLUSTERS},
-    embedding_dim=D,
-    hidden=(),
+from tests.model.small_world import (
+    CLUSTERS,
+    FIRST,
+    GONE,
+    ITEMS,
+    SETTINGS,
+    SIZE,
+    SPEC,
+    USERS,
+    YOUNG,
+    World,
+    genres_of,
+    order,
+    recall,
+    recall_of_popularity,
+    vectors,
 )
-SETTINGS: dict[str, Any] = {
-    "temperature": 0.2,
-    "batch_size": 128,
-    "epochs": 6,
-    "learning_rate": 0.1,
-    "dense_learning_rate": 0.003,
-    "weight_decay": 0.0,
-    "seed": 1,
-    "device": "cpu",
-    "threads": 1,
-    "readers": 1,
-    "shuffle_row_groups": 4,
-    "id_dropout": 0.2,
-}
-
-
-class World:
-    """Clicks, the popular items of a cluster more often than the others; two of each user's are held out."""
-
-    def __init__(self) -> None:
-        generator = np.random.default_rng(0)
-        share = 1.0 / np.arange(3, 3 + ITEMS // CLUSTERS)
-        items = [
-            user % CLUSTERS
-            + CLUSTERS * generator.choice(ITEMS // CLUSTERS, CLICKS, replace=False, p=share / share.sum())
-            for user in range(USERS)
-        ]
-        clicks = generator.permuted(np.stack(items), axis=1) + FIRST  # [U, CLICKS]
-        self.trained, self.held_out = clicks[:, :-HELD_OUT], clicks[:, -HELD_OUT:]
-        self.history = self.trained[:, :3]
-
-    def examples(self) -> pa.Table:
-        users, clicks = np.repeat(np.arange(USERS), CLICKS - HELD_OUT), self.trained.ravel()
-        order = np.random.default_rng(1).permutation(len(users))
-        users, clicks = users[order], clicks[order]
-        return pa.table(
-            {
-                "user_index": pa.array(users + FIRST, pa.int32()),
-                "history": pa.array(self.history[users].tolist(), pa.list_(pa.int32())),
-                "age": pa.array([None if user % 7 == 0 else 20.0 + user % 50 for user in users], pa.float32()),
-                "item_index": pa.array(clicks, pa.int32()),
-            }
-        )
-
-    def items(self) -> pa.Table:
-        indices = np.arange(FIRST, GONE)
-        return pa.table(
-            {
-                "item_index": pa.array(indices, pa.int32()),
-                "genres": pa.array([genres_of(index) for index in indices], pa.list_(pa.int32())),
-                "year": pa.array(1980.0 + indices % 40, pa.float32()),
-            }
-        )
-
-    def probabilities(self) -> pa.Table:
-        indices, clicks = np.unique(self.trained, return_counts=True)
-        uniform, empty = np.full(len(indices), 1 / len(indices)), np.zeros(len(indices))
-        q = clicks / clicks.sum()
-        return pa.table({"item_index": pa.array(indices, pa.int32()), "q": q, "u": uniform, "p": empty})
-
-
-def genres_of(index: int) -> list[int]:
-    return [FIRST + (index - FIRST) % CLUSTERS, 0]
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def values(world: World, tmp_path: Path) -> dict[str, Any]:
-    """An order as the job writes it."""
-    pinned = {}
-    for name in ("examples", "items", "probabilities"):
-        table = getattr(world, name)()
-        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=250)
-        pinned[name] = {"files": [(tmp_path / f"{name}.parquet").as_uri()], "rows": table.num_rows}
-    return {
-        "model_version": "v1",
-        "folder": str(tmp_path / "model"),
-        "spec": SPEC.to_json(),
-        "settings": SETTINGS,
-        "negatives": {"correction": "logq"},
-        **pinned,
-        "numeric_stats": {"user": {"age": [[44.0], [14.0]]}, "item": {"year": [[2000.0], [11.0]]}},
-        "inputs": {"ds": "2026-03-01"},
-        "configuration": {"model": {"embedding_dim": D}},
-    }
-
-
-def order(values: dict[str, Any], folder: str = "model", correction: str = "logq", **settings: Any) -> Order:
-    """The order, read back from JSON, with another folder and other settings."""
-    there = str(Path(values["folder"]).with_name(folder))
-    changed = {
-        "folder": there,
-        "settings": SETTINGS | settings,
-        "negatives": values["negatives"] | {"correction": correction},
-    }
-    return Order.from_json(json.loads(json.dumps({**values, **changed})))
-
-
-def vectors(towers: TwoTowers, world: World) -> tuple[torch.Tensor, torch.Tensor]:
-    """All users [U, D] and the items of the snapshot [I, D]."""
-    users = {
-        "user_id": torch.arange(FIRST, FIRST + USERS),
-        "history": torch.from_numpy(world.history),
-        "age": torch.full((USERS,), math.nan),
-    }
-    indices = torch.arange(FIRST, GONE)
-    genres = torch.tensor([genres_of(int(index)) for index in indices])
-    items = {"item_id": indices, "genres": genres, "year": torch.full((ITEMS,), math.nan)}
-    with torch.no_grad():
-        return towers.user(users), towers.item(items)
-
-
-def recall(scores: torch.Tensor, world: World) -> float:
-    """Share of the held-out clicks among each user's K best items that were not trained on; scores [U, I]."""
-    scores = scores.clone().scatter(1, torch.from_numpy(world.trained - FIRST), -torch.inf)
-    best = scores.topk(K, dim=1).indices + FIRST  # [U, K]
-    return float((best[:, :, None] == torch.from_numpy(world.held_out)[:, None, :]).any(dim=1).float().mean())
-
-
-def recall_of_popularity(world: World) -> float:
-    clicks = torch.bincount(torch.from_numpy(world.trained.ravel() - FIRST), minlength=ITEMS)  # [I]
-    return recall(clicks.float().expand(USERS, -1), world)
 
 
 @pytest.mark.parametrize("correction", ["none", "logq", "logq_negatives"])
@@ -224,7 +90,7 @@ def test_the_correction_gives_popular_items_their_due(values: dict[str, Any], wo
 def test_dropping_ids_trains_the_unknown_user_and_the_unknown_item(
     values: dict[str, Any], share: float, moves: bool
 ) -> None:
-    fit(order(values, id_dropout=share, epochs=1))
+    fit(order(values, user_id_dropout=share, item_id_dropout=share, epochs=1))
     trained, _ = load_model(Path(values["folder"]))
     torch.manual_seed(SETTINGS["seed"])
     untrained = TwoTowers(SPEC)
@@ -352,35 +218,6 @@ def test_weights_that_are_not_finite_are_not_saved(values: dict[str, Any], monke
     with pytest.raises(TrainingDiverged, match="the last step left weights"):
         fit(one_step)
     assert not Path(values["folder"]).exists()
-
-
-def test_a_batch_of_one_row_has_no_negatives_and_no_loss(values: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    towers = TwoTowers(SPEC)
-    loss_of = step_loss(towers, order(values), torch.device("cpu"))
-    one = {"user_id": [2], "history": [[3, 4, 0]], "age": [30.0], "item_index": [3]}
-    assert float(loss_of({name: torch.tensor(value) for name, value in one.items()}).detach()) == 0
-
-
-def test_the_loss_is_the_corrected_softmax_over_the_batch(values: dict[str, Any], world: World) -> None:
-    torch.manual_seed(0)
-    towers = TwoTowers(SPEC)
-    rows = world.examples().slice(0, 4)
-    batch = {
-        "user_id": torch.tensor(rows["user_index"].to_pylist()),
-        "history": torch.tensor(rows["history"].to_pylist()),
-        "age": torch.tensor([20.0, math.nan, 40.0, 50.0]),
-        "item_index": torch.tensor([2, 3, 4, 5]),
-    }
-    made = order(values, id_dropout=0.0, correction="logq_negatives")
-    inputs = item_inputs(made, SIZE, torch.device("cpu"))
-    scores = towers.user(batch) @ towers.item({name: table[2:6] for name, table in inputs.items()}).T / 0.2  # [4, 4]
-    columns = world.probabilities().to_pydict()
-    q = dict(zip(columns["item_index"], columns["q"], strict=True))
-    log_count = torch.tensor([math.log(3 * q[item]) for item in (2, 3, 4, 5)])
-    logits = torch.where(torch.eye(4, dtype=torch.bool), scores, scores - log_count)
-    want = torch.nn.functional.cross_entropy(logits, torch.arange(4))
-    torch.testing.assert_close(step_loss(towers, made, torch.device("cpu"))(batch), want)
 
 
 def test_an_item_that_is_younger_than_the_model_gets_a_vector_from_its_features(

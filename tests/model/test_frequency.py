@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.frequency import StreamingFrequency, hash_bucket
+from model.frequency import StreamingFrequency, drift_report, hash_bucket
 from model.negatives import CategoricalSampler
 
 
@@ -213,3 +213,15 @@ def test_steps_that_do_not_ascend_and_ids_that_are_none_are_refused() -> None:
 def test_wrong_seeds_are_refused(probabilities: list[float], rows: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StreamingFrequency(4).seed_from_probabilities(torch.arange(2), torch.tensor(probabilities), rows)
+
+
+def test_a_drift_report_says_how_far_and_where() -> None:
+    ids, counted = torch.tensor([4, 7, 9]), torch.tensor([0.5, 0.25, 0.25])
+    report = drift_report(ids, torch.tensor([0.25, 0.25, 0.5]), counted)
+    assert report["items"] == 3
+    assert report["total_variation"] == pytest.approx(0.25)
+    assert report["log_ratio"] == pytest.approx(0.75 * math.log(2))  # halves hold 3 / 4 of the examples
+    assert {row["item_index"] for row in report["worst"][:2]} == {4, 9}
+    assert report["worst"][2] == {"item_index": 7, "estimated": 0.25, "counted": 0.25}
+    exact = drift_report(ids, counted, counted)
+    assert (exact["total_variation"], exact["log_ratio"]) == (0, 0)

@@ -169,6 +169,43 @@ def test_chunks_change_neither_value_nor_gradient(correction: str, chunk_size: i
     torch.testing.assert_close(gradients(chunked, inputs.leaves), expected)
 
 
+@pytest.mark.parametrize("chunk_size", [None, 4])
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_columns_without_gradient_are_columns_all_the_same(correction: str, chunk_size: int | None) -> None:
+    inputs = Inputs(columns=23)
+    joined = torch.cat([inputs.column_embeddings[:9], inputs.column_embeddings[9:].detach()])
+    parts = [
+        Columns(joined[part], inputs.column_ids[part], inputs.column_log_n[part]) for part in (slice(9), slice(9, None))
+    ]
+    options = {
+        "temperature": inputs.temperature,
+        "correction": correction,
+        "positive_log_expected_count": inputs.positive_log_n,
+        "excluded_ids": inputs.excluded_ids,
+        "row_negatives": RowNegatives(inputs.own_embeddings, inputs.own_ids),
+        "chunk_size": chunk_size,
+    }
+    rows = (inputs.query, inputs.positive, inputs.positive_ids)
+    together = sampled_softmax_loss(*rows, Columns(joined, inputs.column_ids, inputs.column_log_n), **options)  # type: ignore[arg-type]
+    apart = sampled_softmax_loss(*rows, parts[0], constant_columns=parts[1], **options)  # type: ignore[arg-type]
+    torch.testing.assert_close(apart, together)
+    want, got = (torch.autograd.grad(loss, inputs.leaves) for loss in (together, apart))
+    assert want[2].abs().sum() > 0
+    torch.testing.assert_close(got, want)
+
+
+def test_constant_columns_get_no_gradient_even_where_they_could() -> None:
+    inputs = Inputs()
+    columns = Columns(inputs.column_embeddings, inputs.column_ids, inputs.column_log_n)
+    empty = Columns(inputs.column_embeddings[:0], inputs.column_ids[:0], inputs.column_log_n[:0])
+    loss = sampled_softmax_loss(
+        inputs.query, inputs.positive, inputs.positive_ids, empty, temperature=0.7, constant_columns=columns
+    )
+    (gradient,) = torch.autograd.grad(loss, inputs.column_embeddings, allow_unused=True)
+    assert loss > 0
+    assert gradient is None or not gradient.any()
+
+
 def test_the_counts_may_carry_a_gradient() -> None:
     inputs = Inputs(4)
     inputs.column_log_n.requires_grad_()

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.losses import Columns, sampled_softmax_loss
+from model.frequency import StreamingFrequency
+from model.losses import Columns, RowNegatives, sampled_softmax_loss
 from model.objective import Negatives, Objective, Probabilities
 
 ITEMS, D, B = 12, 4, 5
@@ -26,10 +27,25 @@ def queries() -> Tensor:
     return torch.nn.functional.normalize(torch.randn(B, D, generator=torch.Generator().manual_seed(2)), dim=1)
 
 
-def objective(probabilities: Probabilities | None = None, **negatives: object) -> Objective:
+def objective(
+    probabilities: Probabilities | None = None,
+    *,
+    estimator: StreamingFrequency | None = None,
+    learn_temperature: bool = False,
+    **negatives: object,
+) -> Objective:
     settings = Negatives(**{"correction": "logq_negatives", **negatives})  # type: ignore[arg-type]
     given = probabilities or Probabilities(Q, U, P)
-    return Objective(given, settings, temperature=0.5, batch_size=B, dim=D, seed=7)
+    return Objective(
+        given,
+        settings,
+        temperature=0.5,
+        batch_size=B,
+        dim=D,
+        seed=7,
+        estimator=estimator,
+        learn_temperature=learn_temperature,
+    )
 
 
 def by_hand(queries: Tensor, table: Tensor, ids: Tensor, n: Tensor, correction: str = "logq_negatives") -> Tensor:
@@ -79,9 +95,10 @@ def test_the_bank_lends_past_columns_once_it_is_warm(queries: Tensor, table: Ten
 
 def test_a_bank_of_everything_is_counted_by_the_mixture_it_is_filled_from() -> None:
     mixed = objective(corpus=4, unclicked=1, bank=20, bank_holds="all")
-    assert torch.allclose(mixed.bank_probability, (B * Q + 4 * U + 1 * P) / (B + 5))
+    everything = torch.arange(ITEMS)
+    assert torch.allclose(mixed.bank_share(everything), (B * Q + 4 * U + 1 * P) / (B + 5))
     positives_only = objective(corpus=4, unclicked=1, bank=20)
-    assert torch.allclose(positives_only.bank_probability, Q)
+    assert torch.allclose(positives_only.bank_share(everything), Q)
 
 
 @pytest.mark.parametrize(("holds", "size"), [("positives", B), ("all", B + 7)])
@@ -132,3 +149,116 @@ def test_an_empty_pool_is_an_error_that_says_so() -> None:
 def test_a_positive_that_is_never_expected_is_named(queries: Tensor, table: Tensor) -> None:
     with pytest.raises(ValueError, match="11"):
         objective()(queries, torch.tensor([2, 3, 11, 4, 5]), lambda ids: table[ids])
+
+
+def test_a_correction_without_counts_is_refused() -> None:
+    nothing = Probabilities(torch.zeros(ITEMS, dtype=torch.float64), U, P)
+    with pytest.raises(ValueError, match=r"training\.correction logq wants counts"):
+        objective(nothing, correction="logq")
+    objective(nothing, correction="none")
+
+
+def test_own_negatives_are_embedded_once_and_count_for_their_row(queries: Tensor, table: Tensor) -> None:
+    asked: list[Tensor] = []
+
+    def embed(ids: Tensor) -> Tensor:
+        asked.append(ids)
+        return table[ids]
+
+    own = torch.tensor([[8, 9, 0], [8, 0, 0], [0, 0, 0], [9, 8, 10], [8, 8, 0]])
+    loss = objective(row=3, row_log_weight=0.3)(queries, POSITIVES, embed, own=own)
+    assert asked[0].tolist() == [*POSITIVES.tolist(), 0, 8, 9, 10]
+    columns = Columns(table[POSITIVES], POSITIVES, ((B - 1) * Q)[POSITIVES].log().float())
+    negatives = RowNegatives(table[own], torch.where(own == 0, -1, own), 0.3)
+    wanted = sampled_softmax_loss(
+        queries, table[POSITIVES], POSITIVES, columns, temperature=0.5, row_negatives=negatives
+    )
+    assert torch.allclose(loss, wanted)
+
+
+def test_own_negatives_are_no_columns_of_the_bank(queries: Tensor, table: Tensor) -> None:
+    mixed = objective(bank=50, bank_holds="all", corpus=2, row=2)
+    mixed(queries, POSITIVES, lambda ids: table[ids], own=torch.tensor([[8, 9]] * B))
+    assert mixed.bank is not None
+    assert len(mixed.bank) == B + 2
+
+
+def test_weights_multiply_the_rows_losses(queries: Tensor, table: Tensor) -> None:
+    weights = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0])
+    loss = objective()(queries, POSITIVES, lambda ids: table[ids], weights=weights)
+    columns = Columns(table[POSITIVES], POSITIVES, ((B - 1) * Q)[POSITIVES].log().float())
+    rows = sampled_softmax_loss(queries, table[POSITIVES], POSITIVES, columns, temperature=0.5, reduction="none")
+    assert torch.allclose(loss, (weights * rows).sum() / B)
+
+
+def test_a_learned_temperature_follows_its_gradient_and_a_fixed_one_has_none(queries: Tensor, table: Tensor) -> None:
+    fixed, learned = objective(), objective(learn_temperature=True)
+    assert fixed.parameters() == []
+    before = learned(queries, POSITIVES, lambda ids: table[ids])
+    assert torch.allclose(before, fixed(queries, POSITIVES, lambda ids: table[ids]))
+    (parameter,) = learned.parameters()
+    torch.optim.SGD([parameter], lr=0.1).zero_grad()
+    before.backward()
+    assert parameter.grad is not None
+    assert parameter.grad.abs() > 0
+    with torch.no_grad():
+        parameter -= 0.01 * parameter.grad.sign()
+    assert learned(queries, POSITIVES, lambda ids: table[ids]) < before
+
+
+def test_a_learned_temperature_never_reaches_zero() -> None:
+    cold = objective(learn_temperature=True)
+    cold.log_temperature.data.fill_(-50)
+    assert float(cold.temperature) == pytest.approx(0.01)
+
+
+def test_the_stream_takes_the_place_of_the_counts_and_starts_from_them(queries: Tensor, table: Tensor) -> None:
+    streaming = objective(estimator=StreamingFrequency(ITEMS, alpha=0.05), bank=8)
+    counted = objective(bank=8)
+    known = Q.nonzero()[:, 0]
+    torch.testing.assert_close(streaming.batch_share(known), Q[known], rtol=1e-4, atol=0)
+    losses = [one(queries, POSITIVES, lambda ids: table[ids]) for one in (streaming, counted)]
+    assert torch.allclose(*losses)
+    assert streaming.estimator is not None
+    assert float(streaming.batch_share(torch.tensor([3]))) < float(Q[3])  # one of the five rows was item 3
+
+
+def test_a_smaller_last_batch_does_not_make_items_rarer(queries: Tensor, table: Tensor) -> None:
+    streaming = objective(estimator=StreamingFrequency(ITEMS, alpha=0.05))
+    before = streaming.batch_share(POSITIVES)
+    streaming(queries[:2], POSITIVES[:2], lambda ids: table[ids])
+    assert torch.equal(streaming.batch_share(POSITIVES), before)
+
+
+def test_the_report_tells_what_the_sources_came_to(queries: Tensor, table: Tensor) -> None:
+    mixed = objective(bank=8, estimator=StreamingFrequency(ITEMS, alpha=0.05))
+    for _ in range(21):
+        mixed(queries, POSITIVES, lambda ids: table[ids])
+    report = mixed.report()
+    assert report["temperature"] == pytest.approx(0.5)
+    assert (report["bank_warm_at"], report["bank_drift"]) == (1, pytest.approx(0, abs=1e-6))
+    assert report["estimator"]["items"] == 4
+    assert report["estimator"]["total_variation"] > 0
+    assert set(objective().report()) == {"temperature"}
+
+
+def test_a_resumed_objective_goes_on_to_the_bit(queries: Tensor, table: Tensor) -> None:
+    def fresh() -> Objective:
+        estimator = StreamingFrequency(ITEMS, alpha=0.05)
+        return objective(corpus=6, unclicked=2, bank=30, bank_holds="all", estimator=estimator, learn_temperature=True)
+
+    undisturbed = fresh()
+    for _ in range(3):
+        undisturbed(queries, POSITIVES, lambda ids: table[ids])
+    resumed = fresh()
+    resumed.load_state_dict(undisturbed.state_dict())
+    for _ in range(3):
+        losses = [one(queries, POSITIVES, lambda ids: table[ids]) for one in (undisturbed, resumed)]
+        assert torch.equal(*losses)
+
+
+def test_a_state_of_other_sources_is_refused() -> None:
+    with pytest.raises(ValueError, match="has a bank, this one has not"):
+        objective().load_state_dict(objective(bank=8).state_dict())
+    with pytest.raises(ValueError, match="has no estimator, this one has"):
+        objective(estimator=StreamingFrequency(ITEMS)).load_state_dict(objective().state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -203,3 +204,42 @@ def test_dropping_ids_is_what_trains_the_unknown_one(share: float, moves: bool) 
     tower({"user_id": drop_ids(ids, share, generator())})[:, 0].sum().backward()
     optimizer.step()
     assert torch.equal(table[UNKNOWN], before) != moves
+
+
+SHARED = ModelSpec(SPEC.user, SPEC.item, SIZES, D, (), share_item_table=True)
+
+
+def test_a_shared_table_is_one_table_that_both_towers_train() -> None:
+    torch.manual_seed(0)
+    model = TwoTowers(SHARED)
+    table = model.item.embedding("item_id").get_parameter("table.weight")
+    assert model.user.embedding("history").get_parameter("table.weight") is table
+    assert len(model.tables()) == len(towers().tables()) - 1
+    model.user(users()).sum().backward()
+    assert set(table.grad.coalesce().indices()[0].tolist()) == {2, 3, 4, 5}  # type: ignore[union-attr]
+
+
+def test_towers_share_nothing_where_they_are_not_told_to() -> None:
+    model = towers()
+    own = model.user.embedding("history").get_parameter("table.weight")
+    assert own is not model.item.embedding("item_id").get_parameter("table.weight")
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "message"),
+    [
+        (replace(HISTORY, dim=3), ITEM, "user feature history wants vocabulary item_id and dim 6, got item_id and 3"),
+        (HISTORY, IMAGE, "user feature history wants an item id feature"),
+    ],
+)
+def test_a_table_that_cannot_be_shared_is_refused(user: FeatureSpec, item: FeatureSpec, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TwoTowers(ModelSpec((user,), (item,), SIZES, D, (), share_item_table=True))
+
+
+def test_clicks_that_are_left_out_are_padding() -> None:
+    history = torch.tensor([[2, 3, 4, 0]] * 500)
+    dropped = drop_ids(history, 0.3, torch.Generator().manual_seed(1), by=PADDING)
+    assert set(dropped[dropped != history].tolist()) == {PADDING}
+    assert 0.25 < float((dropped[:, :3] == PADDING).float().mean()) < 0.35
+    assert drop_ids(history, 0.0, torch.Generator()) is history

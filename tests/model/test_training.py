@@ -106,7 +106,7 @@ def test_epochs_are_numbered_from_0() -> None:
 
 
 def test_the_share_of_waiting_is_that_of_the_data_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that data moves by 3 s a batch and 2 s at an epoch's end, a step by 5 s, the watcher by 7 s."""
+    """By a clock that data moves by 3 s a batch and 2 s at an epoch's end, a step by 5 s, the watchers by 7 and 100 s."""
     weight, clock = nn.Parameter(torch.tensor(1.0)), [0.0]
     monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 
@@ -123,9 +123,16 @@ def test_the_share_of_waiting_is_that_of_the_data_alone(monkeypatch: pytest.Monk
         passes(5)
         return mean_times(weight)(batch)
 
-    last = train(slow_loss, slow_batches, [descent(weight)], 2, lambda now: passes(7))
-    assert last.waiting == 4 * 3 + 2  # the end of the last epoch is not waited for by a step
-    assert last.seconds == 4 * 3 + 2 + 4 * 5 + 3 * 7
+    ends: list[int] = []
+
+    def judge(now: training.Progress) -> None:
+        ends.append(now.step)
+        passes(100)
+
+    last = train(slow_loss, slow_batches, [descent(weight)], 2, lambda now: passes(7), judge)
+    assert ends == [2, 4]
+    assert last.waiting == 4 * 3 + 2 * 2
+    assert last.seconds == 4 * 3 + 2 * 2 + 4 * 5
     assert last.rows_per_second == pytest.approx(8 / last.seconds)
 
 

@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ def test_a_loaded_model_computes_the_same_and_is_in_evaluation_mode(folder: Path
     model, _ = load_model(folder)
     assert torch.equal(model.user(users), towers().user(users))
     assert not any(module.training for module in model.modules())
+
+
+def test_a_shared_table_is_stored_once_and_comes_back_shared(tmp_path: Path) -> None:
+    history = FeatureSpec("history", "item_list", 4, 3, "history", "item_id")
+    spec = ModelSpec((USER, history), (ITEM,), SPEC.vocabulary_sizes, 4, (), share_item_table=True)
+    torch.manual_seed(0)
+    save_model(tmp_path / "model", TwoTowers(spec), replace(version("v1"), spec=spec))
+    model, loaded = load_model(tmp_path / "model")
+    table = model.item.embedding("item_id").get_parameter("table.weight")
+    assert loaded.spec == spec
+    assert model.user.embedding("history").get_parameter("table.weight") is table
+    torch.manual_seed(0)
+    assert torch.equal(table, TwoTowers(spec).item.embedding("item_id").get_parameter("table.weight"))
 
 
 def test_nothing_but_the_two_files_is_left(folder: Path) -> None:

@@ -1,0 +1,68 @@
+"""What a trainer is told to do: found in the lake by the job, handed over as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.features import ModelSpec
+from model.loaders import PinnedFiles
+from model.objective import Negatives
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The [training] section, its choice of negatives aside, and the dropouts of [model]."""
+
+    temperature: float
+    learn_temperature: bool
+    frequency: str  # counted | streaming
+    estimator_rate: float
+    estimator_buckets: int  # 0: one an item
+    estimator_hashes: int
+    weights: str  # none | reward
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    dense_learning_rate: float
+    weight_decay: float
+    seed: int
+    device: str
+    threads: int
+    readers: int
+    shuffle_row_groups: int
+    user_id_dropout: float
+    item_id_dropout: float
+    history_dropout: float
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to train, on what, and where to put it."""
+
+    model_version: str
+    folder: Path
+    spec: ModelSpec
+    settings: Settings
+    negatives: Negatives
+    examples: PinnedFiles
+    items: PinnedFiles
+    probabilities: PinnedFiles
+    numeric_stats: Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side, feature: means and deviations
+    unclicked_length: int  # of the examples' lists of unclicked items
+    final_before: int  # UTC seconds: an example's unclicked items count once its outcome was final by then
+    inputs: Mapping[str, Any]
+    configuration: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Order:
+        pinned = {name: PinnedFiles.from_json(values[name]) for name in ("examples", "items", "probabilities")}
+        typed = {
+            "folder": Path(values["folder"]),
+            "spec": ModelSpec.from_json(values["spec"]),
+            "settings": Settings(**values["settings"]),
+            "negatives": Negatives(**values["negatives"]),
+        }
+        return cls(**{**values, **pinned, **typed})

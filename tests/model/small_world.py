@@ -1,0 +1,157 @@
+"""A planted world small enough to train on in a second: 4 clusters of users, each with 20 of 80 items.
+
+Axes: U users, I item indices, D embedding size, K list length.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from model.features import FeatureSpec, ModelSpec
+from model.fit import make_objective, step_loss
+from model.order import Order
+from model.towers import TwoTowers
+from model.training import Batch
+
+USERS, ITEMS, CLUSTERS, CLICKS, HELD_OUT, D, K = 300, 80, 4, 12, 2, 16, 10
+FIRST = 2  # the first index of a user or an item; item n is of cluster n % 4
+GONE = FIRST + ITEMS  # an item that the vocabulary knows, and the snapshot does not
+SIZE = GONE + 1
+YOUNG = SIZE + 5  # an item that is younger than the model
+
+SPEC = ModelSpec(
+    user=(
+        FeatureSpec("user_id", "id", D, 1, "user_index", "user_id"),
+        FeatureSpec("history", "item_list", D, 3, "history", "item_id"),
+        FeatureSpec("age", "numeric", 4, 1, "age", None),
+    ),
+    item=(
+        FeatureSpec("item_id", "id", D, 1, "item_index", "item_id"),
+        FeatureSpec("genres", "categorical", D, 2, "genres", "item.genres"),
+        FeatureSpec("year", "numeric", 4, 1, "year", None),
+    ),
+    vocabulary_sizes={"user_id": FIRST + USERS, "item_id": SIZE, "item.genres": FIRST + CLUSTERS},
+    embedding_dim=D,
+    hidden=(),
+)
+SETTINGS: dict[str, Any] = {
+    "temperature": 0.2,
+    "batch_size": 128,
+    "epochs": 6,
+    "learning_rate": 0.1,
+    "dense_learning_rate": 0.003,
+    "weight_decay": 0.0,
+    "seed": 1,
+    "device": "cpu",
+    "threads": 1,
+    "readers": 1,
+    "shuffle_row_groups": 4,
+    "learn_temperature": False,
+    "frequency": "counted",
+    "estimator_rate": 0.01,
+    "estimator_buckets": 0,
+    "estimator_hashes": 1,
+    "weights": "none",
+    "user_id_dropout": 0.2,
+    "item_id_dropout": 0.2,
+    "history_dropout": 0.0,
+}
+
+
+class World:
+    """Clicks, the popular items of a cluster more often than the others; two of each user's are held out."""
+
+    def __init__(self) -> None:
+        generator = np.random.default_rng(0)
+        share = 1.0 / np.arange(3, 3 + ITEMS // CLUSTERS)
+        items = [
+            user % CLUSTERS
+            + CLUSTERS * generator.choice(ITEMS // CLUSTERS, CLICKS, replace=False, p=share / share.sum())
+            for user in range(USERS)
+        ]
+        clicks = generator.permuted(np.stack(items), axis=1) + FIRST  # [U, CLICKS]
+        self.trained, self.held_out = clicks[:, :-HELD_OUT], clicks[:, -HELD_OUT:]
+        self.history = self.trained[:, :3]
+
+    def examples(self) -> pa.Table:
+        users, clicks = np.repeat(np.arange(USERS), CLICKS - HELD_OUT), self.trained.ravel()
+        order = np.random.default_rng(1).permutation(len(users))
+        users, clicks = users[order], clicks[order]
+        return pa.table(
+            {
+                "user_index": pa.array(users + FIRST, pa.int32()),
+                "history": pa.array(self.history[users].tolist(), pa.list_(pa.int32())),
+                "age": pa.array([None if user % 7 == 0 else 20.0 + user % 50 for user in users], pa.float32()),
+                "item_index": pa.array(clicks, pa.int32()),
+            }
+        )
+
+    def items(self) -> pa.Table:
+        indices = np.arange(FIRST, GONE)
+        return pa.table(
+            {
+                "item_index": pa.array(indices, pa.int32()),
+                "genres": pa.array([genres_of(index) for index in indices], pa.list_(pa.int32())),
+                "year": pa.array(1980.0 + indices % 40, pa.float32()),
+            }
+        )
+
+    def probabilities(self) -> pa.Table:
+        indices, clicks = np.unique(self.trained, return_counts=True)
+        uniform, empty = np.full(len(indices), 1 / len(indices)), np.zeros(len(indices))
+        q = clicks / clicks.sum()
+        return pa.table({"item_index": pa.array(indices, pa.int32()), "q": q, "u": uniform, "p": empty})
+
+
+def genres_of(index: int) -> list[int]:
+    return [FIRST + (index - FIRST) % CLUSTERS, 0]
+
+
+def loss_of_order(towers: TwoTowers, made: Order) -> Callable[[Batch], torch.Tensor]:
+    device = torch.device("cpu")
+    return step_loss(towers, made, make_objective(made, device), device)
+
+
+def order(values: dict[str, Any], folder: str = "model", correction: str = "logq", **settings: Any) -> Order:
+    """The order, read back from JSON, with another folder and other settings."""
+    there = str(Path(values["folder"]).with_name(folder))
+    changed = {
+        "folder": there,
+        "settings": SETTINGS | settings,
+        "negatives": values["negatives"] | {"correction": correction},
+    }
+    return Order.from_json(json.loads(json.dumps({**values, **changed})))
+
+
+def vectors(towers: TwoTowers, world: World) -> tuple[torch.Tensor, torch.Tensor]:
+    """All users [U, D] and the items of the snapshot [I, D]."""
+    users = {
+        "user_id": torch.arange(FIRST, FIRST + USERS),
+        "history": torch.from_numpy(world.history),
+        "age": torch.full((USERS,), math.nan),
+    }
+    indices = torch.arange(FIRST, GONE)
+    genres = torch.tensor([genres_of(int(index)) for index in indices])
+    items = {"item_id": indices, "genres": genres, "year": torch.full((ITEMS,), math.nan)}
+    with torch.no_grad():
+        return towers.user(users), towers.item(items)
+
+
+def recall(scores: torch.Tensor, world: World) -> float:
+    """Share of the held-out clicks among each user's K best items that were not trained on; scores [U, I]."""
+    scores = scores.clone().scatter(1, torch.from_numpy(world.trained - FIRST), -torch.inf)
+    best = scores.topk(K, dim=1).indices + FIRST  # [U, K]
+    return float((best[:, :, None] == torch.from_numpy(world.held_out)[:, None, :]).any(dim=1).float().mean())
+
+
+def recall_of_popularity(world: World) -> float:
+    clicks = torch.bincount(torch.from_numpy(world.trained.ravel() - FIRST), minlength=ITEMS)  # [I]
+    return recall(clicks.float().expand(USERS, -1), world)
