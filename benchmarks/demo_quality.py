@@ -10,12 +10,10 @@ import argparse
 import datetime as dt
 import statistics
 from pathlib import Path
-from typing import Any
 
 from benchmarks.offline import FIRST_DAY, measure, movielens_lake, popularity, prepare
 from jobs.common.config import load_config
-from jobs.common.presets import negatives_of
-from jobs.train_two_tower import CHOICE
+from jobs.common.presets import negatives_of, settings_of
 
 SCORED_DAY = FIRST_DAY + dt.timedelta(days=8)
 SEEDS = (1, 2, 3)
@@ -31,7 +29,7 @@ def main() -> None:
     print("| | " + " | ".join(NAMES) + " |")
     print("| popularity | " + " | ".join(f"{found[name]:.4f}" for name in NAMES) + " |")
     for label, config in (("no correction", load_config().of_variant("uncorrected")), ("log-Q", load_config())):
-        settings: dict[str, Any] = config.training.model_dump(exclude=set(CHOICE))
+        settings = settings_of(config)
         negatives = negatives_of(config, pool_is_empty=False)
         runs = [measure(prepared, {**settings, "seed": seed}, negatives=negatives) for seed in SEEDS]
         cells = [

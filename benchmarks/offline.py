@@ -1,26 +1,19 @@
-"""Train on a lake's day and evaluate on the next, outside Spark: what the quality benchmarks share.
+"""Lakes for the quality benchmarks, and a day of them as a prepared folder (see `benchmarks.measure`).
 
-`prepare` asks Spark once for the pinned order, the users to score and what they clicked afterwards; `measure` then
-trains and ranks with changed settings, as often as one likes. Axis letters: U users, K list length.
+Spark is asked once for the pinned order, the users to score and what they clicked on the day after.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day
+from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day, simulate_log
 from jobs.common import tables
 from jobs.common.config import load_config
 from jobs.common.partitions import Lake
@@ -29,15 +22,8 @@ from jobs.common.session import spark_session
 from jobs.evaluate_candidates import item_slices
 from jobs.score_users import users_to_score
 from jobs.train_two_tower import training_order
-from model.features import tensors
-from model.fit import Order, fit
-from model.index import ExactIndex
-from model.loaders import read_files
-from model.metrics import ranking_metrics
-from model.versions import load_model
 
 FIRST_DAY = dt.date(2026, 1, 1)
-AT = (20, 100)
 
 
 def movielens_lake(folder: Path) -> Lake:
@@ -45,12 +31,30 @@ def movielens_lake(folder: Path) -> Lake:
     lake = Lake(spark_session("benchmark"), str(folder))
     if not lake.has(tables.IMPRESSIONS):
         ingest_movielens.main(["--lake", lake.uri, "--ds", str(FIRST_DAY)])
-    built = {row.ds for row in lake.read(tables.DAILY_ITEM_COUNTS).select("ds").distinct().collect()}
-    for number in range(ingest_movielens.LOGICAL_DAYS):
+    _build_tables(lake, ingest_movielens.LOGICAL_DAYS)
+    return lake
+
+
+def simulated_lake(folder: Path, users: int, items: int, days: int) -> Lake:
+    """A lake with the tables of `days` days of a planted world; made on the first call."""
+    lake = Lake(spark_session("benchmark"), str(folder))
+    if not lake.has(tables.IMPRESSIONS):
+        sizes = {"--users": users, "--items": items, "--days": days}
+        simulate_log.main(
+            ["--lake", lake.uri, "--ds", str(FIRST_DAY), *(str(x) for pair in sizes.items() for x in pair)]
+        )
+    _build_tables(lake, days)
+    return lake
+
+
+def _build_tables(lake: Lake, days: int) -> None:
+    built = set()
+    if lake.has(tables.DAILY_ITEM_COUNTS):
+        built = {row.ds for row in lake.read(tables.DAILY_ITEM_COUNTS).select("ds").distinct().collect()}
+    for number in range(days):
         day = FIRST_DAY + dt.timedelta(days=number)
         if day not in built:
             run_day.main(["--lake", lake.uri, "--ds", str(day), "--tables-only"])
-    return lake
 
 
 def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
@@ -77,59 +81,19 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
         .groupBy("user_id")
         .agg(F.sort_array(F.collect_list("item_index")).alias("relevant"))
     )
-    users = users_to_score(lake, config, ds).drop("ds", "clicks").join(per_user, "user_id").orderBy("user_id")
-    pq.write_table(users.toArrow(), folder / "relevant.parquet")
+    users = users_to_score(lake, config, ds).drop("ds", "clicks").join(per_user, "user_id")
+    if lake.has(tables.ORACLE):
+        users = users.join(_oracle(lake, ds, items), "user_id")
+    pq.write_table(users.orderBy("user_id").toArrow(), folder / "relevant.parquet")
     return folder
 
 
-def measure(
-    prepared: Path,
-    settings: Mapping[str, Any],
-    model: Mapping[str, Any] | None = None,
-    negatives: Mapping[str, Any] | None = None,
-) -> dict[str, float]:
-    """Train and evaluate on the next day: `settings`, `model` and `negatives` are laid over the order's own."""
-    values = json.loads((prepared / "order.json").read_text("utf-8"))
-    values["settings"] |= settings
-    values["spec"] |= model or {}
-    values["negatives"] |= negatives or {}
-    with tempfile.TemporaryDirectory() as folder:
-        order = Order.from_json({**values, "folder": f"{folder}/model"})
-        version = fit(order)
-        towers, _ = load_model(Path(folder) / "model")
-    users, available = pq.read_table(prepared / "relevant.parquet"), _items(order)
-    with torch.no_grad():
-        queries = towers.user(tensors(users, towers.spec.user)).numpy()  # [U, D]
-        vectors = towers.item(tensors(available, towers.spec.item)).numpy()  # [I, D]
-    index = ExactIndex.build(vectors, available["item_index"].to_numpy().astype(np.int64), model_version="benchmark")
-    ranked, _ = index.search(queries, max(AT), _ragged(users["excluded"]))  # [U, K]
-    found = {
-        name: float(np.nanmean(value))
-        for name, value in ranking_metrics(ranked, _ragged(users["relevant"]), AT).items()
-    }
-    return found | {"seconds": version.metrics["seconds"], "rows_per_second": version.metrics["rows_per_second"]}
-
-
-def popularity(prepared: Path) -> dict[str, float]:
-    """The metrics of the most clicked items, what a user clicked before left out."""
-    order = Order.from_json({**json.loads((prepared / "order.json").read_text("utf-8")), "folder": "unused"})
-    users, rows = pq.read_table(prepared / "relevant.parquet"), read_files(order.probabilities.files)
-    clicks, indices = rows["clicks"].to_numpy(), rows["item_index"].to_numpy().astype(np.int64)
-    index = ExactIndex.build(clicks[:, None].astype(np.float32), indices, model_version="popularity")
-    ranked, _ = index.search(np.ones((users.num_rows, 1), np.float32), max(AT), _ragged(users["excluded"]))
-    return {
-        name: float(np.nanmean(value))
-        for name, value in ranking_metrics(ranked, _ragged(users["relevant"]), AT).items()
-    }
-
-
-def _items(order: Order) -> pa.Table:
-    rows = read_files(order.items.files)
-    return rows.filter(pc.field("available"))
-
-
-def _ragged(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    lists = column.combine_chunks()
-    return lists.flatten().to_numpy().astype(np.int64), (lists.offsets.to_numpy() - lists.offsets[0].as_py()).astype(
-        np.int64
-    )
+def _oracle(lake: Lake, ds: dt.date, items: DataFrame) -> DataFrame:
+    """Rows (user_id, oracle): the indices of what the world itself would show, clicked items left out."""
+    shown = lake.day(tables.ORACLE, ds).select("user_id", F.posexplode("item_ids").alias("place", "item_id"))
+    ordered = shown.join(items, "item_id").groupBy("user_id")
+    lists = ordered.agg(F.sort_array(F.collect_list(F.struct("place", "item_index")))["item_index"].alias("all"))
+    clicked = lake.day(tables.USER_HISTORIES, ds).select("user_id", "clicked_item_indices")
+    nothing = F.array().cast("array<int>")
+    left = F.array_except("all", F.coalesce("clicked_item_indices", nothing)).alias("oracle")
+    return lists.join(clicked, "user_id", "left").select("user_id", left)

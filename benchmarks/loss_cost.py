@@ -1,0 +1,149 @@
+"""What negatives cost: losses.md's bounds on a step's loss, in ratios of one run.
+
+    python -m benchmarks.loss_cost --threads 1
+
+Each round times every case once, in turn, so that a disturbance falls on all of them; ratios are of medians.
+Axis letters: B rows, D embedding size, C columns, L excluded ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from benchmarks.memory import peak_mib, reset_peak
+from model.losses import Columns, rescale_column_gradient, sampled_softmax_loss
+
+B, D, LARGER, ITEMS, L = 2_048, 64, 8, 100_000, 50
+ROUNDS = 9
+MEMORY_COLUMNS = (4_096, 16_384, 65_536)
+CHUNK = 1_024
+
+
+def vectors(rows: int, seed: int) -> Tensor:
+    return normalize(torch.randn(rows, D, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+class Step:
+    """A batch, what a step of each scheme makes of it, and the bare product that it is held against."""
+
+    def __init__(self, rows: int) -> None:
+        random = torch.Generator().manual_seed(0)
+        self.rows, extra = rows, LARGER * rows
+        self.query, self.fresh = vectors(rows, 1).requires_grad_(), vectors(rows, 2).requires_grad_()
+        self.drawn, self.held = vectors(extra, 3).requires_grad_(), vectors(extra, 4)
+        self.ids = torch.randint(ITEMS, (rows + extra,), generator=random)
+        self.log_n = torch.rand(rows + extra, generator=random)
+        self.excluded = torch.randint(ITEMS, (rows, L), generator=random)
+        self.gradient = torch.rand(rows, extra, generator=random)  # of the bare product's logits
+
+    def _loss(self, columns: Columns, constant: Columns | None = None, excluded: Tensor | None = None) -> Tensor:
+        positives = self.ids[: self.rows]
+        return sampled_softmax_loss(
+            self.query,
+            self.fresh,
+            positives,
+            columns,
+            temperature=0.2,
+            constant_columns=constant,
+            excluded_ids=excluded,
+        )
+
+    def _columns(self, embeddings: Tensor, first: int = 0) -> Columns:
+        last = first + len(embeddings)
+        return Columns(embeddings, self.ids[first:last], self.log_n[first:last])
+
+    def in_batch(self) -> Tensor:
+        return self._loss(self._columns(self.fresh))
+
+    def mns(self) -> Tensor:
+        return self._loss(self._columns(torch.cat([self.fresh, self.drawn])))
+
+    def cbns(self) -> Tensor:
+        log_n = self.log_n[: self.rows]
+        cured = rescale_column_gradient(self.fresh, log_n, log_n - 0.5)
+        return self._loss(self._columns(cured), self._columns(self.held, self.rows))
+
+    def mns_excluded(self) -> Tensor:
+        columns = self._columns(torch.cat([self.fresh, self.drawn]))
+        return self._loss(columns, excluded=self.excluded)
+
+    def product(self) -> Tensor:
+        """Logits [B, 8 B]; their backward is the two products of a gradient with each side."""
+        return self.query @ self.drawn.T
+
+    def seconds(self, case: Callable[[], Tensor]) -> float:
+        """Of the case's forward and backward."""
+        for leaf in (self.query, self.fresh, self.drawn):
+            leaf.grad = None
+        started = time.perf_counter()
+        result = case()
+        result.backward(self.gradient if result.dim() else None)
+        return time.perf_counter() - started
+
+
+def compare(rows: int) -> dict[str, float]:
+    """Median seconds of forward and backward by case."""
+    step = Step(rows)
+    cases = (step.in_batch, step.mns, step.cbns, step.mns_excluded, step.product)
+    times: dict[str, list[float]] = {case.__name__: [] for case in cases}
+    for case in cases:
+        step.seconds(case)  # warm up
+    for _ in range(ROUNDS):
+        for case in cases:
+            times[case.__name__].append(step.seconds(case))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def extra_mib(columns: int) -> float:
+    """Peak memory of a process that takes one step of 2,048 rows over `columns` columns in chunks of 1,024."""
+    code = f"from benchmarks.loss_cost import one_step; one_step({columns})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout)
+
+
+def one_step(columns: int) -> None:
+    torch.set_num_threads(1)
+    query, fresh, embeddings = vectors(B, 1).requires_grad_(), vectors(B, 2), vectors(columns, 5).requires_grad_()
+    made = Columns(embeddings, torch.arange(columns), torch.zeros(columns))
+    gradient = embeddings.numel() * 4 / 2**20  # MiB, there whatever the loss does
+    reset_peak()
+    before = peak_mib()
+    loss = sampled_softmax_loss(query, fresh, torch.arange(B), made, temperature=0.2, chunk_size=CHUNK)
+    torch.autograd.grad(loss, (query, embeddings))
+    print(peak_mib() - before - gradient)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"B, {LARGER} B extra columns, D = {D}, {args.threads} thread(s); bounds: 1.3, 1.3, 1.0, 1.2")
+    print("| B | MNS / (in-batch + product) | CBNS / (in-batch + product) | CBNS / MNS | excluded ids |")
+    print("|---|---|---|---|---|")
+    for rows in (512, B):
+        took = compare(rows)
+        bound = took["in_batch"] + took["product"]
+        ratios = (
+            took["mns"] / bound,
+            took["cbns"] / bound,
+            took["cbns"] / took["mns"],
+            took["mns_excluded"] / took["mns"],
+        )
+        print(f"| {rows:,} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |", flush=True)
+    print(f"memory of a step of {B:,} rows with chunk_size {CHUNK:,}, beside its columns and their gradient:")
+    for columns in MEMORY_COLUMNS:
+        print(f"{columns:>6} columns: {extra_mib(columns):6.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

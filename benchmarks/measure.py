@@ -1,0 +1,137 @@
+"""Train on a prepared folder and rank for its users: what the quality benchmarks share, without Spark.
+
+A prepared folder holds `order.json` (what `jobs.train_two_tower` would hand to the trainer) and `relevant.parquet`: the
+users to rank for, with their features, what is `excluded`, what they found `relevant` afterwards, and, for a simulated
+log, what its `oracle` would show them. Axis letters: U users, I items, K list length.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from model.features import tensors
+from model.fit import fit
+from model.index import ExactIndex
+from model.loaders import read_files
+from model.metrics import coverage, popularity_slices, ranking_metrics, share_of
+from model.order import Order
+from model.towers import TwoTowers
+from model.training import Progress
+
+AT = (20, 100)
+HEAD, TAIL = 0, 2  # of `popularity_slices`
+
+
+class Judge:
+    """Ranks for a prepared folder's users and says how good the lists are."""
+
+    def __init__(self, prepared: Path) -> None:
+        order = read_order(prepared)
+        self.users = pq.read_table(prepared / "relevant.parquet")
+        self.items = read_files(order.items.files).filter(pc.field("available"))
+        counted = read_files(order.probabilities.files)
+        self.clicks = np.zeros(order.spec.vocabulary_sizes["item_id"], dtype=np.int64)  # [I]
+        self.clicks[counted["item_index"].to_numpy()] = counted["clicks"].to_numpy()
+        self.relevant, self.excluded = ragged(self.users["relevant"]), ragged(self.users["excluded"])
+        self.slices = popularity_slices(self.clicks)  # [I]
+
+    def of_towers(self, towers: TwoTowers, clicked_only: bool = False) -> dict[str, float]:
+        """clicked_only leaves out of the lists what nobody has clicked yet."""
+        items = self.items
+        if clicked_only:
+            items = items.filter(pa.array(self.clicks[items["item_index"].to_numpy()] > 0))
+        with torch.no_grad():
+            queries = towers.user(tensors(self.users, towers.spec.user)).numpy()  # [U, D]
+            vectors = towers.item(tensors(items, towers.spec.item)).numpy()  # [I, D]
+        index = ExactIndex.build(vectors, items["item_index"].to_numpy().astype(np.int64), model_version="benchmark")
+        return self.of_lists(index.search(queries, max(AT), self.excluded)[0])
+
+    def of_popularity(self) -> dict[str, float]:
+        """The most clicked items, what a user clicked before left out."""
+        indices = self.items["item_index"].to_numpy().astype(np.int64)
+        clicks = self.clicks[indices].astype(np.float32)
+        index = ExactIndex.build(clicks[:, None], indices, model_version="popularity")
+        return self.of_lists(index.search(np.ones((len(self.users), 1), np.float32), max(AT), self.excluded)[0])
+
+    def of_oracle(self) -> dict[str, float]:
+        """What the simulated world itself would show."""
+        flat, offsets = ragged(self.users["oracle"])
+        lists = np.full((len(self.users), max(AT)), -1, dtype=np.int64)  # [U, K]
+        for user, (start, end) in enumerate(itertools.pairwise(offsets)):
+            own = flat[start : min(end, start + max(AT))]
+            lists[user, : len(own)] = own
+        return self.of_lists(lists)
+
+    def of_lists(self, ranked: np.ndarray) -> dict[str, float]:
+        """Means over the users who have something to find; shares over the places of all lists [U, K]."""
+        found = {name: float(np.nanmean(value)) for name, value in ranking_metrics(ranked, self.relevant, AT).items()}
+        for name, which in (("head", HEAD), ("tail", TAIL)):
+            recall = ranking_metrics(ranked, _only(self.relevant, self.slices == which), (20,))["recall@20"]
+            found[f"recall@20_{name}"] = float(np.nanmean(recall)) if np.isfinite(recall).any() else float("nan")
+        available = np.isin(ranked, self.items["item_index"].to_numpy())
+        found["never_clicked_share"] = share_of(ranked, self.clicks == 0)
+        found["coverage"] = coverage(np.where(available, ranked, -1), len(self.clicks))
+        cold = np.flatnonzero((self.clicks == 0) & np.isin(np.arange(len(self.clicks)), self.items["item_index"]))
+        found["cold_coverage"] = len(np.intersect1d(ranked, cold)) / len(cold) if len(cold) else float("nan")
+        return found
+
+
+def read_order(prepared: Path, **overrides: Mapping[str, Any]) -> Order:
+    """The folder's order; `settings`, `spec` and `negatives` are laid over its own."""
+    values = json.loads((prepared / "order.json").read_text("utf-8"))
+    for name, changes in overrides.items():
+        values[name] |= changes
+    return Order.from_json({"folder": "unused", **values})
+
+
+def measure(
+    prepared: Path, clicked_only: bool = False, curve: bool = False, **overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Train and judge: metrics of the last epoch by name, `rows_per_second` and `seconds` of training.
+
+    curve: also `curve`, (epoch from 1, seconds of training so far, Recall@20) after each epoch.
+    clicked_only: also `clicked_only`, the metrics where the lists leave out what nobody has clicked yet.
+    """
+    judge, points = Judge(prepared), []
+    found: dict[str, Any] = {}
+
+    def after_epoch(progress: Progress, towers: TwoTowers) -> None:
+        last = progress.epoch + 1 == order.settings.epochs
+        if curve or last:
+            found.update(judge.of_towers(towers.eval()))
+            points.append((progress.epoch + 1, progress.seconds, found["recall@20"]))
+        if last and clicked_only:
+            found["clicked_only"] = judge.of_towers(towers, clicked_only=True)
+        towers.train()
+
+    with tempfile.TemporaryDirectory() as folder:
+        order = read_order(prepared, **overrides)
+        version = fit(Order(**{**vars(order), "folder": Path(folder) / "model"}), after_epoch=after_epoch)
+    kept = {name: version.metrics[name] for name in ("seconds", "rows_per_second", "steps")}
+    kept |= {name: value for name, value in version.metrics.items() if name.startswith(("bank_", "estimator"))}
+    return found | kept | ({"curve": points} if curve else {})
+
+
+def ragged(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """A list column as flat values and offsets [U + 1], both int64."""
+    lists = column.combine_chunks()
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    return lists.flatten().to_numpy().astype(np.int64), offsets - offsets[0]
+
+
+def _only(lists: tuple[np.ndarray, np.ndarray], flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each user's items those that are flagged, bool [I]."""
+    flat, offsets = lists
+    kept = flags[flat]
+    return flat[kept], np.concatenate([[0], np.cumsum(kept)])[offsets]

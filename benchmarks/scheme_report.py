@@ -1,0 +1,112 @@
+"""What a comparison of schemes has found: a table in RESULTS.md, a plot of recall against training time beside it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Judge
+from benchmarks.scheme_sets import SchemeSet
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+PLOTS = Path(__file__).with_name("plots")
+COLUMNS = {  # name in the results: heading
+    "recall@20": "Recall@20",
+    "ndcg@20": "NDCG@20",
+    "recall@20_head": "head",
+    "recall@20_tail": "tail",
+    "never_clicked_share": "never clicked in top 100",
+    "cold_coverage": "never-clicked items shown",
+    "rows_per_second": "examples/s",
+    "peak_mib": "peak MiB",
+}
+SPREAD = ("recall@20", "ndcg@20", "recall@20_head", "recall@20_tail")  # mean and deviation; of the others the mean
+Line = Mapping[str, Any]
+
+
+def write_report(chosen: SchemeSet, lines: Sequence[Line], test: Path) -> None:
+    """Replace the set's part of RESULTS.md, and draw its plot, from the runs on the test part."""
+    runs: dict[str, list[Line]] = {}
+    for line in lines:
+        if line["part"] == "test":
+            runs.setdefault(line["scheme"], []).append(line)
+    if not runs:
+        print(f"{chosen.name}: nothing has been run yet")
+        return
+    PLOTS.mkdir(exist_ok=True)
+    plot = PLOTS / f"schemes_{chosen.name}.svg"
+    draw(chosen.title, runs, plot)
+    replace_part(
+        RESULTS, f"schemes {chosen.name}", table(chosen, runs, Judge(test)) + f"\n![]({plot.parent.name}/{plot.name})\n"
+    )
+
+
+def table(chosen: SchemeSet, runs: Mapping[str, list[Line]], judge: Judge) -> str:
+    rows = []
+    if "oracle" in judge.users.column_names:
+        rows.append(_row("oracle", [judge.of_oracle()]))
+    rows.append(_row("popularity", [judge.of_popularity()]))
+    for scheme in (scheme for scheme in chosen.schemes if scheme in runs):
+        rows.append(_row(f"{scheme} ({_settings(runs[scheme][0])})", runs[scheme]))
+        if "clicked_only" in runs[scheme][0]:
+            rows.append(_row(f"{scheme}, lists of clicked items only", [run["clicked_only"] for run in runs[scheme]]))
+    heading = f"| scheme | {' | '.join(COLUMNS.values())} |"
+    rule = "|---" * (len(COLUMNS) + 1) + "|"
+    seeds = max(len(found) for found in runs.values())
+    said = f"{chosen.title}. Batch {chosen.batch_size}; {len(judge.users):,} users; {seeds} seeds; {dt.date.today()}."
+    return "\n".join([said, "", heading, rule, *rows, ""])
+
+
+def _settings(run: Line) -> str:
+    training = run["configuration"]["training"]
+    return f"τ {training['temperature']:g}, rate {training['learning_rate']:g}, {training['epochs']} epochs"
+
+
+def _row(name: str, runs: Sequence[Line]) -> str:
+    return (
+        f"| {name} | {' | '.join(_cell(column, [run.get(column, math.nan) for run in runs]) for column in COLUMNS)} |"
+    )
+
+
+def _cell(column: str, values: Sequence[float]) -> str:
+    mean = statistics.mean(values)
+    if math.isnan(mean):
+        return ""
+    if column in ("rows_per_second", "peak_mib"):
+        return f"{mean:,.0f}"
+    spread = f" ± {statistics.stdev(values):.4f}" if column in SPREAD and len(values) > 1 else ""
+    return f"{mean:.4f}{spread}"
+
+
+def draw(title: str, runs: Mapping[str, list[Line]], file: Path) -> None:
+    """Recall@20 on the test part after each epoch against the seconds of training, the mean over the seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for scheme, found in runs.items():
+        epochs = zip(*(run["curve"] for run in found), strict=False)
+        points = [
+            (statistics.mean(point[1] for point in epoch), statistics.mean(point[2] for point in epoch))
+            for epoch in epochs
+        ]
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=scheme)
+    axes.set(xlabel="seconds of training (one thread)", ylabel="Recall@20", title=title, xlim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(file, metadata={"Date": None})  # the same runs give the same file
+
+
+def replace_part(file: Path, name: str, text: str) -> None:
+    """Put `text` between the comments that open and close the part; a part that is not there yet goes to the end."""
+    opening, closing = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    part = f"{opening}\n{text}{closing}"
+    old = file.read_text("utf-8")
+    pattern = re.compile(f"{re.escape(opening)}.*?{re.escape(closing)}", re.DOTALL)
+    new = pattern.sub(lambda _: part, old) if pattern.search(old) else f"{old.rstrip()}\n\n{part}\n"
+    file.write_text(new, "utf-8")

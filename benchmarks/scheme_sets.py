@@ -1,0 +1,109 @@
+"""The sets on which schemes of negatives are compared: where they come from, and what all schemes share on them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import amazon_beauty
+
+FIRST_DAY = dt.date(2026, 1, 1)
+SIMULATED = {"users": 20_000, "items": 10_000, "days": 8}
+EVERYTHING = ("none", "in_batch", "in_batch_8x", "mns", "cbns", "cbns_uncured", "mixed_cross_batch")
+
+
+@dataclass(frozen=True)
+class SchemeSet:
+    """Two prepared folders, (validation, test), and the configuration that all schemes share."""
+
+    name: str
+    title: str
+    batch_size: int
+    configuration: dict[str, Any]
+    schemes: tuple[str, ...]
+    parts: tuple[str, str]  # folders under the set's own
+    make: Callable[[Path], object]  # makes both in the set's own folder
+    source: Path | None = None  # what has to be there
+
+    def folders(self, folder: Path) -> tuple[Path, Path]:
+        return (folder / self.name / self.parts[0], folder / self.name / self.parts[1])
+
+    def prepare(self, folder: Path) -> None:
+        self.make(folder / self.name)
+
+    def missing(self) -> str | None:
+        """Why the set cannot be compared here; None where it can."""
+        return f"{self.source} is not there" if self.source is not None and not self.source.exists() else None
+
+
+def _make_movielens(folder: Path) -> None:
+    from benchmarks.offline import movielens_lake, prepare
+
+    lake = movielens_lake(folder / "lake")
+    for number in (7, 8):  # learn up to logical day 8 and judge on day 9; up to 9, and on 10
+        prepare(lake, FIRST_DAY + dt.timedelta(days=number), folder)
+
+
+def _make_simulated(folder: Path) -> None:
+    from benchmarks.offline import prepare, simulated_lake
+
+    lake = simulated_lake(folder / "lake", **SIMULATED)
+    for number in (SIMULATED["days"] - 3, SIMULATED["days"] - 2):
+        prepare(lake, FIRST_DAY + dt.timedelta(days=number), folder)
+
+
+def _days(last: int) -> tuple[str, str]:
+    return tuple(str(FIRST_DAY + dt.timedelta(days=number)) for number in (last - 1, last))  # type: ignore[return-value]
+
+
+def _configuration(batch_size: int, learning_rate: float, epochs: int, **model: float) -> dict[str, Any]:
+    return {
+        "training": {"learning_rate": learning_rate, "epochs": epochs, "threads": 1},
+        "negatives": {
+            "corpus": batch_size,
+            "unclicked": batch_size // 4,
+            "empty_pool": "skip",
+            "bank": 8 * batch_size,
+        },
+        "model": model,
+    }
+
+
+SETS = {
+    chosen.name: chosen
+    for chosen in (
+        SchemeSet(
+            "movielens",
+            "MovieLens-100K: learn from logical days 1 to 9, judged on day 10",
+            512,
+            _configuration(512, 0.05, 12),
+            EVERYTHING,
+            _days(8),
+            _make_movielens,
+        ),
+        SchemeSet(
+            "simulated",
+            "Simulated log: {users:,} users, {items:,} items, learn from days 1 to 7, judged on day 8".format(
+                **SIMULATED
+            ),
+            512,
+            _configuration(512, 0.05, 8),
+            EVERYTHING,
+            _days(SIMULATED["days"] - 2),
+            _make_simulated,
+        ),
+        SchemeSet(
+            "amazon_beauty",
+            "Amazon Beauty (M1): the published split, training items masked",
+            2_048,
+            _configuration(2_048, 0.1, 24, item_id_dropout=0.0, history_dropout=0.3),
+            tuple(scheme for scheme in EVERYTHING if scheme != "in_batch_8x"),
+            ("validation", "test"),
+            amazon_beauty.prepare,
+            amazon_beauty.FOLDER,
+        ),
+    )
+}
