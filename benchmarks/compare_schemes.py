@@ -37,8 +37,6 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "mixed_cross_batch": {"training": {"preset": "mixed_cross_batch"}},
 }
 LARGER = 8  # how many batches the bank holds, and how much larger the batch of in_batch_8x is
-TEMPERATURES = (0.1, 0.15, 0.2, 0.25, 0.3)
-RATES = (0.5, 2.0)  # of the set's learning rate, tried at the best temperature
 SEEDS = (1, 2, 3)
 
 
@@ -85,10 +83,10 @@ def _choose_and_test(chosen: SchemeSet, scheme: str, prepared: tuple[Path, Path]
         changed = _merge(base, {"training": {**training, "seed": SEEDS[0]}})
         return results.of(scheme, "validation", validation, changed)
 
-    tried = [try_out({"temperature": temperature}) for temperature in TEMPERATURES]
+    tried = [try_out({"temperature": temperature}) for temperature in chosen.temperatures]
     best = max(tried, key=_best_recall)["configuration"]["training"]["temperature"]
     rate = chosen.configuration["training"]["learning_rate"]
-    tried += [try_out({"temperature": best, "learning_rate": rate * factor}) for factor in RATES]
+    tried += [try_out({"temperature": best, "learning_rate": rate * factor}) for factor in chosen.rates]
     winner = max(tried, key=_best_recall)
     epochs = max(winner["curve"], key=lambda point: point[2])[0]
     for seed in SEEDS:

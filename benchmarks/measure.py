@@ -77,8 +77,10 @@ class Judge:
         """Means over the users who have something to find; shares over the places of all lists [U, K]."""
         found = {name: float(np.nanmean(value)) for name, value in ranking_metrics(ranked, self.relevant, AT).items()}
         for name, which in (("head", HEAD), ("tail", TAIL)):
-            recall = ranking_metrics(ranked, _only(self.relevant, self.slices == which), (20,))["recall@20"]
-            found[f"recall@20_{name}"] = float(np.nanmean(recall)) if np.isfinite(recall).any() else float("nan")
+            recalls = ranking_metrics(ranked, _only(self.relevant, self.slices == which), AT)
+            for k in AT:
+                there = recalls[f"recall@{k}"]  # [U], NaN for users without a relevant item in the slice
+                found[f"recall@{k}_{name}"] = float(np.nanmean(there)) if np.isfinite(there).any() else float("nan")
         available = np.isin(ranked, self.items["item_index"].to_numpy())
         found["never_clicked_share"] = share_of(ranked, self.clicks == 0)
         found["coverage"] = coverage(np.where(available, ranked, -1), len(self.clicks))

@@ -35,15 +35,13 @@ def movielens_lake(folder: Path) -> Lake:
     return lake
 
 
-def simulated_lake(folder: Path, users: int, items: int, days: int) -> Lake:
-    """A lake with the tables of `days` days of a planted world; made on the first call."""
+def simulated_lake(folder: Path, **sizes: float) -> Lake:
+    """A lake with the tables of a planted world; made on the first call. sizes: arguments of simulate_log."""
     lake = Lake(spark_session("benchmark"), str(folder))
     if not lake.has(tables.IMPRESSIONS):
-        sizes = {"--users": users, "--items": items, "--days": days}
-        simulate_log.main(
-            ["--lake", lake.uri, "--ds", str(FIRST_DAY), *(str(x) for pair in sizes.items() for x in pair)]
-        )
-    _build_tables(lake, days)
+        arguments = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
+        simulate_log.main(["--lake", lake.uri, "--ds", str(FIRST_DAY), *arguments])
+    _build_tables(lake, int(sizes["days"]))
     return lake
 
 

@@ -18,14 +18,21 @@ PLOTS = Path(__file__).with_name("plots")
 COLUMNS = {  # name in the results: heading
     "recall@20": "Recall@20",
     "ndcg@20": "NDCG@20",
-    "recall@20_head": "head",
-    "recall@20_tail": "tail",
+    "recall@100": "Recall@100",
+    "recall@100_head": "head",
+    "recall@100_tail": "tail",
     "never_clicked_share": "never clicked in top 100",
     "cold_coverage": "never-clicked items shown",
     "rows_per_second": "examples/s",
     "peak_mib": "peak MiB",
 }
-SPREAD = ("recall@20", "ndcg@20", "recall@20_head", "recall@20_tail")  # mean and deviation; of the others the mean
+SPREAD = (
+    "recall@20",
+    "ndcg@20",
+    "recall@100",
+    "recall@100_head",
+    "recall@100_tail",
+)  # mean and deviation; of the others the mean
 Line = Mapping[str, Any]
 
 

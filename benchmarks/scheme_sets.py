@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks import amazon_beauty
 
 FIRST_DAY = dt.date(2026, 1, 1)
-SIMULATED = {"users": 20_000, "items": 10_000, "days": 8}
-EVERYTHING = ("none", "in_batch", "in_batch_8x", "mns", "cbns", "cbns_uncured", "mixed_cross_batch")
+SIMULATED = {"users": 5_000, "items": 20_000, "days": 8, "taste": 4.0}
+SCHEMES = ("none", "in_batch", "in_batch_8x", "mns", "cbns", "mixed_cross_batch")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class SchemeSet:
     batch_size: int
     configuration: dict[str, Any]
     schemes: tuple[str, ...]
+    temperatures: tuple[float, ...]  # tried on the validation part, each once
+    rates: tuple[float, ...]  # of the learning rate, tried at the best temperature
     parts: tuple[str, str]  # folders under the set's own
     make: Callable[[Path], object]  # makes both in the set's own folder
     source: Path | None = None  # what has to be there
@@ -72,6 +74,13 @@ def _configuration(batch_size: int, learning_rate: float, epochs: int, **model: 
     }
 
 
+def _beauty() -> dict[str, Any]:
+    """A user is their history there, and what they have in it is no negative: both chosen on the validation part."""
+    shared = _configuration(2_048, 0.1, 28, item_id_dropout=0.0, history_dropout=0.5)
+    shared["negatives"] |= {"mask_history": True, "bank": 4 * 2_048}
+    return shared
+
+
 SETS = {
     chosen.name: chosen
     for chosen in (
@@ -80,7 +89,9 @@ SETS = {
             "MovieLens-100K: learn from logical days 1 to 9, judged on day 10",
             512,
             _configuration(512, 0.05, 12),
-            EVERYTHING,
+            SCHEMES,
+            (0.1, 0.15, 0.2, 0.25, 0.3),
+            (2.0,),
             _days(8),
             _make_movielens,
         ),
@@ -90,8 +101,10 @@ SETS = {
                 **SIMULATED
             ),
             512,
-            _configuration(512, 0.05, 8),
-            EVERYTHING,
+            _configuration(512, 0.05, 6),
+            (*SCHEMES, "cbns_uncured"),
+            (0.1, 0.15, 0.2, 0.3),
+            (2.0,),
             _days(SIMULATED["days"] - 2),
             _make_simulated,
         ),
@@ -99,8 +112,10 @@ SETS = {
             "amazon_beauty",
             "Amazon Beauty (M1): the published split, training items masked",
             2_048,
-            _configuration(2_048, 0.1, 24, item_id_dropout=0.0, history_dropout=0.3),
-            tuple(scheme for scheme in EVERYTHING if scheme != "in_batch_8x"),
+            _beauty(),
+            tuple(scheme for scheme in SCHEMES if scheme != "in_batch_8x"),
+            (0.15, 0.2, 0.25),
+            (),
             ("validation", "test"),
             amazon_beauty.prepare,
             amazon_beauty.FOLDER,

@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config, Feature
+from jobs.common.config import Config
+from jobs.common.declared_features import Feature
 from jobs.common.encoding import ITEM_ID, USER_ID, encode
 from jobs.common.landing import raw_tables
 from jobs.common.partitions import Lake, kept

@@ -1,7 +1,8 @@
 """training_examples: the day's clicks as the model learns from them, with features as they stood at the impression.
 
 History: the user's last clicks strictly before the impression. User features: the snapshot of the day before, or the
-day's own for a user who is new on it. Overwrites the day.
+day's own for a user who is new on it. Beside it what the click's request showed and the user left, as the day's
+outcomes stand, and from when on they stand for good. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Features
+from jobs.common.declared_features import Features
 from jobs.common.encoding import USER_ID, pad, raw_features
 from jobs.common.queries import query
 
@@ -30,16 +31,27 @@ def training_examples(
     snapshot: DataFrame,
     vocabularies: DataFrame,
     features: Features,
+    window_hours: int,
+    unclicked_per_example: int,
 ) -> DataFrame:
-    """One row a click, in an order that hangs on nothing that a model reads; `history` is padded with 0 at its end."""
+    """One row a click, in an order that hangs on nothing that a model reads; lists are padded with 0 at their end."""
     length = max(features.history_length, 1)
     frames = {"interactions": interactions, "before": histories_before, "vocabularies": vocabularies}
     clicks = query(interactions.sparkSession, "training_examples/query", frames, others=length - 1)
     if features.history_length:
         first = F.greatest(F.size("clicks_before") - F.lit(length), F.lit(0)) + 1
         clicks = clicks.withColumn("history", pad(F.slice("clicks_before", first, F.lit(length)), length))
+    clicks = clicks.join(_requests(interactions, vocabularies, window_hours, unclicked_per_example), "impression_id")
     rows = clicks.drop("clicks_before").join(_as_known(snapshot_before, snapshot, features), USER_ID, "inner")
     return rows.repartition(1).sortWithinPartitions(F.xxhash64("impression_id"))
+
+
+def _requests(interactions: DataFrame, vocabularies: DataFrame, window_hours: int, length: int) -> DataFrame:
+    """(impression_id, unclicked, outcome_final_at) of each click."""
+    frames = {"interactions": interactions, "vocabularies": vocabularies}
+    lengths = {"window_hours": window_hours, "unclicked_per_example": length}
+    rows = query(interactions.sparkSession, "training_examples/requests", frames, **lengths)
+    return rows.withColumn("unclicked", pad(F.col("unclicked"), length))
 
 
 def _as_known(snapshot_before: DataFrame, snapshot: DataFrame, features: Features) -> DataFrame:
@@ -65,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         lake.required_day(snapshots, args.ds),
         lake.read(tables.VOCABULARIES),
         config.features,
+        config.log.attribution_window_hours,
+        config.log.unclicked_per_example,
     )
     return lake.overwrite(tables.training_examples(config), args.ds, rows)
 

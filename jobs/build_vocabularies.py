@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Features
+from jobs.common.declared_features import Features
 from jobs.common.encoding import ITEM_ID, USER_ID, feature_values, named_values, union
 from jobs.common.partitions import kept
 from jobs.common.queries import query

@@ -21,6 +21,7 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.config import Config
 from jobs.common.landing import land, raw_tables
@@ -100,7 +101,7 @@ def raw_frames(
     return {
         "users": _described(spark, config, "users", users, ds),
         "items": _described(spark, config, "items", items.assign(available=True), ds),
-        "clicks": clicks.select("ds", "impression_id", "clicked_at"),
+        "clicks": clicks.withColumn("reward", F.lit(None).cast("double")).select(tables.CLICKS.columns),
         "impressions": impressions.withColumn("position", F.col("position").cast("int")).drop("rating"),
     }
 

@@ -1,9 +1,9 @@
 """Write a planted world into the raw tables: a log of any size whose best possible recall is known.
 
 Latent user and item factors, Zipf popularity, slates of 20 with position bias, returning users, new items every day;
-some clicks land a day late, some impressions and clicks land twice. Lands the days --ds to --ds + --days - 1, and
-writes the items that the oracle would show each user (table oracle). Every feature that the configuration declares
-gets values that hang on the factors.
+some clicks land a day late, some impressions and clicks land twice; a click's reward is a dwell time that grows with
+the affinity. Lands the days --ds to --ds + --days - 1, and writes the items that the oracle would show each user (table
+oracle). Every feature that the configuration declares gets values that hang on the factors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config, Feature
+from jobs.common.config import Config
+from jobs.common.declared_features import Feature
 from jobs.common.encoding import raw_features, union
 from jobs.common.landing import land, raw_tables
 from jobs.common.partitions import day_argument
@@ -40,6 +41,12 @@ def arg_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--late", type=float, default=0.05, help="share of clicks that land a day late (default 0.05)")
     parser.add_argument("--twice", type=float, default=0.01, help="share of rows that land twice (default 0.01)")
+    parser.add_argument(
+        "--taste",
+        type=float,
+        default=World.taste,
+        help=f"weight of users' tastes beside popularity (default {World.taste})",
+    )
     parser.add_argument("--seed", type=_positive, default=1)
     return parser
 
@@ -51,7 +58,7 @@ def _positive(text: str) -> int:
 
 
 def day_log(spark: SparkSession, world: World, start: dt.date, ds: dt.date, active: float) -> DataFrame:
-    """Exposures of one day (request_id, user_id, item_id, position, impressed_at, clicked_at), by Python workers."""
+    """Exposures of one day (request_id, user_id, item_id, position, impressed_at, clicked_at, reward), by workers."""
     day, midnight = (ds - start).days, pd.Timestamp(ds, tz="UTC")
 
     def simulate(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -68,11 +75,12 @@ def day_log(spark: SparkSession, world: World, start: dt.date, ds: dt.date, acti
                 "user_id": "u" + log["user"].astype(str), "item_id": "i" + log["item"].astype(str),
                 "position": log["position"].astype("int32"), "impressed_at": impressed,
                 "clicked_at": (impressed + pd.to_timedelta(log["delay"], unit="s")).where(log["clicked"]),
+                "reward": log["dwell"].where(log["clicked"]),
             })  # fmt: skip
 
     schema = (
         "impression_id string, request_id string, user_id string, item_id string, position int, "
-        "impressed_at timestamp, clicked_at timestamp"
+        "impressed_at timestamp, clicked_at timestamp, reward double"
     )
     parts = -(-world.users // BLOCK)
     return spark.range(0, world.users, 1, parts).mapInPandas(simulate, schema)
@@ -178,7 +186,7 @@ def raw_days(spark: SparkSession, config: Config, world: World, args: argparse.N
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "simulate_log")
-    world, start = World(args.users, args.items, args.seed), args.start or args.ds
+    world, start = World(args.users, args.items, args.seed, taste=args.taste), args.start or args.ds
     days = [args.ds + dt.timedelta(days=number) for number in range(args.days)]
     rows = sum(land(lake, config, days, raw_days(lake.spark, config, world, args)).values())
     for day in days:

@@ -23,7 +23,8 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.artifacts import put_folder
-from jobs.common.config import Config, Feature
+from jobs.common.config import Config
+from jobs.common.declared_features import Feature
 from jobs.common.encoding import FIRST, vocabulary_name
 from jobs.common.partitions import Lake
 from jobs.common.presets import negatives_of, settings_of

@@ -141,7 +141,7 @@ def own_negatives(batch: Batch, order: Order) -> Tensor | None:
     """
     if not order.negatives.row:
         return None
-    final = batch["outcome_final_at"] <= order.final_before  # [B]
+    final = batch["outcome_final_at"] < order.final_before  # [B]
     return batch["unclicked"][:, : order.negatives.row] * final[:, None]  # [B, H]
 
 

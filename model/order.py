@@ -52,7 +52,7 @@ class Order:
     probabilities: PinnedFiles
     numeric_stats: Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side, feature: means and deviations
     unclicked_length: int  # of the examples' lists of unclicked items
-    final_before: int  # UTC seconds: an example's unclicked items count once its outcome was final by then
+    final_before: int  # UTC seconds: an example's unclicked items count if its outcome was final before then
     inputs: Mapping[str, Any]
     configuration: Mapping[str, Any]
 

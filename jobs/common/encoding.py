@@ -8,7 +8,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common.config import HISTORY, Feature
+from jobs.common.declared_features import HISTORY, Feature
 from jobs.common.tables import encoded_type
 
 PADDING, UNKNOWN, FIRST = 0, 1, 2  # the first indices of every vocabulary

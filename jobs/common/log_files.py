@@ -31,11 +31,11 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from jobs.common.tables import QUARANTINE
+from jobs.common.tables import CLICKS, QUARANTINE
 
 CORRUPT = "_corrupt_record"
 SEPARATOR = "|"  # between the values of a list in a CSV cell
-OPTIONAL = {"request_id", "position", "published_at", "available"}  # columns that a file may leave out
+OPTIONAL = {"request_id", "position", "published_at", "available", "reward"}  # columns that a file may leave out
 REQUIRED_VALUES = {"impression_id", "user_id", "item_id", "impressed_at", "clicked_at"}  # never null
 WHOLE_TYPES = (ByteType, ShortType, IntegerType, LongType)
 # what each type of the contract may be made from; text may become anything, row by row
@@ -48,7 +48,8 @@ SOURCES: dict[type[DataType], tuple[type[DataType], ...]] = {
 }
 # a log of clicks alone: a click is its own impression, and its id may be missing
 CLICK_IMPRESSIONS = StructType(
-    [StructField(name, StringType()) for name in ("user_id", "item_id")] + [StructField("clicked_at", TimestampType())]
+    [StructField(name, StringType()) for name in ("user_id", "item_id")]
+    + [StructField("clicked_at", TimestampType()), StructField("reward", DoubleType())]
 )
 
 
@@ -149,6 +150,9 @@ def _reasons(field: StructField, value: Column, ds: dt.date) -> list[Column]:
     if name in ("impressed_at", "clicked_at"):
         day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
         reasons.append(F.when(value >= F.lit(day_end), F.lit(f"{name} lies after the day on which it landed")))
+    if name == "reward":
+        sound = (value >= 0) & (value < F.lit(float("inf")))  # Spark orders NaN after infinity
+        reasons.append(F.when(~sound, F.lit(f"{name} is negative or not finite")))
     return reasons
 
 
@@ -173,14 +177,18 @@ def _cast(value: Column, got: DataType, want: DataType) -> Column:
 
 
 def impressions_of_clicks(clicks: DataFrame) -> dict[str, DataFrame]:
-    """Both raw tables for a log of clicks alone: each distinct click is an impression that was clicked when shown."""
+    """Both raw tables for a log of clicks alone: each distinct click is an impression that was clicked when shown.
+
+    Of a click that is there several times the largest reward is kept.
+    """
     identity = F.sha2(F.concat_ws("\x1f", "user_id", "item_id", F.unix_micros("clicked_at").cast("string")), 256)
-    clicks = clicks.withColumn("impression_id", identity).dropDuplicates(["impression_id"])
+    click = ["ds", "user_id", "item_id", "clicked_at"]
+    clicks = clicks.groupBy(*click).agg(F.max("reward").alias("reward")).withColumn("impression_id", identity)
     shown = clicks.select(
         "ds", "impression_id", F.col("impression_id").alias("request_id"), "user_id", "item_id",
         F.lit(None).cast("int").alias("position"), F.col("clicked_at").alias("impressed_at"),
     )  # fmt: skip
-    return {"impressions": shown, "clicks": clicks.select("ds", "impression_id", "clicked_at")}
+    return {"impressions": shown, "clicks": clicks.select(CLICKS.columns)}
 
 
 def _cause(error: Any) -> str:

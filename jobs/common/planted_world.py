@@ -27,12 +27,15 @@ class World:
     examination: float = 0.6  # place r is looked at with probability r ** -examination
     click_bias: float = -1.5  # log-odds of a click on an item that is looked at, at affinity 0
     new_items_a_day: float = 0.005  # share of the catalogue
+    dwell: float = 20.0  # seconds that a user stays with a clicked item of affinity 0, in the median
+    dwell_growth: float = 0.5  # of the logarithm of the dwell time with the affinity; as much again is chance
 
     def describe(self) -> str:
         return (
             f"click model: P(click | place r, affinity a) = r^-{self.examination} * "
             f"sigmoid({self.click_bias} + {self.taste} a), affinity = <user, item> over {self.factors} latent factors; "
-            f"exposure ~ popularity (Zipf {self.zipf}) * exp({self.taste} a)"
+            f"exposure ~ popularity (Zipf {self.zipf}) * exp({self.taste} a); "
+            f"reward of a click: {self.dwell} * exp({self.dwell_growth} (a + noise)) seconds"
         )
 
     def item_factors(self) -> np.ndarray:
@@ -67,6 +70,10 @@ class World:
         """Of an item that is looked at."""
         return 1 / (1 + np.exp(-(self.click_bias + self.taste * affinity)))
 
+    def dwell_seconds(self, affinity: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """The reward of a click, in tenths of a second so that every machine's logarithms agree."""
+        return np.round(self.dwell * np.exp(self.dwell_growth * (affinity + noise)), 1)
+
     def best_items(self, users: np.ndarray, day: int, k: int) -> np.ndarray:
         """Item numbers [U, k] by how often the user would click them: exposure times click probability."""
         there = np.flatnonzero(self.first_days() <= day)
@@ -83,7 +90,8 @@ def _directions(random: np.random.Generator, n: int, factors: int) -> np.ndarray
 
 
 def requests(world: World, user_numbers: np.ndarray, day: int) -> dict[str, np.ndarray]:
-    """A request of each given user on a day, flat: user, item, position, clicked, second of the day, each [R * S]."""
+    """A request of each given user on a day, flat: user, item, position, clicked, second of the day, delay and dwell
+    in seconds were it clicked, each [R * S]."""
     random = np.random.default_rng([world.seed, 5, day, int(user_numbers[0]) if len(user_numbers) else 0])
     there = np.flatnonzero(world.first_days() <= day)
     share = np.cumsum(world.popularity()[there])
@@ -104,6 +112,7 @@ def requests(world: World, user_numbers: np.ndarray, day: int) -> dict[str, np.n
         "clicked": clicked.ravel(),
         "second": seconds.ravel(),
         "delay": random.integers(5, 600, size=items.size),
+        "dwell": world.dwell_seconds(affinity.ravel(), random.standard_normal(items.size)),
     }
 
 

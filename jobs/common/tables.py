@@ -19,7 +19,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from jobs.common.config import HISTORY, Config, Feature
+from jobs.common.config import Config
+from jobs.common.declared_features import HISTORY, Feature
 
 TEXT, WHOLE, LONG, REAL, TIME = StringType(), IntegerType(), LongType(), DoubleType(), TimestampType()
 WHOLES = ArrayType(WHOLE)
@@ -45,21 +46,20 @@ class Table:
 
 
 # The raw log, parted by the day on which rows landed.
-IMPRESSIONS = Table(
-    "impressions",
-    _struct(
-        ds=DateType(),
-        impression_id=TEXT,
-        request_id=TEXT,
-        user_id=TEXT,
-        item_id=TEXT,
-        position=WHOLE,
-        impressed_at=TIME,
-    ),
-    key=("impression_id",),
-)
+IMPRESSION: dict[str, DataType] = {
+    "ds": DateType(),
+    "impression_id": TEXT,
+    "request_id": TEXT,
+    "user_id": TEXT,
+    "item_id": TEXT,
+    "position": WHOLE,
+    "impressed_at": TIME,
+}
+IMPRESSIONS = Table("impressions", _struct(**IMPRESSION), key=("impression_id",))
 CLICKS = Table(
-    "clicks", _struct(ds=DateType(), impression_id=TEXT, clicked_at=TIME), key=("impression_id", "clicked_at")
+    "clicks",
+    _struct(ds=DateType(), impression_id=TEXT, clicked_at=TIME, reward=REAL),
+    key=("impression_id", "clicked_at"),
 )
 QUARANTINE = Table(
     "quarantine",
@@ -80,17 +80,7 @@ def items(config: Config) -> Table:
 # What is made of it, day by day.
 INTERACTIONS = Table(
     "interactions",
-    _struct(
-        ds=DateType(),
-        impression_id=TEXT,
-        request_id=TEXT,
-        user_id=TEXT,
-        item_id=TEXT,
-        position=WHOLE,
-        impressed_at=TIME,
-        clicked=BooleanType(),
-        clicked_at=TIME,
-    ),
+    _struct(**IMPRESSION, clicked=BooleanType(), clicked_at=TIME, reward=REAL),
     key=("impression_id",),
 )
 VOCABULARIES = Table(
@@ -144,6 +134,9 @@ def training_examples(config: Config) -> Table:
         impressed_at=TIME,
         user_index=WHOLE,
         item_index=WHOLE,
+        unclicked=WHOLES,
+        outcome_final_at=LONG,
+        weight=FloatType(),
     )
     return Table("training_examples", columns, key=("impression_id",))
 
@@ -233,6 +226,8 @@ def _raw_type(feature: Feature) -> DataType:
 
 
 def _encoded(features: list[Feature], **columns: DataType) -> StructType:
+    if taken := [feature.name for feature in features if feature.name in columns]:
+        raise ValueError(f"features {taken} have the names of columns that their table holds anyway")
     return _struct(**columns, **{feature.name: encoded_type(feature) for feature in features})
 
 

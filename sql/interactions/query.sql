@@ -1,5 +1,6 @@
 -- Each impression of the day with its outcome: clicked where a click lies in [impressed_at, impressed_at + window].
--- The first such click counts; a duplicated impression_id is kept once, the same one on every run.
+-- The first such click counts, with its reward, the largest where several lie at that time; a duplicated impression_id
+-- is kept once, the same one on every run.
 with distinct_impressions as (
   select
     *,
@@ -11,10 +12,16 @@ with distinct_impressions as (
   where ds = :ds
 ),
 
-click_times as (
-  select impression_id, collect_set(clicked_at) as times
+distinct_clicks as (
+  select impression_id, clicked_at, max(reward) as reward
   from {clicks}
   where ds between :ds and :last_click_ds
+  group by impression_id, clicked_at
+),
+
+clicks_of_impressions as (
+  select impression_id, collect_list(struct(clicked_at as at, reward)) as clicks
+  from distinct_clicks
   group by impression_id
 ),
 
@@ -22,12 +29,12 @@ outcomes as (
   select
     impressions.*,
     array_min(filter(
-      clicks.times,
-      t -> t >= impressions.impressed_at
-        and t <= impressions.impressed_at + make_dt_interval(0, :window_hours)
+      landed.clicks,
+      click -> click.at >= impressions.impressed_at
+        and click.at <= impressions.impressed_at + make_dt_interval(0, :window_hours)
     )) as first_click
   from distinct_impressions as impressions
-  left join click_times as clicks on clicks.impression_id = impressions.impression_id
+  left join clicks_of_impressions as landed on landed.impression_id = impressions.impression_id
   where impressions.copy = 1
 )
 
@@ -40,5 +47,6 @@ select
   position,
   impressed_at,
   first_click is not null as clicked,
-  first_click as clicked_at
+  first_click.at as clicked_at,
+  first_click.reward as reward
 from outcomes

@@ -1,12 +1,14 @@
 -- Each click of the day as an example, with the user's last clicks strictly before the impression.
 -- An example and its click are two events of the user's day. At equal times an impression comes before a click, so an
--- example sees no click that is not older than itself, its own least of all.
+-- example sees no click that is not older than itself, its own least of all. Its weight is the click's reward, 1 where
+-- the log has none or more than a float holds.
 with events as (
   select
     clicks.impression_id,
     clicks.user_id,
     clicks.item_id,
     clicks.impressed_at,
+    if(float(clicks.reward) < float('infinity'), float(clicks.reward), float(1)) as weight,
     items.index as item_index,
     event.at,
     event.is_click
@@ -49,6 +51,7 @@ select
   examples.item_id,
   examples.impressed_at,
   examples.item_index,
+  examples.weight,
   concat(coalesce(before.history, cast(array() as array<int>)), examples.clicks_today) as clicks_before
 from remembered as examples
 left join {before} as before on before.user_id = examples.user_id

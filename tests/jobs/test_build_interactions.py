@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 from jobs import build_interactions
 from jobs.build_interactions import interactions, touched_days
 from jobs.common import tables
-from jobs.common.partitions import Lake, NoSuchDay
+from jobs.common.encoding import union
+from jobs.common.partitions import Lake, NoSuchDay, check_schema
 
 DAY = dt.date(2026, 3, 29)  # clocks change in Europe: UTC must not care
 NEXT = DAY + dt.timedelta(days=1)
@@ -25,8 +26,8 @@ def impressions(spark: SparkSession, *rows: tuple[str, str, dt.datetime], ds: dt
     )
 
 
-def clicks(spark: SparkSession, *rows: tuple[dt.date, str, dt.datetime]) -> DataFrame:
-    return spark.createDataFrame(list(rows), tables.CLICKS.schema)
+def clicks(spark: SparkSession, *rows: tuple[dt.date, str, dt.datetime], reward: float | None = None) -> DataFrame:
+    return spark.createDataFrame([(*row, reward) for row in rows], tables.CLICKS.schema)
 
 
 def outcomes(frame: DataFrame) -> dict[str, dt.datetime | None]:
@@ -67,6 +68,26 @@ def test_duplicates_change_nothing(spark: SparkSession) -> None:
     once = interactions(shown, clicked, DAY, 24).collect()
     twice = interactions(shown.unionAll(shown), clicked.unionAll(clicked), DAY, 24).collect()
     assert sorted(once) == sorted(twice)
+
+
+def test_the_rows_have_the_columns_of_their_home(spark: SparkSession) -> None:
+    rows = interactions(impressions(spark, ("a", "i1", at(DAY, 10))), clicks(spark), DAY, 24)
+    check_schema(tables.INTERACTIONS, rows.schema)
+    assert rows.columns == tables.INTERACTIONS.columns
+
+
+def test_the_reward_is_that_of_the_click_that_counts(spark: SparkSession) -> None:
+    shown = impressions(spark, *((key, f"i{number}", at(DAY, 10)) for number, key in enumerate("abcdef")))
+    landed = [
+        ("a", at(DAY, 11), 1.0), ("a", at(DAY, 12), 9.0),  # the first one, not the best one
+        ("b", at(DAY, 9), 9.0), ("b", at(DAY, 11), 2.0), ("b", at(NEXT, 11), 9.0),  # the one inside the window
+        ("c", at(DAY, 11), 3.0), ("c", at(DAY, 11), 4.0), ("c", at(DAY, 11), None),  # the largest of a tie
+        ("d", at(DAY, 11), None), ("d", at(DAY, 12), 9.0),  # the first one, though it has none
+        ("e", at(NEXT, 11), 9.0),  # too late: neither click nor reward
+    ]  # fmt: skip
+    found = interactions(shown, union([clicks(spark, (DAY, *row[:2]), reward=row[2]) for row in landed]), DAY, 24)
+    rewards = {row.impression_id: row.reward for row in found.collect()}
+    assert rewards == {"a": 1.0, "b": 2.0, "c": 4.0, "d": None, "e": None, "f": None}
 
 
 def test_a_late_click_touches_the_day_of_its_impression(lake: Lake, spark: SparkSession) -> None:

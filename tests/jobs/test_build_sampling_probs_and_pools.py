@@ -68,7 +68,7 @@ def test_only_exposures_whose_window_has_closed_count(spark: SparkSession, count
     late = dt.datetime.combine(BEFORE, dt.time(22), dt.UTC)
     today = dt.datetime.combine(DAY, dt.time(9), dt.UTC)
     shown = [
-        (DAY, f"{item}{n}", "r", "u", item, 1, time, False, None)
+        (DAY, f"{item}{n}", "r", "u", item, 1, time, False, None, None)
         for item, n, time in [("i6", 0, late), ("i6", 1, late), ("i6", 2, today), ("i5", 3, today)]
     ]
     interactions = spark.createDataFrame(shown, tables.INTERACTIONS.schema)
@@ -81,7 +81,7 @@ def test_only_exposures_whose_window_has_closed_count(spark: SparkSession, count
 def test_a_day_is_counted_once_whatever_repeats(spark: SparkSession) -> None:
     time = dt.datetime.combine(DAY, dt.time(9), dt.UTC)
     shown = [
-        (DAY, f"{n}", "r", "u", item, 1, time, clicked, time if clicked else None)
+        (DAY, f"{n}", "r", "u", item, 1, time, clicked, time if clicked else None, None)
         for n, (item, clicked) in enumerate([("i2", True), ("i2", False), ("i3", False)])
     ]
     interactions = spark.createDataFrame(shown, tables.INTERACTIONS.schema)

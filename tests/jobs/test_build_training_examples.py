@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.build_histories import user_histories
 from jobs.build_training_examples import training_examples
 from jobs.common import tables
-from jobs.common.config import Config, Feature, Features
+from jobs.common.config import Config
+from jobs.common.declared_features import Feature, Features
+from jobs.common.partitions import check_schema
 
 DAY = dt.date(2026, 1, 5)
 FEATURES = Features(
@@ -21,7 +26,9 @@ def minute(number: int) -> dt.datetime:
     return dt.datetime.combine(DAY, dt.time(), dt.UTC) + dt.timedelta(minutes=number)
 
 
-def log(spark: SparkSession, *rows: tuple[str, str, int, int | None]) -> DataFrame:
+def log(
+    spark: SparkSession, *rows: tuple[str, str, int, int | None], rewards: Sequence[float | None] = ()
+) -> DataFrame:
     """interactions (user, item, minute shown, minute clicked)."""
     return spark.createDataFrame(
         [
@@ -35,8 +42,9 @@ def log(spark: SparkSession, *rows: tuple[str, str, int, int | None]) -> DataFra
                 minute(shown),
                 click is not None,
                 None if click is None else minute(click),
+                reward,
             )
-            for user, item, shown, click in rows
+            for (user, item, shown, click), reward in zip_longest(rows, rewards)
         ],
         tables.INTERACTIONS.schema,
     )
@@ -48,13 +56,18 @@ def vocabularies(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(rows, tables.VOCABULARIES.schema)
 
 
-def examples(spark: SparkSession, interactions: DataFrame, vocabularies: DataFrame, before: dict[str, list[int]], ages: dict[str, tuple[float | None, float]]) -> dict[str, tuple[list[int], float]]:  # fmt: skip
-    """Each example's history and age; `ages` are those of the day before (None: no row) and of today."""
+def built(spark: SparkSession, interactions: DataFrame, vocabularies: DataFrame, before: dict[str, list[int]], ages: dict[str, tuple[float | None, float]]) -> DataFrame:  # fmt: skip
+    """training_examples; `ages` are those of the day before (None: no row) and of today."""
     histories = spark.createDataFrame([(DAY, u, h, h) for u, h in before.items()], tables.USER_HISTORIES.schema)
     columns = "user_id string, user_index int, age float"
     yesterday = spark.createDataFrame([(u, 2, a) for u, (a, _) in ages.items() if a is not None], columns)
     today = spark.createDataFrame([(u, 2, a) for u, (_, a) in ages.items()], columns)
-    rows = training_examples(interactions, histories, yesterday, today, vocabularies, FEATURES).collect()
+    return training_examples(interactions, histories, yesterday, today, vocabularies, FEATURES, 24, 3)
+
+
+def examples(spark: SparkSession, interactions: DataFrame, vocabularies: DataFrame, before: dict[str, list[int]], ages: dict[str, tuple[float | None, float]]) -> dict[str, tuple[list[int], float]]:  # fmt: skip
+    """Each example's history and age."""
+    rows = built(spark, interactions, vocabularies, before, ages).collect()
     return {row.impression_id: (row.history, row.age) for row in rows}
 
 
@@ -100,5 +113,23 @@ def test_histories_carry_on_from_the_day_before(spark: SparkSession, vocabularie
     assert (rows["u2"].history, rows["u2"].clicked_item_indices) == ([3], [3])
 
 
-def test_the_table_has_the_columns_of_its_home(config: Config) -> None:
-    assert {"user_index", "item_index", "history", "age"} <= set(tables.training_examples(config).columns)
+def test_the_rows_have_the_columns_of_their_home(spark: SparkSession, vocabularies: DataFrame, config: Config) -> None:
+    rows = built(spark, log(spark, ("u1", "i2", 0, 1)), vocabularies, {}, {"u1": (None, 1.0)})
+    table = tables.training_examples(config.model_copy(update={"features": FEATURES}))
+    check_schema(table, rows.withColumn("ds", F.lit(DAY)).schema)
+    assert {"unclicked", "outcome_final_at", "weight", "history", "age"} <= set(table.columns)
+
+
+def test_a_feature_with_the_name_of_a_column_is_refused(config: Config) -> None:
+    weighed = Feature(name="weight", kind="numeric", dim=2)
+    features = Features(user=(*FEATURES.user, weighed), item=FEATURES.item)
+    with pytest.raises(ValueError, match=r"features \['weight'\] have the names of columns"):
+        tables.training_examples(config.model_copy(update={"features": features}))
+
+
+def test_the_weight_is_the_reward_or_one(spark: SparkSession, vocabularies: DataFrame) -> None:
+    """A reward beyond what a float holds is none, not infinite."""
+    weights = {None: 1.0, 0.0: 0.0, 2.5: 2.5, 1e300: 1.0, float("nan"): 1.0}
+    clicks = log(spark, *(("u1", "i2", shown, shown) for shown in range(len(weights))), rewards=list(weights))
+    rows = built(spark, clicks, vocabularies, {}, {"u1": (None, 1.0)}).orderBy("impressed_at").collect()
+    assert [row.weight for row in rows] == list(weights.values())

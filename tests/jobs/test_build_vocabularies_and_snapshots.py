@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.build_snapshots import item_snapshot, news, user_snapshot
 from jobs.build_vocabularies import numbered, unseen_values
 from jobs.common import tables
-from jobs.common.config import Config, Feature, Features
+from jobs.common.config import Config
+from jobs.common.declared_features import Feature, Features
 from jobs.common.encoding import encode
 
 DAY = dt.date(2026, 1, 5)

@@ -85,7 +85,7 @@ def test_relevant_are_new_clicks_only(spark: SparkSession, probabilities: DataFr
     time = dt.datetime(2026, 1, 6, tzinfo=dt.UTC)
     log = [("u1", "a", True), ("u1", "b", True), ("u1", "c", False), ("u1", "b", True), ("u2", "new", True)]
     interactions = spark.createDataFrame(
-        [(DAY, str(n), "r", user, item, 1, time, clicked, time) for n, (user, item, clicked) in enumerate(log)],
+        [(DAY, str(n), "r", user, item, 1, time, clicked, time, None) for n, (user, item, clicked) in enumerate(log)],
         tables.INTERACTIONS.schema,
     )
     histories = spark.createDataFrame([(DAY, "u1", [2], [2])], tables.USER_HISTORIES.schema)

@@ -39,7 +39,10 @@ def test_all_ten_days_land_with_their_features(lake: Lake) -> None:
     ingest_movielens.main(["--lake", lake.uri, "--ds", str(DAY)])
     impressions = lake.read(tables.IMPRESSIONS)
     assert impressions.count() == impressions.select("impression_id").distinct().count() == 100_000
-    assert lake.read(tables.CLICKS).count() == 55_375  # ratings of 4 and 5
+    clicks = lake.read(tables.CLICKS)
+    assert (
+        clicks.count() == clicks.where("reward is null").count() == 55_375
+    )  # ratings of 4 and 5, which are no rewards
     toy_story = lake.spark.read.format("delta").load(lake.path("items")).where("item_id = '1'").first()
     assert toy_story is not None
     assert (toy_story.year, toy_story.genres, toy_story.available) == (

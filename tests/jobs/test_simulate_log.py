@@ -25,6 +25,25 @@ def test_clicks_follow_the_stated_model() -> None:
         assert log["clicked"][places].mean() == pytest.approx(expected[places].mean(), rel=0.05)
 
 
+def test_the_dwell_time_grows_with_the_affinity_as_stated() -> None:
+    world = World(users=4_000, items=500, seed=3)
+    log = requests(world, np.arange(4_000), day=0)
+    affinity = np.sqrt(world.factors) * np.einsum(
+        "rz,rz->r", world.user_factors(log["user"]), world.item_factors()[log["item"]]
+    )
+    clicked = log["clicked"]
+    logs = np.log(log["dwell"][clicked] / world.dwell)
+    slope, level = np.polyfit(affinity[clicked], logs, 1)
+    assert (slope, level) == pytest.approx((world.dwell_growth, 0), abs=0.03)
+    assert np.std(logs - slope * affinity[clicked]) == pytest.approx(world.dwell_growth, rel=0.05)
+
+
+def test_every_click_that_lands_has_a_reward(simulated: Lake) -> None:
+    clicks = simulated.read(tables.CLICKS)
+    assert clicks.where("reward > 0 and reward < 1e6").count() == clicks.count() > 0
+    assert clicks.select("reward").distinct().count() > 100
+
+
 def test_a_slate_holds_distinct_items_of_the_days_catalogue() -> None:
     world = World(users=500, items=300, seed=3)
     log = requests(world, np.arange(500), day=2)

@@ -64,7 +64,7 @@ def one_batch(**changes: Any) -> dict[str, torch.Tensor]:
 
 
 def loss_with(
-    values: dict[str, Any], batch: dict[str, torch.Tensor], final_before: int = FINAL, **negatives: Any
+    values: dict[str, Any], batch: dict[str, torch.Tensor], final_before: int = FINAL + 1, **negatives: Any
 ) -> float:
     torch.manual_seed(0)
     changed = {**values, "final_before": final_before, "negatives": {"correction": "logq", **negatives}}
@@ -86,9 +86,7 @@ def test_own_negatives_beyond_the_asked_number_are_left_out(values: dict[str, An
 def test_a_row_whose_outcome_was_not_final_has_no_negatives_of_its_own(values: dict[str, Any]) -> None:
     early = loss_with(values, one_batch(outcome_final_at=[FINAL, FINAL + 1]), row=3)
     assert early == pytest.approx(loss_with(values, one_batch(unclicked=[[6, 7, 0], [0, 0, 0]]), row=3))
-    assert loss_with(values, one_batch(), final_before=FINAL - 1, row=3) == pytest.approx(
-        loss_with(values, one_batch())
-    )
+    assert loss_with(values, one_batch(), final_before=FINAL, row=3) == pytest.approx(loss_with(values, one_batch()))
 
 
 def test_an_example_counts_by_its_weight(values: dict[str, Any]) -> None:
