@@ -102,7 +102,7 @@ def measure(
 ) -> dict[str, Any]:
     """Train and judge: metrics of the last epoch by name, `rows_per_second` and `seconds` of training.
 
-    curve: also `curve`, (epoch from 1, seconds of training so far, Recall@20) after each epoch.
+    curve: also `curve`, (epoch from 1, seconds of training so far, Recall@20, NDCG@20) after each epoch.
     clicked_only: also `clicked_only`, the metrics where the lists leave out what nobody has clicked yet.
     """
     judge, points = Judge(prepared), []
@@ -112,7 +112,7 @@ def measure(
         last = progress.epoch + 1 == order.settings.epochs
         if curve or last:
             found.update(judge.of_towers(towers.eval()))
-            points.append((progress.epoch + 1, progress.seconds, found["recall@20"]))
+            points.append((progress.epoch + 1, progress.seconds, found["recall@20"], found["ndcg@20"]))
         if last and clicked_only:
             found["clicked_only"] = judge.of_towers(towers, clicked_only=True)
         towers.train()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,17 @@ class SchemeSet:
     schemes: tuple[str, ...]
     temperatures: tuple[float, ...]  # tried on the validation part, each once
     rates: tuple[float, ...]  # of the learning rate, tried at the best temperature
+    judged_by: int  # the setting with the best Recall@20 is chosen (1), or with the best sum of it and NDCG@20 (2)
     parts: tuple[str, str]  # folders under the set's own
     make: Callable[[Path], object]  # makes both in the set's own folder
     source: Path | None = None  # what has to be there
+
+    def value(self, point: Sequence[float]) -> float:
+        """What a point of a curve (epoch, seconds, Recall@20, NDCG@20) is chosen by."""
+        return sum(point[2 : 2 + self.judged_by])
+
+    def best_of(self, line: Mapping[str, Any]) -> float:
+        return max(self.value(point) for point in line["curve"])
 
     def folders(self, folder: Path) -> tuple[Path, Path]:
         return (folder / self.name / self.parts[0], folder / self.name / self.parts[1])
@@ -92,6 +100,7 @@ SETS = {
             SCHEMES,
             (0.1, 0.15, 0.2, 0.25, 0.3),
             (2.0,),
+            1,
             _days(8),
             _make_movielens,
         ),
@@ -105,6 +114,7 @@ SETS = {
             (*SCHEMES, "cbns_uncured"),
             (0.1, 0.15, 0.2, 0.3),
             (2.0,),
+            1,
             _days(SIMULATED["days"] - 2),
             _make_simulated,
         ),
@@ -116,6 +126,7 @@ SETS = {
             tuple(scheme for scheme in SCHEMES if scheme != "in_batch_8x"),
             (0.15, 0.2, 0.25),
             (),
+            2,
             ("validation", "test"),
             amazon_beauty.prepare,
             amazon_beauty.FOLDER,
