@@ -11,7 +11,8 @@ import datetime as dt
 import statistics
 from pathlib import Path
 
-from benchmarks.offline import FIRST_DAY, measure, movielens_lake, popularity, prepare
+from benchmarks.measure import Judge, measure
+from benchmarks.offline import FIRST_DAY, movielens_lake, prepare
 from jobs.common.config import load_config
 from jobs.common.presets import negatives_of, settings_of
 
@@ -24,14 +25,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/out"), help="where the lake is kept")
     args = parser.parse_args()
-    prepared = prepare(movielens_lake(args.folder / "movielens"), SCORED_DAY, args.folder / "prepared")
-    found = popularity(prepared)
+    folder = args.folder / "movielens"
+    prepared = prepare(movielens_lake(folder / "lake"), SCORED_DAY, folder)
+    found = Judge(prepared).of_popularity()
     print("| | " + " | ".join(NAMES) + " |")
     print("| popularity | " + " | ".join(f"{found[name]:.4f}" for name in NAMES) + " |")
     for label, config in (("no correction", load_config().of_variant("uncorrected")), ("log-Q", load_config())):
         settings = settings_of(config)
         negatives = negatives_of(config, pool_is_empty=False)
-        runs = [measure(prepared, {**settings, "seed": seed}, negatives=negatives) for seed in SEEDS]
+        runs = [measure(prepared, settings={**settings, "seed": seed}, negatives=negatives) for seed in SEEDS]
         cells = [
             (statistics.mean(values), statistics.stdev(values))
             for values in ([run[name] for run in runs] for name in NAMES)

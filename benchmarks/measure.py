@@ -51,11 +51,21 @@ class Judge:
         items = self.items
         if clicked_only:
             items = items.filter(pa.array(self.clicks[items["item_index"].to_numpy()] > 0))
+        return self.of_lists(self._lists(towers, items, max(AT)))
+
+    def at_a_glance(self, towers: TwoTowers) -> tuple[float, float]:
+        """Recall and NDCG at the shortest length, at little cost: for a look after each epoch."""
+        k = min(AT)
+        found = ranking_metrics(self._lists(towers, self.items, k), self.relevant, (k,))
+        return float(np.nanmean(found[f"recall@{k}"])), float(np.nanmean(found[f"ndcg@{k}"]))
+
+    def _lists(self, towers: TwoTowers, items: pa.Table, k: int) -> np.ndarray:
+        """The k best of the items [U, k] for each user."""
         with torch.no_grad():
             queries = towers.user(tensors(self.users, towers.spec.user)).numpy()  # [U, D]
             vectors = towers.item(tensors(items, towers.spec.item)).numpy()  # [I, D]
         index = ExactIndex.build(vectors, items["item_index"].to_numpy().astype(np.int64), model_version="benchmark")
-        return self.of_lists(index.search(queries, max(AT), self.excluded)[0])
+        return index.search(queries, k, self.excluded)[0]
 
     def of_popularity(self) -> dict[str, float]:
         """The most clicked items, what a user clicked before left out."""
@@ -105,16 +115,18 @@ def measure(
     curve: also `curve`, (epoch from 1, seconds of training so far, Recall@20, NDCG@20) after each epoch.
     clicked_only: also `clicked_only`, the metrics where the lists leave out what nobody has clicked yet.
     """
-    judge, points = Judge(prepared), []
+    judge = Judge(prepared)
+    points: list[tuple[int, float, float, float]] = []
     found: dict[str, Any] = {}
 
     def after_epoch(progress: Progress, towers: TwoTowers) -> None:
-        last = progress.epoch + 1 == order.settings.epochs
-        if curve or last:
-            found.update(judge.of_towers(towers.eval()))
-            points.append((progress.epoch + 1, progress.seconds, found["recall@20"], found["ndcg@20"]))
-        if last and clicked_only:
-            found["clicked_only"] = judge.of_towers(towers, clicked_only=True)
+        towers.eval()
+        if curve:
+            points.append((progress.epoch + 1, progress.seconds, *judge.at_a_glance(towers)))
+        if progress.epoch + 1 == order.settings.epochs:
+            found.update(judge.of_towers(towers))
+            if clicked_only:
+                found["clicked_only"] = judge.of_towers(towers, clicked_only=True)
         towers.train()
 
     with tempfile.TemporaryDirectory() as folder:

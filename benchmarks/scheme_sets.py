@@ -11,7 +11,8 @@ from typing import Any
 from benchmarks import amazon_beauty
 
 FIRST_DAY = dt.date(2026, 1, 1)
-SIMULATED = {"users": 5_000, "items": 20_000, "days": 8, "taste": 4.0}
+DAYS = 8  # of the simulated log
+SIMULATED = {"users": 5_000, "items": 20_000, "days": DAYS, "taste": 4.0}
 SCHEMES = ("none", "in_batch", "in_batch_8x", "mns", "cbns", "mixed_cross_batch")
 
 
@@ -61,7 +62,7 @@ def _make_simulated(folder: Path) -> None:
     from benchmarks.offline import prepare, simulated_lake
 
     lake = simulated_lake(folder / "lake", **SIMULATED)
-    for number in (SIMULATED["days"] - 3, SIMULATED["days"] - 2):
+    for number in (DAYS - 3, DAYS - 2):
         prepare(lake, FIRST_DAY + dt.timedelta(days=number), folder)
 
 
@@ -115,7 +116,7 @@ SETS = {
             (0.1, 0.15, 0.2, 0.3),
             (2.0,),
             1,
-            _days(SIMULATED["days"] - 2),
+            _days(DAYS - 2),
             _make_simulated,
         ),
         SchemeSet(

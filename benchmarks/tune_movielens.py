@@ -12,14 +12,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.offline import FIRST_DAY, measure, movielens_lake, popularity, prepare
+from benchmarks.measure import Judge, measure
+from benchmarks.offline import FIRST_DAY, movielens_lake, prepare
 
 TUNING_DAY = FIRST_DAY + dt.timedelta(days=7)
 GRID: dict[str, list[Any]] = {
     "temperature": [0.1, 0.15, 0.2, 0.25, 0.3],
     "epochs": [5, 10, 20],
     "learning_rate": [0.02, 0.05, 0.1, 0.2],
-    "id_dropout": [0.0, 0.1, 0.2],
+    "user_id_dropout": [0.0, 0.1, 0.2, 0.5],
+    "item_id_dropout": [0.0, 0.1, 0.2],
     "dense_learning_rate": [0.001, 0.003, 0.01],
     "hidden": [[], [128]],
 }
@@ -27,7 +29,8 @@ START = {
     "temperature": 0.2,
     "epochs": 10,
     "learning_rate": 0.05,
-    "id_dropout": 0.1,
+    "user_id_dropout": 0.1,
+    "item_id_dropout": 0.1,
     "dense_learning_rate": 0.003,
     "hidden": [],
 }
@@ -45,7 +48,7 @@ def run(prepared: Path, settings: dict[str, Any], correction: str, kept: Path) -
         "threads": 1,
     }
     model, negatives = {"hidden": settings["hidden"]}, {"correction": correction}
-    found = [measure(prepared, {**training, "seed": seed}, model, negatives) for seed in SEEDS]
+    found = [measure(prepared, settings={**training, "seed": seed}, spec=model, negatives=negatives) for seed in SEEDS]
     recall = sum(one["recall@20"] for one in found) / len(found)
     with kept.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"key": key, "recall@20": recall, "seconds": found[0]["seconds"]}) + "\n")
@@ -66,8 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/out"), help="where lake and results are kept")
     args = parser.parse_args()
-    prepared = prepare(movielens_lake(args.folder / "movielens"), TUNING_DAY, args.folder / "prepared")
-    print(f"popularity: Recall@20 {popularity(prepared)['recall@20']:.4f}", flush=True)
+    folder = args.folder / "movielens"
+    prepared = prepare(movielens_lake(folder / "lake"), TUNING_DAY, folder)
+    print(f"popularity: Recall@20 {Judge(prepared).of_popularity()['recall@20']:.4f}", flush=True)
     kept = args.folder / "tune_movielens.jsonl"
     print("best with logq:", tune(prepared, "logq", kept, list(GRID)))
     # the uncorrected model gets a temperature of its own, so that the comparison is fair

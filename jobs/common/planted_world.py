@@ -1,6 +1,7 @@
 """A world whose truth is known: latent factors, exposures and clicks, worked out from seeds alone on any machine.
 
-Axis letters: R requests, P proposals of a request, S places of a slate, Z latent factors, N items, U users.
+Axis letters: R requests, P proposals of a request, S places of a slate, Z latent factors, N items, U users, G weights
+and T times of a grid.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCK = 2_000  # users drawn at once
+WEIGHTS, TIMES = 256, 400  # grid points on which the race for a place in the slate is worked out
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class World:
         return (
             f"click model: P(click | place r, affinity a) = r^-{self.examination} * "
             f"sigmoid({self.click_bias} + {self.taste} a), affinity = <user, item> over {self.factors} latent factors; "
-            f"exposure ~ popularity (Zipf {self.zipf}) * exp({self.taste} a); "
+            f"a request proposes {self.proposals} items by popularity (Zipf {self.zipf}), "
+            f"and shows {self.slate} of them, drawn by exp({self.taste} a); "
             f"reward of a click: {self.dwell} * exp({self.dwell_growth} (a + noise)) seconds"
         )
 
@@ -75,12 +78,42 @@ class World:
         return np.round(self.dwell * np.exp(self.dwell_growth * (affinity + noise)), 1)
 
     def best_items(self, users: np.ndarray, day: int, k: int) -> np.ndarray:
-        """Item numbers [U, k] by how often the user would click them: exposure times click probability."""
+        """Item numbers [U, k] by how often a request ends in a click: proposed, shown, looked at and liked."""
         there = np.flatnonzero(self.first_days() <= day)
+        share = self.popularity()[there]
+        proposed = -np.expm1(self.proposals * np.log1p(-share / share.sum()))  # [N]
         affinity = self.affinity(users, self.item_factors()[there])  # [U, N]
-        log_clicks = np.log(self.popularity()[there]) + self.taste * affinity + np.log(self.click_probability(affinity))
-        order = np.argsort(-log_clicks, axis=1)[:, :k]
+        clicks = proposed * self.looked_at(self.taste * affinity, proposed) * self.click_probability(affinity)
+        order = np.argsort(-clicks, axis=1)[:, :k]
         return there[order]
+
+    def looked_at(self, log_weights: np.ndarray, proposed: np.ndarray) -> np.ndarray:
+        """How likely an item is shown and looked at once it is proposed, by its log weight: [U, N].
+
+        The slate takes the heaviest of perturbed weights, which is a race: an item of weight w arrives before time s
+        with probability 1 - exp(-w s). s_r is when r items are expected to have arrived, each taking part as often as
+        `proposed` [N] says; who arrives between s_{r-1} and s_r has place r.
+        """
+        grid = np.linspace(log_weights.min(), log_weights.max(), WEIGHTS)  # [G]
+        place = np.interp(log_weights, grid, np.arange(WEIGHTS))  # [U, N], where on the grid
+        rows = np.arange(len(log_weights))[:, None] * WEIGHTS
+        nearest = (rows + np.rint(place).astype(np.int64)).ravel()
+        held = np.bincount(nearest, np.tile(proposed, len(log_weights)), rows.size * WEIGHTS).reshape(
+            -1, WEIGHTS
+        )  # [U, G]
+        log_times = np.linspace(-grid[-1] - 12, -grid[0] + 12, TIMES)  # [T]
+        absent = np.exp(-np.exp(grid[:, None] + log_times))  # [G, T]
+        arrived = held.sum(axis=1, keepdims=True) - held @ absent  # [U, T], rises along T
+        places = np.arange(1, self.slate + 1)
+        examined = places**-self.examination
+        chance = np.empty((len(held), WEIGHTS))  # [U, G]
+        for user, so_far in enumerate(arrived):
+            ends = np.exp(np.interp(places, so_far, log_times))  # [S]
+            waiting = np.exp(-np.exp(grid[:, None]) * np.concatenate([[0.0], ends]))  # [G, S + 1]
+            chance[user] = -np.diff(waiting, axis=1) @ examined
+        lower = np.minimum(place.astype(np.int64), WEIGHTS - 2)  # [U, N]
+        below, above = (np.take_along_axis(chance, lower + step, axis=1) for step in (0, 1))
+        return below + (place - lower) * (above - below)
 
 
 def _directions(random: np.random.Generator, n: int, factors: int) -> np.ndarray:

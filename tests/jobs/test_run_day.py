@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import shutil
 import subprocess
@@ -207,6 +208,21 @@ def test_a_variant_of_each_preset_trains_beside_the_main_model(simulated_copy: L
     assert row is not None
     assert (Path(beside.model_path("models")) / row.model_version / "weights.safetensors").is_file()
     assert simulated_copy.version(tables.MODEL_VERSIONS) == before
+
+
+def test_all_that_the_loss_can_take_goes_all_the_way(simulated_copy: Lake) -> None:
+    """Row negatives, rewards, the stream's counts, a learned temperature, a bank that warms up by drift."""
+    common = ["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(THIRD)]
+    train_two_tower.main([*common, "--variant", "everything"])
+    beside = Lake(simulated_copy.spark, simulated_copy.uri, "everything")
+    row = beside.day(tables.MODEL_VERSIONS, THIRD).first()
+    assert row is not None
+    manifest = Path(beside.model_path("models")) / row.model_version / "model.json"
+    metrics = json.loads(manifest.read_text("utf-8"))["metrics"]
+    assert metrics["temperature"] != pytest.approx(0.15, rel=1e-4)
+    assert metrics["bank_warm_at"] is not None
+    assert 0 < metrics["estimator"]["log_ratio"] < 1
+    assert metrics["estimator"]["items"] > 100
 
 
 def test_a_day_run_again_gives_the_same_tables(as_it_was_run: Lake, simulated: Lake, config: Config) -> None:

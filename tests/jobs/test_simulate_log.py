@@ -25,6 +25,27 @@ def test_clicks_follow_the_stated_model() -> None:
         assert log["clicked"][places].mean() == pytest.approx(expected[places].mean(), rel=0.05)
 
 
+@pytest.mark.parametrize("taste", [0.5, 2.0, 4.0])
+def test_the_oracle_catches_as_many_clicks_as_can_be_caught(taste: float) -> None:
+    """Its lists against those that half of 1,200 requests of each user would suggest, on the clicks of the other half."""
+    users, items, k = 30, 300, 10
+    world = World(users, items, seed=3, taste=taste, new_items_a_day=1e-9)  # one catalogue for all days
+    clicks = np.zeros((2, users, items))
+    for day in range(1_200):
+        log = requests(world, np.arange(users), day)
+        clicked = log["clicked"]
+        np.add.at(clicks[day % 2], (log["user"][clicked], log["item"][clicked]), 1)
+
+    def caught(lists: np.ndarray) -> float:
+        return float(np.take_along_axis(clicks[1], lists, axis=1).sum() / clicks[1].sum())
+
+    best = caught(np.argsort(-clicks[1], axis=1)[:, :k])  # with hindsight: nobody can catch more
+    oracle = caught(world.best_items(world.user_factors(np.arange(users)), 0, k))
+    assert oracle >= caught(np.argsort(-clicks[0], axis=1)[:, :k])
+    assert oracle >= 0.96 * best
+    assert oracle > 1.1 * caught(np.tile(np.argsort(-clicks[0].sum(axis=0))[:k], (users, 1)))
+
+
 def test_the_dwell_time_grows_with_the_affinity_as_stated() -> None:
     world = World(users=4_000, items=500, seed=3)
     log = requests(world, np.arange(4_000), day=0)
