@@ -46,12 +46,20 @@ class Judge:
         self.relevant, self.excluded = ragged(self.users["relevant"]), ragged(self.users["excluded"])
         self.slices = popularity_slices(self.clicks)  # [I]
 
-    def of_towers(self, towers: TwoTowers, clicked_only: bool = False) -> dict[str, float]:
-        """clicked_only leaves out of the lists what nobody has clicked yet."""
-        items = self.items
-        if clicked_only:
-            items = items.filter(pa.array(self.clicks[items["item_index"].to_numpy()] > 0))
-        return self.of_lists(self._lists(towers, items, max(AT)))
+    def of_towers(self, towers: TwoTowers) -> dict[str, float]:
+        found = self.of_lists(self._lists(towers, self.items, max(AT)))
+        # how well the tail is put in order, whatever the head takes of the lists
+        tail = self._lists(towers, self._items_where(self.slices == TAIL), max(AT))
+        recall = ranking_metrics(tail, _only(self.relevant, self.slices == TAIL), AT)[f"recall@{max(AT)}"]
+        return found | {"tail_among_tail": float(np.nanmean(recall))}
+
+    def of_clicked_items(self, towers: TwoTowers) -> dict[str, float]:
+        """What becomes of the lists where what nobody has clicked yet is left out of the export."""
+        return self.of_lists(self._lists(towers, self._items_where(self.clicks > 0), max(AT)))
+
+    def _items_where(self, flags: np.ndarray) -> pa.Table:
+        """Of the available items those that are flagged, bool [I]."""
+        return self.items.filter(pa.array(flags[self.items["item_index"].to_numpy()]))
 
     def at_a_glance(self, towers: TwoTowers) -> tuple[float, float]:
         """Recall and NDCG at the shortest length, at little cost: for a look after each epoch."""
@@ -126,7 +134,7 @@ def measure(
         if progress.epoch + 1 == order.settings.epochs:
             found.update(judge.of_towers(towers))
             if clicked_only:
-                found["clicked_only"] = judge.of_towers(towers, clicked_only=True)
+                found["clicked_only"] = judge.of_clicked_items(towers)
         towers.train()
 
     with tempfile.TemporaryDirectory() as folder:

@@ -21,18 +21,13 @@ COLUMNS = {  # name in the results: heading
     "recall@100": "Recall@100",
     "recall@100_head": "head",
     "recall@100_tail": "tail",
+    "tail_among_tail": "tail among tail",
     "never_clicked_share": "never clicked in top 100",
     "cold_coverage": "never-clicked items shown",
     "rows_per_second": "examples/s",
     "peak_mib": "peak MiB",
 }
-SPREAD = (
-    "recall@20",
-    "ndcg@20",
-    "recall@100",
-    "recall@100_head",
-    "recall@100_tail",
-)  # mean and deviation; of the others the mean
+WHOLE = ("rows_per_second", "peak_mib")  # written as whole numbers; of all others mean and deviation
 Line = Mapping[str, Any]
 
 
@@ -48,25 +43,33 @@ def write_report(chosen: SchemeSet, lines: Sequence[Line], test: Path) -> None:
     PLOTS.mkdir(exist_ok=True)
     plot = PLOTS / f"schemes_{chosen.name}.svg"
     draw(chosen.title, runs, plot)
-    replace_part(
-        RESULTS, f"schemes {chosen.name}", table(chosen, runs, Judge(test)) + f"\n![]({plot.parent.name}/{plot.name})\n"
-    )
+    text = f"{table(chosen, runs, Judge(test))}\n![]({plot.parent.name}/{plot.name})\n"
+    replace_part(RESULTS, f"schemes {chosen.name}", text)
 
 
 def table(chosen: SchemeSet, runs: Mapping[str, list[Line]], judge: Judge) -> str:
-    rows = []
+    """Markdown: a row a scheme, a column for what all of its runs have."""
+    rows: dict[str, Sequence[Line]] = {}
     if "oracle" in judge.users.column_names:
-        rows.append(_row("oracle", [judge.of_oracle()]))
-    rows.append(_row("popularity", [judge.of_popularity()]))
+        rows["oracle"] = [judge.of_oracle()]
+    rows["popularity"] = [judge.of_popularity()]
     for scheme in (scheme for scheme in chosen.schemes if scheme in runs):
-        rows.append(_row(f"{scheme} ({_settings(runs[scheme][0])})", runs[scheme]))
+        rows[f"{scheme} ({_settings(runs[scheme][0])})"] = runs[scheme]
         if "clicked_only" in runs[scheme][0]:
-            rows.append(_row(f"{scheme}, lists of clicked items only", [run["clicked_only"] for run in runs[scheme]]))
-    heading = f"| scheme | {' | '.join(COLUMNS.values())} |"
-    rule = "|---" * (len(COLUMNS) + 1) + "|"
+            rows[f"{scheme}, lists of clicked items only"] = [run["clicked_only"] for run in runs[scheme]]
+    trained = [run for found in runs.values() for run in found]
+    columns = [name for name in COLUMNS if all(not math.isnan(run.get(name, math.nan)) for run in trained)]
     seeds = max(len(found) for found in runs.values())
-    said = f"{chosen.title}. Batch {chosen.batch_size}; {len(judge.users):,} users; {seeds} seeds; {dt.date.today()}."
-    return "\n".join([said, "", heading, rule, *rows, ""])
+    return "\n".join(
+        [
+            f"{chosen.title}. Batch {chosen.batch_size:,}; {len(judge.users):,} users; {seeds} seeds; {dt.date.today()}.",
+            "",
+            f"| scheme | {' | '.join(COLUMNS[name] for name in columns)} |",
+            "|---" * (len(columns) + 1) + "|",
+            *(f"| {label} | {' | '.join(_cell(name, found) for name in columns)} |" for label, found in rows.items()),
+            "",
+        ]
+    )
 
 
 def _settings(run: Line) -> str:
@@ -74,20 +77,15 @@ def _settings(run: Line) -> str:
     return f"τ {training['temperature']:g}, rate {training['learning_rate']:g}, {training['epochs']} epochs"
 
 
-def _row(name: str, runs: Sequence[Line]) -> str:
-    return (
-        f"| {name} | {' | '.join(_cell(column, [run.get(column, math.nan) for run in runs]) for column in COLUMNS)} |"
-    )
-
-
-def _cell(column: str, values: Sequence[float]) -> str:
+def _cell(name: str, runs: Sequence[Line]) -> str:
+    """Mean and, of several runs, standard deviation; empty where a run does not have it."""
+    values = [run.get(name, math.nan) for run in runs]
     mean = statistics.mean(values)
     if math.isnan(mean):
         return ""
-    if column in ("rows_per_second", "peak_mib"):
+    if name in WHOLE:
         return f"{mean:,.0f}"
-    spread = f" ± {statistics.stdev(values):.4f}" if column in SPREAD and len(values) > 1 else ""
-    return f"{mean:.4f}{spread}"
+    return f"{mean:.4f} ± {statistics.stdev(values):.4f}" if len(values) > 1 else f"{mean:.4f}"
 
 
 def draw(title: str, runs: Mapping[str, list[Line]], file: Path) -> None:

@@ -111,10 +111,10 @@ SETS = {
                 **SIMULATED
             ),
             512,
-            _configuration(512, 0.05, 6),
+            _configuration(512, 0.02, 8, user_id_dropout=0.5, history_dropout=0.3),
             (*SCHEMES, "cbns_uncured"),
             (0.1, 0.15, 0.2, 0.3),
-            (2.0,),
+            (2.0, 4.0),
             1,
             _days(DAYS - 2),
             _make_simulated,

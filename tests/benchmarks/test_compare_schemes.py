@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from benchmarks import amazon_beauty, compare_schemes
 from benchmarks.compare_schemes import SCHEMES, Results
-from benchmarks.scheme_report import draw, replace_part
+from benchmarks.scheme_report import draw, replace_part, table
 from benchmarks.scheme_sets import SETS
 from jobs.common.config import Config, _merge, load_config
 from jobs.common.presets import negatives_of
@@ -94,6 +95,31 @@ def test_a_report_takes_its_own_place_and_leaves_the_rest(tmp_path: Path) -> Non
     assert text.startswith("# Results\n\nbefore\n")
     assert "first" not in text
     assert text.count(r"second \1") == text.count("other") == text.count("<!-- schemes a -->") == 1
+
+
+class Popular:
+    """A judge that knows what popularity reaches."""
+
+    users = pa.table({"user_index": [2, 3]})
+
+    def of_popularity(self) -> dict[str, float]:
+        return {"recall@20": 0.125}
+
+
+def test_a_table_has_mean_and_deviation_of_what_all_runs_have() -> None:
+    training = {"temperature": 0.2, "learning_rate": 0.05, "epochs": 3}
+    runs = [
+        {"recall@20": recall, "ndcg@20": 0.1, "rows_per_second": 1_000.4, "configuration": {"training": training}}
+        for recall in (0.1, 0.2, 0.3)
+    ]
+    later = [run | {"tail_among_tail": 0.5} for run in runs]
+    made = table(SETS["movielens"], {"in_batch": runs, "mns": later}, Popular()).splitlines()  # type: ignore[arg-type]
+    assert made[2] == "| scheme | Recall@20 | NDCG@20 | examples/s |"
+    assert made[4:] == [
+        "| popularity | 0.1250 |  |  |",
+        "| in_batch (τ 0.2, rate 0.05, 3 epochs) | 0.2000 ± 0.1000 | 0.1000 ± 0.0000 | 1,000 |",
+        "| mns (τ 0.2, rate 0.05, 3 epochs) | 0.2000 ± 0.1000 | 0.1000 ± 0.0000 | 1,000 |",
+    ]
 
 
 def test_a_plot_of_the_same_runs_is_the_same_file(tmp_path: Path) -> None:
