@@ -60,9 +60,10 @@ def table(chosen: SchemeSet, runs: Mapping[str, list[Line]], judge: Judge) -> st
     trained = [run for found in runs.values() for run in found]
     columns = [name for name in COLUMNS if all(not math.isnan(run.get(name, math.nan)) for run in trained)]
     seeds = max(len(found) for found in runs.values())
+    users = f"{len(judge.users):,} users"
     return "\n".join(
         [
-            f"{chosen.title}. Batch {chosen.batch_size:,}; {len(judge.users):,} users; {seeds} seeds; {dt.date.today()}.",
+            f"{chosen.title}. Batch {chosen.batch_size:,}; {users}; {seeds} seeds; {dt.date.today()}.",
             "",
             f"| scheme | {' | '.join(COLUMNS[name] for name in columns)} |",
             "|---" * (len(columns) + 1) + "|",
