@@ -57,6 +57,11 @@ class StreamingFrequency:
         self._count = zeros + FIRST_COUNT  # K [S * H]
         self._step = 0
 
+    @property
+    def step(self) -> int:
+        """Of the last update; 0 before the first."""
+        return self._step
+
     def update(self, ids: Tensor, step: int) -> None:
         """Learn from the ids of one global batch, of any shape; steps must ascend from 1."""
         if step <= self._step:

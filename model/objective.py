@@ -186,9 +186,9 @@ class Objective:
         if self.bank is not None:
             kept = len(fresh_ids) if self.negatives.bank_holds == "all" else len(positives)
             self.bank.push(fresh[:kept].detach(), fresh_ids[:kept], self.steps)
-        # an epoch's last, smaller batch would say that items have become rarer
+        # an epoch's last, smaller batch would say that items have become rarer: it is no step of the stream
         if self.estimator is not None and len(positives) >= self.batch_size:
-            self.estimator.update(positives, self.steps)
+            self.estimator.update(positives, self.estimator.step + 1)
 
     def report(self) -> dict[str, Any]:
         """What the sources have come to, for the model version's metrics."""

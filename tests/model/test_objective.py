@@ -228,6 +228,10 @@ def test_a_smaller_last_batch_does_not_make_items_rarer(queries: Tensor, table: 
     before = streaming.batch_share(POSITIVES)
     streaming(queries[:2], POSITIVES[:2], lambda ids: table[ids])
     assert torch.equal(streaming.batch_share(POSITIVES), before)
+    assert streaming.estimator is not None
+    assert streaming.estimator.step == 0
+    streaming(queries, POSITIVES, lambda ids: table[ids])
+    assert streaming.estimator.step == 1
 
 
 def test_the_report_tells_what_the_sources_came_to(queries: Tensor, table: Tensor) -> None:
