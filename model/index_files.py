@@ -6,17 +6,15 @@ whole folder can also rewrite them, so nothing here is ever unpickled, whatever 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import stat
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from model.folders import sha256, whole_folder
 
 MANIFEST = "index.json"
 MANIFEST_BYTES = 65_536  # a manifest is much shorter
@@ -45,55 +43,18 @@ class VersionMismatch(ValueError):
 
 
 def write_folder(folder: Path, manifest: dict[str, Any], writers: Writers) -> None:
-    """Writes each file and the manifest, and shows the folder under its name once all of it is on the disk.
-
-    A folder that is there already is replaced. Killed at any moment, `folder` is absent or whole; what a kill
-    leaves beside it starts with a dot.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.draft")
-    draft.mkdir()
-    try:
+    """Writes each file and the manifest; the folder is there whole or not at all (see `model.folders`)."""
+    with whole_folder(folder) as draft:
         for name, write in writers.items():
             write(draft / name)
         files = {name: _facts(draft / name) for name in writers}
         text = json.dumps({**manifest, "format": FORMAT, "files": files}, indent=2)
         (draft / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        for path in [*draft.iterdir(), draft]:
-            _flush(path)
-        _show(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _show(draft: Path, folder: Path) -> None:
-    """Renames the draft; an older folder steps aside first, and back if the rename fails."""
-    aside = draft.with_suffix(".old")
-    if folder.exists():
-        os.rename(folder, aside)
-    try:
-        os.rename(draft, folder)
-    except BaseException:
-        if aside.exists():
-            os.rename(aside, folder)
-        raise
-    _flush(folder.parent)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _facts(path: Path) -> dict[str, Any]:
     """What the manifest says about a file."""
-    size = regular_size(path)
-    with path.open("rb") as file:
-        return {"size": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"size": regular_size(path), "sha256": sha256(path)}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

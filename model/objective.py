@@ -192,7 +192,7 @@ class Objective:
 
     def report(self) -> dict[str, Any]:
         """What the sources have come to, for the model version's metrics."""
-        found: dict[str, Any] = {"temperature": float(self.temperature)}
+        found: dict[str, Any] = {"temperature": float(self.temperature.detach())}
         if self.bank is not None:
             found |= self.watch.report()
         if self.estimator is not None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 
 from model.features import ModelSpec
+from model.folders import sha256, whole_folder
 from model.towers import TwoTowers
 
 MANIFEST, WEIGHTS = "model.json", "weights.safetensors"
@@ -36,41 +34,18 @@ class ModelVersion:
 
 
 def save_model(folder: Path, model: TwoTowers, version: ModelVersion) -> None:
-    """Write the folder under another name, flush it, and rename it: it is there whole or not at all."""
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    old = folder.with_name(f"{draft.name}.old")
-    _remove(draft, old)  # of a process of the same number that was killed
-    try:
-        _write(draft, model, version)
-        if folder.exists():
-            folder.rename(old)  # deleted in its place, half of it could be seen
-        draft.rename(folder)
-        _flush(folder.parent)
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        _remove(draft, old)
-
-
-def _write(draft: Path, model: TwoTowers, version: ModelVersion) -> None:
-    draft.mkdir(parents=True)
-    save_weights(model, str(draft / WEIGHTS))
-    manifest = {
-        "model_version": version.name,
-        "spec": version.spec.to_json(),
-        "inputs": version.inputs,
-        "configuration": version.configuration,
-        "metrics": version.metrics,
-        "sha256": {WEIGHTS: sha256(draft / WEIGHTS)},
-    }
-    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n", "utf-8")
-    for path in (*draft.iterdir(), draft):
-        _flush(path)
-
-
-def _remove(*folders: Path) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Write the folder; it is there whole or not at all (see `model.folders`)."""
+    with whole_folder(folder) as draft:
+        save_weights(model, str(draft / WEIGHTS))
+        manifest = {
+            "model_version": version.name,
+            "spec": version.spec.to_json(),
+            "inputs": version.inputs,
+            "configuration": version.configuration,
+            "metrics": version.metrics,
+            "sha256": {WEIGHTS: sha256(draft / WEIGHTS)},
+        }
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n", "utf-8")
 
 
 def load_model(folder: Path, expected_version: str | None = None) -> tuple[TwoTowers, ModelVersion]:
@@ -117,14 +92,3 @@ def _plain_file(folder: Path, name: str) -> Path:
     if Path(name).name != name or path.is_symlink() or not path.is_file():
         raise ModelCorrupt(f"model folder {folder} lacks the plain file {name}")
     return path
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)

@@ -654,7 +654,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("moment", ["np.save", "os.fsync", "os.rename", "json.dumps"])
+@pytest.mark.parametrize(
+    "moment", ["index_files.np.save", "folders.os.fsync", "folders.os.rename", "index_files.json.dumps"]
+)
 def test_a_kill_while_saving_leaves_nothing(
     backend: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -664,8 +666,8 @@ def test_a_kill_while_saving_leaves_nothing(
 
     index = build(backend, *catalogue())
     with monkeypatch.context() as patch:
-        patch.setattr(f"model.index_files.{moment}", kill)
-        patch.setattr("model.index_files.shutil.rmtree", lambda *_, **__: None)  # a real kill tidies nothing
+        patch.setattr(f"model.{moment}", kill)
+        patch.setattr("model.folders.shutil.rmtree", lambda *_, **__: None)  # a real kill tidies nothing
         with pytest.raises(Killed):
             index.save(tmp_path / "index")
     left = list(tmp_path.iterdir())
@@ -678,7 +680,7 @@ def test_an_error_while_saving_leaves_no_draft(tmp_path: Path, monkeypatch: pyte
     def full(*_: Any, **__: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("model.index_files.os.fsync", full)
+    monkeypatch.setattr("model.folders.os.fsync", full)
     with pytest.raises(OSError, match="disk full"):
         build("exact", *catalogue()).save(tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
@@ -702,8 +704,8 @@ def test_the_folder_is_whole_and_flushed_when_it_gets_its_name(
         renamed.append(target)
         rename(source, target)
 
-    monkeypatch.setattr("model.index_files.os.fsync", note_flush)
-    monkeypatch.setattr("model.index_files.os.rename", check)
+    monkeypatch.setattr("model.folders.os.fsync", note_flush)
+    monkeypatch.setattr("model.folders.os.rename", check)
     build(backend, *catalogue()).save(tmp_path / "index")
     assert renamed == [tmp_path / "index"]
     assert tmp_path.stat().st_ino in flushed
@@ -733,7 +735,7 @@ def test_a_failed_replacement_leaves_the_old_folder(tmp_path: Path, monkeypatch:
             raise OSError("no")
         rename(source, target)
 
-    monkeypatch.setattr("model.index_files.os.rename", second_fails)
+    monkeypatch.setattr("model.folders.os.rename", second_fails)
     with pytest.raises(OSError, match="no"):
         build("exact", embeddings[:9], items[:9]).save(tmp_path / "index")
     assert len(load_index(tmp_path / "index")) == N_ITEMS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from model import versions
+from model import folders, versions
 from model.features import FeatureSpec, ModelSpec
 from model.towers import TwoTowers
 from model.versions import MANIFEST, WEIGHTS, ModelCorrupt, ModelVersion, load_model, save_model, sha256
@@ -96,16 +97,16 @@ def test_a_save_that_fails_leaves_nothing_behind(folder: Path) -> None:
 
 
 def test_a_rename_that_fails_brings_the_older_version_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    through = Path.rename
+    through = os.rename
     refused: list[Path] = []
 
-    def rename(self: Path, target: Path) -> Path:
+    def rename(source: Path, target: Path) -> None:
         if target == folder and not refused:
-            refused.append(self)
+            refused.append(source)
             raise OSError("no space left")
-        return through(self, target)
+        through(source, target)
 
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(os, "rename", rename)
     with pytest.raises(OSError, match="no space left"):
         save_model(folder, towers(1), version("v2"))
     assert is_whole(folder, "v1", seed=0)
@@ -140,9 +141,9 @@ def torn_delete(folder: Path, **kwargs: Any) -> None:
 KILLS = [
     pytest.param(versions, "save_weights", 0, id="before the weights"),
     pytest.param(versions, "sha256", 0, id="before the manifest"),
-    pytest.param(versions, "_flush", 0, id="before the flush"),
-    pytest.param(versions, "_flush", 2, id="in the flush"),
-    pytest.param(Path, "rename", 0, id="before the first rename"),
+    pytest.param(folders, "flush", 0, id="before the flush"),
+    pytest.param(folders, "flush", 2, id="in the flush"),
+    pytest.param(os, "rename", 0, id="before the first rename"),
 ]
 
 
@@ -172,12 +173,22 @@ def test_killed_before_the_rename_the_older_version_stays(
 
 def test_killed_between_the_two_renames_there_is_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patches:
-        kill_at(patches, Path, "rename", 1)
+        kill_at(patches, os, "rename", 1)
         with pytest.raises(Killed):
             save_model(folder, towers(1), version("v2"))
     assert not folder.exists()
     save_model(folder, towers(1), version("v2"))
     assert is_whole(folder, "v2", seed=1)
+
+
+def test_what_a_kill_left_is_removed_once_it_is_old(folder: Path) -> None:
+    left = [folder.with_name(name) for name in (".model.1.draft", ".model.2.old", ".other.1.draft", ".model.3.draft")]
+    for path in left:
+        (path / "half").mkdir(parents=True)
+    for path in left[:3]:
+        os.utime(path, (0, 0))
+    save_model(folder, towers(1), version("v2"))
+    assert [path.exists() for path in left] == [False, False, True, True]  # the last one may still be written
 
 
 def test_killed_while_the_older_version_is_deleted_the_new_one_is_whole(
