@@ -86,7 +86,7 @@ def _configuration(batch_size: int, learning_rate: float, epochs: int, **model: 
 def _beauty() -> dict[str, Any]:
     """A user is their history there, and what they have in it is no negative: both chosen on the validation part."""
     shared = _configuration(2_048, 0.1, 28, item_id_dropout=0.0, history_dropout=0.5)
-    shared["negatives"] |= {"mask_history": True, "bank": 4 * 2_048}
+    shared["negatives"] |= {"mask": "history", "bank": 4 * 2_048}
     return shared
 
 

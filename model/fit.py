@@ -22,10 +22,11 @@ from torch import Tensor
 from model.features import PADDING, FeatureSpec
 from model.frequency import StreamingFrequency
 from model.loaders import ITEM_INDEX, RowCountMismatch, check_rows, epoch_batches, item_column, item_table
-from model.objective import Objective, Probabilities
+from model.objective import Objective
 from model.optim import RowWiseAdagrad
 from model.order import Order
 from model.progress import progress_bar
+from model.sources import Probabilities
 from model.towers import TwoTowers, drop_ids
 from model.training import Batch, Progress, TrainingDiverged, train
 from model.versions import ModelVersion, save_model
@@ -127,6 +128,7 @@ def step_loss(towers: TwoTowers, order: Order, objective: Objective, device: tor
             batch["item_index"],
             embed,
             history=batch.get("history"),
+            users=batch.get("user_index"),
             own=own_negatives(batch, order),
             weights=batch.get("weight"),
         )
@@ -175,6 +177,8 @@ def example_features(order: Order) -> list[FeatureSpec]:
     features = [*order.spec.user, ITEM_INDEX]
     if order.settings.weights == "reward":
         features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
+    if order.negatives.mask != "item":
+        features.append(FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id"))
     if order.negatives.row:
         length = order.unclicked_length
         features.append(FeatureSpec("unclicked", "item_list", 1, length, "unclicked", "item_id"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,42 +18,13 @@ from model.bank_watch import BankWatch
 from model.column_logsumexp import PADDING_ID
 from model.features import PADDING
 from model.frequency import StreamingFrequency, drift_report
+from model.known_clicks import KnownClicks
 from model.losses import Columns, RowNegatives, rescale_column_gradient, sampled_softmax_loss
 from model.negatives import CategoricalSampler, Share, expected_count, log_expected_count
+from model.sources import Negatives, Probabilities, check_supplied
 
 Embed = Callable[[Tensor], Tensor]  # item indices [N] -> embeddings [N, D], with gradient
 COLDEST = 0.01  # a learned temperature stops here, as CLIP's does (Radford et al. 2021, section 2.5)
-
-
-@dataclass(frozen=True)
-class Negatives:
-    """The sources beside the other rows' positives, and what is made of them. Sizes of 0 leave a source out.
-
-    corpus: items drawn from the whole catalogue for each batch; unclicked: from the unclicked pool; bank: item vectors
-    of past steps that are kept (CBNS, Wang et al. 2021), `bank_holds` says of which columns: `positives`, or `all`;
-    row: items of the row's own request that its user saw and did not click.
-    """
-
-    correction: str
-    corpus: int = 0
-    unclicked: int = 0
-    bank: int = 0
-    bank_holds: str = "positives"
-    bank_warmup_steps: int = 0
-    bank_warmup_drift: float = 0.0
-    bank_gradient_cure: bool = True
-    row: int = 0
-    row_log_weight: float = 0.0
-    mask_history: bool = False
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """How often one draw of a source is item j: q of the batch's positives, u of the catalogue, p of the pool; [I]."""
-
-    q: Tensor
-    u: Tensor
-    p: Tensor
 
 
 class Objective:
@@ -80,7 +50,7 @@ class Objective:
         self.probabilities, self.negatives = probabilities, negatives
         self.generator = torch.Generator().manual_seed(seed)
         self.device, self.steps, self.batch_size = device or torch.device("cpu"), 0, batch_size
-        _check_supplied(probabilities, negatives)
+        check_supplied(probabilities, negatives)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature), device=self.device))
         self.log_temperature.requires_grad_(learn_temperature)
         draws = ((negatives.corpus, probabilities.u), (negatives.unclicked, probabilities.p))
@@ -91,6 +61,7 @@ class Objective:
             known = probabilities.q.nonzero()[:, 0]
             estimator.seed_from_probabilities(known, probabilities.q[known], batch_size)
         self.bank = CrossBatchBank(negatives.bank, dim, device=self.device) if negatives.bank else None
+        self.known = KnownClicks(negatives.bank, self.device)
         self.watch = BankWatch(negatives.bank_warmup_steps, negatives.bank_warmup_drift, seed)
 
     @property
@@ -138,13 +109,15 @@ class Objective:
         positives: Tensor,
         embed: Embed,
         history: Tensor | None = None,
+        users: Tensor | None = None,
         own: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
         """The mean loss of a step.
 
         queries [B, D]; positives [B] item indices; embed: the item tower; history [B, L]: the user's clicks, 0 is
-        padding, masked where `mask_history` is set; own [B, H]: negatives of the row's own, 0 is padding; weights [B].
+        padding; users [B] says whose the rows are; own [B, H]: negatives of the row's own, 0 is padding; weights [B].
+        What `mask` does not call for may be left out.
         """
         rows, drawn = len(positives), self.draw()  # B
         own_ids, own_places = own.unique(return_inverse=True) if own is not None else (positives[:0], None)
@@ -173,16 +146,32 @@ class Objective:
             correction=self.negatives.correction,
             positive_log_expected_count=log_n[:rows],
             row_negatives=row_negatives,
-            excluded_ids=_padded(history) if history is not None and self.negatives.mask_history else None,
+            excluded_ids=self._excluded(positives, users, history),
             weights=weights,
             constant_columns=Columns(held, held_ids, held_log_n) if len(held_ids) else None,
         )
-        self._keep(fresh, fresh_ids, positives)
+        self._keep(fresh, fresh_ids, positives, users)
         return loss
 
-    def _keep(self, fresh: Tensor, fresh_ids: Tensor, positives: Tensor) -> None:
+    def _excluded(self, positives: Tensor, users: Tensor | None, history: Tensor | None) -> Tensor | None:
+        """Items [B, L] that are no negatives of a row though they are not its own, -1 is padding."""
+        level = self.negatives.mask
+        if level == "item":
+            return None
+        if users is None:
+            raise ValueError(f"negatives.mask {level} wants to know whose the rows are, got no users")
+        parts = [self.known.of(users, positives)]
+        if level == "history":
+            if history is None:
+                raise ValueError("negatives.mask history wants a user feature named history, got none")
+            parts.append(_padded(history))
+        return torch.cat(parts, dim=1)
+
+    def _keep(self, fresh: Tensor, fresh_ids: Tensor, positives: Tensor, users: Tensor | None) -> None:
         """Remember this step for the steps to come: its columns in the bank, its ids in the estimator."""
         self.steps += 1
+        if users is not None:
+            self.known.push(users, positives)
         if self.bank is not None:
             kept = len(fresh_ids) if self.negatives.bank_holds == "all" else len(positives)
             self.bank.push(fresh[:kept].detach(), fresh_ids[:kept], self.steps)
@@ -207,6 +196,7 @@ class Objective:
             "generator": self.generator.get_state(),
             "log_temperature": self.log_temperature.detach().clone(),
             "watch": self.watch.state_dict(),
+            "known": self.known.state_dict(),
             "bank": None if self.bank is None else self.bank.state_dict(),
             "estimator": None if self.estimator is None else self.estimator.state_dict(),
         }
@@ -222,6 +212,7 @@ class Objective:
         self.generator.set_state(state["generator"])
         self.log_temperature.data.copy_(state["log_temperature"])
         self.watch.load_state_dict(state["watch"])
+        self.known.load_state_dict(state["known"])
         if self.bank is not None:
             self.bank.load_state_dict(state["bank"])
         if self.estimator is not None:
@@ -231,11 +222,3 @@ class Objective:
 def _padded(indices: Tensor) -> Tensor:
     """Item indices with the loss's padding in place of the towers'."""
     return torch.where(indices == PADDING, PADDING_ID, indices)
-
-
-def _check_supplied(probabilities: Probabilities, negatives: Negatives) -> None:
-    if negatives.unclicked and not bool(probabilities.p.any()):
-        raise ValueError("negatives.unclicked asks for draws from the unclicked pool, and the pool is empty")
-    if negatives.correction != "none" and not bool(probabilities.q.any()):
-        wanted = "item_sampling_probs.q counts no example"
-        raise ValueError(f"training.correction {negatives.correction} wants counts, and {wanted}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from model.features import ModelSpec
 from model.loaders import PinnedFiles
-from model.objective import Negatives
+from model.sources import Negatives
 
 
 @dataclass(frozen=True)

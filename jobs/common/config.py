@@ -69,7 +69,7 @@ class Negatives(Section):
     bank_gradient_cure: bool
     row: Annotated[int, Field(ge=0)]
     row_log_weight: float
-    mask_history: bool
+    mask: Literal["item", "user", "history"]
 
 
 class Index(Section):
@@ -131,6 +131,12 @@ class Config(Section):
         if self.model.share_item_table and wrong:
             wanted = "no item_id feature is declared" if own is None else f"item_id has dim {own}"
             raise ValueError(f"model.share_item_table: {wrong} want the dim of item_id, and {wanted}")
+        return self
+
+    @model_validator(mode="after")
+    def what_is_masked_is_known(self) -> Config:
+        if self.negatives.mask == "history" and not self.features.history_length:
+            raise ValueError('negatives.mask = "history" wants a user feature named history, and none is declared')
         return self
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
-    """The fields of `model.objective.Negatives` for the configured preset.
+    """The fields of `model.sources.Negatives` for the configured preset.
 
     Raises ValueError, with the key, for an empty pool that the configuration does not allow, and for a bank smaller
     than a batch.
@@ -50,7 +50,7 @@ def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
                 "bank_gradient_cure",
                 "row",
                 "row_log_weight",
-                "mask_history",
+                "mask",
             }
         ),
     }

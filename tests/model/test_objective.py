@@ -8,7 +8,8 @@ from torch import Tensor
 
 from model.frequency import StreamingFrequency
 from model.losses import Columns, RowNegatives, sampled_softmax_loss
-from model.objective import Negatives, Objective, Probabilities
+from model.objective import Objective
+from model.sources import Negatives, Probabilities
 
 ITEMS, D, B = 12, 4, 5
 Q = torch.tensor([0, 0, 0.4, 0.3, 0.2, 0.1, 0, 0, 0, 0, 0, 0], dtype=torch.float64)
@@ -129,16 +130,51 @@ def test_the_cure_changes_the_items_gradient_and_nothing_else(queries: Tensor, t
     assert (found[True][2] - found[False][2]).abs().max() > 1e-3
 
 
+USERS = torch.tensor([7, 8, 9, 8, 7])  # two users have two rows
+
+
+def without(queries: Tensor, table: Tensor, excluded: list[list[int]], ids: Tensor | None = None) -> Tensor:
+    """The loss by hand over the positives, or over columns `ids`, with excluded ids."""
+    ids = POSITIVES if ids is None else ids
+    n = (len(ids) - 1) * Q
+    columns = Columns(table[ids], ids, n[ids].log().float())
+    return sampled_softmax_loss(
+        queries, table[POSITIVES], POSITIVES, columns, temperature=0.5, excluded_ids=torch.tensor(excluded)
+    )
+
+
+def test_what_the_user_clicked_in_other_rows_is_masked_where_it_is_asked_for(queries: Tensor, table: Tensor) -> None:
+    loss = objective(mask="user")(queries, POSITIVES, lambda ids: table[ids], users=USERS)
+    wanted = without(queries, table, [[4 + 1], [4], [-1], [3], [2]])  # rows 0 and 4, rows 1 and 3
+    assert torch.allclose(loss, wanted)
+    assert loss < objective()(queries, POSITIVES, lambda ids: table[ids], users=USERS)
+
+
+def test_what_the_user_clicked_in_the_banks_steps_is_masked_too(queries: Tensor, table: Tensor) -> None:
+    cbns = objective(mask="user", bank=B)
+    cbns(queries, POSITIVES, lambda ids: table[ids], users=USERS)
+    loss = cbns(queries, POSITIVES, lambda ids: table[ids], users=torch.tensor([9, 1, 1, 1, 1]))
+    # row 0 is user 9's, who clicked item 2 before; rows 1 to 4 are all of user 1
+    others = [[2, -1, -1, -1], *([[3, 2, 4, 5]] * 4)]
+    assert torch.allclose(loss, without(queries, table, others, torch.cat([POSITIVES, POSITIVES])), atol=1e-4)
+
+
 def test_a_users_history_is_masked_where_it_is_asked_for(queries: Tensor, table: Tensor) -> None:
-    history = torch.tensor([[3, 4, 5, 0]] * B)
-    loss = objective(mask_history=True)(queries[:1], POSITIVES[:1], lambda ids: table[ids], history[:1])
-    assert loss == 0  # all that is left is its own positive
-    masked = objective(mask_history=True)(queries, POSITIVES, lambda ids: table[ids], history)
-    columns = Columns(table[POSITIVES], POSITIVES, ((B - 1) * Q)[POSITIVES].log().float())
-    excluded = torch.where(history == 0, -1, history)
-    wanted = sampled_softmax_loss(queries, table[POSITIVES], POSITIVES, columns, temperature=0.5, excluded_ids=excluded)
-    assert torch.allclose(masked, wanted)
-    assert masked < objective()(queries, POSITIVES, lambda ids: table[ids], history)
+    history, apart = torch.tensor([[3, 4, 5, 0]] * B), torch.arange(B)
+    masked = objective(mask="history")(queries, POSITIVES, lambda ids: table[ids], history, apart)
+    assert torch.allclose(masked, without(queries, table, [[3, 4, 5, -1]] * B))
+    assert masked < objective()(queries, POSITIVES, lambda ids: table[ids], history, apart)
+
+
+@pytest.mark.parametrize(
+    ("mask", "given", "message"),
+    [("user", {}, "whose the rows are"), ("history", {"users": USERS}, "a user feature named history")],
+)
+def test_a_mask_without_what_it_masks_by_is_refused(
+    queries: Tensor, table: Tensor, mask: str, given: dict[str, Tensor], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        objective(mask=mask)(queries, POSITIVES, lambda ids: table[ids], **given)
 
 
 def test_an_empty_pool_is_an_error_that_says_so() -> None:
@@ -249,15 +285,23 @@ def test_the_report_tells_what_the_sources_came_to(queries: Tensor, table: Tenso
 def test_a_resumed_objective_goes_on_to_the_bit(queries: Tensor, table: Tensor) -> None:
     def fresh() -> Objective:
         estimator = StreamingFrequency(ITEMS, alpha=0.05)
-        return objective(corpus=6, unclicked=2, bank=30, bank_holds="all", estimator=estimator, learn_temperature=True)
+        return objective(
+            corpus=6,
+            unclicked=2,
+            bank=30,
+            bank_holds="all",
+            mask="user",
+            estimator=estimator,
+            learn_temperature=True,
+        )
 
     undisturbed = fresh()
     for _ in range(3):
-        undisturbed(queries, POSITIVES, lambda ids: table[ids])
+        undisturbed(queries, POSITIVES, lambda ids: table[ids], users=USERS)
     resumed = fresh()
     resumed.load_state_dict(undisturbed.state_dict())
     for _ in range(3):
-        losses = [one(queries, POSITIVES, lambda ids: table[ids]) for one in (undisturbed, resumed)]
+        losses = [one(queries, POSITIVES, lambda ids: table[ids], users=USERS) for one in (undisturbed, resumed)]
         assert torch.equal(*losses)
 
 

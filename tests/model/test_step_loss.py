@@ -107,6 +107,7 @@ def test_weights_and_unclicked_items_are_read_where_they_are_asked_for(values: d
         ({}, {}, set()),
         ({"weights": "reward"}, {}, {"weight"}),
         ({}, {"row": 2}, {"unclicked", "outcome_final_at"}),
+        ({}, {"mask": "user"}, {"user_index"}),
     ):
         changed = {**values, "examples": pinned, "unclicked_length": 3}
         changed |= {"settings": SETTINGS | settings, "negatives": {"correction": "logq", **negatives}}

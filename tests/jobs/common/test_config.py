@@ -50,6 +50,11 @@ def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
         ("[training]\nestimator_rate = 1.0\n", "training.estimator_rate: .*less than 1, got 1.0"),
         ("[training]\nestimator_rate = 0\n", "training.estimator_rate: .*greater than 0, got 0"),
         ("[negatives]\nbank_warmup_drift = 3.0\n", "negatives.bank_warmup_drift: .*less than or equal to 2"),
+        ("[negatives]\nmask = 'all'\n", "negatives.mask: .*'item', 'user' or 'history', got 'all'"),
+        (
+            "[negatives]\nmask = 'history'\n[[features.user]]\nname = 'user_id'\nkind = 'id'\ndim = 8\n",
+            'negatives.mask = "history" wants a user feature named history',
+        ),
         ("[negatives]\nrow = 11\n", "negatives.row is 11, and examples keep log.unclicked_per_example 10"),
         (
             "[[features.item]]\nname = 'item_id'\nkind = 'id'\ndim = 8\n",

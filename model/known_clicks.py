@@ -1,0 +1,49 @@
+"""What the rows' users clicked in other rows of the batch, and in the steps that the bank remembers.
+
+Axes: B rows, P remembered pairs of a user and an item, L items known of a row's user.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.column_logsumexp import PADDING_ID
+
+MOST = 128  # items of one user: one who fills a batch must not make a mask of B x B
+
+
+class KnownClicks:
+    """Remembers the newest `capacity` pairs (user, item) of past steps, beside a bank of as many columns."""
+
+    def __init__(self, capacity: int, device: torch.device | None = None) -> None:
+        self.capacity = capacity
+        self.users = torch.empty(0, dtype=torch.int64, device=device)  # [P], newest first
+        self.items = self.users.clone()  # [P]
+
+    def of(self, users: Tensor, items: Tensor) -> Tensor:
+        """The items of each row's user [B, L], -1 where a row has fewer: this batch's first, then the newest.
+
+        users [B] and items [B] of the batch. A row's own item is among them. Of more than `MOST` the first are taken.
+        """
+        all_users, all_items = torch.cat([users, self.users]), torch.cat([items, self.items])  # [B + P]
+        ordered, order = all_users.sort(stable=True)  # [B + P], each user's pairs together, in their order
+        first = torch.searchsorted(ordered, users)  # [B]
+        last = torch.searchsorted(ordered, users, right=True)  # [B]
+        length = min(int((last - first).max()), MOST) if len(users) else 0  # L
+        places = first[:, None] + torch.arange(length, device=users.device)  # [B, L]
+        found = all_items[order[places.clamp(max=len(order) - 1)]]  # [B, L]
+        return torch.where(places < last[:, None], found, PADDING_ID)
+
+    def push(self, users: Tensor, items: Tensor) -> None:
+        """Remember a step's pairs, [B] each."""
+        self.users = torch.cat([users, self.users])[: self.capacity]
+        self.items = torch.cat([items, self.items])[: self.capacity]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"users": self.users.clone(), "items": self.items.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.users, self.items = state["users"].to(self.users), state["items"].to(self.items)
