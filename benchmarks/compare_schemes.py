@@ -23,7 +23,7 @@ from benchmarks.measure import measure, read_order
 from benchmarks.memory import peak_mib
 from benchmarks.scheme_report import write_report
 from benchmarks.scheme_sets import SETS, SchemeSet
-from jobs.common.config import Config, _merge, load_config
+from jobs.common.config import Config, load_config, merge
 from jobs.common.presets import negatives_of, settings_of
 from model.loaders import read_files
 
@@ -76,11 +76,11 @@ def compare(chosen: SchemeSet, schemes: list[str], folder: Path, report_only: bo
 def _choose_and_test(chosen: SchemeSet, scheme: str, prepared: tuple[Path, Path], results: Results) -> None:
     validation, test = prepared
     size = LARGER if scheme == "in_batch_8x" else 1
-    base = _merge(chosen.configuration, {"training": {"batch_size": chosen.batch_size * size}})
-    base = _merge(base, SCHEMES[scheme])
+    base = merge(chosen.configuration, {"training": {"batch_size": chosen.batch_size * size}})
+    base = merge(base, SCHEMES[scheme])
 
     def try_out(training: Mapping[str, Any]) -> dict[str, Any]:
-        changed = _merge(base, {"training": {**training, "seed": SEEDS[0]}})
+        changed = merge(base, {"training": {**training, "seed": SEEDS[0]}})
         return results.of(scheme, "validation", validation, changed)
 
     tried = [try_out({"temperature": temperature}) for temperature in chosen.temperatures]
@@ -90,7 +90,7 @@ def _choose_and_test(chosen: SchemeSet, scheme: str, prepared: tuple[Path, Path]
     winner = max(tried, key=chosen.best_of)
     epochs = max(winner["curve"], key=chosen.value)[0]
     for seed in SEEDS:
-        final = _merge(winner["configuration"], {"training": {"epochs": epochs, "seed": seed}})
+        final = merge(winner["configuration"], {"training": {"epochs": epochs, "seed": seed}})
         results.of(scheme, "test", test, final)
 
 
@@ -122,7 +122,7 @@ class Results:
 def train_once(prepared: str, configuration: dict[str, Any], clicked_only: bool) -> dict[str, Any]:
     """One training in this process, judged after each epoch; adds its peak memory in MiB."""
     folder = Path(prepared)
-    config = Config.model_validate(_merge(load_config().model_dump(), configuration))
+    config = Config.model_validate(merge(load_config().model_dump(), configuration))
     pool = read_files(read_order(folder).probabilities.files)["p"].to_numpy()
     found = measure(
         folder,

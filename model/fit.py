@@ -110,7 +110,7 @@ def step_loss(towers: TwoTowers, order: Order, objective: Objective, device: tor
     """The loss of a batch: both towers on its rows, and the order's sources of negatives beside them."""
     size, settings = order.spec.vocabulary_sizes["item_id"], order.settings
     features = item_inputs(order, size, device)
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed + 2)  # the objective has those before it
 
     def embed(indices: Tensor) -> Tensor:
         inputs = {name: values[indices] for name, values in features.items()}
@@ -118,7 +118,8 @@ def step_loss(towers: TwoTowers, order: Order, objective: Objective, device: tor
         return towers.item(dropped)  # [N, D]
 
     def loss_of(batch: Batch) -> Tensor:
-        if (last := int(batch["item_index"].max())) >= size:
+        indices = [batch[name] for name in ("item_index", "unclicked") if name in batch]
+        if (last := max(int(index.max()) for index in indices)) >= size:
             raise ValueError(f"the examples hold item index {last}, and the item vocabulary ends before {size}")
         batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
         shares = (settings.user_id_dropout, settings.history_dropout)

@@ -35,10 +35,10 @@ def check_positives(query_embeddings: Tensor, positive_embeddings: Tensor, posit
     check_ids("positive_ids", positive_ids, (len(query_embeddings),))
 
 
-def check_columns(embeddings: Tensor, ids: Tensor, log_expected_count: Tensor, dim: int) -> None:
-    check_shape("columns.embeddings", embeddings, (None, dim))
-    check_ids("columns.ids", ids, (len(embeddings),))
-    check_log_counts("columns.log_expected_count", ids, log_expected_count)
+def check_columns(name: str, embeddings: Tensor, ids: Tensor, log_expected_count: Tensor, dim: int) -> None:
+    check_shape(f"{name}.embeddings", embeddings, (None, dim))
+    check_ids(f"{name}.ids", ids, (len(embeddings),))
+    check_log_counts(f"{name}.log_expected_count", ids, log_expected_count)
 
 
 def check_row_negatives(embeddings: Tensor, ids: Tensor, rows: int, dim: int) -> None:

@@ -91,7 +91,7 @@ def sampled_softmax_loss(
         loss_checks.check_shape("weights", weights, (rows,))
 
     with torch.autocast(query_embeddings.device.type, enabled=False):
-        dtype = accumulation_dtype(query_embeddings, positive_embeddings, columns.embeddings)
+        dtype = accumulation_dtype(query_embeddings, positive_embeddings, *(part.embeddings for part in shared))
         query = query_embeddings.to(dtype) / temperature  # [B, D]
         positive_scores = (query * positive_embeddings.to(dtype)).sum(dim=1)  # [B]
         if correction == "logq":
@@ -155,8 +155,8 @@ def check_inputs(
     """Refuse tensors that do not fit each other; returns B."""
     loss_checks.check_positives(query, positive, positive_ids)
     rows, dim = query.shape  # B, D
-    for part in columns:
-        loss_checks.check_columns(part.embeddings, part.ids, part.log_expected_count, dim)
+    for name, part in zip(("columns", "constant_columns"), columns, strict=False):
+        loss_checks.check_columns(name, part.embeddings, part.ids, part.log_expected_count, dim)
     if row_negatives is not None:
         loss_checks.check_row_negatives(row_negatives.embeddings, row_negatives.ids, rows, dim)
     return rows

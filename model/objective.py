@@ -20,7 +20,7 @@ from model.features import PADDING
 from model.frequency import StreamingFrequency, drift_report
 from model.known_clicks import KnownClicks
 from model.losses import Columns, RowNegatives, rescale_column_gradient, sampled_softmax_loss
-from model.negatives import CategoricalSampler, Share, expected_count, log_expected_count
+from model.negatives import CategoricalSampler, Share, expected_count
 from model.sources import Negatives, Probabilities, check_supplied
 
 Embed = Callable[[Tensor], Tensor]  # item indices [N] -> embeddings [N, D], with gradient
@@ -51,23 +51,26 @@ class Objective:
         self.generator = torch.Generator().manual_seed(seed)
         self.device, self.steps, self.batch_size = device or torch.device("cpu"), 0, batch_size
         check_supplied(probabilities, negatives)
+        if learn_temperature and temperature < COLDEST:
+            raise ValueError(f"training.temperature wants at least {COLDEST} where it is learned, got {temperature}")
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature), device=self.device))
         self.log_temperature.requires_grad_(learn_temperature)
         draws = ((negatives.corpus, probabilities.u), (negatives.unclicked, probabilities.p))
         self.drawn = [(float(n), weights) for n, weights in draws if n]  # drawn anew for each batch
         self.samplers = [CategoricalSampler(weights.cpu()) for _, weights in self.drawn]
         self.estimator = estimator
+        self.seen = probabilities.q > 0  # [I], of whom the stream knows anything: no other is ever in a batch
         if estimator is not None:
             known = probabilities.q.nonzero()[:, 0]
             estimator.seed_from_probabilities(known, probabilities.q[known], batch_size)
         self.bank = CrossBatchBank(negatives.bank, dim, device=self.device) if negatives.bank else None
         self.known = KnownClicks(negatives.bank, self.device)
-        self.watch = BankWatch(negatives.bank_warmup_steps, negatives.bank_warmup_drift, seed)
+        self.watch = BankWatch(negatives.bank_warmup_steps, negatives.bank_warmup_drift, seed + 1)
 
     @property
     def temperature(self) -> Tensor:
         """0-dim; learned or fixed."""
-        return self.log_temperature.exp().clamp(min=COLDEST) if self.learns else self.log_temperature.exp()
+        return self.log_temperature.exp()
 
     @property
     def learns(self) -> bool:
@@ -81,7 +84,8 @@ class Objective:
         """q [C] of items [C]: counted beforehand, or as the stream says."""
         if self.estimator is None:
             return self.probabilities.q[ids]
-        return self.estimator.expected_count(ids).double() / self.batch_size
+        estimated = self.estimator.expected_count(ids).double() / self.batch_size
+        return torch.where(self.seen[ids], estimated, 0.0)  # an unheard-of item's bucket holds a guess
 
     def bank_share(self, ids: Tensor) -> Tensor:
         """r [C] of items [C]: what a column of the bank is, by the sources that it is filled from."""
@@ -119,20 +123,23 @@ class Objective:
         padding; users [B] says whose the rows are; own [B, H]: negatives of the row's own, 0 is padding; weights [B].
         What `mask` does not call for may be left out.
         """
+        if self.learns:  # the parameter is held, not its value: below the floor it would have no gradient to rise by
+            self.log_temperature.data.clamp_(min=math.log(COLDEST))
         rows, drawn = len(positives), self.draw()  # B
         own_ids, own_places = own.unique(return_inverse=True) if own is not None else (positives[:0], None)
         embedded = embed(torch.cat([positives, drawn, own_ids]))  # [N, D]
         fresh_ids = torch.cat([positives, drawn])  # [C - M]
         fresh = embedded[: len(fresh_ids)]  # [C - M, D]
         held, held_ids = self.held(embed)  # [M, D], [M]
-        others = max(rows - 1, 1)  # one row alone has no negatives, and a loss of 0
+        others = max(rows - 1, 1)  # a single row's own column is masked, and wants a finite count all the same
         fresh_terms: list[tuple[float, Share]] = [(float(others), self.batch_share), *self.drawn]
-        terms = [*fresh_terms, (float(len(held_ids)), self.bank_share)] if len(held_ids) else fresh_terms
-        log_n = log_expected_count(torch.cat([fresh_ids, held_ids]), terms)  # [C]
+        ids = torch.cat([fresh_ids, held_ids])  # [C]
+        fresh_n = expected_count(ids, fresh_terms)  # [C], what carries gradient
+        log_n = (fresh_n + len(held_ids) * self.bank_share(ids) if len(held_ids) else fresh_n).log().float()  # [C]
         fresh_log_n, held_log_n = log_n[: len(fresh_ids)], log_n[len(fresh_ids) :]
         columns = fresh
         if len(held_ids) and self.negatives.bank_gradient_cure:
-            columns = rescale_column_gradient(fresh, fresh_log_n, log_expected_count(fresh_ids, fresh_terms))
+            columns = rescale_column_gradient(fresh, fresh_log_n, fresh_n[: len(fresh_ids)].log().float())
         row_negatives = None
         if own is not None:
             vectors = embedded[len(fresh_ids) :][own_places]  # [B, H, D]
@@ -174,10 +181,13 @@ class Objective:
             self.known.push(users, positives)
         if self.bank is not None:
             kept = len(fresh_ids) if self.negatives.bank_holds == "all" else len(positives)
-            self.bank.push(fresh[:kept].detach(), fresh_ids[:kept], self.steps)
+            # shuffled, so that of a push that the ring cuts no source stays more often than another
+            order = torch.randperm(kept, generator=self.generator).to(self.device)
+            self.bank.push(fresh[order].detach(), fresh_ids[order], self.steps)
         # an epoch's last, smaller batch would say that items have become rarer: it is no step of the stream
         if self.estimator is not None and len(positives) >= self.batch_size:
             self.estimator.update(positives, self.estimator.step + 1)
+            self.seen[positives] = True
 
     def report(self) -> dict[str, Any]:
         """What the sources have come to, for the model version's metrics."""
@@ -187,10 +197,11 @@ class Objective:
         if self.estimator is not None:
             ids = self.probabilities.q.nonzero()[:, 0]
             found["estimator"] = drift_report(ids, self.batch_share(ids), self.probabilities.q[ids])
+            found["estimator"]["updates"] = self.estimator.step
         return found
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs in order to go on as if it had not stopped."""
+        """All that the loss of a resumed run needs in order to go on as if it had not stopped."""
         return {
             "steps": self.steps,
             "generator": self.generator.get_state(),
@@ -199,6 +210,7 @@ class Objective:
             "known": self.known.state_dict(),
             "bank": None if self.bank is None else self.bank.state_dict(),
             "estimator": None if self.estimator is None else self.estimator.state_dict(),
+            "seen": self.seen.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -217,6 +229,7 @@ class Objective:
             self.bank.load_state_dict(state["bank"])
         if self.estimator is not None:
             self.estimator.load_state_dict(state["estimator"])
+        self.seen.copy_(state["seen"])
 
 
 def _padded(indices: Tensor) -> Tensor:

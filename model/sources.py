@@ -42,6 +42,9 @@ class Probabilities:
 
 def check_supplied(probabilities: Probabilities, negatives: Negatives) -> None:
     """Raises ValueError, with the key, where a source or the correction has nothing to go by."""
+    for name, options in (("bank_holds", ("positives", "all")), ("mask", ("item", "user", "history"))):
+        if getattr(negatives, name) not in options:
+            raise ValueError(f"negatives.{name} is one of {options}, got {getattr(negatives, name)!r}")
     if negatives.unclicked and not bool(probabilities.p.any()):
         raise ValueError("negatives.unclicked asks for draws from the unclicked pool, and the pool is empty")
     if negatives.correction != "none" and not bool(probabilities.q.any()):

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from jobs.common.declared_features import Count, Features, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
+SHARED = frozenset({"log", "pool", "features"})  # sections that say what is in the tables
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
@@ -148,20 +149,28 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def temperature_can_be_learned(self) -> Config:
+        if self.training.learn_temperature and self.training.temperature < 0.01:
+            raise ValueError(f"training.temperature wants .01 or more to be learned, got {self.training.temperature}")
+        return self
+
     def of_variant(self, name: str | None) -> Config:
         """This configuration with the overrides of `[variants.NAME]`; None is the main model's."""
         if name is None:
             return self
         if name not in self.variants:
             raise ValueError(f"no variant {name!r} in the configuration; it has {sorted(self.variants)}")
-        return Config.model_validate(_merge(self.model_dump(), self.variants[name]))
+        if shared := SHARED.intersection(self.variants[name]):
+            raise ValueError(f"variants.{name}: the tables of {sorted(shared)} are shared by all models")
+        return Config.model_validate(merge(self.model_dump(), self.variants[name]))
 
 
-def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in overrides.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if both else value
+        merged[key] = merge(base[key], value) if both else value
     return merged
 
 
@@ -179,7 +188,7 @@ def load_config(path: str | Path | None = None) -> Config:
     try:
         values = tomllib.loads(default_path().read_text("utf-8"))
         if path is not None:
-            values = _merge(values, tomllib.loads(Path(path).read_text("utf-8")))
+            values = merge(values, tomllib.loads(Path(path).read_text("utf-8")))
         config = Config.model_validate(values)
         for name in config.variants:
             config.of_variant(name)

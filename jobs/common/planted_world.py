@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCK = 2_000  # users drawn at once
+AT_ONCE = 50  # users whose chances with every item are worked out at once
 WEIGHTS, TIMES = 256, 400  # grid points on which the race for a place in the slate is worked out
 
 
@@ -81,11 +82,13 @@ class World:
         """Item numbers [U, k] by how often a request ends in a click: proposed, shown, looked at and liked."""
         there = np.flatnonzero(self.first_days() <= day)
         share = self.popularity()[there]
-        proposed = -np.expm1(self.proposals * np.log1p(-share / share.sum()))  # [N]
-        affinity = self.affinity(users, self.item_factors()[there])  # [U, N]
-        clicks = proposed * self.looked_at(self.taste * affinity, proposed) * self.click_probability(affinity)
-        order = np.argsort(-clicks, axis=1)[:, :k]
-        return there[order]
+        proposed = 1 - (1 - share / share.sum()) ** self.proposals  # [N]
+        factors, found = self.item_factors()[there], []
+        for start in range(0, len(users), AT_ONCE):
+            affinity = self.affinity(users[start : start + AT_ONCE], factors)  # [U, N]
+            clicks = proposed * self.looked_at(self.taste * affinity, proposed) * self.click_probability(affinity)
+            found.append(np.argsort(-clicks, axis=1)[:, :k])
+        return there[np.concatenate(found)]
 
     def looked_at(self, log_weights: np.ndarray, proposed: np.ndarray) -> np.ndarray:
         """How likely an item is shown and looked at once it is proposed, by its log weight: [U, N].
@@ -94,7 +97,8 @@ class World:
         with probability 1 - exp(-w s). s_r is when r items are expected to have arrived, each taking part as often as
         `proposed` [N] says; who arrives between s_{r-1} and s_r has place r.
         """
-        grid = np.linspace(log_weights.min(), log_weights.max(), WEIGHTS)  # [G]
+        limit = self.taste * np.sqrt(self.factors)  # of an affinity of vectors of norm 1
+        grid = np.linspace(-limit, limit, WEIGHTS)  # [G]
         place = np.interp(log_weights, grid, np.arange(WEIGHTS))  # [U, N], where on the grid
         rows = np.arange(len(log_weights))[:, None] * WEIGHTS
         nearest = (rows + np.rint(place).astype(np.int64)).ravel()

@@ -14,7 +14,7 @@ from benchmarks import amazon_beauty, compare_schemes
 from benchmarks.compare_schemes import SCHEMES, Results
 from benchmarks.scheme_report import draw, replace_part, table
 from benchmarks.scheme_sets import SETS
-from jobs.common.config import Config, _merge, load_config
+from jobs.common.config import Config, load_config, merge
 from jobs.common.presets import negatives_of
 
 
@@ -69,8 +69,8 @@ def test_where_both_metrics_are_published_both_choose() -> None:
 def test_every_scheme_of_a_set_is_a_sound_configuration(name: str) -> None:
     chosen = SETS[name]
     for scheme in chosen.schemes:
-        base = _merge(load_config().model_dump(), chosen.configuration)
-        config = Config.model_validate(_merge(base, SCHEMES[scheme]))
+        base = merge(load_config().model_dump(), chosen.configuration)
+        config = Config.model_validate(merge(base, SCHEMES[scheme]))
         assert negatives_of(config, pool_is_empty=True)["unclicked"] == 0
 
 

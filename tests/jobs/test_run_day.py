@@ -225,6 +225,11 @@ def test_all_that_the_loss_can_take_goes_all_the_way(simulated_copy: Lake) -> No
     assert metrics["estimator"]["items"] > 100
 
 
+def test_an_outcome_is_final_before_the_end_of_the_day_that_is_trained_for(simulated: Lake, config: Config) -> None:
+    order = train_two_tower.training_order(simulated, config, THIRD)
+    assert dt.datetime.fromtimestamp(order["final_before"], dt.UTC) == dt.datetime.combine(FOURTH, dt.time(), dt.UTC)
+
+
 def test_a_day_run_again_gives_the_same_tables(as_it_was_run: Lake, simulated: Lake, config: Config) -> None:
     build = ["--lake", as_it_was_run.uri, "--config", SMALL, "--ds", str(THIRD)]
     run_day.main([*build, "--tables-only"])

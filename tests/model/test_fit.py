@@ -116,10 +116,10 @@ def test_one_seed_gives_one_model_to_the_bit(values: dict[str, Any]) -> None:
 
 KILLED = """
 import json, os, signal, sys
-from model import fit, versions
+from model import fit, folders
 die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "save":
-    versions._flush = die
+    folders.flush = die
 fit.fit(fit.Order.from_json(json.load(open(sys.argv[1]))), die if sys.argv[2] == "step" else lambda progress: None)
 """
 

@@ -194,6 +194,14 @@ def test_columns_without_gradient_are_columns_all_the_same(correction: str, chun
     torch.testing.assert_close(got, want)
 
 
+def test_a_fault_of_constant_columns_is_named_as_theirs() -> None:
+    inputs = Inputs()
+    columns = Columns(inputs.column_embeddings, inputs.column_ids, inputs.column_log_n)
+    wrong = columns._replace(log_expected_count=torch.full_like(inputs.column_log_n, -math.inf))
+    with pytest.raises(ValueError, match=r"constant_columns\.log_expected_count must be finite"):
+        inputs.loss(constant_columns=wrong)
+
+
 def test_constant_columns_get_no_gradient_even_where_they_could() -> None:
     inputs = Inputs()
     columns = Columns(inputs.column_embeddings, inputs.column_ids, inputs.column_log_n)

@@ -233,7 +233,6 @@ def test_a_learned_temperature_follows_its_gradient_and_a_fixed_one_has_none(que
     before = learned(queries, POSITIVES, lambda ids: table[ids])
     assert torch.allclose(before, fixed(queries, POSITIVES, lambda ids: table[ids]))
     (parameter,) = learned.parameters()
-    torch.optim.SGD([parameter], lr=0.1).zero_grad()
     before.backward()
     assert parameter.grad is not None
     assert parameter.grad.abs() > 0
@@ -242,10 +241,62 @@ def test_a_learned_temperature_follows_its_gradient_and_a_fixed_one_has_none(que
     assert learned(queries, POSITIVES, lambda ids: table[ids]) < before
 
 
-def test_a_learned_temperature_never_reaches_zero() -> None:
+def test_a_learned_temperature_never_reaches_zero_and_can_rise_again(queries: Tensor, table: Tensor) -> None:
     cold = objective(learn_temperature=True)
     cold.log_temperature.data.fill_(-50)
+    loss = cold(queries, POSITIVES, lambda ids: table[ids])
     assert float(cold.temperature.detach()) == pytest.approx(0.01)
+    loss.backward()
+    assert cold.log_temperature.grad is not None
+    assert cold.log_temperature.grad.abs() > 0
+
+
+def test_a_temperature_to_be_learned_starts_above_the_floor() -> None:
+    with pytest.raises(ValueError, match=r"training\.temperature wants at least 0\.01 where it is learned, got 0\.009"):
+        Objective(
+            Probabilities(Q, U, P),
+            Negatives("none"),
+            temperature=0.009,
+            batch_size=B,
+            dim=D,
+            seed=1,
+            learn_temperature=True,
+        )
+
+
+@pytest.mark.parametrize(("name", "value"), [("mask", "users"), ("bank_holds", "al")])
+def test_a_misspelt_choice_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=rf"negatives\.{name} is one of .*, got '{value}'"):
+        objective(**{name: value})
+
+
+def test_what_a_full_bank_holds_of_each_source_is_what_its_counts_say() -> None:
+    """A capacity of three pushes and a half: of the push that the ring cuts, no source may stay more often."""
+    push = B + 5 + 10
+    mixed = objective(corpus=5, unclicked=10, bank=7 * push // 2, bank_holds="all")
+    unit = torch.nn.functional.normalize(torch.ones(ITEMS, D), dim=1)
+    held = torch.zeros(ITEMS, dtype=torch.float64)
+    positives = torch.multinomial(Q, 400 * B, replacement=True, generator=torch.Generator().manual_seed(3)).view(-1, B)
+    for batch in positives:
+        mixed(unit[:B], batch, lambda ids: unit[ids])
+        assert mixed.bank is not None
+        if len(mixed.bank) == mixed.bank.capacity:
+            held += torch.bincount(mixed.bank.columns()[1], minlength=ITEMS)
+    found = held / held.sum()
+    for items in (slice(2, 6), slice(6, 8), slice(8, 11)):  # the clicked, those of the corpus alone, the pool
+        assert float(found[items].sum()) == pytest.approx(
+            float(mixed.bank_share(torch.arange(ITEMS))[items].sum()), rel=0.03
+        )
+
+
+def test_the_stream_knows_nothing_of_items_that_are_in_no_batch(queries: Tensor, table: Tensor) -> None:
+    """As many buckets as items that were never clicked: their guesses must not add up to a batch of their own."""
+    streaming = objective(estimator=StreamingFrequency(ITEMS, alpha=0.01), corpus=6)
+    for _ in range(3):
+        streaming(queries, POSITIVES, lambda ids: table[ids])
+    share = streaming.batch_share(torch.arange(ITEMS))
+    assert share[Q == 0].tolist() == [0] * 8
+    assert float(share.sum()) == pytest.approx(1, abs=0.1)
 
 
 def test_the_stream_takes_the_place_of_the_counts_and_starts_from_them(queries: Tensor, table: Tensor) -> None:
@@ -279,6 +330,7 @@ def test_the_report_tells_what_the_sources_came_to(queries: Tensor, table: Tenso
     assert (report["bank_warm_at"], report["bank_drift"]) == (1, pytest.approx(0, abs=1e-6))
     assert report["estimator"]["items"] == 4
     assert report["estimator"]["total_variation"] > 0
+    assert report["estimator"]["updates"] == 21
     assert set(objective().report()) == {"temperature"}
 
 
@@ -291,13 +343,16 @@ def test_a_resumed_objective_goes_on_to_the_bit(queries: Tensor, table: Tensor) 
             bank=30,
             bank_holds="all",
             mask="user",
+            bank_warmup_steps=1_000,
+            bank_warmup_drift=0.5,
             estimator=estimator,
             learn_temperature=True,
         )
 
     undisturbed = fresh()
-    for _ in range(3):
+    for _ in range(22):  # beyond the steps at which the bank is measured
         undisturbed(queries, POSITIVES, lambda ids: table[ids], users=USERS)
+    undisturbed.log_temperature.data -= 0.1
     resumed = fresh()
     resumed.load_state_dict(undisturbed.state_dict())
     for _ in range(3):

@@ -60,6 +60,8 @@ def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
             "[[features.item]]\nname = 'item_id'\nkind = 'id'\ndim = 8\n",
             r"share_item_table: \['history'\] want the dim",
         ),
+        ("[training]\nlearn_temperature = true\ntemperature = 0.001\n", "temperature wants .01 or more to be learned"),
+        ("[variants.x]\nlog = { unclicked_per_example = 5 }\n", r"variants.x: the tables of \['log'\] are shared"),
         ("[variants.x]\ntraining = { corection = 'none' }\n", "training.corection: no such key"),
         ("[training\n", "cannot be read"),
     ],
