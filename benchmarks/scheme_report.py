@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Judge
-from benchmarks.scheme_sets import SchemeSet
+from benchmarks.scheme_sets import SCHEMES, UNCURED, SchemeSet
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PLOTS = Path(__file__).with_name("plots")
@@ -75,7 +75,8 @@ def table(chosen: SchemeSet, runs: Mapping[str, list[Line]], judge: Judge) -> st
 
 def _settings(run: Line) -> str:
     training = run["configuration"]["training"]
-    return f"τ {training['temperature']:g}, rate {training['learning_rate']:g}, {training['epochs']} epochs"
+    epochs = "1 epoch" if training["epochs"] == 1 else f"{training['epochs']} epochs"
+    return f"τ {training['temperature']:g}, rate {training['learning_rate']:g}, {epochs}"
 
 
 def _cell(name: str, runs: Sequence[Line]) -> str:
@@ -102,7 +103,8 @@ def draw(title: str, runs: Mapping[str, list[Line]], file: Path) -> None:
             (statistics.mean(point[1] for point in epoch), statistics.mean(point[2] for point in epoch))
             for epoch in epochs
         ]
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=scheme)
+        colour = f"C{(*SCHEMES, UNCURED).index(scheme)}"  # the same on every set
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=scheme, color=colour)
     axes.set(xlabel="seconds of training (one thread)", ylabel="Recall@20", title=title, xlim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")

@@ -14,6 +14,7 @@ FIRST_DAY = dt.date(2026, 1, 1)
 DAYS = 8  # of the simulated log
 SIMULATED = {"users": 5_000, "items": 20_000, "days": DAYS, "taste": 4.0}
 SCHEMES = ("none", "in_batch", "in_batch_8x", "mns", "cbns", "mixed_cross_batch")
+UNCURED = "cbns_uncured"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ SETS = {
             ),
             512,
             _configuration(512, 0.02, 8, user_id_dropout=0.5, history_dropout=0.3),
-            (*SCHEMES, "cbns_uncured"),
+            (*SCHEMES, UNCURED),
             (0.1, 0.15, 0.2, 0.3),
             (2.0, 4.0),
             1,
