@@ -226,8 +226,6 @@ def _raw_type(feature: Feature) -> DataType:
 
 
 def _encoded(features: list[Feature], **columns: DataType) -> StructType:
-    if taken := [feature.name for feature in features if feature.name in columns]:
-        raise ValueError(f"features {taken} have the names of columns that their table holds anyway")
     return _struct(**columns, **{feature.name: encoded_type(feature) for feature in features})
 
 

@@ -121,10 +121,12 @@ def test_the_rows_have_the_columns_of_their_home(spark: SparkSession, vocabulari
 
 
 def test_a_feature_with_the_name_of_a_column_is_refused(config: Config) -> None:
-    weighed = Feature(name="weight", kind="numeric", dim=2)
-    features = Features(user=(*FEATURES.user, weighed), item=FEATURES.item)
-    with pytest.raises(ValueError, match=r"features \['weight'\] have the names of columns"):
-        tables.training_examples(config.model_copy(update={"features": features}))
+    """Every column that the tables of examples and users hold anyway."""
+    bare = config.model_copy(update={"features": Features(user=FEATURES.user[:1], item=FEATURES.item)})
+    for column in {*tables.training_examples(bare).columns, *tables.user_snapshot(bare).columns} - {"user_id"}:
+        named = Feature(name=column, kind="numeric", dim=2)
+        with pytest.raises(ValueError, match=f"features.user: {column} is a column of its own"):
+            Features(user=(*FEATURES.user, named), item=FEATURES.item)
 
 
 def test_the_weight_is_the_reward_or_one(spark: SparkSession, vocabularies: DataFrame) -> None:
