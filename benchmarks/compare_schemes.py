@@ -22,21 +22,11 @@ from typing import Any
 from benchmarks.measure import measure, read_order
 from benchmarks.memory import peak_mib
 from benchmarks.scheme_report import write_report
-from benchmarks.scheme_sets import SETS, SchemeSet
+from benchmarks.scheme_sets import LARGER, SCHEMES, SETS, SchemeSet
 from jobs.common.config import Config, load_config, merge
 from jobs.common.presets import negatives_of, settings_of
 from model.loaders import read_files
 
-SCHEMES: dict[str, dict[str, Any]] = {
-    "none": {"training": {"preset": "in_batch", "correction": "none"}},
-    "in_batch": {"training": {"preset": "in_batch"}},
-    "in_batch_8x": {"training": {"preset": "in_batch"}},  # its batch is eight times as large
-    "mns": {"training": {"preset": "mns"}},
-    "cbns": {"training": {"preset": "cbns"}},
-    "cbns_uncured": {"training": {"preset": "cbns"}, "negatives": {"bank_gradient_cure": False}},
-    "mixed_cross_batch": {"training": {"preset": "mixed_cross_batch"}},
-}
-LARGER = 8  # how many batches the bank holds, and how much larger the batch of in_batch_8x is
 SEEDS = (1, 2, 3)
 
 
@@ -75,9 +65,9 @@ def compare(chosen: SchemeSet, schemes: list[str], folder: Path, report_only: bo
 
 def _choose_and_test(chosen: SchemeSet, scheme: str, prepared: tuple[Path, Path], results: Results) -> None:
     validation, test = prepared
-    size = LARGER if scheme == "in_batch_8x" else 1
-    base = merge(chosen.configuration, {"training": {"batch_size": chosen.batch_size * size}})
-    base = merge(base, SCHEMES[scheme])
+    base = merge(chosen.configuration, SCHEMES[scheme])
+    if scheme == "in_batch_8x":
+        base = merge(base, {"training": {"batch_size": chosen.batch_size * LARGER}})
 
     def try_out(training: Mapping[str, Any]) -> dict[str, Any]:
         changed = merge(base, {"training": {**training, "seed": SEEDS[0]}})

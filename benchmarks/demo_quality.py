@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import statistics
 from pathlib import Path
 
 from benchmarks.measure import Judge, measure
-from benchmarks.offline import FIRST_DAY, movielens_lake, prepare
+from benchmarks.offline import movielens_lake, prepare
+from benchmarks.scheme_report import cell
+from benchmarks.scheme_sets import FIRST_DAY
 from jobs.common.config import load_config
 from jobs.common.presets import negatives_of, settings_of
 
@@ -29,19 +30,12 @@ def main() -> None:
     prepared = prepare(movielens_lake(folder / "lake"), SCORED_DAY, folder)
     found = Judge(prepared).of_popularity()
     print("| | " + " | ".join(NAMES) + " |")
-    print("| popularity | " + " | ".join(f"{found[name]:.4f}" for name in NAMES) + " |")
+    print(f"| popularity | {' | '.join(cell(name, [found]) for name in NAMES)} |")
     for label, config in (("no correction", load_config().of_variant("uncorrected")), ("log-Q", load_config())):
         settings = settings_of(config)
         negatives = negatives_of(config, pool_is_empty=False)
         runs = [measure(prepared, settings={**settings, "seed": seed}, negatives=negatives) for seed in SEEDS]
-        cells = [
-            (statistics.mean(values), statistics.stdev(values))
-            for values in ([run[name] for run in runs] for name in NAMES)
-        ]
-        print(
-            f"| two towers, {label} | " + " | ".join(f"{mean:.4f} ± {spread:.4f}" for mean, spread in cells) + " |",
-            flush=True,
-        )
+        print(f"| two towers, {label} | {' | '.join(cell(name, runs) for name in NAMES)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from model.features import tensors
 from model.fit import fit
 from model.index import ExactIndex
 from model.loaders import read_files
-from model.metrics import coverage, popularity_slices, ranking_metrics, share_of
+from model.metrics import popularity_slices, ranking_metrics, share_of
 from model.order import Order
 from model.towers import TwoTowers
 from model.training import Progress
@@ -99,9 +100,7 @@ class Judge:
             for k in AT:
                 there = recalls[f"recall@{k}"]  # [U], NaN for users without a relevant item in the slice
                 found[f"recall@{k}_{name}"] = float(np.nanmean(there)) if np.isfinite(there).any() else float("nan")
-        available = np.isin(ranked, self.items["item_index"].to_numpy())
         found["never_clicked_share"] = share_of(ranked, self.clicks == 0)
-        found["coverage"] = coverage(np.where(available, ranked, -1), len(self.clicks))
         cold = np.flatnonzero((self.clicks == 0) & np.isin(np.arange(len(self.clicks)), self.items["item_index"]))
         found["cold_coverage"] = len(np.intersect1d(ranked, cold)) / len(cold) if len(cold) else float("nan")
         return found
@@ -139,7 +138,7 @@ def measure(
 
     with tempfile.TemporaryDirectory() as folder:
         order = read_order(prepared, **overrides)
-        version = fit(Order(**{**vars(order), "folder": Path(folder) / "model"}), after_epoch=after_epoch)
+        version = fit(replace(order, folder=Path(folder) / "model"), after_epoch=after_epoch)
     kept = {name: version.metrics[name] for name in ("seconds", "rows_per_second", "steps")}
     kept |= {name: value for name, value in version.metrics.items() if name.startswith(("bank_", "estimator"))}
     return found | kept | ({"curve": points} if curve else {})

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from benchmarks.scheme_sets import FIRST_DAY
 from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day, simulate_log
 from jobs.common import tables
 from jobs.common.config import load_config
@@ -22,8 +23,6 @@ from jobs.common.session import spark_session
 from jobs.evaluate_candidates import item_slices
 from jobs.score_users import users_to_score
 from jobs.train_two_tower import training_order
-
-FIRST_DAY = dt.date(2026, 1, 1)
 
 
 def movielens_lake(folder: Path) -> Lake:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Judge
-from benchmarks.scheme_sets import SCHEMES, UNCURED, SchemeSet
+from benchmarks.scheme_sets import SCHEMES, SchemeSet
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PLOTS = Path(__file__).with_name("plots")
@@ -67,7 +67,7 @@ def table(chosen: SchemeSet, runs: Mapping[str, list[Line]], judge: Judge) -> st
             "",
             f"| scheme | {' | '.join(COLUMNS[name] for name in columns)} |",
             "|---" * (len(columns) + 1) + "|",
-            *(f"| {label} | {' | '.join(_cell(name, found) for name in columns)} |" for label, found in rows.items()),
+            *(f"| {label} | {' | '.join(cell(name, found) for name in columns)} |" for label, found in rows.items()),
             "",
         ]
     )
@@ -79,7 +79,7 @@ def _settings(run: Line) -> str:
     return f"τ {training['temperature']:g}, rate {training['learning_rate']:g}, {epochs}"
 
 
-def _cell(name: str, runs: Sequence[Line]) -> str:
+def cell(name: str, runs: Sequence[Line]) -> str:
     """Mean and, of several runs, standard deviation; empty where a run does not have it."""
     values = [run.get(name, math.nan) for run in runs]
     mean = statistics.mean(values)
@@ -103,7 +103,7 @@ def draw(title: str, runs: Mapping[str, list[Line]], file: Path) -> None:
             (statistics.mean(point[1] for point in epoch), statistics.mean(point[2] for point in epoch))
             for epoch in epochs
         ]
-        colour = f"C{(*SCHEMES, UNCURED).index(scheme)}"  # the same on every set
+        colour = f"C{list(SCHEMES).index(scheme)}"  # the same on every set
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=scheme, color=colour)
     axes.set(xlabel="seconds of training (one thread)", ylabel="Recall@20", title=title, xlim=(0, None))
     axes.grid(alpha=0.3)

@@ -13,8 +13,16 @@ from benchmarks import amazon_beauty
 FIRST_DAY = dt.date(2026, 1, 1)
 DAYS = 8  # of the simulated log
 SIMULATED = {"users": 5_000, "items": 20_000, "days": DAYS, "taste": 4.0}
-SCHEMES = ("none", "in_batch", "in_batch_8x", "mns", "cbns", "mixed_cross_batch")
-UNCURED = "cbns_uncured"
+SCHEMES: dict[str, dict[str, Any]] = {
+    "none": {"training": {"preset": "in_batch", "correction": "none"}},
+    "in_batch": {"training": {"preset": "in_batch"}},
+    "in_batch_8x": {"training": {"preset": "in_batch"}},  # its batch is eight times as large
+    "mns": {"training": {"preset": "mns"}},
+    "cbns": {"training": {"preset": "cbns"}},
+    "cbns_uncured": {"training": {"preset": "cbns"}, "negatives": {"bank_gradient_cure": False}},
+    "mixed_cross_batch": {"training": {"preset": "mixed_cross_batch"}},
+}
+LARGER = 8  # how many batches the bank holds, and how much larger the batch of in_batch_8x is
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,6 @@ class SchemeSet:
 
     name: str
     title: str
-    batch_size: int
     configuration: dict[str, Any]
     schemes: tuple[str, ...]
     temperatures: tuple[float, ...]  # tried on the validation part, each once
@@ -32,6 +39,10 @@ class SchemeSet:
     parts: tuple[str, str]  # folders under the set's own
     make: Callable[[Path], object]  # makes both in the set's own folder
     source: Path | None = None  # what has to be there
+
+    @property
+    def batch_size(self) -> int:
+        return int(self.configuration["training"]["batch_size"])
 
     def value(self, point: Sequence[float]) -> float:
         """What a point of a curve (epoch, seconds, Recall@20, NDCG@20) is chosen by."""
@@ -73,12 +84,12 @@ def _days(last: int) -> tuple[str, str]:
 
 def _configuration(batch_size: int, learning_rate: float, epochs: int, **model: float) -> dict[str, Any]:
     return {
-        "training": {"learning_rate": learning_rate, "epochs": epochs, "threads": 1},
+        "training": {"batch_size": batch_size, "learning_rate": learning_rate, "epochs": epochs, "threads": 1},
         "negatives": {
             "corpus": batch_size,
             "unclicked": batch_size // 4,
             "empty_pool": "skip",
-            "bank": 8 * batch_size,
+            "bank": LARGER * batch_size,
         },
         "model": model,
     }
@@ -97,9 +108,8 @@ SETS = {
         SchemeSet(
             "movielens",
             "MovieLens-100K: learn from logical days 1 to 9, judged on day 10",
-            512,
             _configuration(512, 0.05, 12),
-            SCHEMES,
+            tuple(scheme for scheme in SCHEMES if scheme != "cbns_uncured"),
             (0.1, 0.15, 0.2, 0.25, 0.3),
             (2.0,),
             1,
@@ -111,9 +121,8 @@ SETS = {
             "Simulated log: {users:,} users, {items:,} items, learn from days 1 to 7, judged on day 8".format(
                 **SIMULATED
             ),
-            512,
             _configuration(512, 0.02, 8, user_id_dropout=0.5, history_dropout=0.3),
-            (*SCHEMES, UNCURED),
+            tuple(SCHEMES),
             (0.1, 0.15, 0.2, 0.3),
             (2.0, 4.0),
             1,
@@ -123,9 +132,8 @@ SETS = {
         SchemeSet(
             "amazon_beauty",
             "Amazon Beauty (M1): the published split, training items masked",
-            2_048,
             _beauty(),
-            tuple(scheme for scheme in SCHEMES if scheme != "in_batch_8x"),
+            tuple(scheme for scheme in SCHEMES if scheme not in ("in_batch_8x", "cbns_uncured")),
             (0.15, 0.2, 0.25),
             (),
             2,

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Judge, measure
-from benchmarks.offline import FIRST_DAY, movielens_lake, prepare
+from benchmarks.offline import movielens_lake, prepare
+from benchmarks.scheme_sets import FIRST_DAY
 
 TUNING_DAY = FIRST_DAY + dt.timedelta(days=7)
 GRID: dict[str, list[Any]] = {

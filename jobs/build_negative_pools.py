@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from jobs.build_interactions import window_days
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.partitions import day_end
 from jobs.common.queries import query
 
 
@@ -25,13 +26,12 @@ def unclicked_items(
     counts: DataFrame, interactions: DataFrame, ds: dt.date, window_hours: int, minimum_exposures: int
 ) -> DataFrame:
     """Rows (item_id, item_index, exposures) of the pool at the end of `ds`; both frames hold the window's days."""
-    day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
     return query(
         counts.sparkSession,
         "unclicked_items/query",
         {"daily_item_counts": counts, "interactions": interactions},
         last_closed_ds=ds - dt.timedelta(days=window_days(window_hours)),
-        day_end=day_end,
+        day_end=day_end(ds),
         window_hours=window_hours,
         minimum_exposures=minimum_exposures,
     )

@@ -26,7 +26,7 @@ from jobs.common.artifacts import put_folder
 from jobs.common.config import Config
 from jobs.common.declared_features import Feature
 from jobs.common.encoding import FIRST, vocabulary_name
-from jobs.common.partitions import Lake
+from jobs.common.partitions import Lake, day_end
 from jobs.common.presets import negatives_of, settings_of
 from model.features import FeatureSpec, ModelSpec
 from model.versions import MANIFEST
@@ -105,7 +105,6 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
     configuration = config.model_dump(
         mode="json", include={"features", "model", "training", "negatives", "pool", "log"}
     )
-    day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
     identity = json.dumps([inputs, configuration], sort_keys=True).encode()
     window = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
     return {
@@ -114,7 +113,7 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
         "settings": settings_of(config),
         "negatives": negatives_of(config, pool_is_empty),
         "unclicked_length": config.log.unclicked_per_example,
-        "final_before": int(day_end.timestamp()),
+        "final_before": int(day_end(ds).timestamp()),
         "examples": examples.to_json(),
         "items": items.to_json(),
         "probabilities": probabilities.to_json(),

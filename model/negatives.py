@@ -44,11 +44,6 @@ class CategoricalSampler:
         return (n * _probability_of(ids, self.probabilities)).to(self.dtype)
 
 
-def log_expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
-    """ln of `expected_count`, float32: -inf for an item that no source can draw, which the loss refuses by name."""
-    return expected_count(ids, terms).log().float()
-
-
 def expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
     """How often a mixture of sources brings an item: each draws so many columns from its probabilities.
 
@@ -63,6 +58,11 @@ def expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
             raise ValueError(f"a source's number of draws must be 0 or more, got {draws}")
         count += draws * (share(ids) if callable(share) else _probability_of(ids, share)).to(count)
     return count
+
+
+def log_count(counts: Tensor) -> Tensor:
+    """ln of expected counts, float32: -inf for an item that no source can draw, which the loss refuses by name."""
+    return counts.log().float()
 
 
 def smoothed_probabilities(counts: Tensor, alpha: float) -> Tensor:

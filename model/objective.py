@@ -20,11 +20,10 @@ from model.features import PADDING
 from model.frequency import StreamingFrequency, drift_report
 from model.known_clicks import KnownClicks
 from model.losses import Columns, RowNegatives, rescale_column_gradient, sampled_softmax_loss
-from model.negatives import CategoricalSampler, Share, expected_count
-from model.sources import Negatives, Probabilities, check_supplied
+from model.negatives import CategoricalSampler, Share, expected_count, log_count
+from model.sources import COLDEST, Negatives, Probabilities, check_supplied
 
 Embed = Callable[[Tensor], Tensor]  # item indices [N] -> embeddings [N, D], with gradient
-COLDEST = 0.01  # a learned temperature stops here, as CLIP's does (Radford et al. 2021, section 2.5)
 
 
 class Objective:
@@ -135,11 +134,11 @@ class Objective:
         fresh_terms: list[tuple[float, Share]] = [(float(others), self.batch_share), *self.drawn]
         ids = torch.cat([fresh_ids, held_ids])  # [C]
         fresh_n = expected_count(ids, fresh_terms)  # [C], what carries gradient
-        log_n = (fresh_n + len(held_ids) * self.bank_share(ids) if len(held_ids) else fresh_n).log().float()  # [C]
+        log_n = log_count(fresh_n + len(held_ids) * self.bank_share(ids) if len(held_ids) else fresh_n)  # [C]
         fresh_log_n, held_log_n = log_n[: len(fresh_ids)], log_n[len(fresh_ids) :]
         columns = fresh
         if len(held_ids) and self.negatives.bank_gradient_cure:
-            columns = rescale_column_gradient(fresh, fresh_log_n, fresh_n[: len(fresh_ids)].log().float())
+            columns = rescale_column_gradient(fresh, fresh_log_n, log_count(fresh_n[: len(fresh_ids)]))
         row_negatives = None
         if own is not None:
             vectors = embedded[len(fresh_ids) :][own_places]  # [B, H, D]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # the configuration asks for the floor too, and no job loads torch for that
+    from torch import Tensor
+
+COLDEST = 0.01  # a learned temperature stops here, as CLIP's does (Radford et al. 2021, section 2.5)
 
 
 @dataclass(frozen=True)

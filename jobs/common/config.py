@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from jobs.common.declared_features import Count, Features, Section
+from model.sources import COLDEST
 
 Share = Annotated[float, Field(ge=0, le=1)]
 SHARED = frozenset({"log", "pool", "features"})  # sections that say what is in the tables
@@ -151,8 +152,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def temperature_can_be_learned(self) -> Config:
-        if self.training.learn_temperature and self.training.temperature < 0.01:
-            raise ValueError(f"training.temperature wants .01 or more to be learned, got {self.training.temperature}")
+        if self.training.learn_temperature and self.training.temperature < COLDEST:
+            floor, got = f"{COLDEST}".lstrip("0"), self.training.temperature
+            raise ValueError(f"training.temperature wants {floor} or more to be learned, got {got}")
         return self
 
     def of_variant(self, name: str | None) -> Config:

@@ -31,6 +31,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from jobs.common.partitions import day_end
 from jobs.common.tables import CLICKS, QUARANTINE
 
 CORRUPT = "_corrupt_record"
@@ -148,8 +149,7 @@ def _reasons(field: StructField, value: Column, ds: dt.date) -> list[Column]:
             F.when(given.isNotNull() & (given.cast("string") != "") & value.isNull(), F.lit(f"{name} is no {kind}"))
         )
     if name in ("impressed_at", "clicked_at"):
-        day_end = dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
-        reasons.append(F.when(value >= F.lit(day_end), F.lit(f"{name} lies after the day on which it landed")))
+        reasons.append(F.when(value >= F.lit(day_end(ds)), F.lit(f"{name} lies after the day on which it landed")))
     if name == "reward":
         sound = (value >= 0) & (value < F.lit(float("inf")))  # Spark orders NaN after infinity
         reasons.append(F.when(~sound, F.lit(f"{name} is negative or not finite")))

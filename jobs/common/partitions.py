@@ -35,6 +35,11 @@ def day_argument(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"wants a day as YYYY-MM-DD, got {text!r}") from error
 
 
+def day_end(ds: dt.date) -> dt.datetime:
+    """The first moment after the logical day, UTC."""
+    return dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
+
+
 @dataclass(frozen=True)
 class PinnedWindow:
     """The Parquet files of some days of one version of a table."""

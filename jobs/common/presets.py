@@ -43,14 +43,5 @@ def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
         **used,
         "correction": correction if config.training.correction == "preset" else config.training.correction,
         "bank_holds": holds,
-        **sizes.model_dump(
-            include={
-                "bank_warmup_steps",
-                "bank_warmup_drift",
-                "bank_gradient_cure",
-                "row",
-                "row_log_weight",
-                "mask",
-            }
-        ),
+        **sizes.model_dump(exclude={*used, "empty_pool"}),
     }

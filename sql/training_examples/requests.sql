@@ -52,26 +52,20 @@ counted as (
 -- request has and however many of them are clicked: a request costs its own length times the range, never its square.
 -- Only clicks keep what they see. An item that repeats takes several of these ranks: where it does so more often than
 -- lists are long, a list may be shorter, or reach farther on the other side, than the whole request would give.
-seen_below as (
+seen as (
   select
     *,
     if(clicked, collect_list(if(clicked, null, struct(place, item_index))) over (
       partition by request_id, alone, user_id
       order by left_down
       range between current row and :unclicked_per_example following
-    ), null) as below
-  from counted
-),
-
-seen as (
-  select
-    *,
+    ), null) as below,
     if(clicked, collect_list(if(clicked, null, struct(place, item_index))) over (
       partition by request_id, alone, user_id
       order by left_up
       range between current row and :unclicked_per_example following
     ), null) as above
-  from seen_below
+  from counted
 ),
 
 nearest_first as (

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from benchmarks import amazon_beauty, compare_schemes
-from benchmarks.compare_schemes import SCHEMES, Results
+from benchmarks.compare_schemes import Results
 from benchmarks.scheme_report import draw, replace_part, table
-from benchmarks.scheme_sets import SETS
+from benchmarks.scheme_sets import SCHEMES, SETS
 from jobs.common.config import Config, load_config, merge
 from jobs.common.presets import negatives_of
 

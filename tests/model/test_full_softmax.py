@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.losses import Columns, rescale_column_gradient, sampled_softmax_loss
-from model.negatives import CategoricalSampler, log_expected_count, smoothed_probabilities
+from model.negatives import CategoricalSampler, expected_count, log_count, smoothed_probabilities
 
 ITEMS, DIM, TEMPERATURE = 5_000, 16, 0.14
 BATCH, CORPUS, UNCLICKED, BANK = 256, 256, 64, 2_048
@@ -82,7 +82,7 @@ def mixtures() -> dict[str, list[Source]]:
 def log_counts(sources: list[Source], only_fresh: bool = False) -> Tensor:
     """ln n of every item, [I] float64."""
     terms = [(s.draws, s.probabilities) for s in sources if s.fresh or not only_fresh]
-    return log_expected_count(torch.arange(ITEMS), terms).double()
+    return log_count(expected_count(torch.arange(ITEMS), terms)).double()
 
 
 def draw(sources: list[Source], batches: int, generator: torch.Generator) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.gather import gather_rows
 from model.losses import Columns, sampled_softmax_loss
-from model.negatives import log_expected_count
+from model.negatives import expected_count, log_count
 
 PROCESSES, ROWS, DIM = 2, 6, 4
 
@@ -34,7 +34,7 @@ def loss_of(model: nn.ModuleDict, users: Tensor, items: Tensor, ids: Tensor, gat
     embeddings, column_ids = model["item"](items), ids  # [B, D], [B]
     columns = (gather_rows(embeddings), gather_rows(ids)) if gather else (embeddings, column_ids)
     q = torch.tensor([0.4, 0.3, 0.2, 0.1])
-    log_n = log_expected_count(columns[1], [(ROWS - 1, q)])  # the global batch counts
+    log_n = log_count(expected_count(columns[1], [(ROWS - 1, q)]))  # the global batch counts
     return sampled_softmax_loss(model["user"](users), embeddings, ids, Columns(*columns, log_n), temperature=0.5)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.negatives import CategoricalSampler, log_expected_count, smoothed_probabilities
+from model.negatives import CategoricalSampler, expected_count, log_count, smoothed_probabilities
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -89,13 +89,13 @@ def test_items_outside_the_catalogue_are_refused(ids: Tensor) -> None:
     with pytest.raises(ValueError, match="item indices must lie in 0 to 1"):
         CategoricalSampler(half).expected_count(ids, 1)
     with pytest.raises(ValueError, match="item indices must lie in 0 to 1"):
-        log_expected_count(ids, [(1, half)])
+        log_count(expected_count(ids, [(1, half)]))
 
 
 def test_expected_counts_of_a_mixture_by_hand() -> None:
     q, u = torch.tensor([0.75, 0.25, 0.0, 0.0]), torch.full((4,), 0.25)
     p, r = torch.tensor([0.0, 0.0, 1.0, 0.0]), torch.tensor([0.5, 0.5, 0.0, 0.0])
-    log_n = log_expected_count(torch.tensor([3, 0, 2, 1, 0]), [(7, q), (4, u), (3, p), (10, r)])
+    log_n = log_count(expected_count(torch.tensor([3, 0, 2, 1, 0]), [(7, q), (4, u), (3, p), (10, r)]))
     assert log_n.dtype == torch.float32
     # 4 / 4; 7 * .75 + 1 + 5; 1 + 3; 7 * .25 + 1 + 5
     torch.testing.assert_close(log_n.exp(), torch.tensor([1.0, 11.25, 4.0, 7.75, 11.25]))
@@ -109,13 +109,15 @@ def test_expected_counts_are_what_sampled_columns_show() -> None:
         CategoricalSampler(u).sample(3 * batches, generator),
     ]
     counts = torch.bincount(torch.cat(drawn), minlength=3) / batches
-    torch.testing.assert_close(log_expected_count(torch.arange(3), [(5, q), (3, u)]).exp(), counts, rtol=0.02, atol=0)
+    torch.testing.assert_close(
+        log_count(expected_count(torch.arange(3), [(5, q), (3, u)])).exp(), counts, rtol=0.02, atol=0
+    )
 
 
 def test_no_source_no_count() -> None:
-    assert log_expected_count(torch.tensor([1]), [(5, torch.tensor([1.0, 0.0]))]).tolist() == [-math.inf]
+    assert log_count(expected_count(torch.tensor([1]), [(5, torch.tensor([1.0, 0.0]))])).tolist() == [-math.inf]
     with pytest.raises(ValueError, match="draws must be 0 or more, got -1"):
-        log_expected_count(torch.tensor([0]), [(-1, torch.tensor([1.0]))])
+        log_count(expected_count(torch.tensor([0]), [(-1, torch.tensor([1.0]))]))
 
 
 def test_smoothing_runs_from_uniform_to_popularity_and_leaves_no_zero() -> None:
