@@ -13,7 +13,7 @@ COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test lint format lock dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
@@ -37,6 +37,9 @@ format: $(SET_UP)  ## sort imports, mend what ruff can mend, and format
 lock: $(SET_UP)  ## compile requirements/*.in to locks with hashes (UPGRADE=--upgrade moves the pins)
 	$(COMPILE) requirements/compute.in --output-file requirements/compute.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+
+dist: $(SET_UP)  ## pack jobs, model, sql and recall.toml into dist/batch-recall.zip, for spark-submit --py-files
+	.venv/bin/python build_zip.py dist/batch-recall.zip
 
 clean:  ## delete what the tools leave behind (never .venv, never a lake)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache spark-warehouse metastore_db derby.log

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from benchmarks.scheme_sets import FIRST_DAY
 from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day, simulate_log
+from jobs.build_histories import excluded
 from jobs.common import tables
 from jobs.common.config import load_config
 from jobs.common.partitions import Lake
@@ -86,11 +87,11 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
 
 
 def _oracle(lake: Lake, ds: dt.date, items: DataFrame) -> DataFrame:
-    """Rows (user_id, oracle): the indices of what the world itself would show, clicked items left out."""
+    """Rows (user_id, oracle): the indices of what the world itself would show, excluded items left out."""
     shown = lake.day(tables.ORACLE, ds).select("user_id", F.posexplode("item_ids").alias("place", "item_id"))
     ordered = shown.join(items, "item_id").groupBy("user_id")
     lists = ordered.agg(F.sort_array(F.collect_list(F.struct("place", "item_index")))["item_index"].alias("all"))
-    clicked = lake.day(tables.USER_HISTORIES, ds).select("user_id", "clicked_item_indices")
+    clicked = excluded(lake.day(tables.USER_HISTORIES, ds)).select("user_id", "excluded")
     nothing = F.array().cast("array<int>")
-    left = F.array_except("all", F.coalesce("clicked_item_indices", nothing)).alias("oracle")
+    left = F.array_except("all", F.coalesce("excluded", nothing)).alias("oracle")
     return lists.join(clicked, "user_id", "left").select("user_id", left)

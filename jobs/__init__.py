@@ -3,11 +3,13 @@ each also runs alone):
 
 ingest_logs | ingest_movielens | simulate_log    a log lands in the raw tables
 build_interactions        each impression with its outcome
+build_reconciliation      where every row of the log went
 build_vocabularies        a dense index for what is seen for the first time
 build_snapshots           items and users as they are known at the end of the day
 build_training_examples   clicks, with features as they stood at the impression
 build_histories           what each user has clicked up to the end of the day
 build_item_counts         what the day did with each item
+build_window_counts       what the days of the training window did with it, together
 build_negative_pools      exposed and never clicked
 build_sampling_probs      how often each source of negatives draws each item
 train_two_tower           a model version

@@ -1,18 +1,19 @@
-"""user_histories: each user's last clicks, oldest first, and all items that they ever clicked, at the end of a day.
+"""user_histories: each user's last clicks, oldest first, and what they are not to be shown again, at the end of a day.
 
-Yesterday's histories and the day's interactions; overwrites the day.
+Yesterday's histories and the day's interactions, of the users in the day's snapshot; overwrites the day.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.checks import overwrite_checked
 from jobs.common.queries import query
 
 
@@ -20,15 +21,41 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def user_histories(interactions: DataFrame, before: DataFrame, vocabularies: DataFrame, length: int) -> DataFrame:
-    """Rows (user_id, history, clicked_item_indices) of every user who ever clicked; at most `length` in `history`."""
-    frames = {"interactions": interactions, "before": before, "vocabularies": vocabularies}
-    clicks = query(interactions.sparkSession, "user_histories/query", frames)
-    size = F.size("all_clicks")
-    start = F.greatest(size - F.lit(length), F.lit(0)) + 1
-    return clicks.select(
-        "user_id", F.slice("all_clicks", start, F.lit(length)).alias("history"), "clicked_item_indices"
+def user_histories(
+    interactions: DataFrame,
+    before: DataFrame,
+    user_snapshot: DataFrame,
+    vocabularies: DataFrame,
+    ds: dt.date,
+    length: int,
+    rule: str | int,
+) -> DataFrame:
+    """Rows (user_id, history, clicked) of the snapshot's users who ever clicked; at most `length` in `history`."""
+    return query(
+        interactions.sparkSession,
+        "user_histories/query",
+        {
+            "interactions": interactions,
+            "before": before,
+            "user_snapshot": user_snapshot,
+            "vocabularies": vocabularies,
+        },
+        ds=ds,
+        length=length,
+        excluded_since=excluded_since(rule, ds),
     )
+
+
+def excluded_since(rule: str | int, ds: dt.date) -> dt.date:
+    """The first day whose clicks `exclusions.clicked` still leaves out at the end of `ds`."""
+    if isinstance(rule, int):
+        return ds - dt.timedelta(days=rule - 1)
+    return {"ever": dt.date(1970, 1, 1), "never": ds + dt.timedelta(days=1)}[rule]
+
+
+def excluded(histories: DataFrame) -> DataFrame:
+    """Rows (user_id, history, excluded): the indices of the items that a user is not shown again."""
+    return query(histories.sparkSession, "user_histories/excluded", {"user_histories": histories})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,10 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = user_histories(
         lake.required_day(tables.INTERACTIONS, args.ds),
         lake.latest_before(tables.USER_HISTORIES, args.ds, config.log.state_lookback_days),
+        lake.required_day(tables.user_snapshot(config), args.ds),
         lake.read(tables.VOCABULARIES),
+        args.ds,
         config.features.history_length,
+        config.exclusions.clicked,
     )
-    return lake.overwrite(tables.USER_HISTORIES, args.ds, rows)
+    return overwrite_checked(lake, tables.USER_HISTORIES, args.ds, rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """interactions: every impression of a day joined with its first click inside the attribution window.
 
-Reads impressions of the day, and clicks that landed on it or up to one window later; overwrites the day.
+Reads the impressions of the day, the ids of one window before it (an impression counts on the day on which it landed
+first), and clicks that landed on it or up to one window later; overwrites the day.
 """
 
 from __future__ import annotations
@@ -9,10 +10,15 @@ import argparse
 import datetime as dt
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.attribution import Reach, attributed_clicks
+from jobs.common.checks import overwrite_checked
+from jobs.common.config import Config
+from jobs.common.ground import require_impressions
 from jobs.common.partitions import Lake
 from jobs.common.queries import query
 
@@ -21,32 +27,48 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def window_days(window_hours: int) -> int:
-    """Days after its impression on which a click may still land."""
-    return -(-window_hours // 24)
-
-
-def interactions(impressions: DataFrame, clicks: DataFrame, ds: dt.date, window_hours: int) -> DataFrame:
-    """One row for each distinct impression of `ds`, with `clicked` and `clicked_at`."""
+def interactions(impressions: DataFrame, clicks: DataFrame, ds: dt.date, reach: Reach) -> DataFrame:
+    """One row for each distinct impression of `ds`, with `clicked`, `clicked_at`, `reward` and `outcome_final_at`."""
     return query(
         impressions.sparkSession,
         "interactions/query",
         {"impressions": impressions, "clicks": clicks},
         ds=ds,
-        last_click_ds=ds + dt.timedelta(days=window_days(window_hours)),
-        window_hours=window_hours,
+        first_copy_ds=reach.first_copy(ds),
+        day_before=ds - dt.timedelta(days=1),
+        first_click_ds=reach.first_click(ds),
+        last_click_ds=reach.last_click(ds),
+        window_hours=reach.window_hours,
+        clock_skew_seconds=reach.clock_skew_seconds,
     )
 
 
-def touched_days(lake: Lake, ds: dt.date, window_hours: int) -> list[dt.date]:
-    """The days before `ds`, in order, that clicks landing on `ds` belong to: they are to be built again."""
+def with_examined(rows: DataFrame, rule: str, positions: int) -> DataFrame:
+    """`rows` with `examined`: whether an impression counts as an exposure, by the rule `log.examination`.
+
+    above_last_click: it was clicked, or stands above the last click of its request. first_positions: it stands on one
+    of the first `positions`. Without a position, or a request, it meets neither rule unless it was clicked.
+    """
+    if rule == "above_last_click":
+        last = query(rows.sparkSession, "interactions/last_clicks", {"interactions": rows})
+        rows = rows.join(last, ["request_id", "user_id"], "left")
+        seen: Column = F.col("position") < F.col("last_clicked_position")
+    else:
+        seen = F.col("position") <= positions if rule == "first_positions" else F.lit(True)
+    return rows.withColumn("examined", F.col("clicked") | F.coalesce(seen, F.lit(False)))
+
+
+def touched_days(lake: Lake, config: Config, ds: dt.date) -> list[dt.date]:
+    """The days before `ds`, in order, whose outcomes change by clicks that landed on it: they are built again."""
+    reach = Reach.of(config)
     touched = query(
         lake.spark,
         "interactions/touched_days",
-        {"impressions": lake.read(tables.IMPRESSIONS), "clicks": lake.read(tables.CLICKS)},
+        {"interactions": lake.read(tables.INTERACTIONS), "clicks": attributed_clicks(lake, config, ds)},
         ds=ds,
-        first_ds=ds - dt.timedelta(days=window_days(window_hours)),
+        first_ds=reach.first_shown(ds),
         day_before=ds - dt.timedelta(days=1),
+        clock_skew_seconds=reach.clock_skew_seconds,
     )
     return sorted(row.ds for row in touched.collect())  # at most one row a day of the window
 
@@ -54,11 +76,11 @@ def touched_days(lake: Lake, ds: dt.date, window_hours: int) -> list[dt.date]:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_interactions")
-    lake.required_day(tables.IMPRESSIONS, args.ds)
-    rows = interactions(
-        lake.read(tables.IMPRESSIONS), lake.read(tables.CLICKS), args.ds, config.log.attribution_window_hours
-    )
-    return lake.overwrite(tables.INTERACTIONS, args.ds, rows)
+    require_impressions(lake, args.ds)
+    clicks = attributed_clicks(lake, config, args.ds)
+    rows = interactions(lake.read(tables.IMPRESSIONS), clicks, args.ds, Reach.of(config))
+    rows = with_examined(rows, config.log.examination, config.log.examined_positions)
+    return overwrite_checked(lake, tables.INTERACTIONS, args.ds, rows)
 
 
 if __name__ == "__main__":

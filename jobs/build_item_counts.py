@@ -1,4 +1,4 @@
-"""daily_item_counts: impressions, clicks and training examples of each item on a day.
+"""daily_item_counts: impressions, exposures, clicks and training examples of each item on a day.
 
 Windows are sums of these days, so a new day costs a day. Overwrites the day.
 """
@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.checks import overwrite_checked
 from jobs.common.queries import query
 
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lake.day(tables.training_examples(config), args.ds),
         lake.read(tables.VOCABULARIES),
     )
-    return lake.overwrite(tables.DAILY_ITEM_COUNTS, args.ds, rows)
+    return overwrite_checked(lake, tables.DAILY_ITEM_COUNTS, args.ds, rows)
 
 
 if __name__ == "__main__":

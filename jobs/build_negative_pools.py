@@ -1,6 +1,7 @@
 """unclicked_items: the pool of items that were exposed in the window and never clicked.
 
-Only exposures whose attribution window has closed count. Overwrites the day.
+Only exposures whose attribution window has closed count; of more than `pool.maximum_items` the most exposed ones are
+kept. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from jobs.build_interactions import window_days
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.attribution import Reach
+from jobs.common.checks import overwrite_checked
 from jobs.common.partitions import day_end
 from jobs.common.queries import query
 
@@ -23,32 +25,29 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def unclicked_items(
-    counts: DataFrame, interactions: DataFrame, ds: dt.date, window_hours: int, minimum_exposures: int
+    counts: DataFrame, interactions: DataFrame, ds: dt.date, minimum_exposures: int, maximum_items: int
 ) -> DataFrame:
-    """Rows (item_id, item_index, exposures) of the pool at the end of `ds`; both frames hold the window's days."""
+    """Rows (item_id, item_index, exposures) of the pool at the end of `ds`.
+
+    `counts` are the window's; `interactions` those of the days on which a window may still be open.
+    """
     return query(
         counts.sparkSession,
         "unclicked_items/query",
-        {"daily_item_counts": counts, "interactions": interactions},
-        last_closed_ds=ds - dt.timedelta(days=window_days(window_hours)),
+        {"window_item_counts": counts, "interactions": interactions},
         day_end=day_end(ds),
-        window_hours=window_hours,
         minimum_exposures=minimum_exposures,
+        maximum_items=maximum_items,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_negative_pools")
-    hours = config.log.attribution_window_hours
-    rows = unclicked_items(
-        lake.window(tables.DAILY_ITEM_COUNTS, args.ds, config.log.examples_window_days),
-        lake.window(tables.INTERACTIONS, args.ds, window_days(hours)),
-        args.ds,
-        hours,
-        config.pool.minimum_exposures,
-    )
-    return lake.overwrite(tables.UNCLICKED_ITEMS, args.ds, rows)
+    counts = lake.required_day(tables.WINDOW_ITEM_COUNTS, args.ds)
+    recent = lake.window(tables.INTERACTIONS, args.ds, Reach.of(config).window_days)
+    rows = unclicked_items(counts, recent, args.ds, config.pool.minimum_exposures, config.pool.maximum_items)
+    return overwrite_checked(lake, tables.UNCLICKED_ITEMS, args.ds, rows, window_item_counts=counts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """item_snapshot and user_snapshot: every item and user known at the end of a day, their features encoded.
 
-Yesterday's snapshot, overlaid with the rows of `items` and `users` that landed today and with ids that only the
-interactions show. Overwrites the day of both tables.
+The snapshot before it, overlaid with the rows of `items` and `users` that landed since and with ids that only the day's
+interactions show; users who were not seen for `log.users_seen_days` leave. Overwrites the day of both tables.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.checks import overwrite_checked
 from jobs.common.config import Config
 from jobs.common.declared_features import Feature
 from jobs.common.encoding import ITEM_ID, USER_ID, encode
@@ -28,9 +29,11 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def news(landed: DataFrame, seen: DataFrame, previous: DataFrame, key: str) -> DataFrame:
-    """One raw row for each id that landed, and a bare one for each that is `seen` and not known."""
-    once = Window.partitionBy(key).orderBy(F.xxhash64(*landed.columns))  # any of the copies, the same one on every run
-    landed = landed.withColumn("_copy", F.row_number().over(once)).where("_copy = 1").drop("_copy")
+    """One raw row for each id that landed, the newest, and a bare one for each that is `seen` and not known."""
+    columns = [name for name in landed.columns if name != "ds"]
+    # of the copies of a day any, but the same one on every run
+    once = Window.partitionBy(key).orderBy(F.desc("ds"), F.xxhash64(*columns))
+    landed = landed.withColumn("_copy", F.row_number().over(once)).where("_copy = 1").select(columns)
     unknown = seen.select(key).distinct().join(landed, key, "left_anti").join(previous, key, "left_anti")
     return landed.unionByName(unknown, allowMissingColumns=True)
 
@@ -48,13 +51,27 @@ def item_snapshot(
 
 
 def user_snapshot(
-    news: DataFrame, previous: DataFrame, vocabularies: DataFrame, features: Sequence[Feature], ds: dt.date
+    news: DataFrame,
+    seen: DataFrame,
+    previous: DataFrame,
+    vocabularies: DataFrame,
+    features: Sequence[Feature],
+    ds: dt.date,
+    seen_days: int,
 ) -> DataFrame:
-    """Users (user_id, user_index, first_seen, features), as for items."""
+    """Users (user_id, user_index, first_seen, last_seen, features) who were seen in the last `seen_days` days.
+
+    A user is seen who is shown something or whose row lands; who left and comes back is new.
+    """
     first = previous.select(USER_ID, "first_seen")
     fresh = _numbered(encode(news, USER_ID, "user", features, vocabularies), USER_ID, "user_index", vocabularies)
     fresh = fresh.join(first, USER_ID, "left").withColumn("first_seen", F.coalesce("first_seen", F.lit(ds)))
-    return previous.join(news, USER_ID, "left_anti").unionByName(fresh.select(previous.columns))
+    fresh = fresh.withColumn("last_seen", F.lit(ds))
+    today = seen.select(USER_ID).distinct().withColumn("_today", F.lit(ds))
+    known = previous.join(news, USER_ID, "left_anti").join(today, USER_ID, "left")
+    known = known.withColumn("last_seen", F.coalesce("_today", "last_seen"))
+    known = known.where(F.col("last_seen") > F.lit(ds - dt.timedelta(days=seen_days)))
+    return known.select(previous.columns).unionByName(fresh.select(previous.columns))
 
 
 def _numbered(rows: DataFrame, key: str, index: str, vocabularies: DataFrame) -> DataFrame:
@@ -66,16 +83,20 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     """Build the day of one of the two snapshots; returns its rows."""
     key, table = f"{side}_id", {"item": tables.item_snapshot, "user": tables.user_snapshot}[side](config)
     vocabularies, seen = lake.read(tables.VOCABULARIES), lake.day(tables.INTERACTIONS, ds)
-    landed = lake.day(raw_tables(config)[f"{side}s"], ds).drop("ds")
-    previous = lake.latest_before(table, ds, config.log.state_lookback_days).drop("ds")
+    last = lake.latest_day_before(table, ds, config.log.state_lookback_days)
+    previous = lake.day(table, last or ds - dt.timedelta(days=1)).drop("ds")
+    # what landed on a day without a snapshot, an empty one for instance, is news still
+    days = (ds - last).days if last else config.log.state_lookback_days
+    landed = lake.window(raw_tables(config)[f"{side}s"], ds, days)
     with kept(news(landed, seen, previous, key)) as fresh:
-        if fresh.isEmpty():
+        if side == "user":
+            features, seen_days = config.features.user, config.log.users_seen_days
+            snapshot = user_snapshot(fresh, seen, previous, vocabularies, features, ds, seen_days)
+        elif fresh.isEmpty():
             snapshot = previous
-        elif side == "item":
-            snapshot = item_snapshot(fresh, previous, vocabularies, config.features.item)
         else:
-            snapshot = user_snapshot(fresh, previous, vocabularies, config.features.user, ds)
-        return lake.overwrite(table, ds, snapshot)
+            snapshot = item_snapshot(fresh, previous, vocabularies, config.features.item)
+        return overwrite_checked(lake, table, ds, snapshot)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,12 +2,14 @@
 
 History: the user's last clicks strictly before the impression. User features: the snapshot of the day before, or the
 day's own for a user who is new on it. Beside it what the click's request showed and the user left, as the day's
-outcomes stand, and from when on they stand for good. Overwrites the day.
+outcomes stand, and from when on they stand for good. Of a user's examples at most `examples.per_user` are kept. Row
+groups are equal in size and come in multiples of ranks x readers. Overwrites the day.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
@@ -15,9 +17,15 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.checks import findings, require
+from jobs.common.config import Config, Examples
 from jobs.common.declared_features import Features
 from jobs.common.encoding import USER_ID, pad, raw_features
+from jobs.common.partitions import Lake, kept
 from jobs.common.queries import query
+from jobs.common.row_groups import in_row_groups, one_row_group_a_file, planned
+
+ALL = 2**31 - 1  # more examples than a user has on a day
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -31,26 +39,29 @@ def training_examples(
     snapshot: DataFrame,
     vocabularies: DataFrame,
     features: Features,
-    window_hours: int,
-    unclicked_per_example: int,
+    settings: Examples,
 ) -> DataFrame:
-    """One row a click, in an order that hangs on nothing that a model reads; lists are padded with 0 at their end."""
+    """One row a click that is kept; lists are padded with 0 at their end."""
     length = max(features.history_length, 1)
-    frames = {"interactions": interactions, "before": histories_before, "vocabularies": vocabularies}
-    clicks = query(interactions.sparkSession, "training_examples/query", frames, others=length - 1)
+    clicks = query(
+        interactions.sparkSession,
+        "training_examples/query",
+        {"interactions": interactions, "before": histories_before, "vocabularies": vocabularies},
+        others=length - 1,
+        share=settings.share,
+        per_user=settings.per_user or ALL,
+    )
     if features.history_length:
         first = F.greatest(F.size("clicks_before") - F.lit(length), F.lit(0)) + 1
         clicks = clicks.withColumn("history", pad(F.slice("clicks_before", first, F.lit(length)), length))
-    clicks = clicks.join(_requests(interactions, vocabularies, window_hours, unclicked_per_example), "impression_id")
-    rows = clicks.drop("clicks_before").join(_as_known(snapshot_before, snapshot, features), USER_ID, "inner")
-    return rows.repartition(1).sortWithinPartitions(F.xxhash64("impression_id"))
+    clicks = clicks.join(_requests(interactions, vocabularies, settings.unclicked), "impression_id")
+    return clicks.drop("clicks_before").join(_as_known(snapshot_before, snapshot, features), USER_ID, "inner")
 
 
-def _requests(interactions: DataFrame, vocabularies: DataFrame, window_hours: int, length: int) -> DataFrame:
+def _requests(interactions: DataFrame, vocabularies: DataFrame, length: int) -> DataFrame:
     """(impression_id, unclicked, outcome_final_at) of each click."""
     frames = {"interactions": interactions, "vocabularies": vocabularies}
-    lengths = {"window_hours": window_hours, "unclicked_per_example": length}
-    rows = query(interactions.sparkSession, "training_examples/requests", frames, **lengths)
+    rows = query(interactions.sparkSession, "training_examples/requests", frames, unclicked=length)
     return rows.withColumn("unclicked", pad(F.col("unclicked"), length))
 
 
@@ -66,6 +77,17 @@ def _as_known(snapshot_before: DataFrame, snapshot: DataFrame, features: Feature
     return merged.select(USER_ID, "user_index", "described.*")
 
 
+def overwrite(lake: Lake, config: Config, ds: dt.date, rows: DataFrame) -> int:
+    """Check the day's examples and write them, a row group a file; returns how many there are."""
+    table, settings = tables.training_examples(config), config.examples
+    with kept(rows.withColumn("ds", F.lit(ds)).select(table.columns)) as checked:
+        require(table, ds, findings(checked, table.name))
+        count = checked.count()
+        groups = planned(count, settings.row_group_rows, settings.ranks * settings.readers)
+        with one_row_group_a_file(lake.spark):
+            return lake.overwrite(table, ds, in_row_groups(checked, "impression_id", count, groups))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_training_examples")
@@ -77,10 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         lake.required_day(snapshots, args.ds),
         lake.read(tables.VOCABULARIES),
         config.features,
-        config.log.attribution_window_hours,
-        config.log.unclicked_per_example,
+        config.examples,
     )
-    return lake.overwrite(tables.training_examples(config), args.ds, rows)
+    return overwrite(lake, config, args.ds, rows)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from pyspark.sql import DataFrame
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.checks import findings, require
 from jobs.common.declared_features import Features
 from jobs.common.encoding import ITEM_ID, USER_ID, feature_values, named_values, union
-from jobs.common.partitions import kept
+from jobs.common.partitions import Lake, kept
 from jobs.common.queries import query
 
 
@@ -40,6 +41,13 @@ def numbered(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> DataFra
     return query(unseen.sparkSession, "vocabularies/query", {"unseen": unseen, "vocabularies": vocabularies}, ds=ds)
 
 
+def append(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
+    """Check the rows that no vocabulary has yet, and add them."""
+    with kept(rows) as fresh:
+        require(tables.VOCABULARIES, ds, findings(fresh, "vocabularies"))
+        return lake.append(tables.VOCABULARIES, fresh)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_vocabularies")
@@ -47,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     users, items = lake.day(tables.users(config), args.ds), lake.day(tables.items(config), args.ds)
     vocabularies = lake.read(tables.VOCABULARIES)
     with kept(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
-        return 0 if unseen.isEmpty() else lake.append(tables.VOCABULARIES, numbered(unseen, vocabularies, args.ds))
+        return 0 if unseen.isEmpty() else append(lake, numbered(unseen, vocabularies, args.ds), args.ds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """evaluation: how good a day's candidates are on the clicks of the days after it.
 
-Whole corpus, items that a user clicked before masked: Recall, NDCG, HitRate and MRR, overall, by item slice (head,
+Whole corpus, items that are excluded for a user masked: Recall, NDCG, HitRate and MRR, overall, by item slice (head,
 middle, tail) and for cold and warm users; item coverage and the share of never clicked items in the lists; beside them
 popularity, and how much of the exact lists Annoy finds. Overwrites the day.
 """
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.build_histories import excluded
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.config import Config
@@ -63,7 +64,7 @@ def item_slices(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
 def popular_lists(relevant: DataFrame, slices: DataFrame, items: DataFrame, histories: DataFrame, k: int) -> DataFrame:
     """Rows (user_id, item_ids) of the popularity channel, for the users in `relevant`."""
     clicked = histories.join(relevant.select("user_id"), "user_id", "left_semi")
-    longest = clicked.agg(F.max(F.size("clicked_item_indices"))).first()[0] or 0  # type: ignore[index]
+    longest = clicked.agg(F.max(F.size("excluded"))).first()[0] or 0  # type: ignore[index]
     available = slices.join(items.where("available").select("item_id"), "item_id", "left_semi")
     popular = available.orderBy(F.desc("clicks"), "item_index").limit(k + longest)
     frames = {"popular_items": popular, "relevant": relevant, "user_histories": histories}
@@ -78,7 +79,7 @@ def oracle_lists(oracle: DataFrame, relevant: DataFrame, slices: DataFrame, hist
 
 def index_recall(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:
     """What a sample of users' exact lists share with those of each other index that was built."""
-    users = users_to_score(lake, config, ds).where(F.size("excluded") > 0)
+    users = users_to_score(lake, config, ds).where("not is_cold")
     sample = users.orderBy(F.xxhash64("user_id")).limit(config.evaluation.index_sample_users)
     rows = []
     for backend in config.index.build:
@@ -105,7 +106,10 @@ def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.d
     version = rows.select("model_version").first()[0]  # type: ignore[index]
     lists = rows.select("user_id", F.col("candidates.item_id").alias("item_ids"))
     clicks = lake.window(tables.INTERACTIONS, last, (last - first).days + 1)
-    items, histories = lake.required_day(tables.item_snapshot(config), ds), lake.day(tables.USER_HISTORIES, ds)
+    items, histories = (
+        lake.required_day(tables.item_snapshot(config), ds),
+        excluded(lake.day(tables.USER_HISTORIES, ds)),
+    )
     at = [*config.evaluation.at]
     with kept(item_slices(lake, config, ds)) as slices:
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}

@@ -19,7 +19,16 @@ from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.config import Config
 from jobs.common.encoding import union
 from jobs.common.landing import land, raw_tables
-from jobs.common.log_files import CLICK_IMPRESSIONS, Parsed, impressions_of_clicks, parse, read_file, readable
+from jobs.common.log_files import (
+    CLICKS_BY_IMPRESSION,
+    CLICKS_BY_ITEM,
+    Parsed,
+    impressions_of_clicks,
+    parse,
+    read_file,
+    readable,
+    whole_clicks,
+)
 from jobs.common.partitions import Lake, kept
 
 NAMES = ("impressions", "clicks", "users", "items")
@@ -40,11 +49,12 @@ def arg_parser() -> argparse.ArgumentParser:
 def parsed_files(args: argparse.Namespace, config: Config, spark: SparkSession) -> dict[str, Parsed]:
     """Each given file with its rows told apart: those that keep the contract and those that are refused."""
     wanted = {name: table.schema for name, table in raw_tables(config).items()}
-    if args.impressions is None and args.clicks is not None:
-        wanted["clicks"] = CLICK_IMPRESSIONS
+    by_item = args.impressions is None or config.log.attribution == "user_item"
+    wanted["clicks"] = CLICKS_BY_ITEM if by_item else CLICKS_BY_IMPRESSION
     files = {name: getattr(args, name) for name in NAMES if getattr(args, name) is not None}
+    additional = config.log.additional_columns
     return {
-        name: parse(read_file(spark, path, args.format, wanted[name]), wanted[name], name, path, args.ds)
+        name: parse(read_file(spark, path, args.format, wanted[name], additional), wanted[name], name, path, args.ds)
         for name, path in files.items()
     }
 
@@ -67,6 +77,8 @@ def land_parsed(lake: Lake, config: Config, ds: dt.date, parsed: dict[str, Parse
     frames = {name: file.accepted for name, file in parsed.items()}
     if "impressions" not in parsed:
         frames |= impressions_of_clicks(frames["clicks"])
+    elif "clicks" in parsed:
+        frames["clicks"] = whole_clicks(frames["clicks"])
     refused = union([file.refused for file in parsed.values()])
     reasons = refused.groupBy("table", "reason").count().collect()  # a row a table and reason
     lake.overwrite(tables.QUARANTINE, ds, refused)

@@ -17,10 +17,12 @@ from jobs import (
     build_item_counts,
     build_item_index,
     build_negative_pools,
+    build_reconciliation,
     build_sampling_probs,
     build_snapshots,
     build_training_examples,
     build_vocabularies,
+    build_window_counts,
     evaluate_candidates,
     publish_candidates,
     score_users,
@@ -28,20 +30,16 @@ from jobs import (
 )
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.attribution import Reach
 from jobs.common.config import Config
 from jobs.common.display import Display
+from jobs.common.ground import require_impressions
 from jobs.common.partitions import Lake, day_argument
 
 Job = Callable[[Sequence[str] | None], int]
 
-DAY_TABLES = (
-    build_interactions,
-    build_vocabularies,
-    build_snapshots,
-    build_training_examples,
-    build_histories,
-    build_item_counts,
-)
+# What follows from the outcomes of a day, and is built again where they change.
+OUTCOME_TABLES = (build_training_examples, build_histories, build_item_counts, build_window_counts)
 WINDOW_TABLES = (build_negative_pools, build_sampling_probs)
 MODEL = (train_two_tower, build_item_index, score_users)
 
@@ -71,10 +69,7 @@ def run_day(
         main: Job = module.main  # type: ignore[attr-defined]
         display.step(module.__name__.split(".")[-1], day, lambda: main([*common, "--ds", day.isoformat(), *more]))  # type: ignore[attr-defined]
 
-    lake.required_day(tables.IMPRESSIONS, ds)
-    for day in [*build_interactions.touched_days(lake, ds, config.log.attribution_window_hours), ds]:
-        for job in DAY_TABLES:
-            step(job, day)
+    build_tables(lake, config, ds, step)
     if tables_only:
         return
     for job in (*WINDOW_TABLES, *MODEL):
@@ -83,12 +78,34 @@ def run_day(
     step(publish_candidates, ds)
 
 
+def build_tables(lake: Lake, config: Config, ds: dt.date, step: Callable[..., None]) -> None:
+    """The day's tables; before them those of earlier days that clicks of this one change, in the order of days."""
+    require_impressions(lake, ds)
+    touched = build_interactions.touched_days(lake, config, ds)
+    for day in [*touched, ds]:
+        step(build_interactions, day)
+    first, skew = min([*touched, ds]), dt.timedelta(days=Reach.of(config).clock_skew_days)
+    for day in days_between(min(first, ds - skew), ds):
+        if day >= first or not lake.day(tables.RECONCILIATION, day).isEmpty():
+            step(build_reconciliation, day)
+    step(build_vocabularies, ds)
+    step(build_snapshots, ds)
+    for day in days_between(first, ds):
+        for job in OUTCOME_TABLES:
+            step(job, day)
+
+
+def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
+    """All days from `first` to `last`, both included."""
+    return [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
+
+
 def evaluate(lake: Lake, step: Callable[..., None], ds: dt.date, against: Sequence[dt.date]) -> None:
     """The new candidates on the days in `against`, or yesterday's on today."""
     if against:
         first, last = against[0], against[-1]
-        for number in range((last - first).days + 1):
-            step(build_interactions, first + dt.timedelta(days=number))
+        for day in days_between(first, last):
+            step(build_interactions, day)
         step(evaluate_candidates, ds, "--against", *(day.isoformat() for day in against))
         return
     yesterday = ds - dt.timedelta(days=1)

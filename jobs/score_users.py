@@ -1,7 +1,7 @@
 """candidates: K items for every user, by the user tower and the index, on the executors.
 
-Items that the user clicked and items that are not available are left out. A user without a click gets the most clicked
-available items, with source `popular`. Overwrites the day; rows are sorted by user_id within files.
+Items that the exclusion rule asks for and items that are not available are left out. A user without a click gets the
+most clicked available items, with source `popular`. Overwrites the day; rows are sorted by user_id within files.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.build_histories import excluded
 from jobs.common import tables
 from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.config import Config
@@ -32,9 +33,9 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def users_to_score(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """Every user known at the end of the day: features, padded history, and `excluded` item indices."""
+    """Every user known at the end of the day: features, padded history, `excluded` item indices, `is_cold`."""
     snapshot = lake.required_day(tables.user_snapshot(config), ds)
-    frames = {"user_snapshot": snapshot, "user_histories": lake.day(tables.USER_HISTORIES, ds)}
+    frames = {"user_snapshot": snapshot, "user_histories": excluded(lake.day(tables.USER_HISTORIES, ds))}
     users = query(lake.spark, "candidates/users_to_score", frames)
     return users.withColumn("history", pad(F.col("clicks"), max(config.features.history_length, 1)))
 

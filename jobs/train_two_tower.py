@@ -10,6 +10,7 @@ import argparse
 import datetime as dt
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,10 @@ from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.artifacts import put_folder
 from jobs.common.config import Config
+from jobs.common.damage import readable_data
 from jobs.common.declared_features import Feature
 from jobs.common.encoding import FIRST, vocabulary_name
+from jobs.common.ground import require_ground
 from jobs.common.partitions import Lake, day_end
 from jobs.common.presets import negatives_of, settings_of
 from model.features import FeatureSpec, ModelSpec
@@ -86,6 +89,7 @@ def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tup
     return stats
 
 
+@readable_data()
 def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
     """What the trainer is to do, as JSON: pinned inputs, specification, settings, and the version's name."""
     examples = lake.pinned(tables.training_examples(config), ds, config.log.examples_window_days)
@@ -103,7 +107,7 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
         },
     }
     configuration = config.model_dump(
-        mode="json", include={"features", "model", "training", "negatives", "pool", "log"}
+        mode="json", include={"features", "model", "training", "negatives", "pool", "log", "examples"}
     )
     identity = json.dumps([inputs, configuration], sort_keys=True).encode()
     window = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
@@ -112,7 +116,7 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
         "spec": spec.to_json(),
         "settings": settings_of(config),
         "negatives": negatives_of(config, pool_is_empty),
-        "unclicked_length": config.log.unclicked_per_example,
+        "unclicked_length": config.examples.unclicked,
         "final_before": int(day_end(ds).timestamp()),
         "examples": examples.to_json(),
         "items": items.to_json(),
@@ -130,7 +134,9 @@ def train(order: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run the trainer process on an order; returns the manifest of the model folder that it left in `folder`."""
     file = folder / "order.json"
     file.write_text(json.dumps({**order, "folder": str(folder / "model")}, default=str), "utf-8")
-    done = subprocess.run([sys.executable, "-m", "model.fit", str(file)], check=False, cwd=_home())
+    # by PYTHONPATH, not by folder: the home may be a zip
+    environment = {**os.environ, "PYTHONPATH": str(_home())}
+    done = subprocess.run([sys.executable, "-P", "-m", "model.fit", str(file)], check=False, env=environment)
     if done.returncode:
         raise TrainingFailed(f"the trainer of {order['model_version']} ended with exit code {done.returncode}")
     return json.loads((folder / "model" / MANIFEST).read_text("utf-8"))
@@ -143,6 +149,7 @@ def _home() -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "train_two_tower")
+    require_ground(lake, args.ds)
     order = training_order(lake, config, args.ds)
     with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder:
         metrics = train(order, Path(folder))["metrics"]

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from model.features import PADDING, FeatureSpec
 from model.frequency import StreamingFrequency
-from model.loaders import ITEM_INDEX, RowCountMismatch, check_rows, epoch_batches, item_column, item_table
+from model.loaders import RowCountMismatch, epoch_batches, item_column, item_table
 from model.objective import Objective
 from model.optim import RowWiseAdagrad
-from model.order import Order
+from model.order import PROBABILITIES, Order, example_features, pinned_inputs
+from model.pinned_files import check_files
 from model.progress import progress_bar
 from model.sources import Probabilities
 from model.towers import TwoTowers, drop_ids
@@ -37,16 +38,20 @@ def fit(
     watch: Callable[[Progress], None] = lambda progress: None,
     after_epoch: Callable[[Progress, TwoTowers], None] = lambda progress, towers: None,
 ) -> ModelVersion:
-    """Train and write the model version; see `model.training.train` and `model.loaders` for what is raised."""
+    """Train and write the model version.
+
+    See `model.pinned_files`, `model.loaders` and `model.training.train` for what is raised.
+    """
     settings = order.settings
     torch.manual_seed(settings.seed)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = pick_device(settings.device)
+    for table, (pinned, columns) in pinned_inputs(order).items():
+        check_files(table, pinned, columns)  # each epoch counts again what it read
     towers = TwoTowers(order.spec)
     standardise(towers, order.numeric_stats)
     towers.to(device)
-    check_rows(order.examples)  # the epoch checks again what it read
     objective = make_objective(order, device)
     optimizers = [
         RowWiseAdagrad(towers.tables(), lr=settings.learning_rate),
@@ -94,7 +99,7 @@ def make_objective(order: Order, device: torch.device) -> Objective:
             device=device,
         )
     return Objective(
-        Probabilities(*(item_column(order.probabilities, name, size).to(device) for name in ("q", "u", "p"))),
+        Probabilities(*(item_column(order.probabilities, name, size).to(device) for name in PROBABILITIES)),
         order.negatives,
         temperature=settings.temperature,
         batch_size=settings.batch_size,
@@ -171,20 +176,6 @@ def with_dropped_ids(
         elif feature.name == "history":
             dropped[feature.name] = drop_ids(inputs[feature.name], history_share, generator, by=PADDING)
     return dropped
-
-
-def example_features(order: Order) -> list[FeatureSpec]:
-    """What is read of the examples: the user's features, the item, and what the loss asks for beside them."""
-    features = [*order.spec.user, ITEM_INDEX]
-    if order.settings.weights == "reward":
-        features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
-    if order.negatives.mask != "item":
-        features.append(FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id"))
-    if order.negatives.row:
-        length = order.unclicked_length
-        features.append(FeatureSpec("unclicked", "item_list", 1, length, "unclicked", "item_id"))
-        features.append(FeatureSpec("outcome_final_at", "id", 1, 1, "outcome_final_at", None))
-    return features
 
 
 def _epoch(order: Order, epoch: int) -> Iterator[Batch]:

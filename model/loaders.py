@@ -190,14 +190,6 @@ def read_files(files: Sequence[str]) -> pa.Table:
     return pa.concat_tables([_read(file, None) for file in files])
 
 
-def check_rows(pinned: PinnedFiles) -> None:
-    """Read the footers alone. Raises RowCountMismatch where they do not add up to the pinned rows.
-
-    A file that is missing raises FileNotFoundError, one that is cut short pyarrow's ArrowInvalid (a ValueError).
-    """
-    _require_rows(sum(_open(file).metadata.num_rows for file in pinned.files), pinned)
-
-
 def _read(url: str, names: list[str] | None) -> pa.Table:
     file = _open(url)
     if lacking := set(names or ()).difference(file.schema_arrow.names):

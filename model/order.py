@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.features import ModelSpec
-from model.loaders import PinnedFiles
+from model.features import FeatureSpec, ModelSpec
+from model.loaders import ITEM_INDEX, PinnedFiles
 from model.sources import Negatives
+
+PROBABILITIES = ("q", "u", "p")  # columns of item_sampling_probs, in the order of `model.sources.Probabilities`
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,28 @@ class Order:
             "negatives": Negatives(**values["negatives"]),
         }
         return cls(**{**values, **pinned, **typed})
+
+
+def example_features(order: Order) -> list[FeatureSpec]:
+    """What is read of the examples: the user's features, the item, and what the loss asks for beside them."""
+    features = [*order.spec.user, ITEM_INDEX]
+    if order.settings.weights == "reward":
+        features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
+    if order.negatives.mask != "item":
+        features.append(FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id"))
+    if order.negatives.row:
+        length = order.unclicked_length
+        features.append(FeatureSpec("unclicked", "item_list", 1, length, "unclicked", "item_id"))
+        features.append(FeatureSpec("outcome_final_at", "id", 1, 1, "outcome_final_at", None))
+    return features
+
+
+def pinned_inputs(order: Order) -> dict[str, tuple[PinnedFiles, list[str]]]:
+    """What the trainer reads: the files of each table, and the columns that it asks for."""
+    examples = [feature.column for feature in example_features(order)]
+    items = [feature.column for feature in order.spec.item if feature.kind != "id"]
+    return {
+        "training_examples": (order.examples, examples),
+        "item_snapshot": (order.items, [ITEM_INDEX.column, *items]),
+        "item_sampling_probs": (order.probabilities, [ITEM_INDEX.column, *PROBABILITIES]),
+    }

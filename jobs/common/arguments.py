@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from jobs.common.config import Config, config_argument, load_config
+from jobs.common.ground import Stop
 from jobs.common.partitions import Lake, day_argument
 from jobs.common.session import spark_session
 
@@ -58,5 +59,6 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     try:
         main(None)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        code = f" [{error.code}]" if isinstance(error, Stop) else ""
+        print(f"error{code}: {error}", file=sys.stderr)
         sys.exit(2)

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
     """Copy a local folder to `uri` under a draft's name and rename it: readers see the old or the new one, whole."""
-    filesystem, path = _hadoop(spark, uri)
+    filesystem, path = hadoop(spark, uri)
     draft = path.suffix(".draft")
     filesystem.delete(draft, True)
     filesystem.mkdirs(draft.getParent())
@@ -27,7 +27,7 @@ def reference(spark: SparkSession, uri: str) -> str:
 
     Raises ValueError where there is no such folder.
     """
-    filesystem, path = _hadoop(spark, uri)
+    filesystem, path = hadoop(spark, uri)
     if not filesystem.isDirectory(path):
         raise ValueError(f"there is no folder {uri}")
     if filesystem.getUri().getScheme() == "file":
@@ -41,8 +41,9 @@ def local_folder(ref: str) -> Path:
     return Path(SparkFiles.get(ref.removeprefix("shipped:")) if ref.startswith("shipped:") else ref)
 
 
-def _hadoop(spark: SparkSession, uri: str) -> tuple[Any, Any]:
-    path = _path(spark, uri if urlparse(uri).scheme else Path(uri).resolve().as_uri())
+def hadoop(spark: SparkSession, uri: str) -> tuple[Any, Any]:
+    """The file system and the path behind a path or URI, as Hadoop's own objects."""
+    path = _path(spark, uri if urlparse(uri).scheme else f"file://{Path(uri).resolve()}")  # Hadoop decodes no %20
     return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,19 +15,38 @@ from jobs.common.declared_features import Count, Features, Section
 from model.sources import COLDEST
 
 Share = Annotated[float, Field(ge=0, le=1)]
-SHARED = frozenset({"log", "pool", "features"})  # sections that say what is in the tables
+SHARED = frozenset({"log", "examples", "pool", "exclusions", "features"})  # sections that say what is in the tables
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
 class Log(Section):
+    attribution: Literal["impression_id", "user_item"]
     attribution_window_hours: Annotated[int, Field(ge=1, le=24 * 7)]
+    clock_skew_seconds: Annotated[int, Field(ge=0, le=24 * 3600)]
+    additional_columns: Literal["drop", "refuse"]
+    examination: Literal["all", "above_last_click", "first_positions"]
+    examined_positions: Count
     examples_window_days: Count
     state_lookback_days: Count
-    unclicked_per_example: Annotated[int, Field(ge=0)]
+    users_seen_days: Count
+
+
+class Examples(Section):
+    unclicked: Annotated[int, Field(ge=0)]
+    per_user: Annotated[int, Field(ge=0)]
+    share: Annotated[float, Field(gt=0, le=1)]
+    row_group_rows: Count
+    ranks: Count
+    readers: Count
+
+
+class Exclusions(Section):
+    clicked: Literal["ever", "never"] | Count
 
 
 class Pool(Section):
     minimum_exposures: Count
+    maximum_items: Count
     corpus_alpha: Share
 
 
@@ -107,7 +127,9 @@ class Evaluation(Section):
 
 class Config(Section):
     log: Log
+    examples: Examples
     pool: Pool
+    exclusions: Exclusions
     features: Features
     model: Model
     training: Training
@@ -143,10 +165,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def row_negatives_are_kept(self) -> Config:
-        if self.negatives.row > self.log.unclicked_per_example:
+        if self.negatives.row > self.examples.unclicked:
             raise ValueError(
-                f"negatives.row is {self.negatives.row}, and examples keep log.unclicked_per_example "
-                f"{self.log.unclicked_per_example} unclicked items"
+                f"negatives.row is {self.negatives.row}, and examples.unclicked keeps {self.examples.unclicked} items"
             )
         return self
 
@@ -176,9 +197,10 @@ def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def default_path() -> Path:
+def default_path() -> Path | zipfile.Path:
     """recall.toml: beside the packages in a checkout or a zip, under share/ where they are installed."""
-    beside = Path(__file__).resolve().parents[2] / "recall.toml"
+    code = Path(__file__).resolve().parents[2]
+    beside = zipfile.Path(code, "recall.toml") if code.is_file() else code / "recall.toml"
     return beside if beside.exists() else Path(sys.prefix) / "share" / "batch-recall" / "recall.toml"
 
 
@@ -188,7 +210,7 @@ def load_config(path: str | Path | None = None) -> Config:
     Raises ValueError with the key, what was got and what was wanted.
     """
     try:
-        values = tomllib.loads(default_path().read_text("utf-8"))
+        values = tomllib.loads(default_path().read_text(encoding="utf-8"))
         if path is not None:
             values = merge(values, tomllib.loads(Path(path).read_text("utf-8")))
         config = Config.model_validate(values)

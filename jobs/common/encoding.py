@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.common.declared_features import HISTORY, Feature
-from jobs.common.tables import encoded_type
+from jobs.common.feature_types import encoded_type
 
 PADDING, UNKNOWN, FIRST = 0, 1, 2  # the first indices of every vocabulary
 ITEM_ID, USER_ID = "item_id", "user_id"

@@ -47,11 +47,10 @@ SOURCES: dict[type[DataType], tuple[type[DataType], ...]] = {
     BooleanType: (StringType, BooleanType),
     TimestampType: (StringType, TimestampType, TimestampNTZType, DateType),
 }
-# a log of clicks alone: a click is its own impression, and its id may be missing
-CLICK_IMPRESSIONS = StructType(
-    [StructField(name, StringType()) for name in ("user_id", "item_id")]
-    + [StructField("clicked_at", TimestampType()), StructField("reward", DoubleType())]
-)
+# Clicks name their impression; or their user and item, which is how they are attributed then, or, in a log of clicks
+# alone, what their own impression shows.
+CLICKS_BY_IMPRESSION = CLICKS.pick("ds", "impression_id", "clicked_at", "reward")
+CLICKS_BY_ITEM = CLICKS.pick("ds", "user_id", "item_id", "clicked_at", "reward")
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,14 @@ class Parsed:
         return self.rows.where(F.col("reason").isNotNull()).withColumns(labels).select(QUARANTINE.columns)
 
 
-def read_file(spark: SparkSession, path: str, form: str | None, wanted: StructType) -> DataFrame:
-    """The file's own columns. Raises ValueError where it cannot be read or lacks a column of the contract."""
+def read_file(
+    spark: SparkSession, path: str, form: str | None, wanted: StructType, additional: str = "drop"
+) -> DataFrame:
+    """The file's own columns.
+
+    Raises ValueError where it cannot be read, lacks a column of the contract, or has another one and `additional` is
+    refuse.
+    """
     form = form or _form_of(path)
     reader = spark.read.option("columnNameOfCorruptRecord", CORRUPT)
     with readable(f"{path} cannot be read as {form}"):
@@ -93,6 +98,9 @@ def read_file(spark: SparkSession, path: str, form: str | None, wanted: StructTy
     ]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}; it has {rows.columns}")
+    more = [name for name in rows.columns if name not in {*wanted.fieldNames(), CORRUPT}]
+    if more and additional == "refuse":
+        raise ValueError(f"{path} has the columns {more}, which the contract does not name (log.additional_columns)")
     return rows
 
 
@@ -177,18 +185,21 @@ def _cast(value: Column, got: DataType, want: DataType) -> Column:
 
 
 def impressions_of_clicks(clicks: DataFrame) -> dict[str, DataFrame]:
-    """Both raw tables for a log of clicks alone: each distinct click is an impression that was clicked when shown.
-
-    Of a click that is there several times the largest reward is kept.
-    """
+    """Both raw tables for a log of clicks alone: each distinct click is an impression that was clicked when shown."""
     identity = F.sha2(F.concat_ws("\x1f", "user_id", "item_id", F.unix_micros("clicked_at").cast("string")), 256)
-    click = ["ds", "user_id", "item_id", "clicked_at"]
-    clicks = clicks.groupBy(*click).agg(F.max("reward").alias("reward")).withColumn("impression_id", identity)
+    clicks = clicks.withColumn("impression_id", identity)
     shown = clicks.select(
         "ds", "impression_id", F.col("impression_id").alias("request_id"), "user_id", "item_id",
         F.lit(None).cast("int").alias("position"), F.col("clicked_at").alias("impressed_at"),
     )  # fmt: skip
-    return {"impressions": shown, "clicks": clicks.select(CLICKS.columns)}
+    return {"impressions": shown.distinct(), "clicks": whole_clicks(clicks)}
+
+
+def whole_clicks(clicks: DataFrame) -> DataFrame:
+    """`clicks` with every column of the table; null where the file does not bring it."""
+    return clicks.select(
+        *(F.col(name) if name in clicks.columns else F.lit(None).cast("string").alias(name) for name in CLICKS.columns)
+    )
 
 
 def _cause(error: Any) -> str:

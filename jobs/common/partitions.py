@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from jobs.common.damage import opened, used
 from jobs.common.tables import Table
 
 
@@ -71,12 +73,14 @@ class Lake:
         return self.model_path(table.name) if table.per_variant else self.path(table.name)
 
     def has(self, table: Table) -> bool:
-        return DeltaTable.isDeltaTable(self.spark, self.table_path(table))
+        with opened(self, table):
+            return DeltaTable.isDeltaTable(self.spark, self.table_path(table))
 
     def version(self, table: Table) -> int:
         """The newest Delta version of a table."""
-        history = DeltaTable.forPath(self.spark, self.table_path(table)).history(1)
-        return int(history.select("version").first()[0])  # type: ignore[index]
+        with opened(self, table):
+            history = DeltaTable.forPath(self.spark, self.table_path(table)).history(1)
+            return int(history.select("version").first()[0])  # type: ignore[index]
 
     def read(self, table: Table, *, version: int | None = None) -> DataFrame:
         """A whole table with the columns of its home; an empty frame where it was not yet written.
@@ -86,7 +90,8 @@ class Lake:
         if not self.has(table):
             return self.spark.createDataFrame([], table.schema)
         reader = self.spark.read.format("delta")
-        stored = (reader if version is None else reader.option("versionAsOf", version)).load(self.table_path(table))
+        with used(self, table) if version is None else opened(self, table, version):
+            stored = (reader if version is None else reader.option("versionAsOf", version)).load(self.table_path(table))
         check_schema(table, stored.schema)
         return stored.select(table.columns)
 
@@ -107,12 +112,15 @@ class Lake:
 
     def latest_before(self, table: Table, ds: dt.date, days: int) -> DataFrame:
         """The newest day of the `days` before `ds` that the table holds; empty on the first day of all."""
-        yesterday = self.day(table, ds - dt.timedelta(days=1))
-        if not yesterday.isEmpty():
+        last = self.latest_day_before(table, ds, days)
+        return self.day(table, last) if last else self.read(table).limit(0)
+
+    def latest_day_before(self, table: Table, ds: dt.date, days: int) -> dt.date | None:
+        """Which day that is; None where there is none."""
+        yesterday = ds - dt.timedelta(days=1)
+        if not self.day(table, yesterday).isEmpty():
             return yesterday
-        before = self.window(table, ds - dt.timedelta(days=1), days)
-        newest = before.agg(F.max("ds")).first()[0]  # type: ignore[index]
-        return before.where(F.col("ds") == F.lit(newest)) if newest else before.limit(0)
+        return self.window(table, yesterday, days).agg(F.max("ds")).first()[0]  # type: ignore[index]
 
     def pinned(self, table: Table, last: dt.date, days: int) -> PinnedWindow:
         """The files and rows of `days` days of the newest version, for readers that are not Spark.
@@ -160,21 +168,32 @@ class Lake:
         counted = Observation()
         writer = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows")).write.format("delta")
         writer = writer.partitionBy(table.partition)
-        if predicate is None or not self.has(table):
-            writer.mode("append").save(self.table_path(table))
-        else:
-            writer.mode("overwrite").option("replaceWhere", predicate).save(self.table_path(table))
+        with used(self, table):
+            if predicate is None or not self.has(table):
+                writer.mode("append").save(self.table_path(table))
+            else:
+                writer.mode("overwrite").option("replaceWhere", predicate).save(self.table_path(table))
         return int(counted.get["rows"])
 
 
 @contextmanager
 def kept(rows: DataFrame) -> Iterator[DataFrame]:
-    """`rows` worked out once and kept for as long as the block runs."""
-    rows = rows.persist()
+    """`rows` worked out once and kept for as long as the block runs.
+
+    On a cluster rows that an executor loses are worked out again. In one process none can be lost alone: there they
+    leave their plan behind, which would be looked through again with each query on them.
+    """
+    if str(rows.sparkSession.sparkContext.master).startswith("local["):
+        rows = rows.localCheckpoint()
+        held = rows._jdf.queryExecution().analyzed().rdd()
+        release = partial(held.unpersist, False)
+    else:
+        rows = rows.persist()
+        release = partial(rows.unpersist, False)
     try:
         yield rows
     finally:
-        rows.unpersist()
+        release()
 
 
 def check_schema(table: Table, got: StructType) -> None:

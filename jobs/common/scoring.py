@@ -23,7 +23,7 @@ SOURCES = ("two_tower", "popular")
 
 def candidates(users: DataFrame, ref: ModelReference, k: int) -> DataFrame:
     """Rows (user_id, candidates) in the order of `users`: at most `k` each, best first, ranks from 1."""
-    names = ["user_id", "excluded", *columns(open_towers(ref).spec.user)]
+    names = ["user_id", "excluded", "is_cold", *columns(open_towers(ref).spec.user)]
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches_with_rows(batches):
@@ -43,7 +43,7 @@ def _search(batch: pa.RecordBatch, ref: ModelReference, k: int) -> tuple[np.ndar
     with torch.no_grad():
         queries = towers.user(tensors(batch, towers.spec.user)).numpy()  # [B, D]
     found, scores = index.search(queries, k, (flat, offsets - offsets[0]))  # [B, K], [B, K]
-    cold = np.diff(offsets) == 0  # [B]
+    cold = batch.column("is_cold").to_numpy(zero_copy_only=False)  # [B]
     popular, shares = _popular(ref, k)
     found[cold], scores[cold] = popular, shares
     return found, scores, np.where(cold, POPULAR, TWO_TOWER)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+CODE = Path(__file__).resolve().parents[2]  # the checkout, site-packages, or the zip of `make dist`
+LOG4J2 = f"jar:{CODE.as_uri()}!/jobs/common/log4j2.properties"
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -15,19 +18,23 @@ SETTINGS = {
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
     # deletion vectors would bring deleted rows back to readers that do not know them
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+    # VACUUM refuses to keep less than a table's 7 days: training reads files of older versions
+    "spark.databricks.delta.retentionDurationCheck.enabled": "true",
 }
 # What a JVM that this process starts needs; spark-submit has started its own.
 EMBEDDED_SETTINGS = {
     "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", "3g"),
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     # short jobs end before the second compiler has paid for itself; its absence would shrink the code cache to 48 MB
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -Duser.timezone=UTC "
-    f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
+    f"-Dlog4j2.configurationFile={LOG4J2 if CODE.is_file() else Path(__file__).with_name('log4j2.properties')}",
+    # workers get the zip that the driver runs from; spark-submit has sent its --py-files
+    **({"spark.submit.pyFiles": str(CODE)} if CODE.is_file() else {}),
 }
-# Small days on one machine: 200 and 50 partitions would be spent on scheduling.
+# Executors of another machine could not reach a driver that listens here.
+LOOPBACK_SETTINGS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+# Small days on one machine, which `local-cluster` is too: 200 and 50 partitions would be spent on scheduling.
 LOCAL_SETTINGS = {"spark.sql.shuffle.partitions": "4", "spark.databricks.delta.snapshotPartitions": "2"}
 
 
@@ -41,11 +48,17 @@ def spark_session(name: str, master: str | None = None) -> SparkSession:
     for key, value in SETTINGS.items():
         builder = builder.config(key, value)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        builder = builder.master(master or "local[*]")
-        for key, value in EMBEDDED_SETTINGS.items():
+        master = master or "local[*]"
+        builder = builder.master(master)
+        embedded = EMBEDDED_SETTINGS
+        if master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+            embedded = embedded | LOOPBACK_SETTINGS
+        for key, value in embedded.items():
             builder = builder.config(key, value)
     spark = builder.getOrCreate()
+    if str(spark.sparkContext.master).startswith("local-cluster"):
+        atexit.register(spark.stop)  # its workers live in the driver's JVM, and start executors anew while that ends
     if str(spark.sparkContext.master).startswith("local"):
         for key, value in LOCAL_SETTINGS.items():
             spark.conf.set(key, value)

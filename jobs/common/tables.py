@@ -21,6 +21,7 @@ from pyspark.sql.types import (
 
 from jobs.common.config import Config
 from jobs.common.declared_features import HISTORY, Feature
+from jobs.common.feature_types import encoded_type, raw_type
 
 TEXT, WHOLE, LONG, REAL, TIME = StringType(), IntegerType(), LongType(), DoubleType(), TimestampType()
 WHOLES = ArrayType(WHOLE)
@@ -44,6 +45,10 @@ class Table:
     def columns(self) -> list[str]:
         return self.schema.fieldNames()
 
+    def pick(self, *columns: str) -> StructType:
+        """The schema of some of its columns."""
+        return StructType([self.schema[name] for name in columns])
+
 
 # The raw log, parted by the day on which rows landed.
 IMPRESSION: dict[str, DataType] = {
@@ -58,7 +63,7 @@ IMPRESSION: dict[str, DataType] = {
 IMPRESSIONS = Table("impressions", _struct(**IMPRESSION), key=("impression_id",))
 CLICKS = Table(
     "clicks",
-    _struct(ds=DateType(), impression_id=TEXT, clicked_at=TIME, reward=REAL),
+    _struct(ds=DateType(), impression_id=TEXT, user_id=TEXT, item_id=TEXT, clicked_at=TIME, reward=REAL),
     key=("impression_id", "clicked_at"),
 )
 QUARANTINE = Table(
@@ -78,11 +83,20 @@ def items(config: Config) -> Table:
 
 
 # What is made of it, day by day.
+CLICKED_ON = _struct(ds=DateType(), item_indices=WHOLES)
 INTERACTIONS = Table(
     "interactions",
-    _struct(**IMPRESSION, clicked=BooleanType(), clicked_at=TIME, reward=REAL),
+    _struct(
+        **IMPRESSION, clicked=BooleanType(), clicked_at=TIME, reward=REAL, outcome_final_at=TIME, examined=BooleanType()
+    ),
     key=("impression_id",),
 )
+RECONCILED = (
+    "impressions", "interactions", "duplicate_impressions", "conflicting_impressions", "refused_impressions",
+    "clicks", "matched_clicks", "orphan_clicks", "early_clicks", "late_clicks", "duplicate_clicks",
+    "conflicting_clicks", "refused_clicks", "clicked", "users", "items",
+)  # fmt: skip
+RECONCILIATION = Table("reconciliation", _struct(ds=DateType(), **dict.fromkeys(RECONCILED, LONG)), key=("ds",))
 VOCABULARIES = Table(
     "vocabularies",
     _struct(feature=TEXT, value=TEXT, index=WHOLE, ds=DateType()),
@@ -91,27 +105,32 @@ VOCABULARIES = Table(
 )
 USER_HISTORIES = Table(
     "user_histories",
-    _struct(ds=DateType(), user_id=TEXT, history=WHOLES, clicked_item_indices=WHOLES),
+    _struct(ds=DateType(), user_id=TEXT, history=WHOLES, clicked=ArrayType(CLICKED_ON)),
     key=("user_id",),
 )
-DAILY_ITEM_COUNTS = Table(
-    "daily_item_counts",
-    _struct(ds=DateType(), item_id=TEXT, item_index=WHOLE, impressions=LONG, clicks=LONG, examples=LONG),
-    key=("item_id",),
-)
+ITEM_COUNTS: dict[str, DataType] = {
+    "ds": DateType(), "item_id": TEXT, "item_index": WHOLE,
+    "impressions": LONG, "exposures": LONG, "clicks": LONG, "examples": LONG,
+}  # fmt: skip
+DAILY_ITEM_COUNTS = Table("daily_item_counts", _struct(**ITEM_COUNTS), key=("item_id",))
+WINDOW_ITEM_COUNTS = Table("window_item_counts", _struct(**ITEM_COUNTS, window_days=WHOLE), key=("item_id",))
 UNCLICKED_ITEMS = Table(
     "unclicked_items", _struct(ds=DateType(), item_id=TEXT, item_index=WHOLE, exposures=LONG), key=("item_id",)
 )
 ITEM_SAMPLING_PROBS = Table(
     "item_sampling_probs",
-    _struct(ds=DateType(), item_id=TEXT, item_index=WHOLE, clicks=LONG, q=REAL, u=REAL, p=REAL),
+    _struct(
+        ds=DateType(), item_id=TEXT, item_index=WHOLE, clicks=LONG, q=REAL, q_before=REAL, q_last=REAL, u=REAL, p=REAL
+    ),
     key=("item_id",),
 )
 
 
 def user_snapshot(config: Config) -> Table:
     features = [feature for feature in config.features.user if feature.kind != "id" and feature.name != HISTORY]
-    columns = _encoded(features, ds=DateType(), user_id=TEXT, user_index=WHOLE, first_seen=DateType())
+    columns = _encoded(
+        features, ds=DateType(), user_id=TEXT, user_index=WHOLE, first_seen=DateType(), last_seen=DateType()
+    )
     return Table("user_snapshot", columns, key=("user_id",))
 
 
@@ -212,24 +231,10 @@ PUBLICATIONS = Table(
 
 def _raw(features: tuple[Feature, ...], **columns: DataType) -> StructType:
     declared = {
-        feature.name: _raw_type(feature) for feature in features if feature.kind != "id" and feature.name != HISTORY
+        feature.name: raw_type(feature) for feature in features if feature.kind != "id" and feature.name != HISTORY
     }
     return _struct(**columns, **declared)
 
 
-def _raw_type(feature: Feature) -> DataType:
-    if feature.kind == "numeric":
-        return REAL
-    if feature.kind == "vector":
-        return ArrayType(REAL)
-    return ArrayType(TEXT) if feature.length > 1 else TEXT
-
-
 def _encoded(features: list[Feature], **columns: DataType) -> StructType:
     return _struct(**columns, **{feature.name: encoded_type(feature) for feature in features})
-
-
-def encoded_type(feature: Feature) -> DataType:
-    """What a feature is inside the model: indices of its vocabulary, or floats."""
-    kind: DataType = FloatType() if feature.kind in ("numeric", "vector") else WHOLE
-    return ArrayType(kind) if feature.length > 1 else kind

@@ -2,6 +2,7 @@
 select
   users.*,
   coalesce(histories.history, cast(array() as array<int>)) as clicks,
-  coalesce(histories.clicked_item_indices, cast(array() as array<int>)) as excluded
+  coalesce(histories.excluded, cast(array() as array<int>)) as excluded,
+  histories.user_id is null as is_cold
 from {user_snapshot} as users
 left join {user_histories} as histories on histories.user_id = users.user_id

@@ -1,8 +1,8 @@
--- The oracle's list of each user, what they clicked before left out: the ceiling of a simulated log.
+-- The oracle's list of each user, what is excluded left out: the ceiling of a simulated log.
 with clicked as (
   select exploded.user_id, collect_list(items.item_id) as item_ids
   from (
-    select histories.user_id, explode(histories.clicked_item_indices) as item_index
+    select histories.user_id, explode(histories.excluded) as item_index
     from {user_histories} as histories
     left semi join {relevant} as relevant on relevant.user_id = histories.user_id
   ) as exploded

@@ -1,5 +1,5 @@
--- The most clicked available items for each user, those that they clicked before left out. The list that the users share
--- is as long as a list and the longest history together, so nobody runs short.
+-- The most clicked available items for each user, those that are excluded left out. The list that the users share
+-- is as long as a list and the most exclusions together, so nobody runs short.
 with popular as (
   select array_sort(
     collect_list(struct(-clicks as order, item_index, item_id))
@@ -13,7 +13,7 @@ select
     transform(
       filter(
         popular.items,
-        item -> not array_contains(coalesce(histories.clicked_item_indices, cast(array() as array<int>)), item.item_index)
+        item -> not array_contains(coalesce(histories.excluded, cast(array() as array<int>)), item.item_index)
       ),
       item -> item.item_id
     ),

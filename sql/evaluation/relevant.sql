@@ -1,11 +1,11 @@
--- What each user clicked in the days looked at and had never clicked before: one row a user and item.
+-- What each user clicked in the days looked at and was not excluded before: one row a user and item.
 select distinct
   clicks.user_id,
   clicks.item_id,
   coalesce(items.slice, 'tail') as item_slice,
-  size(coalesce(histories.clicked_item_indices, cast(array() as array<int>))) = 0 as is_cold
+  histories.user_id is null as is_cold
 from {interactions} as clicks
 left join {item_slices} as items on items.item_id = clicks.item_id
 left join {user_histories} as histories on histories.user_id = clicks.user_id
 where clicks.clicked
-  and not coalesce(array_contains(histories.clicked_item_indices, items.item_index), false)
+  and not coalesce(array_contains(histories.excluded, items.item_index), false)

@@ -1,7 +1,14 @@
--- Each impression of the day with its outcome: clicked where a click lies in [impressed_at, impressed_at + window].
--- The first such click counts, with its reward, the largest where several lie at that time; a duplicated impression_id
--- is kept once, the same one on every run.
-with distinct_impressions as (
+-- Each impression of the day with its outcome: clicked where a click lies in [impressed_at, impressed_at + window], or
+-- up to the tolerated clock skew before it. The first such click counts, with its reward, the largest where several lie
+-- at that time. An impression_id counts once, on the day on which it landed first; of several copies on that day the
+-- same one is kept on every run.
+with landed_before as (
+  select impression_id
+  from {impressions}
+  where ds between :first_copy_ds and :day_before
+),
+
+numbered as (
   select
     *,
     row_number() over (
@@ -12,30 +19,33 @@ with distinct_impressions as (
   where ds = :ds
 ),
 
-distinct_clicks as (
-  select impression_id, clicked_at, max(reward) as reward
-  from {clicks}
-  where ds between :ds and :last_click_ds
-  group by impression_id, clicked_at
-),
-
 clicks_of_impressions as (
   select impression_id, collect_list(struct(clicked_at as at, reward)) as clicks
-  from distinct_clicks
+  from {clicks}
+  where ds between :first_click_ds and :last_click_ds
   group by impression_id
 ),
 
 outcomes as (
   select
     impressions.*,
-    array_min(filter(
+    impressions.impressed_at + make_dt_interval(0, :window_hours) as window_end,
+    filter(
       landed.clicks,
-      click -> click.at >= impressions.impressed_at
+      click -> click.at >= timestampadd(second, -:clock_skew_seconds, impressions.impressed_at)
         and click.at <= impressions.impressed_at + make_dt_interval(0, :window_hours)
-    )) as first_click
-  from distinct_impressions as impressions
+    ) as valid_clicks
+  from numbered as impressions
+  left anti join landed_before on landed_before.impression_id = impressions.impression_id
   left join clicks_of_impressions as landed on landed.impression_id = impressions.impression_id
   where impressions.copy = 1
+),
+
+first_clicks as (
+  select
+    *,
+    array_min(transform(valid_clicks, click -> click.at)) as first_clicked_at
+  from outcomes
 )
 
 select
@@ -46,7 +56,8 @@ select
   item_id,
   position,
   impressed_at,
-  first_click is not null as clicked,
-  first_click.at as clicked_at,
-  first_click.reward as reward
-from outcomes
+  first_clicked_at is not null as clicked,
+  first_clicked_at as clicked_at,
+  array_max(transform(filter(valid_clicks, click -> click.at = first_clicked_at), click -> click.reward)) as reward,
+  window_end as outcome_final_at
+from first_clicks

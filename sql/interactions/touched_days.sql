@@ -1,7 +1,14 @@
--- The earlier days whose outcomes change because of a click that landed on this one.
+-- The earlier days whose outcomes change because of a click that landed on this one: it is the first inside its window.
 select distinct impressions.ds
-from {impressions} as impressions
-left semi join {clicks} as clicks
+from {interactions} as impressions
+inner join {clicks} as clicks
   on clicks.impression_id = impressions.impression_id
   and clicks.ds = :ds
 where impressions.ds between :first_ds and :day_before
+  and clicks.clicked_at >= timestampadd(second, -:clock_skew_seconds, impressions.impressed_at)
+  and clicks.clicked_at <= impressions.outcome_final_at
+  and (
+    not impressions.clicked
+    or clicks.clicked_at < impressions.clicked_at
+    or clicks.clicked_at = impressions.clicked_at and clicks.reward > coalesce(impressions.reward, -1)
+  )

@@ -43,6 +43,15 @@ remembered as (
       range between :others preceding and current row
     ) as clicks_today
   from counted
+),
+
+-- a hash draws the share of all examples, and those of a user who has more than :per_user of them
+drawn as (
+  select
+    *,
+    row_number() over (partition by user_id order by xxhash64(impression_id), impression_id) as place
+  from remembered
+  where is_click = 0 and pmod(xxhash64(impression_id, 'share'), 1000000) < :share * 1000000
 )
 
 select
@@ -53,6 +62,6 @@ select
   examples.item_index,
   examples.weight,
   concat(coalesce(before.history, cast(array() as array<int>)), examples.clicks_today) as clicks_before
-from remembered as examples
+from drawn as examples
 left join {before} as before on before.user_id = examples.user_id
-where examples.is_click = 0
+where examples.place <= :per_user

@@ -1,9 +1,9 @@
--- For each click of the day, what became of its request: the items that it showed the user and that stay unclicked, and
--- the UTC epoch second (rounded up) at which the attribution window of its last impression closes.
--- Of more than :unclicked_per_example items those are kept whose places are nearest to the clicked one: at equal
--- distance the place above first, then the smaller item_index; impressions without a position come last. A click
--- without a position counts as above all places. An item shown several times stands where it is nearest; one that was
--- clicked under any of its impressions is not unclicked.
+-- For each click of the day, what became of its request: the items that the user examined in it and that stay unclicked,
+-- and the UTC epoch second (rounded up) at which the attribution window of its last impression closes.
+-- Of more than :unclicked items those are kept whose places are nearest to the clicked one: at equal distance the place
+-- above first, then the smaller item_index; impressions without a position come last. A click without a position counts
+-- as above all places. An item shown several times stands where it is nearest; one that was clicked under any of its
+-- impressions is not unclicked.
 with impressions as (
   select
     *,
@@ -16,7 +16,7 @@ with impressions as (
 requests as (
   select
     *,
-    max(impressed_at) over (partition by request_id, alone, user_id) as last_impressed_at,
+    max(outcome_final_at) over (partition by request_id, alone, user_id) as last_final_at,
     bool_or(clicked) over (partition by request_id, alone, user_id) as is_answered,
     bool_or(clicked) over (partition by request_id, alone, user_id, item_id) as item_is_clicked
   from impressions
@@ -27,7 +27,7 @@ events as (
   select requests.*, items.index as item_index
   from requests
   inner join {vocabularies} as items on items.feature = 'item_id' and items.value = requests.item_id
-  where requests.is_answered and (requests.clicked or not requests.item_is_clicked)
+  where requests.is_answered and (requests.clicked or requests.examined and not requests.item_is_clicked)
 ),
 
 -- How many unclicked impressions lie at or before an event, down the request and up it again; those in the very place
@@ -58,12 +58,12 @@ seen as (
     if(clicked, collect_list(if(clicked, null, struct(place, item_index))) over (
       partition by request_id, alone, user_id
       order by left_down
-      range between current row and :unclicked_per_example following
+      range between current row and :unclicked following
     ), null) as below,
     if(clicked, collect_list(if(clicked, null, struct(place, item_index))) over (
       partition by request_id, alone, user_id
       order by left_up
-      range between current row and :unclicked_per_example following
+      range between current row and :unclicked following
     ), null) as above
   from counted
 ),
@@ -71,7 +71,7 @@ seen as (
 nearest_first as (
   select
     impression_id,
-    last_impressed_at,
+    last_final_at,
     array_sort(transform(concat(above, below), other -> struct(
       other.place is null as is_nowhere,
       abs(other.place - seen.place) as distance,
@@ -84,6 +84,6 @@ nearest_first as (
 
 select
   impression_id,
-  slice(array_distinct(others.item_index), 1, :unclicked_per_example) as unclicked,
-  ceil(unix_micros(last_impressed_at + make_dt_interval(0, :window_hours)) / 1000000) as outcome_final_at
+  slice(array_distinct(others.item_index), 1, :unclicked) as unclicked,
+  ceil(unix_micros(last_final_at) / 1000000) as outcome_final_at
 from nearest_first

@@ -1,32 +1,51 @@
 -- Items that were exposed at least :minimum_exposures times in the window and never clicked in it. An exposure counts
--- once its attribution window has closed by the end of the day: before that nobody knows that it stays unclicked.
-with closed_days as (
-  select item_id, sum(impressions) as exposures
-  from {daily_item_counts}
-  where ds <= :last_closed_ds
-  group by item_id
-),
-
-closing_days as (
+-- once its attribution window has closed before the end of the day: until then nobody knows that it stays unclicked.
+-- Of more than :maximum_items the most exposed ones are kept; among equals the hash of item_id decides. They are
+-- numbered bucket by bucket, so that no partition ever ranks the whole pool.
+with open as (
   select item_id, count(*) as exposures
   from {interactions}
-  where ds > :last_closed_ds
-    and impressed_at + make_dt_interval(0, :window_hours) <= :day_end
+  where examined and outcome_final_at >= :day_end
   group by item_id
 ),
 
-clicked as (
-  select item_id, max(item_index) as item_index, sum(clicks) as clicks
-  from {daily_item_counts}
-  group by item_id
+exposed as (
+  select
+    counts.item_id,
+    counts.item_index,
+    counts.exposures - coalesce(open.exposures, 0) as exposures,
+    shiftrightunsigned(xxhash64(counts.item_id), 54) as bucket
+  from {window_item_counts} as counts
+  left join open on open.item_id = counts.item_id
+  where counts.clicks = 0
+    and counts.exposures - coalesce(open.exposures, 0) >= :minimum_exposures
+),
+
+buckets as (
+  select exposures, bucket, count(*) as size
+  from exposed
+  group by exposures, bucket
+),
+
+starts as (
+  select
+    exposures,
+    bucket,
+    sum(size) over (order by exposures desc, bucket rows between unbounded preceding and current row) - size as start
+  from buckets
+),
+
+ranked as (
+  select
+    exposed.*,
+    starts.start + row_number() over (
+      partition by exposed.exposures, exposed.bucket
+      order by xxhash64(exposed.item_id), exposed.item_id
+    ) as place
+  from exposed
+  inner join starts on starts.exposures = exposed.exposures and starts.bucket = exposed.bucket
 )
 
-select
-  clicked.item_id,
-  clicked.item_index,
-  coalesce(closed_days.exposures, 0) + coalesce(closing_days.exposures, 0) as exposures
-from clicked
-left join closed_days on closed_days.item_id = clicked.item_id
-left join closing_days on closing_days.item_id = clicked.item_id
-where clicked.clicks = 0
-  and coalesce(closed_days.exposures, 0) + coalesce(closing_days.exposures, 0) >= :minimum_exposures
+select item_id, item_index, exposures
+from ranked
+where place <= :maximum_items

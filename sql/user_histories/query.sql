@@ -1,26 +1,62 @@
--- Every user's clicks up to the end of the day: the last ones in order, and all distinct ones.
-with todays as (
+-- Every user's clicks up to the end of the day: the last :length of them in order, and by day the items that the
+-- exclusion rule still asks for. Of one day no more than that is collected, however often a user clicked. Users who left
+-- the snapshot leave here too.
+with clicks as (
+  select interactions.user_id, interactions.clicked_at, interactions.impression_id, items.index as item_index
+  from {interactions} as interactions
+  inner join {vocabularies} as items on items.feature = 'item_id' and items.value = interactions.item_id
+  where interactions.clicked
+),
+
+backwards as (
   select
-    clicks.user_id,
-    transform(
-      array_sort(collect_list(struct(clicks.clicked_at, items.index, clicks.impression_id))),
-      click -> click.index
-    ) as item_indices
-  from {interactions} as clicks
-  inner join {vocabularies} as items on items.feature = 'item_id' and items.value = clicks.item_id
-  where clicks.clicked
-  group by clicks.user_id
+    *,
+    row_number() over (
+      partition by user_id
+      order by clicked_at desc, item_index desc, impression_id desc
+    ) as place
+  from clicks
+),
+
+last_clicks as (
+  select
+    user_id,
+    transform(array_sort(collect_list(struct(-place as order, item_index))), click -> click.item_index) as item_indices
+  from backwards
+  where place <= :length
+  group by user_id
+),
+
+items_of_day as (
+  select user_id, array_sort(collect_list(item_index)) as item_indices
+  from (select distinct user_id, item_index from clicks)
+  group by user_id
+),
+
+todays as (
+  select items_of_day.user_id, items_of_day.item_indices, last_clicks.item_indices as last_clicks
+  from items_of_day
+  left join last_clicks on last_clicks.user_id = items_of_day.user_id
+),
+
+merged as (
+  select
+    coalesce(todays.user_id, before.user_id) as user_id,
+    concat(
+      coalesce(before.history, cast(array() as array<int>)),
+      coalesce(todays.last_clicks, cast(array() as array<int>))
+    ) as history,
+    concat(
+      coalesce(before.clicked, cast(array() as array<struct<ds: date, item_indices: array<int>>>)),
+      if(todays.user_id is null, array(), array(struct(:ds as ds, todays.item_indices as item_indices)))
+    ) as clicked
+  from todays
+  full outer join {before} as before on before.user_id = todays.user_id
 )
 
 select
-  coalesce(todays.user_id, before.user_id) as user_id,
-  concat(
-    coalesce(before.history, cast(array() as array<int>)),
-    coalesce(todays.item_indices, cast(array() as array<int>))
-  ) as all_clicks,
-  array_union(
-    coalesce(before.clicked_item_indices, cast(array() as array<int>)),
-    coalesce(todays.item_indices, cast(array() as array<int>))
-  ) as clicked_item_indices
-from todays
-full outer join {before} as before on before.user_id = todays.user_id
+  merged.user_id,
+  slice(history, greatest(size(history) - :length, 0) + 1, :length) as history,
+  filter(clicked, day -> day.ds >= :excluded_since) as clicked
+from merged
+left semi join {user_snapshot} as users on users.user_id = merged.user_id

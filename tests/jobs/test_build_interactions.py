@@ -7,13 +7,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import build_interactions
-from jobs.build_interactions import interactions, touched_days
+from jobs.build_interactions import interactions, touched_days, with_examined
 from jobs.common import tables
+from jobs.common.attribution import Reach
+from jobs.common.config import load_config
 from jobs.common.encoding import union
-from jobs.common.partitions import Lake, NoSuchDay, check_schema
+from jobs.common.ground import Stop
+from jobs.common.partitions import Lake, check_schema
 
 DAY = dt.date(2026, 3, 29)  # clocks change in Europe: UTC must not care
 NEXT = DAY + dt.timedelta(days=1)
+WINDOW = Reach(24)
 
 
 def at(day: dt.date, hour: int, minute: int = 0) -> dt.datetime:
@@ -27,7 +31,7 @@ def impressions(spark: SparkSession, *rows: tuple[str, str, dt.datetime], ds: dt
 
 
 def clicks(spark: SparkSession, *rows: tuple[dt.date, str, dt.datetime], reward: float | None = None) -> DataFrame:
-    return spark.createDataFrame([(*row, reward) for row in rows], tables.CLICKS.schema)
+    return spark.createDataFrame([(ds, key, None, None, time, reward) for ds, key, time in rows], tables.CLICKS.schema)
 
 
 def outcomes(frame: DataFrame) -> dict[str, dt.datetime | None]:
@@ -51,7 +55,7 @@ def test_the_first_click_inside_the_window_counts(spark: SparkSession) -> None:
         (NEXT, "d", at(NEXT, 23)),  # at the very end of the window
         (DAY, "orphan", at(DAY, 12)),
     )  # fmt: skip
-    assert outcomes(interactions(shown, clicked, DAY, 24)) == {
+    assert outcomes(interactions(shown, clicked, DAY, WINDOW)) == {
         "a": "2026-03-29 11:00", "b": None, "c": None, "d": "2026-03-30 23:00",
     }  # fmt: skip
 
@@ -59,19 +63,20 @@ def test_the_first_click_inside_the_window_counts(spark: SparkSession) -> None:
 def test_an_early_click_does_not_hide_a_later_valid_one(spark: SparkSession) -> None:
     shown = impressions(spark, ("a", "i1", at(DAY, 10)))
     clicked = clicks(spark, (DAY, "a", at(DAY, 9)), (DAY, "a", at(DAY, 11)))
-    assert outcomes(interactions(shown, clicked, DAY, 24)) == {"a": "2026-03-29 11:00"}
+    assert outcomes(interactions(shown, clicked, DAY, WINDOW)) == {"a": "2026-03-29 11:00"}
 
 
 def test_duplicates_change_nothing(spark: SparkSession) -> None:
     shown = impressions(spark, ("a", "i1", at(DAY, 10)), ("b", "i2", at(DAY, 10)))
     clicked = clicks(spark, (DAY, "a", at(DAY, 11)))
-    once = interactions(shown, clicked, DAY, 24).collect()
-    twice = interactions(shown.unionAll(shown), clicked.unionAll(clicked), DAY, 24).collect()
+    once = interactions(shown, clicked, DAY, WINDOW).collect()
+    twice = interactions(shown.unionAll(shown), clicked.unionAll(clicked), DAY, WINDOW).collect()
     assert sorted(once) == sorted(twice)
 
 
 def test_the_rows_have_the_columns_of_their_home(spark: SparkSession) -> None:
-    rows = interactions(impressions(spark, ("a", "i1", at(DAY, 10))), clicks(spark), DAY, 24)
+    rows = interactions(impressions(spark, ("a", "i1", at(DAY, 10))), clicks(spark), DAY, WINDOW)
+    rows = with_examined(rows, "all", 1)
     check_schema(tables.INTERACTIONS, rows.schema)
     assert rows.columns == tables.INTERACTIONS.columns
 
@@ -85,7 +90,7 @@ def test_the_reward_is_that_of_the_click_that_counts(spark: SparkSession) -> Non
         ("d", at(DAY, 11), None), ("d", at(DAY, 12), 9.0),  # the first one, though it has none
         ("e", at(NEXT, 11), 9.0),  # too late: neither click nor reward
     ]  # fmt: skip
-    found = interactions(shown, union([clicks(spark, (DAY, *row[:2]), reward=row[2]) for row in landed]), DAY, 24)
+    found = interactions(shown, union([clicks(spark, (DAY, *row[:2]), reward=row[2]) for row in landed]), DAY, WINDOW)
     rewards = {row.impression_id: row.reward for row in found.collect()}
     assert rewards == {"a": 1.0, "b": 2.0, "c": 4.0, "d": None, "e": None, "f": None}
 
@@ -97,12 +102,12 @@ def test_a_late_click_touches_the_day_of_its_impression(lake: Lake, spark: Spark
     assert build_interactions.main(arguments) == 2
     assert outcomes(lake.day(tables.INTERACTIONS, DAY)) == {"a": None, "b": None}
     lake.overwrite(tables.CLICKS, NEXT, clicks(spark, (NEXT, "a", at(NEXT, 7)), (NEXT, "c", at(NEXT, 9))))
-    assert touched_days(lake, NEXT, 24) == [DAY]
+    assert touched_days(lake, load_config(), NEXT) == [DAY]
     build_interactions.main(arguments)
     assert outcomes(lake.day(tables.INTERACTIONS, DAY)) == {"a": "2026-03-30 07:00", "b": None}
 
 
 def test_a_day_without_impressions_is_refused(lake: Lake) -> None:
-    with pytest.raises(NoSuchDay, match="impressions has no row for 2026-03-29"):
+    with pytest.raises(Stop, match="no impression landed on 2026-03-29"):
         build_interactions.main(["--lake", lake.uri, "--ds", str(DAY)])
     assert not lake.has(tables.INTERACTIONS)

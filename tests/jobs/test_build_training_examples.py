@@ -8,14 +8,15 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.build_histories import user_histories
+from jobs.build_histories import excluded, user_histories
 from jobs.build_training_examples import training_examples
 from jobs.common import tables
-from jobs.common.config import Config
+from jobs.common.config import Config, load_config
 from jobs.common.declared_features import Feature, Features
 from jobs.common.partitions import check_schema
 
 DAY = dt.date(2026, 1, 5)
+SETTINGS = load_config().examples.model_copy(update={"unclicked": 3})
 FEATURES = Features(
     user=(Feature(name="user_id", kind="id", dim=4), Feature(name="history", kind="item_list", length=3, dim=4), Feature(name="age", kind="numeric", dim=2)),
     item=(Feature(name="item_id", kind="id", dim=4),),
@@ -43,6 +44,8 @@ def log(
                 click is not None,
                 None if click is None else minute(click),
                 reward,
+                minute(shown) + dt.timedelta(hours=24),
+                True,
             )
             for (user, item, shown, click), reward in zip_longest(rows, rewards)
         ],
@@ -58,11 +61,11 @@ def vocabularies(spark: SparkSession) -> DataFrame:
 
 def built(spark: SparkSession, interactions: DataFrame, vocabularies: DataFrame, before: dict[str, list[int]], ages: dict[str, tuple[float | None, float]]) -> DataFrame:  # fmt: skip
     """training_examples; `ages` are those of the day before (None: no row) and of today."""
-    histories = spark.createDataFrame([(DAY, u, h, h) for u, h in before.items()], tables.USER_HISTORIES.schema)
+    histories = spark.createDataFrame([(DAY, u, h, []) for u, h in before.items()], tables.USER_HISTORIES.schema)
     columns = "user_id string, user_index int, age float"
     yesterday = spark.createDataFrame([(u, 2, a) for u, (a, _) in ages.items() if a is not None], columns)
     today = spark.createDataFrame([(u, 2, a) for u, (_, a) in ages.items()], columns)
-    return training_examples(interactions, histories, yesterday, today, vocabularies, FEATURES, 24, 3)
+    return training_examples(interactions, histories, yesterday, today, vocabularies, FEATURES, SETTINGS)
 
 
 def examples(spark: SparkSession, interactions: DataFrame, vocabularies: DataFrame, before: dict[str, list[int]], ages: dict[str, tuple[float | None, float]]) -> dict[str, tuple[list[int], float]]:  # fmt: skip
@@ -104,13 +107,19 @@ def test_features_are_those_of_the_day_before(spark: SparkSession, vocabularies:
 
 def test_histories_carry_on_from_the_day_before(spark: SparkSession, vocabularies: DataFrame) -> None:
     interactions = log(spark, ("u1", "i4", 0, 9), ("u1", "i2", 0, 1), ("u1", "i5", 3, None))
+    day_before = DAY - dt.timedelta(days=1)
     before = spark.createDataFrame(
-        [(DAY, "u1", [8, 2], [7, 8, 2]), (DAY, "u2", [3], [3])], tables.USER_HISTORIES.schema
+        [(day_before, "u1", [8, 2], [(day_before, [2, 7, 8])]), (day_before, "u2", [3], [(day_before, [3])])],
+        tables.USER_HISTORIES.schema,
     )
-    rows = {row.user_id: row for row in user_histories(interactions, before, vocabularies, 3).collect()}
+    users = spark.createDataFrame([("u1",), ("u2",)], "user_id string")
+    after = user_histories(interactions, before, users, vocabularies, DAY, 3, "ever")
+    rows = {row.user_id: row for row in after.collect()}
     assert rows["u1"].history == [2, 2, 4]
-    assert sorted(rows["u1"].clicked_item_indices) == [2, 4, 7, 8]
-    assert (rows["u2"].history, rows["u2"].clicked_item_indices) == ([3], [3])
+    assert rows["u1"].clicked == [(day_before, [2, 7, 8]), (DAY, [2, 4])]
+    assert (rows["u2"].history, rows["u2"].clicked) == ([3], [(day_before, [3])])
+    left_out = {row.user_id: sorted(row.excluded) for row in excluded(after).collect()}
+    assert left_out == {"u1": [2, 4, 7, 8], "u2": [3]}
 
 
 def test_the_rows_have_the_columns_of_their_home(spark: SparkSession, vocabularies: DataFrame, config: Config) -> None:

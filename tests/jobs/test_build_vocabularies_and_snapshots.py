@@ -17,8 +17,8 @@ FEATURES = Features(
     user=(Feature(name="user_id", kind="id", dim=4), Feature(name="gender", kind="categorical", dim=2), Feature(name="saved", kind="item_list", length=2, dim=4)),
     item=(Feature(name="item_id", kind="id", dim=4), Feature(name="genres", kind="categorical", length=3, dim=2), Feature(name="year", kind="numeric", dim=2)),
 )  # fmt: skip
-USERS = "user_id string, gender string, saved array<string>"
-ITEMS = "item_id string, available boolean, published_at timestamp, genres array<string>, year double"
+USERS = "ds date, user_id string, gender string, saved array<string>"
+ITEMS = "ds date, item_id string, available boolean, published_at timestamp, genres array<string>, year double"
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def grown(spark: SparkSession, known: DataFrame, seen: DataFrame, users: DataFra
 @pytest.fixture
 def vocabularies(spark: SparkSession) -> DataFrame:
     empty = spark.createDataFrame([], tables.VOCABULARIES.schema)
-    users = spark.createDataFrame([("u1", "F", ["i1", "i7"]), ("u2", None, None)], USERS)
-    items = spark.createDataFrame([("i1", True, None, ["x", "y"], 1.0)], ITEMS)
+    users = spark.createDataFrame([(DAY, "u1", "F", ["i1", "i7"]), (DAY, "u2", None, None)], USERS)
+    items = spark.createDataFrame([(DAY, "i1", True, None, ["x", "y"], 1.0)], ITEMS)
     return grown(spark, empty, interactions(spark, ("u3", "i2")), users, items).localCheckpoint()
 
 
@@ -77,7 +77,7 @@ def test_items_are_encoded_overlaid_and_carried_on(
     index = {(row.feature, row.value): row["index"] for row in vocabularies.collect()}
     empty = spark.createDataFrame([], tables.item_snapshot(config).schema).drop("ds")
     landed = spark.createDataFrame(
-        [("i1", None, None, ["y", "x", "y", "x"], 1.5), ("i2", True, None, None, None)], ITEMS
+        [(DAY, "i1", None, None, ["y", "x", "y", "x"], 1.5), (DAY, "i2", True, None, None, None)], ITEMS
     )
     first = item_snapshot(
         news(landed, interactions(spark, ("u1", "i7")), empty, "item_id"), empty, vocabularies, FEATURES.item
@@ -87,7 +87,7 @@ def test_items_are_encoded_overlaid_and_carried_on(
     assert rows["i1"].genres == [y, x, y]  # cut to its length
     assert (rows["i2"].genres, rows["i2"].year, rows["i2"].available) == ([0, 0, 0], None, True)
     assert (rows["i7"].genres, rows["i7"].available) == ([0, 0, 0], True)  # only seen, never described
-    gone = spark.createDataFrame([("i1", False, None, ["new"], 2.5)], ITEMS)
+    gone = spark.createDataFrame([(DAY, "i1", False, None, ["new"], 2.5)], ITEMS)
     second = item_snapshot(
         news(gone, interactions(spark, ("u1", "i2")), first, "item_id"), first, vocabularies, FEATURES.item
     )
@@ -104,9 +104,10 @@ def test_items_are_encoded_overlaid_and_carried_on(
 def test_users_keep_the_day_they_were_first_seen(spark: SparkSession, vocabularies: DataFrame, config: Config) -> None:
     index = {(row.feature, row.value): row["index"] for row in vocabularies.collect()}
     empty = spark.createDataFrame([], tables.user_snapshot(config).schema).drop("ds")
-    landed = spark.createDataFrame([("u1", "F", ["i1", "i7", "i2"])], USERS)
+    landed = spark.createDataFrame([(DAY, "u1", "F", ["i1", "i7", "i2"])], USERS)
+    seen = interactions(spark, ("u3", "i1"))
     first = user_snapshot(
-        news(landed, interactions(spark, ("u3", "i1")), empty, "user_id"), empty, vocabularies, FEATURES.user, DAY
+        news(landed, seen, empty, "user_id"), seen, empty, vocabularies, FEATURES.user, DAY, 30
     ).localCheckpoint()
     rows = {row.user_id: row for row in first.collect()}
     assert (rows["u1"].gender, rows["u1"].saved) == (
@@ -114,12 +115,12 @@ def test_users_keep_the_day_they_were_first_seen(spark: SparkSession, vocabulari
         [index["item_id", "i1"], index["item_id", "i7"]],
     )
     assert (rows["u3"].gender, rows["u3"].saved) == (1, [0, 0])
-    again = spark.createDataFrame([("u1", None, None)], USERS)
+    again = spark.createDataFrame([(DAY, "u1", None, None)], USERS)
     later = DAY + dt.timedelta(days=1)
     rows = {
         row.user_id: row
         for row in user_snapshot(
-            news(again, interactions(spark, ("u3", "i1")), first, "user_id"), first, vocabularies, FEATURES.user, later
+            news(again, seen, first, "user_id"), seen, first, vocabularies, FEATURES.user, later, 30
         ).collect()
     }
     assert (rows["u1"].gender, rows["u1"].first_seen) == (1, DAY)
@@ -130,7 +131,7 @@ def test_copies_of_a_row_that_landed_twice_make_one(
     spark: SparkSession, vocabularies: DataFrame, config: Config
 ) -> None:
     empty = spark.createDataFrame([], tables.item_snapshot(config).schema).drop("ds")
-    twice = spark.createDataFrame([("i1", True, None, ["x"], 1.0), ("i1", True, None, ["y"], 2.0)], ITEMS)
+    twice = spark.createDataFrame([(DAY, "i1", True, None, ["x"], 1.0), (DAY, "i1", True, None, ["y"], 2.0)], ITEMS)
     seen = interactions(spark, ("u1", "i1"))
     made = [
         item_snapshot(news(frame, seen, empty, "item_id"), empty, vocabularies, FEATURES.item).collect()

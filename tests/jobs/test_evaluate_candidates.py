@@ -17,6 +17,7 @@ from tests.conftest import DAYS, SMALL
 
 DAY = dt.date(2026, 1, 5)
 AT = [1, 3, 7]
+EXCLUDED = "user_id string, excluded array<int>"
 
 
 def at_array() -> object:
@@ -85,10 +86,13 @@ def test_relevant_are_new_clicks_only(spark: SparkSession, probabilities: DataFr
     time = dt.datetime(2026, 1, 6, tzinfo=dt.UTC)
     log = [("u1", "a", True), ("u1", "b", True), ("u1", "c", False), ("u1", "b", True), ("u2", "new", True)]
     interactions = spark.createDataFrame(
-        [(DAY, str(n), "r", user, item, 1, time, clicked, time, None) for n, (user, item, clicked) in enumerate(log)],
+        [
+            (DAY, str(n), "r", user, item, 1, time, clicked, time, None, time, True)
+            for n, (user, item, clicked) in enumerate(log)
+        ],
         tables.INTERACTIONS.schema,
     )
-    histories = spark.createDataFrame([(DAY, "u1", [2], [2])], tables.USER_HISTORIES.schema)
+    histories = spark.createDataFrame([("u1", [2])], EXCLUDED)
     slices = query(
         spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
     )
@@ -103,7 +107,7 @@ def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSes
     )
     items = spark.createDataFrame([(item, item != "b") for item in "abcdef"], "item_id string, available boolean")
     relevant = spark.createDataFrame([("u1", "x"), ("u2", "y")], "user_id string, item_id string")
-    histories = spark.createDataFrame([(DAY, "u1", [2, 4], [2, 4])], tables.USER_HISTORIES.schema)
+    histories = spark.createDataFrame([("u1", [2, 4])], EXCLUDED)
     rows = {row.user_id: row.item_ids for row in popular_lists(relevant, slices, items, histories, 3).collect()}
     assert rows == {"u1": ["d", "e", "f"], "u2": ["a", "c", "d"]}
 

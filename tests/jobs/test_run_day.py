@@ -29,6 +29,7 @@ from jobs import (
     simulate_log,
     train_two_tower,
 )
+from jobs.build_histories import excluded as exclusions
 from jobs.common import tables
 from jobs.common.config import Config
 from jobs.common.partitions import Lake
@@ -71,7 +72,7 @@ def test_a_day_builds_on_the_state_of_the_day_before(simulated: Lake, config: Co
         ):
             assert simulated.day(table, before).join(simulated.day(table, after), key, "left_anti").isEmpty()
         old, new = (
-            simulated.day(tables.USER_HISTORIES, day).withColumnRenamed("clicked_item_indices", str(day))
+            exclusions(simulated.day(tables.USER_HISTORIES, day)).withColumnRenamed("excluded", str(day))
             for day in (before, after)
         )
         lost = old.join(new, "user_id").where(F.size(F.array_except(str(before), str(after))) > 0)
@@ -105,6 +106,7 @@ def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(
     for table in (
         tables.INTERACTIONS,
         tables.DAILY_ITEM_COUNTS,
+        tables.WINDOW_ITEM_COUNTS,
         tables.USER_HISTORIES,
         tables.training_examples(config),
     ):
@@ -120,8 +122,8 @@ def test_every_user_has_as_many_candidates_as_the_catalogue_allows(simulated: La
         == 400
     )
     items = simulated.day(tables.item_snapshot(config), THIRD)
-    clicked = simulated.day(tables.USER_HISTORIES, THIRD).select(
-        "user_id", F.explode("clicked_item_indices").alias("item_index")
+    clicked = exclusions(simulated.day(tables.USER_HISTORIES, THIRD)).select(
+        "user_id", F.explode("excluded").alias("item_index")
     )
     excluded = (
         clicked.join(items.where("available"), "item_index")

@@ -13,17 +13,19 @@ from pyspark.sql import functions as F
 from jobs import build_interactions
 from jobs.build_training_examples import training_examples
 from jobs.common import tables
+from jobs.common.attribution import Reach
+from jobs.common.config import load_config
 from jobs.common.encoding import union
 from jobs.common.partitions import Lake
-from tests.jobs.test_build_training_examples import DAY, FEATURES, minute
+from tests.jobs.test_build_training_examples import DAY, FEATURES, SETTINGS, minute
 
 Shown = tuple[str, int | None, bool]  # item, position, clicked
 
 
-def request(spark: SparkSession, *shown: Shown, request_id: str | None = "r", user: str = "u1", start: int = 0) -> DataFrame:  # fmt: skip
+def request(spark: SparkSession, *shown: Shown, request_id: str | None = "r", user: str = "u1", start: int = 0, window_hours: int = 24) -> DataFrame:  # fmt: skip
     """interactions of one request, a minute apart; impression ids are request, number and item: r-0-i2."""
     rows = [
-        (DAY, f"{request_id}-{number}-{item}", request_id, user, item, position, minute(start + number), clicked, minute(start + number) if clicked else None, None)
+        (DAY, f"{request_id}-{number}-{item}", request_id, user, item, position, minute(start + number), clicked, minute(start + number) if clicked else None, None, minute(start + number) + dt.timedelta(hours=window_hours), True)
         for number, (item, position, clicked) in enumerate(shown)
     ]  # fmt: skip
     return spark.createDataFrame(rows, tables.INTERACTIONS.schema)
@@ -35,11 +37,13 @@ def vocabularies(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(rows, tables.VOCABULARIES.schema)
 
 
-def built(interactions: DataFrame, vocabularies: DataFrame, length: int = 4, window_hours: int = 24) -> DataFrame:
+def built(interactions: DataFrame, vocabularies: DataFrame, length: int = 4) -> DataFrame:
     spark = interactions.sparkSession
     users = spark.createDataFrame([("u1", 2, 30.0), ("u2", 3, 40.0)], "user_id string, user_index int, age float")
     histories = spark.createDataFrame([], tables.USER_HISTORIES.schema)
-    return training_examples(interactions, histories, users, users, vocabularies, FEATURES, window_hours, length)
+    return training_examples(
+        interactions, histories, users, users, vocabularies, FEATURES, SETTINGS.model_copy(update={"unclicked": length})
+    )
 
 
 def epoch(number: int, hours: int) -> int:
@@ -134,12 +138,18 @@ def test_the_outcome_is_final_when_the_last_window_of_the_request_closes(
     spark: SparkSession, vocabularies: DataFrame
 ) -> None:
     """The last impression is an item without an index: it may be clicked all the same. Parts of a second round up."""
-    shown = request(spark, ("i2", 1, True), ("i3", 2, False), ("new", 3, False))
-    (row,) = built(shown, vocabularies, window_hours=36).collect()
+    shown = request(spark, ("i2", 1, True), ("i3", 2, False), ("new", 3, False), window_hours=36)
+    (row,) = built(shown, vocabularies).collect()
     assert row.outcome_final_at == epoch(2, 36)
-    later = shown.withColumn("impressed_at", F.expr("impressed_at + interval 1 microsecond"))
-    (row,) = built(later, vocabularies, window_hours=36).collect()
+    later = shown.withColumn("outcome_final_at", F.expr("outcome_final_at + interval 1 microsecond"))
+    (row,) = built(later, vocabularies).collect()
     assert row.outcome_final_at == epoch(2, 36) + 1
+
+
+def test_what_was_not_examined_is_not_on_the_list(spark: SparkSession, vocabularies: DataFrame) -> None:
+    shown = request(spark, ("i2", 1, False), ("i3", 2, True), ("i4", 3, False))
+    seen = shown.withColumn("examined", F.col("position") < 3)
+    assert unclicked(seen, vocabularies) == {"r-1-i3": [2, 0, 0, 0]}
 
 
 def test_lists_equal_those_of_the_whole_request_whatever_is_in_it(spark: SparkSession) -> None:
@@ -181,7 +191,7 @@ def test_a_huge_request_costs_its_length_and_not_its_square(spark: SparkSession)
     shown = spark.range(count).selectExpr(
         f"DATE'{DAY}' as ds", "string(id) as impression_id", "'r' as request_id", "'u1' as user_id", "concat('i', id + 2) as item_id",
         "int(id) as position", f"TIMESTAMP'{DAY} 00:00:00' as impressed_at", "id % 2 = 1 as clicked",
-        f"if(id % 2 = 1, TIMESTAMP'{DAY} 00:00:01', null) as clicked_at", "double(null) as reward",
+        f"if(id % 2 = 1, TIMESTAMP'{DAY} 00:00:01', null) as clicked_at", "double(null) as reward", f"TIMESTAMP'{DAY} 23:59:59' as outcome_final_at", "true as examined",
     )  # fmt: skip
     vocabulary = spark.range(count).selectExpr(
         "'item_id' as feature", "concat('i', id + 2) as value", "int(id + 2) as index", f"DATE'{DAY}' as ds"
@@ -205,15 +215,27 @@ def test_a_late_click_takes_its_item_off_the_list_as_one_on_time_would(
     lake.overwrite(tables.IMPRESSIONS, DAY, shown)
 
     def after(*clicks: tuple[dt.date, str, dt.datetime, float]) -> list[Row]:
-        lake.overwrite_days(tables.CLICKS, [DAY, next_day], spark.createDataFrame(list(clicks), tables.CLICKS.schema))
-        outcomes = build_interactions.interactions(lake.read(tables.IMPRESSIONS), lake.read(tables.CLICKS), DAY, 24)
-        return built(outcomes, vocabularies).orderBy("impression_id").collect()
+        lake.overwrite_days(
+            tables.CLICKS,
+            [DAY, next_day],
+            spark.createDataFrame(
+                [(ds, key, None, None, time, reward) for ds, key, time, reward in clicks], tables.CLICKS.schema
+            ),
+        )
+        outcomes = build_interactions.interactions(
+            lake.read(tables.IMPRESSIONS), lake.read(tables.CLICKS), DAY, Reach(24)
+        )
+        lake.overwrite(tables.INTERACTIONS, DAY, build_interactions.with_examined(outcomes, "all", 1))
+        return built(lake.day(tables.INTERACTIONS, DAY), vocabularies).orderBy("impression_id").collect()
 
     first, second = ("r-0-i2", minute(5), 3.0), ("r-1-i3", minute(6), 9.0)
     (before,) = after((DAY, *first))
     assert before.unclicked == [3, 4, 0, 0]
+    landed = spark.createDataFrame([(next_day, second[0], None, None, *second[1:])], tables.CLICKS.schema)
+    lake.overwrite(tables.CLICKS, next_day, landed)
+    assert build_interactions.touched_days(lake, load_config(), next_day) == [DAY]
     late = after((DAY, *first), (next_day, *second))
-    assert build_interactions.touched_days(lake, next_day, 24) == [DAY]
+    assert build_interactions.touched_days(lake, load_config(), next_day) == []  # it has been built again
     assert [(row.unclicked, row.weight) for row in late] == [([4, 0, 0, 0], 3.0), ([4, 0, 0, 0], 9.0)]
     assert {row.outcome_final_at for row in late} == {before.outcome_final_at}
     assert late == after((DAY, *first), (DAY, *second))

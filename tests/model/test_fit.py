@@ -200,7 +200,7 @@ def test_a_wrong_row_count_stops_before_the_first_step(values: dict[str, Any], w
 
 
 def test_a_loader_that_loses_rows_leaves_no_model(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "check_rows", lambda pinned: None)
+    monkeypatch.setattr(fitting, "check_files", lambda table, pinned, columns: None)
     values["examples"]["rows"] += 1
     with pytest.raises(RowCountMismatch, match="an epoch read"):
         fit(order(values))
@@ -310,7 +310,7 @@ def test_the_command_says_what_is_wrong_and_ends_with_2(
     missing = str(Path(values["folder"]).with_name("missing.parquet"))
     values["examples"]["files"] = [f"file://{missing}"]
     assert run_main(values, monkeypatch) == 2
-    assert "error: FileNotFoundError" in (text := capsys.readouterr().err)
+    assert "error: PinnedFileDamaged" in (text := capsys.readouterr().err)
     assert missing in text
 
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from model.fit import example_features, item_inputs
+from model.fit import item_inputs
 from model.loaders import epoch_batches
-from model.order import Order
+from model.order import Order, example_features
 from model.towers import TwoTowers
 from tests.model.small_world import SETTINGS, SIZE, SPEC, World, loss_of_order, order
 

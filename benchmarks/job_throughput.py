@@ -1,0 +1,159 @@
+"""Rows per second of each job of the tables, beside a bare Spark read, join and write of the same columns.
+
+One large day, the day before it being there. A bare job reads what the job reads, joins it on the job's own keys
+without any rule, and writes as many columns as Delta files; both are run in turn, in one warm session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from benchmarks.synthetic_log import SLATE, SyntheticLog
+from jobs import (
+    build_histories,
+    build_interactions,
+    build_item_counts,
+    build_negative_pools,
+    build_reconciliation,
+    build_sampling_probs,
+    build_snapshots,
+    build_training_examples,
+    build_window_counts,
+)
+from jobs.common import tables
+from jobs.common.config import load_config
+from jobs.common.display import Display
+from jobs.common.partitions import Lake
+from jobs.common.session import spark_session
+from jobs.run_day import run_day
+
+FIRST = dt.date(2026, 1, 1)
+DAY = FIRST + dt.timedelta(days=1)
+
+
+class Bare:
+    """For each job its inputs joined on its keys, with the columns that it writes; nothing else."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake, self.config = lake, load_config()
+
+    def day(self, table: tables.Table, ds: dt.date = DAY) -> DataFrame:
+        return self.lake.day(table, ds)
+
+    @property
+    def items(self) -> DataFrame:
+        vocabulary = self.lake.read(tables.VOCABULARIES).where("feature = 'item_id'")
+        return vocabulary.select(F.col("value").alias("item_id"), F.col("index").alias("item_index"))
+
+    def interactions(self) -> DataFrame:
+        clicks = self.day(tables.CLICKS).select("impression_id", "clicked_at", "reward")
+        joined = self.day(tables.IMPRESSIONS).join(clicks, "impression_id", "left")
+        return joined.withColumns(
+            {"clicked": F.col("clicked_at").isNotNull(), "final_at": F.col("impressed_at"), "examined": F.lit(True)}
+        )
+
+    def reconciliation(self) -> DataFrame:
+        shown = self.day(tables.IMPRESSIONS).select("impression_id", "user_id", "item_id")
+        kept = self.day(tables.INTERACTIONS).select("impression_id", "clicked_at")
+        return shown.join(kept, "impression_id").agg(
+            F.count("impression_id").alias("n"), F.count("clicked_at").alias("clicks")
+        )
+
+    def snapshots(self) -> DataFrame:
+        users = self.day(tables.user_snapshot(self.config), FIRST)
+        seen = self.day(tables.INTERACTIONS).select("user_id").distinct().withColumn("today", F.lit(DAY))
+        return users.join(seen, "user_id", "left")
+
+    def training_examples(self) -> DataFrame:
+        """Clicks with their request's items, their user's features and history."""
+        shown = self.day(tables.INTERACTIONS)
+        clicks = shown.where("clicked").join(self.items, "item_id")
+        requests = (
+            shown.join(self.items, "item_id").groupBy("request_id").agg(F.collect_list("item_index").alias("unclicked"))
+        )
+        users = self.day(tables.user_snapshot(self.config), FIRST).drop("ds")
+        histories = self.day(tables.USER_HISTORIES, FIRST).select("user_id", "history")
+        return clicks.join(requests, "request_id").join(users, "user_id").join(histories, "user_id", "left")
+
+    def histories(self) -> DataFrame:
+        clicks = self.day(tables.INTERACTIONS).where("clicked").join(self.items, "item_id")
+        today = clicks.groupBy("user_id").agg(F.collect_list("item_index").alias("today"))
+        return today.join(self.day(tables.USER_HISTORIES, FIRST), "user_id", "full")
+
+    def item_counts(self) -> DataFrame:
+        counts = (
+            self.day(tables.INTERACTIONS)
+            .groupBy("item_id")
+            .agg(F.count("*").alias("n"), F.count("clicked_at").alias("clicks"))
+        )
+        return counts.join(self.items, "item_id")
+
+    def window_counts(self) -> DataFrame:
+        before = self.day(tables.WINDOW_ITEM_COUNTS, FIRST).select("item_id", "item_index", F.col("clicks").alias("c"))
+        return before.join(self.day(tables.DAILY_ITEM_COUNTS).drop("item_index"), "item_id", "full")
+
+    def negative_pools(self) -> DataFrame:
+        counts = self.day(tables.WINDOW_ITEM_COUNTS).where("clicks = 0")
+        return counts.join(self.day(tables.INTERACTIONS).groupBy("item_id").count(), "item_id", "left")
+
+    def sampling_probs(self) -> DataFrame:
+        counts = self.day(tables.WINDOW_ITEM_COUNTS).drop("ds", "item_index")
+        items = self.day(tables.item_snapshot(self.config)).select("item_id", "item_index")
+        return items.join(counts, "item_id", "left")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--impressions", type=int, default=2_000_000, help="of the day (default 2,000,000)")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    log = SyntheticLog(args.impressions // SLATE, args.impressions // 20, args.impressions // 20, late=0.0)
+    modules = {
+        "interactions": build_interactions,
+        "reconciliation": build_reconciliation,
+        "snapshots": build_snapshots,
+        "training_examples": build_training_examples,
+        "histories": build_histories,
+        "item_counts": build_item_counts,
+        "window_counts": build_window_counts,
+        "negative_pools": build_negative_pools,
+        "sampling_probs": build_sampling_probs,
+    }
+    with tempfile.TemporaryDirectory(prefix="job-throughput-") as folder:
+        lake = Lake(spark_session("job_throughput"), folder)
+        for ds in (FIRST, DAY):
+            log.land(lake, load_config(), ds, first=ds == FIRST)
+            run_day(lake, load_config(), ds, ["--lake", folder], Display(str(ds)), tables_only=True)
+        bare = Bare(lake)
+
+        def written(rows: Callable[[], DataFrame]) -> None:
+            rows().write.format("delta").mode("overwrite").option("overwriteSchema", True).save(f"{folder}/bare")
+
+        print(f"\n{args.impressions:,} impressions a day\n")
+        print("| job | input rows a second | bare | job / bare (at least .5) |")
+        print("|---|---|---|---|")
+        for name, module in modules.items():
+            taken = {"job": [], "bare": []}  # type: dict[str, list[float]]
+            for _ in range(args.rounds + 1):
+                for kind, work in (
+                    ("job", lambda m=module: m.main(["--lake", folder, "--ds", str(DAY)])),
+                    ("bare", lambda n=name: written(getattr(bare, n))),
+                ):
+                    began = time.perf_counter()
+                    work()
+                    taken[kind].append(time.perf_counter() - began)
+            job, plain = (statistics.median(taken[kind][1:]) for kind in ("job", "bare"))
+            rates = [f"{args.impressions / seconds:,.0f}" for seconds in (job, plain)]
+            print(f"| {name} | {' | '.join(rates)} | {plain / job:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""A day in which one item, or one user, has 30 % of the rows, beside an even one of the same size.
+
+Each in a process of its own, so that its peak of memory is its own: that of the JVM (driver and executor in one, as in
+local mode) and of the Python driver. The day is run `--rounds` times after a first one that warms the JVM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.synthetic_log import SLATE, SyntheticLog
+from jobs import build_negative_pools, build_sampling_probs
+from jobs.common.config import load_config
+from jobs.common.display import Display
+from jobs.common.partitions import Lake
+from jobs.common.session import spark_session
+from jobs.run_day import run_day
+
+DAY = dt.date(2026, 1, 1)
+CASES = {"even": {}, "hot item": {"hot_item": 0.3}, "hot user": {"hot_user": 0.3}}
+
+
+def peak_mib(pid: int | str) -> float:
+    """The largest resident set of a process so far."""
+    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def measure(case: str, impressions: int, rounds: int) -> dict[str, object]:
+    """Seconds of each round by job, and peaks of memory."""
+    spark, config = spark_session("skew"), load_config()
+    pid = spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]
+    log = SyntheticLog(impressions // SLATE, impressions // 20, 50_000, **CASES[case])
+    taken: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory(prefix="skew-") as folder:
+        lake = Lake(spark, folder)
+        log.land(lake, config, DAY, first=True)
+        for _ in range(rounds + 1):
+            display = Display(case)
+            run_day(lake, config, DAY, ["--lake", folder], display, tables_only=True)
+            for job in (build_negative_pools, build_sampling_probs):
+                arguments = ["--lake", folder, "--ds", str(DAY)]
+                display.step(job.__name__.split(".")[-1], DAY, lambda job=job, a=arguments: job.main(a))  # type: ignore[misc]
+            taken.append({step.job: step.seconds for step in display.steps})
+    return {"rounds": taken[1:], "jvm": peak_mib(pid), "python": peak_mib("self")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--impressions", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.case:
+        print(json.dumps(measure(args.case, args.impressions, args.rounds)))
+        return
+    found = {}
+    for case in CASES:
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "benchmarks.skew", "--case", case]
+        command += ["--impressions", str(args.impressions), "--rounds", str(args.rounds)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found[case] = json.loads(done.stdout.strip().splitlines()[-1])
+        print(f"{case}: {time.perf_counter() - began:.0f} s in all", file=sys.stderr)
+    jobs = list(found["even"]["rounds"][0])
+    medians = {
+        case: {job: statistics.median(r[job] for r in result["rounds"]) for job in jobs}
+        for case, result in found.items()
+    }
+    print(f"{args.impressions:,} impressions; seconds, median of {args.rounds} rounds\n")
+    print("| job | " + " | ".join(CASES) + " | hot item / even | hot user / even |")
+    print("|---|" + "---|" * (len(CASES) + 2))
+    for job in [*jobs, "all"]:
+        row = [medians[case][job] if job != "all" else sum(medians[case].values()) for case in CASES]
+        ratios = [f"{seconds / row[0]:.2f}" for seconds in row[1:]]
+        print(f"| {job} | " + " | ".join([*(f"{seconds:.1f}" for seconds in row), *ratios]) + " |")
+    print("\npeak MiB, JVM (driver and executor) + Python driver: ", end="")
+    print(", ".join(f"{case} {result['jvm']:,.0f} + {result['python']:,.0f}" for case, result in found.items()))
+
+
+if __name__ == "__main__":
+    main()

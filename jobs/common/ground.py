@@ -1,0 +1,39 @@
+"""Whether a day is fit to stand on: what stops it, and under which code."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from jobs.common import tables
+from jobs.common.partitions import Lake
+
+
+class Stop(ValueError):
+    """A day on which nothing may be trained or published; `code` names the reason for machines."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def require_impressions(lake: Lake, ds: dt.date) -> None:
+    """Raises Stop `empty_day` where no impression landed on `ds`."""
+    if lake.day(tables.IMPRESSIONS, ds).isEmpty():
+        raise Stop("empty_day", f"no impression landed on {ds} in {lake.table_path(tables.IMPRESSIONS)}")
+
+
+def require_ground(lake: Lake, ds: dt.date) -> None:
+    """Raises Stop where the day's log cannot be what it should be: not reconciled, no click, one user, one item.
+
+    The day's tables stay: what lands late may yet mend it.
+    """
+    row = lake.day(tables.RECONCILIATION, ds).first()
+    if row is None:
+        raise Stop("not_reconciled", f"{ds} was not reconciled: run build_reconciliation")
+    for code, fault, what in (
+        ("no_clicks", row.clicked == 0, "not one impression was clicked"),
+        ("one_user", row.users < 2, "all impressions are of one user"),
+        ("one_item", row.items < 2, "all impressions are of one item"),
+    ):
+        if fault:
+            raise Stop(code, f"{ds} holds {row.interactions:,} interactions, and {what}; nothing is trained on it")

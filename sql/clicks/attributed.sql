@@ -1,0 +1,32 @@
+-- Clicks that name no impression, with the latest impression of their user and item that lies before them (or up to
+-- :clock_skew_seconds after them). Whether that one is near enough is what the attribution window says.
+with events as (
+  select
+    user_id,
+    item_id,
+    timestampadd(second, -:clock_skew_seconds, impressed_at) as at,
+    0 as is_click,
+    impression_id,
+    cast(null as date) as ds,
+    cast(null as timestamp) as clicked_at,
+    cast(null as double) as reward
+  from {impressions}
+  union all
+  select user_id, item_id, clicked_at as at, 1 as is_click, null as impression_id, ds, clicked_at, reward
+  from {clicks}
+),
+
+attributed as (
+  select
+    *,
+    last_value(impression_id) ignore nulls over (
+      partition by user_id, item_id
+      order by at, is_click, impression_id
+      rows between unbounded preceding and current row
+    ) as latest_impression_id
+  from events
+)
+
+select ds, latest_impression_id as impression_id, user_id, item_id, clicked_at, reward
+from attributed
+where is_click = 1

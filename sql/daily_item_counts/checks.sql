@@ -1,0 +1,5 @@
+select
+  count(*) - count(distinct item_id) as `#fail items with more than one row`,
+  count_if(clicks > impressions or exposures > impressions) as `#fail items with more clicks or exposures than impressions`,
+  count_if(examples > clicks) as `#fail items with more examples than clicks`
+from {rows}

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.common.row_groups import in_row_groups, one_row_group_a_file, planned
+
+
+@pytest.mark.parametrize(
+    ("rows", "largest", "multiple", "groups"),
+    [(0, 10, 4, 1), (1, 10, 4, 1), (3, 10, 4, 3), (40, 10, 4, 4), (41, 10, 4, 8), (41, 10, 1, 5), (1_000, 64, 6, 18)],
+)
+def test_groups_come_in_multiples_and_none_is_too_large_or_empty(
+    rows: int, largest: int, multiple: int, groups: int
+) -> None:
+    assert planned(rows, largest, multiple) == groups
+    assert groups <= max(rows, 1)
+    assert -(-rows // groups) <= largest
+
+
+@pytest.mark.parametrize("groups", [1, 2, 7, 64])
+def test_each_file_is_one_row_group_and_all_are_equal_to_a_row(
+    spark: SparkSession, tmp_path: Path, groups: int
+) -> None:
+    count = 20_011
+    rows = spark.range(count).selectExpr("concat('k', id) as key", "id", "repeat(md5(string(id)), 8) as weight")
+    spark.conf.set("parquet.block.size", str(64 * 1024))  # what the rows weigh would cut them many times
+    try:
+        with one_row_group_a_file(spark):
+            in_row_groups(rows, "key", count, groups).write.parquet(str(tmp_path / "rows"))
+        in_row_groups(rows, "key", count, 1).write.parquet(str(tmp_path / "cut"))
+    finally:
+        spark.conf.unset("parquet.block.size")
+    files = [pq.ParquetFile(path).metadata for path in sorted((tmp_path / "rows").glob("*.parquet"))]
+    sizes = [file.row_group(0).num_rows for file in files]
+    assert [file.num_row_groups for file in files] == [1] * groups
+    assert sum(sizes) == count
+    assert max(sizes) - min(sizes) <= 1
+    (cut,) = (pq.ParquetFile(path).metadata for path in (tmp_path / "cut").glob("*.parquet"))
+    assert cut.num_row_groups > 1  # so the setting is what kept the others whole
+    read = spark.read.parquet(str(tmp_path / "rows"))
+    assert read.select("id").distinct().count() == count
+
+
+def test_where_a_row_lies_hangs_on_its_key_alone(spark: SparkSession) -> None:
+    rows = spark.range(1_000).selectExpr("concat('k', id) as key")
+    one = in_row_groups(rows, "key", 1_000, 5).rdd.glom().collect()
+    other = in_row_groups(rows.repartition(7).orderBy("key", ascending=False), "key", 1_000, 5).rdd.glom().collect()
+    assert one == other

@@ -1,0 +1,336 @@
+"""A table whose log was really cut, emptied or lost: a typed error, one command, and the lost write once more."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable as WithoutSpark
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs import repair_table
+from jobs.common import tables
+from jobs.common.damage import TableDamaged
+from jobs.common.delta_log import commit_name, read_log
+from jobs.common.partitions import Lake
+from jobs.repair_table import NotRepairable
+
+FIRST = dt.date(2024, 2, 28)  # over a leap day
+TABLE = tables.UNCLICKED_ITEMS
+LAST = 11  # commits, with a checkpoint at 10; version n holds n + 1 rows of day n % 3
+HINT = "_last_checkpoint"
+CHECKPOINT = f"{10:020d}.checkpoint.parquet"
+
+
+def day(version: int) -> dt.date:
+    return FIRST + dt.timedelta(days=version % 3)
+
+
+def write(lake: Lake, version: int) -> None:
+    rows = [(day(version), f"i{n}", n, n) for n in range(version + 1)]
+    lake.overwrite(TABLE, day(version), lake.spark.createDataFrame(rows, TABLE.schema).coalesce(1))
+
+
+def held(version: int) -> int:
+    """How many rows the table has at a version."""
+    return sum(number + 1 for number in range(max(version - 2, 0), version + 1))
+
+
+@pytest.fixture(scope="module")
+def whole(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(spark, str(tmp_path_factory.mktemp("whole") / "a lake"))
+    for version in range(LAST + 1):
+        write(lake, version)
+    return lake
+
+
+@pytest.fixture
+def damaged(whole: Lake, tmp_path: Path) -> Lake:
+    """A copy that a test may damage."""
+    shutil.copytree(whole.uri, tmp_path / "a lake")
+    return Lake(whole.spark, str(tmp_path / "a lake"))
+
+
+def log_of(lake: Lake) -> Path:
+    return Path(lake.table_path(TABLE)) / "_delta_log"
+
+
+def cut(name: str, keep: Callable[[bytes], bytes], checksum: bool) -> Callable[[Path], None]:
+    """Change a file; `checksum`: Hadoop's own of a local disk stays beside it, as other stores have none."""
+
+    def damage(log: Path) -> None:
+        (log / name).write_bytes(keep((log / name).read_bytes()))
+        if not checksum:
+            (log / f".{name}.crc").unlink()
+
+    return damage
+
+
+def half(text: bytes) -> bytes:
+    return text[: len(text) // 2]
+
+
+def first_line(text: bytes) -> bytes:
+    return text.splitlines(keepends=True)[0]
+
+
+def without_last_line(text: bytes) -> bytes:
+    return b"".join(text.splitlines(keepends=True)[:-1])
+
+
+def without_add(text: bytes) -> bytes:
+    return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b'{"add"'))
+
+
+def empty(text: bytes) -> bytes:
+    return b""
+
+
+def lose(*names: str, traces: bool = True) -> Callable[[Path], None]:
+    def damage(log: Path) -> None:
+        for name in names:
+            (log / name).unlink()
+            if not traces:
+                (log / f".{name}.crc").unlink()
+
+    return damage
+
+
+def all_of(*damages: Callable[[Path], None]) -> Callable[[Path], None]:
+    def damage(log: Path) -> None:
+        for one in damages:
+            one(log)
+
+    return damage
+
+
+ONLY_CHECKSUMS = lose(commit_name(11), f"{11:020d}.crc")
+NO_CHECKPOINT = lose(HINT, CHECKPOINT, traces=False)
+COMMITS = [
+    pytest.param(cut(commit_name(11), half, False), "commit 11 is cut short", 10, id="half a commit"),
+    pytest.param(
+        cut(commit_name(11), half, True), "commit 11 does not fit its checksum", 10, id="half, on a local disk"
+    ),
+    pytest.param(cut(commit_name(11), empty, True), "commit 11 is empty", 10, id="an empty commit"),
+    pytest.param(cut(commit_name(11), empty, False), "commit 11 is empty", 10, id="an empty commit, no checksum"),
+    pytest.param(
+        cut(commit_name(11), first_line, False), "holds 0 of 1 files that it removed", 10, id="one line of three"
+    ),
+    pytest.param(
+        cut(commit_name(11), without_last_line, False),
+        "holds 0 of 1 files that it removed",
+        10,
+        id="two lines of three",
+    ),
+    pytest.param(cut(commit_name(11), without_add, False), "holds 0 of 12 rows that it wrote", 10, id="no file added"),
+    pytest.param(lose(commit_name(11)), "commit 11 is missing", 10, id="the newest is missing"),
+    pytest.param(ONLY_CHECKSUMS, "commit 11 is missing", 10, id="only its checksums are left"),
+    pytest.param(all_of(NO_CHECKPOINT, lose(commit_name(5))), "commit 5 is missing", 4, id="a gap"),
+    pytest.param(
+        all_of(NO_CHECKPOINT, cut(commit_name(5), half, False)), "commit 5 is cut short", 4, id="an old commit"
+    ),
+    pytest.param(
+        all_of(cut(CHECKPOINT, half, False), cut(commit_name(5), half, False)),
+        "checkpoint 10 is cut short",
+        4,
+        id="both",
+    ),
+]
+CHECKPOINTS = [
+    pytest.param(cut(CHECKPOINT, half, False), "checkpoint 10 is cut short", id="half a checkpoint"),
+    pytest.param(cut(CHECKPOINT, half, True), "checkpoint 10", id="half a checkpoint, on a local disk"),
+    pytest.param(cut(CHECKPOINT, empty, False), "checkpoint 10 is empty", id="an empty checkpoint"),
+    pytest.param(lose(CHECKPOINT), "names checkpoint 10, which is not there", id="no checkpoint"),
+    pytest.param(cut(HINT, half, False), "_last_checkpoint is not readable", id="half a hint"),
+    pytest.param(cut(HINT, half, True), "_last_checkpoint is not readable", id="half a hint, on a local disk"),
+    pytest.param(cut(HINT, lambda text: b'{"version":99}', False), "names checkpoint 99", id="a hint to nowhere"),
+]
+
+
+def run(lake: Lake, *more: str) -> int:
+    return repair_table.main(["--lake", lake.uri, "--table", TABLE.name, *more])
+
+
+def refuse_to_open(lake: Lake, fault: str) -> None:
+    command = f"python -m jobs.repair_table --lake '{lake.uri}' --table {TABLE.name}"
+    for use in (lake.read, lake.has, lake.version, lambda table: lake.overwrite(table, day(0), lake.read(table))):
+        with pytest.raises(TableDamaged, match=re.escape(fault)) as error:
+            use(TABLE)
+        assert str(error.value).endswith(f"to restore it: {command}")
+        assert lake.table_path(TABLE) in str(error.value)
+
+
+def open_whole(lake: Lake, version: int) -> None:
+    assert lake.version(TABLE) == version
+    assert lake.read(TABLE).count() == held(version)
+    assert WithoutSpark(lake.table_path(TABLE)).version() == version
+    assert len(WithoutSpark(lake.table_path(TABLE)).file_uris()) == 3
+
+
+@pytest.mark.parametrize(("damage", "fault", "last"), COMMITS)
+def test_a_damaged_commit_is_named_and_moved_and_its_days_run_again(
+    damaged: Lake, damage: Callable[[Path], None], fault: str, last: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(log_of(damaged))
+    before = sorted(path.name for path in log_of(damaged).iterdir())
+    refuse_to_open(damaged, fault)
+    assert run(damaged, "--dry-run") > 0
+    assert sorted(path.name for path in log_of(damaged).iterdir()) == before
+
+    run(damaged)
+    said = capsys.readouterr().out
+    assert fault in said or "checkpoint 10" in said
+    assert f"the last whole version is {last}" in said
+    open_whole(damaged, last)
+    moved = sorted(path.name for path in (log_of(damaged).parent / "_damaged_log_1").iterdir())
+    assert sorted([*moved, *(path.name for path in log_of(damaged).iterdir())]) == before  # nothing is gone
+
+    again = re.search("run again: (.*)", said)
+    assert (again is None) == (damage is ONLY_CHECKSUMS)
+    if again is None:  # neither the commit nor Delta's checksum file is left
+        assert "commit 11 had written partitions that it no longer tells" in said
+    else:
+        assert set(again[1].split(", ")) == {f"ds={day(version)}" for version in range(last + 1, LAST + 1)}
+    for version in range(last + 1, LAST + 1):
+        write(damaged, version)
+    open_whole(damaged, LAST)
+    assert run(damaged) == 0
+    assert "nothing to repair" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("damage", "fault"), CHECKPOINTS)
+def test_a_damaged_checkpoint_alone_loses_nothing(damaged: Lake, damage: Callable[[Path], None], fault: str) -> None:
+    damage(log_of(damaged))
+    refuse_to_open(damaged, fault)
+    assert run(damaged) > 0
+    open_whole(damaged, LAST)
+    write(damaged, LAST + 1)
+    open_whole(damaged, LAST + 1)
+
+
+def test_a_checkpoint_that_is_garbled_inside_is_found_by_the_repair(damaged: Lake) -> None:
+    cut(CHECKPOINT, lambda text: text[:4] + bytes(len(text) // 2) + text[4 + len(text) // 2 :], False)(log_of(damaged))
+    assert run(damaged) > 0
+    open_whole(damaged, LAST)
+
+
+def test_without_the_commits_before_it_a_damaged_checkpoint_is_the_end(damaged: Lake) -> None:
+    old = [name for version in range(6) for name in (commit_name(version), f"{version:020d}.crc")]
+    lose(*old, traces=False)(log_of(damaged))
+    open_whole(damaged, LAST)  # as Delta's own clean-up leaves it
+    cut(CHECKPOINT, half, False)(log_of(damaged))
+    before = sorted(path.name for path in log_of(damaged).iterdir())
+    refuse_to_open(damaged, "checkpoint 10 is cut short")
+    with pytest.raises(NotRepairable, match=r"checkpoint 10 .*nothing was changed"):
+        run(damaged)
+    assert sorted(path.name for path in log_of(damaged).iterdir()) == before
+    assert not (log_of(damaged).parent / "_damaged_log_1").exists()
+
+
+def test_an_old_commit_under_a_checkpoint_costs_its_own_versions_only(
+    damaged: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut(commit_name(5), half, False)(log_of(damaged))
+    open_whole(damaged, LAST)
+    assert damaged.read(TABLE, version=4).count() == held(4)
+    assert damaged.read(TABLE, version=10).count() == held(10)
+    with pytest.raises(TableDamaged, match=r"version 7 of table .* is lost: commit 5 is cut short"):
+        damaged.read(TABLE, version=7)
+    assert run(damaged) == 0
+    assert "nothing to repair" in capsys.readouterr().out
+
+
+def test_a_log_of_which_nothing_is_left_does_not_pass_for_an_empty_table(damaged: Lake) -> None:
+    for path in log_of(damaged).glob("*.json"):
+        path.unlink()
+    refuse_to_open(damaged, "commit 0 is missing")
+    with pytest.raises(NotRepairable):
+        run(damaged)
+
+
+def test_what_was_moved_outlives_vacuum_and_a_second_repair(damaged: Lake, spark: SparkSession) -> None:
+    for number in (1, 2):
+        cut(commit_name(LAST), half, False)(log_of(damaged))
+        run(damaged)
+        write(damaged, LAST)
+        assert (log_of(damaged).parent / f"_damaged_log_{number}" / commit_name(LAST)).is_file()
+    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    try:
+        spark.sql(f"vacuum delta.`{damaged.table_path(TABLE)}` retain 0 hours")
+    finally:
+        spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "true")
+    assert (log_of(damaged).parent / "_damaged_log_1" / commit_name(LAST)).is_file()
+    assert damaged.read(TABLE).count() == held(LAST)
+
+
+def test_a_repair_that_is_cut_off_can_be_run_again(damaged: Lake) -> None:
+    all_of(NO_CHECKPOINT, cut(commit_name(9), half, False))(log_of(damaged))
+    log = read_log(damaged.spark, damaged.table_path(TABLE))
+    assert log
+    found = repair_table.repair(log)
+    assert found
+    repair_table.move(log, found.moved[:3])
+    with pytest.raises(TableDamaged):
+        damaged.read(TABLE)
+    run(damaged)
+    open_whole(damaged, 8)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"), [("../x", "wants the name of a table"), ("absent", "there is no table absent")]
+)
+def test_another_name_is_refused(whole: Lake, table: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        repair_table.main(["--lake", whole.uri, "--table", table])
+
+
+def test_a_variants_table_is_named_with_its_variant(spark: SparkSession, tmp_path: Path) -> None:
+    lake = Lake(spark, str(tmp_path / "lake"), "mns")
+    table = tables.MODEL_VERSIONS
+    row = (FIRST, "v1", 1, 1, 1.0, 1.0)
+
+    def rows() -> DataFrame:
+        return spark.createDataFrame([row], table.schema)
+
+    lake.overwrite(table, FIRST, rows())
+    lake.overwrite(table, FIRST, rows())
+    log = Path(lake.table_path(table)) / "_delta_log"
+    (log / commit_name(1)).write_bytes(b"")
+    with pytest.raises(TableDamaged, match=f"--table {table.name} --variant mns$"):
+        lake.read(table)
+    assert repair_table.main(["--lake", lake.uri, "--table", table.name, "--variant", "mns"]) > 0
+    assert lake.version(table) == 0
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "optimize delta.`{table}`",
+        "delete from delta.`{table}` where item_index = 3",
+        "delete from delta.`{table}`",
+        "alter table delta.`{table}` set tblproperties ('delta.logRetentionDuration' = 'interval 60 days')",
+        "vacuum delta.`{table}`",
+        "restore table delta.`{table}` to version as of 4",
+        "insert into delta.`{table}` select * from delta.`{table}` where false",
+    ],
+)
+def test_what_delta_itself_does_is_no_damage(damaged: Lake, work: str) -> None:
+    damaged.spark.sql(work.format(table=damaged.table_path(TABLE)))
+    damaged.append(TABLE, damaged.read(TABLE).where("item_index > 100000").repartition(3))
+    damaged.append(TABLE, damaged.read(TABLE).repartition(3))
+    log = read_log(damaged.spark, damaged.table_path(TABLE))
+    assert log
+    assert repair_table.repair(log) is None
+
+
+def test_a_whole_lake_has_nothing_to_repair(simulated: Lake) -> None:
+    logs = sorted(Path(simulated.uri).glob("**/_delta_log"))
+    assert len(logs) > 10
+    for path in logs:
+        log = read_log(simulated.spark, str(path.parent))
+        assert log
+        assert repair_table.repair(log) is None
