@@ -17,4 +17,6 @@ build_item_index          item embeddings, and an index over the available ones
 score_users               K candidates for every user
 evaluate_candidates       how good they are
 publish_candidates        the pointer that readers follow
+
+repair_table              brings a table whose log is damaged back to its last whole version
 """

@@ -66,6 +66,12 @@ def spark_session(name: str, master: str | None = None) -> SparkSession:
     return spark
 
 
+def interpret(spark: SparkSession) -> None:
+    """Run queries without code made for them: for days of some 100,000 rows, which are done before that is compiled."""
+    spark.conf.set("spark.sql.codegen.wholeStage", "false")
+    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+
+
 def _require_delta(spark: SparkSession) -> None:
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
     if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:

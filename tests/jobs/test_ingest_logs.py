@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import build_interactions, ingest_logs
+from jobs import build_interactions, build_reconciliation, ingest_logs
 from jobs.common import tables
 from jobs.common.partitions import Lake, SchemaMismatch
 
@@ -188,6 +188,35 @@ def test_a_table_of_clicks_from_before_rewards_is_refused_until_it_has_the_colum
     assert [(row.impression_id, row.reward) for row in rows] == [("a", 3.0), ("z", None)]
 
 
+def test_additional_columns_pass_where_the_contract_allows_them(lake: Lake, tmp_path: Path) -> None:
+    wider = write(IMPRESSIONS.assign(device="tv", score=1.5), tmp_path, "impressions", "parquet")
+    ingest(lake, impressions=wider)
+    assert lake.read(tables.IMPRESSIONS).columns == tables.IMPRESSIONS.columns
+    strict = tmp_path / "strict.toml"
+    strict.write_text('[log]\nadditional_columns = "refuse"\n', "utf-8")
+    version = lake.version(tables.IMPRESSIONS)
+    with pytest.raises(ValueError, match=r"has the columns \['device', 'score'\], which the contract does not name"):
+        ingest(lake, impressions=wider, config=str(strict))
+    assert lake.version(tables.IMPRESSIONS) == version
+    assert ingest(lake, impressions=write(IMPRESSIONS, tmp_path, "impressions", "parquet"), config=str(strict)) == 3
+
+
+def test_refused_rows_keep_their_reason_and_file_and_are_reconciled(lake: Lake, tmp_path: Path) -> None:
+    bad = IMPRESSIONS.astype({"user_id": object})
+    bad.loc[1, "user_id"] = None
+    clicks = pd.concat([CLICKS, pd.DataFrame({"impression_id": [None], "clicked_at": CLICKS["clicked_at"]})])
+    path = write(bad, tmp_path, "impressions", "csv")
+    ingest(lake, impressions=path, clicks=write(clicks, tmp_path, "clicks", "csv"))
+    refused = {row.table: row for row in lake.day(tables.QUARANTINE, DAY).collect()}
+    assert (refused["impressions"].reason, refused["impressions"].source) == ("user_id is missing", path)
+    for job in (build_interactions, build_reconciliation):
+        job.main(["--lake", lake.uri, "--ds", str(DAY)])
+    row = lake.day(tables.RECONCILIATION, DAY).first()
+    assert row is not None
+    assert (row.impressions, row.interactions, row.refused_impressions) == (3, 2, 1)
+    assert (row.clicks, row.matched_clicks, row.refused_clicks) == (2, 1, 1)
+
+
 def test_landing_again_takes_the_place_of_the_day(lake: Lake, tmp_path: Path) -> None:
     ingest(lake, impressions=write(IMPRESSIONS, tmp_path, "impressions", "parquet"))
     ingest(lake, impressions=write(IMPRESSIONS.head(2), tmp_path, "impressions", "parquet"))
@@ -245,5 +274,12 @@ def test_a_real_news_log_keeps_every_exposure(lake: Lake, tmp_path: Path, data: 
     build_interactions.main(["--lake", lake.uri, "--ds", str(last)])
     rows = lake.day(tables.INTERACTIONS, last)
     assert rows.count() == len(shown) == 10_848
-    assert rows.where("clicked").count() == clicks["impression_id"].nunique()
+    pairs = clicks["impression_id"].nunique()
+    assert rows.where("clicked").count() == pairs
     assert lake.day(tables.QUARANTINE, last).count() == 0
+    build_reconciliation.main(["--lake", lake.uri, "--ds", str(last)])
+    row = lake.day(tables.RECONCILIATION, last).first()
+    assert row is not None
+    assert (row.impressions, row.clicks) == (10_848, len(clicks)) == (10_848, 1_047)
+    assert (row.matched_clicks, row.duplicate_clicks) == (pairs, len(clicks) - pairs)
+    assert row.orphan_clicks == row.early_clicks == row.late_clicks == 0

@@ -111,6 +111,10 @@ def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(
         tables.training_examples(config),
     ):
         assert same(simulated.day(table, FIRST), on_time.day(table, FIRST)), table.name
+    for job in (build_negative_pools, build_sampling_probs):
+        job.main(["--lake", on_time.uri, "--config", SMALL, "--ds", str(SECOND)])
+    for table in (tables.UNCLICKED_ITEMS, tables.ITEM_SAMPLING_PROBS):
+        assert same(simulated.day(table, SECOND), on_time.day(table, SECOND)), table.name
 
 
 def test_every_user_has_as_many_candidates_as_the_catalogue_allows(simulated: Lake, config: Config) -> None:

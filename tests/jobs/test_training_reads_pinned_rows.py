@@ -125,7 +125,8 @@ def flip_a_byte(path: Path) -> None:
     group = pq.ParquetFile(path).metadata.row_group(0)
     chunks = [group.column(number) for number in range(group.num_columns)]
     (chunk,) = (chunk for chunk in chunks if chunk.path_in_schema == "item_index")
-    text[chunk.data_page_offset + chunk.total_compressed_size - 3] ^= 0x10  # values come last
+    start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+    text[start + chunk.total_compressed_size - 1] ^= 0x10  # values come last
     path.write_bytes(text)
     path.with_name(f".{path.name}.crc").unlink()
 
