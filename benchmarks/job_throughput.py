@@ -61,11 +61,12 @@ class Bare:
         )
 
     def reconciliation(self) -> DataFrame:
-        shown = self.day(tables.IMPRESSIONS).select("impression_id", "user_id", "item_id")
-        kept = self.day(tables.INTERACTIONS).select("impression_id", "clicked_at")
-        return shown.join(kept, "impression_id").agg(
-            F.count("impression_id").alias("n"), F.count("clicked_at").alias("clicks")
-        )
+        """A copy may have landed the day before, and a click may belong to it: two days of both."""
+        shown = self.lake.window(tables.IMPRESSIONS, DAY, 2).drop("ds")
+        kept = self.lake.window(tables.INTERACTIONS, DAY, 2).select("impression_id", "clicked_at", "outcome_final_at")
+        joined = shown.join(kept, "impression_id", "full")
+        counted = ("request_id", "user_id", "item_id", "position", "impressed_at", "clicked_at", "outcome_final_at")
+        return joined.agg(*(F.count(name).alias(name) for name in counted))
 
     def snapshots(self) -> DataFrame:
         users = self.day(tables.user_snapshot(self.config), FIRST)

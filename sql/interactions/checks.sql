@@ -1,3 +1,4 @@
+-- An outcome has to agree with itself.
 select
   count_if(user_id is null or user_id = '' or item_id is null or item_id = '') as `#fail interactions without a user or an item`,
   count_if(clicked <> (clicked_at is not null)) as `#fail interactions whose click and its time disagree`,

@@ -1,3 +1,4 @@
+-- Each probability is one, and all of a kind sum to 1, or to 0 where there was nothing to count.
 select
   count(*) - count(distinct item_index) as `#fail items with more than one row`,
   count_if(not least(q, q_before, q_last, u, p) >= 0 or not greatest(q, q_before, q_last, u, p) <= 1)

@@ -1,3 +1,4 @@
+-- An item is there once, with an index of its own.
 select
   count(*) - count(distinct item_id) as `#fail items with more than one row`,
   count(*) - count(distinct item_index) as `#fail items that share an index`,

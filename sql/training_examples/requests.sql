@@ -13,13 +13,26 @@ with impressions as (
   from {interactions}
 ),
 
+-- most requests end without a click, and are not looked at further
+answered as (
+  select distinct request_id, alone, user_id
+  from impressions
+  where clicked
+),
+
 requests as (
   select
-    *,
-    max(outcome_final_at) over (partition by request_id, alone, user_id) as last_final_at,
-    bool_or(clicked) over (partition by request_id, alone, user_id) as is_answered,
-    bool_or(clicked) over (partition by request_id, alone, user_id, item_id) as item_is_clicked
+    impressions.*,
+    max(outcome_final_at) over (partition by impressions.request_id, impressions.alone, impressions.user_id)
+      as last_final_at,
+    bool_or(clicked) over (
+      partition by impressions.request_id, impressions.alone, impressions.user_id, impressions.item_id
+    ) as item_is_clicked
   from impressions
+  left semi join answered
+    on answered.request_id <=> impressions.request_id
+    and answered.alone <=> impressions.alone
+    and answered.user_id = impressions.user_id
 ),
 
 -- the clicks, and what was left beside them
@@ -27,7 +40,7 @@ events as (
   select requests.*, items.index as item_index
   from requests
   inner join {vocabularies} as items on items.feature = 'item_id' and items.value = requests.item_id
-  where requests.is_answered and (requests.clicked or requests.examined and not requests.item_is_clicked)
+  where requests.clicked or requests.examined and not requests.item_is_clicked
 ),
 
 -- How many unclicked impressions lie at or before an event, down the request and up it again; those in the very place

@@ -1,3 +1,4 @@
+-- The pool holds each item once, exposed and never clicked.
 select
   count(*) - count(distinct item_id) as `#fail items with more than one row`,
   count_if(exposures < 1) as `#fail items without an exposure`,

@@ -1,3 +1,4 @@
+-- A user is there once, and remembers items of days that have been.
 select
   count(*) - count(distinct user_id) as `#fail users with more than one row`,
   count_if(exists(history, index -> index is null or index < 2)) as `#fail histories with an index that is no item`,

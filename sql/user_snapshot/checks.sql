@@ -1,3 +1,4 @@
+-- A user is there once, with an index of their own, and was seen when they can have been.
 select
   count(*) - count(distinct user_id) as `#fail users with more than one row`,
   count(*) - count(distinct user_index) as `#fail users who share an index`,

@@ -1,3 +1,4 @@
+-- What is added has an index each, and no index twice.
 select
   count(*) - count(distinct feature, value) as `#fail values with more than one index`,
   count(*) - count(distinct feature, index) as `#fail indices of more than one value`,

@@ -64,7 +64,7 @@ def test_slices_look_only_at_their_own_clicks(spark: SparkSession) -> None:
 @pytest.fixture
 def probabilities(spark: SparkSession) -> DataFrame:
     clicks = {"a": 50, "b": 20, "c": 20, "d": 5, "e": 5, "f": 0}
-    rows = [(DAY, item, n, count, 0.0, 0.0, 0.0) for n, (item, count) in enumerate(clicks.items(), 2)]
+    rows = [(DAY, item, n, count, *[0.0] * 5) for n, (item, count) in enumerate(clicks.items(), 2)]
     return spark.createDataFrame(rows, tables.ITEM_SAMPLING_PROBS.schema)
 
 

@@ -42,7 +42,13 @@ def built(interactions: DataFrame, vocabularies: DataFrame, length: int = 4) -> 
     users = spark.createDataFrame([("u1", 2, 30.0), ("u2", 3, 40.0)], "user_id string, user_index int, age float")
     histories = spark.createDataFrame([], tables.USER_HISTORIES.schema)
     return training_examples(
-        interactions, histories, users, users, vocabularies, FEATURES, SETTINGS.model_copy(update={"unclicked": length})
+        interactions,
+        histories,
+        users,
+        users,
+        vocabularies,
+        FEATURES,
+        SETTINGS.model_copy(update={"unclicked": length, "per_user": 0}),
     )
 
 
