@@ -17,14 +17,14 @@ from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
 from benchmarks.synthetic_log import SLATE, SyntheticLog
-from jobs import build_interactions, build_negative_pools, build_sampling_probs
+from jobs import build_interactions
 from jobs.common import tables
 from jobs.common.attribution import Reach
 from jobs.common.config import Config, load_config
 from jobs.common.display import Display
 from jobs.common.partitions import Lake
 from jobs.common.session import spark_session
-from jobs.run_day import days_between, run_day
+from jobs.run_day import WINDOW_TABLES, days_between, run_day
 
 FIRST = dt.date(2026, 1, 1)
 
@@ -43,7 +43,7 @@ class Run:
         began = time.perf_counter()
         common = ["--lake", self.lake.uri]
         run_day(self.lake, self.config, ds, common, Display(str(ds)), tables_only=True)
-        for job in (build_negative_pools, build_sampling_probs):
+        for job in WINDOW_TABLES:
             job.main([*common, "--ds", str(ds)])
         return time.perf_counter() - began
 

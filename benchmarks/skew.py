@@ -17,12 +17,11 @@ import time
 from pathlib import Path
 
 from benchmarks.synthetic_log import SLATE, SyntheticLog
-from jobs import build_negative_pools, build_sampling_probs
 from jobs.common.config import load_config
 from jobs.common.display import Display
 from jobs.common.partitions import Lake
 from jobs.common.session import spark_session
-from jobs.run_day import run_day
+from jobs.run_day import WINDOW_TABLES, run_day
 
 DAY = dt.date(2026, 1, 1)
 CASES = {"even": {}, "hot item": {"hot_item": 0.3}, "hot user": {"hot_user": 0.3}}
@@ -46,7 +45,7 @@ def measure(case: str, impressions: int, rounds: int) -> dict[str, object]:
         for _ in range(rounds + 1):
             display = Display(case)
             run_day(lake, config, DAY, ["--lake", folder], display, tables_only=True)
-            for job in (build_negative_pools, build_sampling_probs):
+            for job in WINDOW_TABLES:
                 arguments = ["--lake", folder, "--ds", str(DAY)]
                 display.step(job.__name__.split(".")[-1], DAY, lambda job=job, a=arguments: job.main(a))  # type: ignore[misc]
             taken.append({step.job: step.seconds for step in display.steps})

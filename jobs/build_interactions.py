@@ -55,7 +55,7 @@ def with_examined(rows: DataFrame, rule: str, positions: int) -> DataFrame:
         seen: Column = F.col("position") < F.col("last_clicked_position")
     else:
         seen = F.col("position") <= positions if rule == "first_positions" else F.lit(True)
-    return rows.withColumn("examined", F.col("clicked") | F.coalesce(seen, F.lit(False)))
+    return rows.withColumn("examined", F.col("clicked") | F.coalesce(seen, F.lit(False))).drop("last_clicked_position")
 
 
 def touched_days(lake: Lake, config: Config, ds: dt.date) -> list[dt.date]:

@@ -12,13 +12,12 @@ import datetime as dt
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.attribution import Reach, attributed_clicks
-from jobs.common.checks import findings, require
-from jobs.common.partitions import Lake, kept
+from jobs.common.checks import checked
+from jobs.common.partitions import Lake
 from jobs.common.queries import query
 
 PAST_DAYS = 14  # that a day is compared with
@@ -39,7 +38,10 @@ def reconciliation(
     ds: dt.date,
     reach: Reach,
 ) -> DataFrame:
-    """One row of counts. Beside the table's columns `first_clicks` and `missed`, which the checks hold against them."""
+    """One row of counts. Beside the table's columns `first_clicks` and `missed`, which the checks hold against them.
+
+    `clicks` are what `attributed_clicks` gives for `ds`; the other frames may hold any days.
+    """
     return query(
         interactions.sparkSession,
         "reconciliation/query",
@@ -54,8 +56,6 @@ def reconciliation(
         first_copy_ds=reach.first_copy(ds),
         first_ds=reach.first_shown(ds),
         last_ds=reach.last_shown(ds),
-        first_click_ds=reach.first_copy(ds),
-        last_click_ds=reach.last_click(reach.last_shown(ds)),
         window_days=reach.window_days,
         skew_days=reach.clock_skew_days,
         clock_skew_seconds=reach.clock_skew_seconds,
@@ -65,10 +65,8 @@ def reconciliation(
 def overwrite(lake: Lake, ds: dt.date, rows: DataFrame) -> int:
     """Check the row and write it. Raises CheckFailed where a row is lost or doubled."""
     past = lake.window(tables.RECONCILIATION, ds - dt.timedelta(days=1), PAST_DAYS)
-    with kept(rows.withColumn("ds", F.lit(ds))) as checked:
-        found = findings(checked, "reconciliation", {"past": past}, band=BAND, least_days=LEAST_DAYS)
-        require(tables.RECONCILIATION, ds, found)
-        return lake.overwrite(tables.RECONCILIATION, ds, checked.select(tables.RECONCILIATION.columns))
+    with checked(tables.RECONCILIATION, ds, rows, {"past": past}, band=BAND, least_days=LEAST_DAYS) as row:
+        return lake.overwrite(tables.RECONCILIATION, ds, row.select(tables.RECONCILIATION.columns))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

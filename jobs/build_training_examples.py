@@ -17,11 +17,11 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.checks import findings, require
+from jobs.common.checks import checked
 from jobs.common.config import Config, Examples
 from jobs.common.declared_features import Features
 from jobs.common.encoding import USER_ID, pad, raw_features
-from jobs.common.partitions import Lake, kept
+from jobs.common.partitions import Lake
 from jobs.common.queries import query
 from jobs.common.row_groups import in_row_groups, one_row_group_a_file, planned
 
@@ -80,12 +80,11 @@ def _as_known(snapshot_before: DataFrame, snapshot: DataFrame, features: Feature
 def overwrite(lake: Lake, config: Config, ds: dt.date, rows: DataFrame) -> int:
     """Check the day's examples and write them, a row group a file; returns how many there are."""
     table, settings = tables.training_examples(config), config.examples
-    with kept(rows.withColumn("ds", F.lit(ds)).select(table.columns)) as checked:
-        require(table, ds, findings(checked, table.name))
-        count = checked.count()
+    with checked(table, ds, rows) as examples:
+        count = examples.count()
         groups = planned(count, settings.row_group_rows, settings.ranks * settings.readers)
         with one_row_group_a_file(lake.spark):
-            return lake.overwrite(table, ds, in_row_groups(checked, "impression_id", count, groups))
+            return lake.overwrite(table, ds, in_row_groups(examples, "impression_id", count, groups))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.checks import findings, require
+from jobs.common.checks import checked
 from jobs.common.declared_features import Features
 from jobs.common.encoding import ITEM_ID, USER_ID, feature_values, named_values, union
 from jobs.common.partitions import Lake, kept
@@ -43,8 +43,7 @@ def numbered(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> DataFra
 
 def append(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
     """Check the rows that no vocabulary has yet, and add them."""
-    with kept(rows) as fresh:
-        require(tables.VOCABULARIES, ds, findings(fresh, "vocabularies"))
+    with checked(tables.VOCABULARIES, ds, rows) as fresh:
         return lake.append(tables.VOCABULARIES, fresh)
 
 

@@ -7,6 +7,8 @@ wrong where its number is not 0.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +58,17 @@ def require(table: Table, ds: dt.date, found: list[Finding]) -> None:
         raise CheckFailed(f"{table.name} of {ds} was not written: " + "; ".join(broken))
 
 
+@contextmanager
+def checked(
+    table: Table, ds: dt.date, rows: DataFrame, frames: dict[str, DataFrame] | None = None, **args: Any
+) -> Iterator[DataFrame]:
+    """`rows` with their day, worked out once and kept; raises CheckFailed where they break the table's rules."""
+    with kept(rows.withColumn("ds", F.lit(ds))) as held:
+        require(table, ds, findings(held, table.name, frames, **args))
+        yield held
+
+
 def overwrite_checked(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, **frames: DataFrame) -> int:
-    """Like `Lake.overwrite`, once the table's checks have found nothing that fails; `rows` are worked out once."""
-    with kept(rows.withColumn("ds", F.lit(ds)).select(table.columns)) as checked:
-        require(table, ds, findings(checked, table.name, frames))
-        return lake.overwrite(table, ds, checked)
+    """Like `Lake.overwrite`, once the table's checks have found nothing that fails."""
+    with checked(table, ds, rows, frames) as held:
+        return lake.overwrite(table, ds, held)

@@ -53,7 +53,6 @@ met as (
   left join {interactions} as shown
     on shown.impression_id = clicks.impression_id
     and shown.ds between :first_ds and :last_ds
-  where clicks.ds between :first_click_ds and :last_click_ds
 ),
 
 ranked as (

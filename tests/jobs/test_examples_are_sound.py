@@ -135,7 +135,9 @@ def test_what_counts_as_exposed(simulated: Lake, rule: str, seen: list[str]) -> 
         [(DAYS[0], key, request, "u1", key, place, time, clicked, time if clicked else None, None, time) for key, request, place, clicked in shown],
         tables.INTERACTIONS.pick(*tables.INTERACTIONS.columns[:-1]),
     )  # fmt: skip
-    found = with_examined(rows, rule, 2).where("examined").select("impression_id").collect()
+    examined = with_examined(rows, rule, 2)
+    assert sorted(examined.columns) == sorted(tables.INTERACTIONS.columns)
+    found = examined.where("examined").select("impression_id").collect()
     assert sorted(row.impression_id for row in found) == seen
 
 

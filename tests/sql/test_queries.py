@@ -32,7 +32,7 @@ def test_a_file_opens_with_a_comment_that_says_what_it_makes(name: str) -> None:
 def test_every_file_is_run_by_a_job() -> None:
     jobs = Path(sql.__file__).parents[1] / "jobs"
     code = "".join(path.read_text("utf-8") for path in jobs.rglob("*.py"))
-    checked = set(re.findall(r"(?:overwrite_checked\(lake, |require\()tables\.([A-Z_]+|[a-z_]+\(config\))", code))
+    checked = set(re.findall(r"(?:overwrite_checked\(lake, |\bchecked\()tables\.([A-Z_]+|[a-z_]+\(config\))", code))
     homes = {name.removesuffix("(config)").lower() for name in checked} | {"training_examples"}
     homes |= {"item_snapshot", "user_snapshot"}  # `build_snapshots` picks one of the two
     unused = [name for name in NAMES if not name.endswith("/checks") and f'"{name}"' not in code]
