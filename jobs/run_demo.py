@@ -21,7 +21,7 @@ from jobs.common.config import load_config
 from jobs.common.display import Display
 from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
-from jobs.common.session import interpret, spark_session
+from jobs.common.session import spark_session
 from jobs.evaluate_candidates import CANDIDATES, POPULARITY
 from jobs.run_day import run_day
 
@@ -76,8 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     days = [FIRST_DAY + dt.timedelta(days=number) for number in range(ingest_movielens.LOGICAL_DAYS)]
     display = Display(f"batch-recall demo: MovieLens-100K in {args.lake}")
     display.console.print("starting Spark")
-    lake = Lake(spark_session("run_demo", args.master), args.lake)
-    interpret(lake.spark)
+    lake = Lake(spark_session("run_demo", args.master, small_days=True), args.lake)
     display.step("ingest_movielens", days[0], lambda: ingest_movielens.main([*common, "--ds", days[0].isoformat()]))
     for day in days[:-2]:
         run_day(lake, config, day, common, display, tables_only=True)

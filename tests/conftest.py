@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from jobs import run_day, simulate_log
 from jobs.common.config import Config, load_config
 from jobs.common.partitions import Lake
-from jobs.common.session import interpret, spark_session
+from jobs.common.session import spark_session
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SMALL = str(Path(__file__).with_name("small.toml"))
@@ -31,9 +31,8 @@ def config() -> Config:
 
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    session = spark_session("tests")
-    interpret(session)  # tests that start a process of their own compile, and are held against these tables
-    return session
+    # tests that start a process of their own compile, and are held against these tables
+    return spark_session("tests", small_days=True)
 
 
 @pytest.fixture

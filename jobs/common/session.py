@@ -26,22 +26,24 @@ EMBEDDED_SETTINGS = {
     "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", "3g"),
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    # short jobs end before the second compiler has paid for itself; its absence would shrink the code cache to 48 MB
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -Duser.timezone=UTC "
+    "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=256m -Duser.timezone=UTC "
     f"-Dlog4j2.configurationFile={LOG4J2 if CODE.is_file() else Path(__file__).with_name('log4j2.properties')}",
     # workers get the zip that the driver runs from; spark-submit has sent its --py-files
     **({"spark.submit.pyFiles": str(CODE)} if CODE.is_file() else {}),
 }
+# Days of some 100,000 rows are done before code that is made for a query, or the second compiler, has paid for itself.
+SMALL_DAYS_SETTINGS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+SMALL_DAYS_OPTIONS = "-XX:TieredStopAtLevel=1"
 # Executors of another machine could not reach a driver that listens here.
 LOOPBACK_SETTINGS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 # Small days on one machine, which `local-cluster` is too: 200 and 50 partitions would be spent on scheduling.
 LOCAL_SETTINGS = {"spark.sql.shuffle.partitions": "4", "spark.databricks.delta.snapshotPartitions": "2"}
 
 
-def spark_session(name: str, master: str | None = None) -> SparkSession:
+def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:
     """The running session, or a new one: the same call serves `python -m`, spark-submit and run_day.
 
-    Raises RuntimeError where Spark does not find Delta's JARs.
+    small_days: it is to be quick on little data, at the cost of much. Raises RuntimeError where Spark does not find Delta's JARs.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)
@@ -54,6 +56,9 @@ def spark_session(name: str, master: str | None = None) -> SparkSession:
         if master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             embedded = embedded | LOOPBACK_SETTINGS
+        if small_days:
+            options = embedded["spark.driver.extraJavaOptions"]
+            embedded = embedded | {"spark.driver.extraJavaOptions": f"{SMALL_DAYS_OPTIONS} {options}"}
         for key, value in embedded.items():
             builder = builder.config(key, value)
     spark = builder.getOrCreate()
@@ -62,14 +67,10 @@ def spark_session(name: str, master: str | None = None) -> SparkSession:
     if str(spark.sparkContext.master).startswith("local"):
         for key, value in LOCAL_SETTINGS.items():
             spark.conf.set(key, value)
+    for key, value in SMALL_DAYS_SETTINGS.items() if small_days else ():
+        spark.conf.set(key, value)
     _require_delta(spark)
     return spark
-
-
-def interpret(spark: SparkSession) -> None:
-    """Run queries without code made for them: for days of some 100,000 rows, which are done before that is compiled."""
-    spark.conf.set("spark.sql.codegen.wholeStage", "false")
-    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
 
 
 def _require_delta(spark: SparkSession) -> None:

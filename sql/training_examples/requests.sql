@@ -6,97 +6,86 @@
 -- impressions is not unclicked.
 with impressions as (
   select
-    *,
-    coalesce(bigint(position), if(clicked, -2147483649, null)) as place,
+    shown.impression_id,
+    shown.request_id,
     -- an impression that names no request is a request of its own
-    if(request_id <> '', null, impression_id) as alone
-  from {interactions}
+    if(shown.request_id <> '', null, shown.impression_id) as alone,
+    shown.user_id,
+    shown.item_id,
+    items.index as item_index,
+    coalesce(bigint(shown.position), if(shown.clicked, -2147483649, null)) as place,
+    shown.clicked,
+    shown.examined,
+    shown.outcome_final_at
+  from {interactions} as shown
+  left join {vocabularies} as items on items.feature = 'item_id' and items.value = shown.item_id
 ),
 
--- most requests end without a click, and are not looked at further
-answered as (
-  select distinct request_id, alone, user_id
-  from impressions
-  where clicked
+-- all of a request in one place, by a number that sorts faster than the ids
+gathered as (
+  select *
+  from (select *, xxhash64(request_id, alone, user_id) as request from impressions)
+  distribute by request
 ),
 
+marked as (
+  select
+    *,
+    bool_or(clicked) over (partition by request, item_index, request_id, alone, user_id, item_id) as item_is_clicked
+  from gathered
+),
+
+-- its clicks and what was left beside them, downwards; what was left in the very place of a click comes below it
 requests as (
   select
-    impressions.*,
-    max(outcome_final_at) over (partition by impressions.request_id, impressions.alone, impressions.user_id)
-      as last_final_at,
-    bool_or(clicked) over (
-      partition by impressions.request_id, impressions.alone, impressions.user_id, impressions.item_id
-    ) as item_is_clicked
-  from impressions
-  left semi join answered
-    on answered.request_id <=> impressions.request_id
-    and answered.alone <=> impressions.alone
-    and answered.user_id = impressions.user_id
+    ceil(unix_micros(max(outcome_final_at)) / 1000000) as outcome_final_at,
+    sort_array(collect_list(
+      if(item_index is not null and (clicked or examined and not item_is_clicked), struct(
+        place is null as is_nowhere, place, not clicked as is_left, item_index, if(clicked, impression_id, null) as impression_id
+      ), null)
+    )) as events
+  from marked
+  group by request, request_id, alone, user_id
+  having bool_or(clicked)
 ),
 
--- the clicks, and what was left beside them
-events as (
-  select requests.*, items.index as item_index
+-- up the request the smaller item_index of a place comes first as well
+directed as (
+  select
+    outcome_final_at,
+    filter(
+      transform(events, (event, number) -> struct(event.impression_id, event.place, number as events_before)),
+      event -> event.impression_id is not null
+    ) as clicks,
+    transform(filter(events, event -> event.is_left), event -> struct(event.place, event.item_index)) as down,
+    sort_array(transform(filter(events, event -> event.is_left), event -> struct(
+      not event.is_nowhere, -event.place as height, event.item_index
+    ))) as up
   from requests
-  inner join {vocabularies} as items on items.feature = 'item_id' and items.value = requests.item_id
-  where requests.clicked or requests.examined and not requests.item_is_clicked
 ),
 
--- How many unclicked impressions lie at or before an event, down the request and up it again; those in the very place
--- of a click come below it. In both directions the smaller item_index of a place comes first.
-counted as (
-  select
-    *,
-    sum(int(not clicked)) over (
-      partition by request_id, alone, user_id
-      order by place asc nulls last, clicked desc, item_index
-      rows between unbounded preceding and current row
-    ) as left_down,
-    sum(int(not clicked)) over (
-      partition by request_id, alone, user_id
-      order by place desc nulls first, clicked asc, item_index
-      rows between unbounded preceding and current row
-    ) as left_up
-  from events
-),
-
--- The nearest ones are among as many on either side. A range of the count holds no more, however many impressions the
--- request has and however many of them are clicked: a request costs its own length times the range, never its square.
--- Only clicks keep what they see. An item that repeats takes several of these ranks: where it does so more often than
--- lists are long, a list may be shorter, or reach farther on the other side, than the whole request would give.
+-- The nearest ones are among as many on either side: a click costs the length of its list, however long its request is.
+-- An item that repeats takes several of these ranks: where it does so more often than lists are long, a list may be
+-- shorter, or reach farther on the other side, than the whole request would give.
 seen as (
-  select
-    *,
-    if(clicked, collect_list(if(clicked, null, struct(place, item_index))) over (
-      partition by request_id, alone, user_id
-      order by left_down
-      range between current row and :unclicked following
-    ), null) as below,
-    if(clicked, collect_list(if(clicked, null, struct(place, item_index))) over (
-      partition by request_id, alone, user_id
-      order by left_up
-      range between current row and :unclicked following
-    ), null) as above
-  from counted
-),
-
-nearest_first as (
-  select
-    impression_id,
-    last_final_at,
-    array_sort(transform(concat(above, below), other -> struct(
-      other.place is null as is_nowhere,
-      abs(other.place - seen.place) as distance,
-      other.place > seen.place as is_below,
-      other.item_index
-    ))) as others
-  from seen
-  where clicked
+  select outcome_final_at, inline(transform(clicks, (click, number) -> struct(
+    click.impression_id,
+    click.place,
+    slice(down, click.events_before - number + 1, :unclicked) as below,
+    slice(up, size(up) - (click.events_before - number) + 1, :unclicked) as above
+  )))
+  from directed
 )
 
 select
   impression_id,
-  slice(array_distinct(others.item_index), 1, :unclicked) as unclicked,
-  ceil(unix_micros(last_final_at) / 1000000) as outcome_final_at
-from nearest_first
+  slice(array_distinct(sort_array(concat(
+    transform(above, other -> struct(
+      false as is_nowhere, place + other.height as distance, false as is_below, other.item_index
+    )),
+    transform(below, other -> struct(
+      other.place is null as is_nowhere, other.place - place as distance, other.place > place as is_below, other.item_index
+    ))
+  )).item_index), 1, :unclicked) as unclicked,
+  outcome_final_at
+from seen
