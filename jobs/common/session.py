@@ -43,7 +43,8 @@ LOCAL_SETTINGS = {"spark.sql.shuffle.partitions": "4", "spark.databricks.delta.s
 def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:
     """The running session, or a new one: the same call serves `python -m`, spark-submit and run_day.
 
-    small_days: it is to be quick on little data, at the cost of much. Raises RuntimeError where Spark does not find Delta's JARs.
+    small_days: it is to be quick on little data, and may be slow on much.
+    Raises RuntimeError where Spark does not find Delta's JARs.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)
