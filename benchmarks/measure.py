@@ -111,7 +111,7 @@ def read_order(prepared: Path, **overrides: Mapping[str, Any]) -> Order:
     values = json.loads((prepared / "order.json").read_text("utf-8"))
     for name, changes in overrides.items():
         values[name] |= changes
-    return Order.from_json({"folder": "unused", **values})
+    return Order.from_json({"folder": "unused", "checkpoints": "unused", **values})
 
 
 def measure(
@@ -138,7 +138,8 @@ def measure(
 
     with tempfile.TemporaryDirectory() as folder:
         order = read_order(prepared, **overrides)
-        version = fit(replace(order, folder=Path(folder) / "model"), after_epoch=after_epoch)
+        placed = replace(order, folder=Path(folder) / "model", checkpoints=Path(folder) / "checkpoints")
+        version = fit(placed, judge=after_epoch)
     kept = {name: version.metrics[name] for name in ("seconds", "rows_per_second", "steps")}
     kept |= {name: value for name, value in version.metrics.items() if name.startswith(("bank_", "estimator"))}
     return found | kept | ({"curve": points} if curve else {})

@@ -21,9 +21,9 @@ from jobs.common.config import load_config
 from jobs.common.partitions import Lake
 from jobs.common.queries import query
 from jobs.common.session import spark_session
+from jobs.common.training_order import training_order
 from jobs.evaluate_candidates import item_slices
 from jobs.score_users import users_to_score
-from jobs.train_two_tower import training_order
 
 
 def movielens_lake(folder: Path) -> Lake:
@@ -65,6 +65,8 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
     build_negative_pools.main(arguments)
     build_sampling_probs.main(arguments)
     config = load_config()
+    # the day that judges is the next one: here the last day is learnt from as the others are
+    config = config.model_copy(update={"training": config.training.model_copy(update={"validation": "none"})})
     (folder / "order.json").write_text(json.dumps(training_order(lake, config, ds), default=str), "utf-8")
     clicks = lake.day(tables.INTERACTIONS, ds + dt.timedelta(days=1))
     frames = {

@@ -7,10 +7,9 @@ folder it leaves under models/ in the lake. Overwrites the day of model_versions
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,20 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.artifacts import put_folder
+from jobs.common.artifacts import local_path, put_folder
 from jobs.common.config import Config
-from jobs.common.damage import readable_data
-from jobs.common.declared_features import Feature
-from jobs.common.encoding import FIRST, vocabulary_name
 from jobs.common.ground import require_ground
-from jobs.common.partitions import Lake, day_end
-from jobs.common.presets import negatives_of, settings_of
-from model.features import FeatureSpec, ModelSpec
+from jobs.common.partitions import Lake
+from jobs.common.training_order import training_order
 from model.versions import MANIFEST
 
 
@@ -43,103 +35,63 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__, variant=True)
 
 
-def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
-    """The model that the declared features and the vocabularies' sizes call for."""
-    last = vocabularies.groupBy("feature").agg(F.max("index").alias("index")).collect()  # a row a declared feature
-    sizes = {row.feature: row["index"] + 1 for row in last}
-    user, item = (_specs(side, getattr(config.features, side)) for side in ("user", "item"))
-    wanted = {spec.vocabulary for spec in (*user, *item) if spec.vocabulary} | {"item_id"}
-    return ModelSpec(
-        user,
-        item,
-        {name: sizes.get(name, FIRST) for name in sorted(wanted)},
-        config.model.embedding_dim,
-        config.model.hidden,
-        config.model.share_item_table,
-    )
+def train(lake: Lake, config: Config, order: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run the trainer, in as many processes as configured; returns the manifest of the model that it left in `folder`.
+
+    Its checkpoints lie in the lake, where that is a local or mounted folder: a run that is begun again goes on.
+    Raises TrainingFailed where it ends without a model.
+    """
+    version, ranks, launch = order["model_version"], config.training.ranks, config.training.launch
+    kept = checkpoints(lake, version) or folder / "checkpoints"
+    placed = {**order, "folder": str(folder / "model"), "checkpoints": str(kept)}
+    text = json.dumps(placed, default=str)
+    if launch == "process":
+        code = _in_processes(text, folder, ranks)
+    else:
+        code = _by_spark(text, ranks, on_driver=launch == "spark_driver", use_gpu=config.training.device == "cuda")
+    if code:
+        raise TrainingFailed(f"the trainer of {version} ended with exit code {code}")
+    return json.loads((folder / "model" / MANIFEST).read_text("utf-8"))
 
 
-def _specs(side: str, features: Sequence[Feature]) -> tuple[FeatureSpec, ...]:
-    specs = []
-    for feature in features:
-        column = f"{side}_index" if feature.kind == "id" else feature.name
-        vocabulary = None if feature.kind in ("numeric", "vector") else vocabulary_name(side, feature)
-        vocabulary = feature.name if feature.kind == "id" else vocabulary
-        specs.append(FeatureSpec(feature.name, feature.kind, feature.dim, feature.length, column, vocabulary))
-    return tuple(specs)
+def checkpoints(lake: Lake, version: str) -> Path | None:
+    """Where those of a model version lie; None for a lake that is no folder."""
+    return local_path(lake.spark, lake.model_path("checkpoints", version))
 
 
-def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tuple[list[float], list[float]]]:
-    """Mean and deviation of each numeric feature and of each place of a vector; (0, 1) where nothing is known."""
-    places = {
-        f"{feature.name}[{place}]": F.col(feature.name)[place] if feature.length > 1 else F.col(feature.name)
-        for feature in features
-        if feature.kind in ("numeric", "vector")
-        for place in range(feature.length)
-    }
-    if not places:
-        return {}
-    aggregates = [(F.avg(value), F.stddev_pop(value)) for value in places.values()]
-    found = rows.agg(*(column for pair in aggregates for column in pair)).first()
-    stats: dict[str, tuple[list[float], list[float]]] = {}
-    for number, name in enumerate(places):
-        mean, std = stats.setdefault(name.split("[")[0], ([], []))
-        mean.append(found[2 * number] or 0.0)  # type: ignore[index]
-        std.append(found[2 * number + 1] or 1.0)  # type: ignore[index]
-    return stats
-
-
-@readable_data()
-def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
-    """What the trainer is to do, as JSON: pinned inputs, specification, settings, and the version's name."""
-    examples = lake.pinned(tables.training_examples(config), ds, config.log.examples_window_days)
-    items = lake.pinned(tables.item_snapshot(config), ds, 1)
-    probabilities = lake.pinned(tables.ITEM_SAMPLING_PROBS, ds, 1)
-    pool_is_empty = lake.day(tables.UNCLICKED_ITEMS, ds).isEmpty()
-    spec = model_spec(config, lake.read(tables.VOCABULARIES))
-    inputs = {
-        "ds": ds.isoformat(),
-        "examples_window_days": config.log.examples_window_days,
-        "versions": {
-            "training_examples": examples.version,
-            "item_snapshot": items.version,
-            "item_sampling_probs": probabilities.version,
-        },
-    }
-    configuration = config.model_dump(
-        mode="json", include={"features", "model", "training", "negatives", "pool", "log", "examples"}
-    )
-    identity = json.dumps([inputs, configuration], sort_keys=True).encode()
-    window = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
-    return {
-        "model_version": f"{ds.isoformat()}-{hashlib.sha256(identity).hexdigest()[:8]}",
-        "spec": spec.to_json(),
-        "settings": settings_of(config),
-        "negatives": negatives_of(config, pool_is_empty),
-        "unclicked_length": config.examples.unclicked,
-        "final_before": int(day_end(ds).timestamp()),
-        "examples": examples.to_json(),
-        "items": items.to_json(),
-        "probabilities": probabilities.to_json(),
-        "numeric_stats": {
-            "user": numeric_stats(window, config.features.user),
-            "item": numeric_stats(lake.day(tables.item_snapshot(config), ds), config.features.item),
-        },
-        "inputs": inputs,
-        "configuration": configuration,
-    }
-
-
-def train(order: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run the trainer process on an order; returns the manifest of the model folder that it left in `folder`."""
+def _in_processes(order: str, folder: Path, ranks: int) -> int:
+    """Exit code of the trainer on this machine."""
     file = folder / "order.json"
-    file.write_text(json.dumps({**order, "folder": str(folder / "model")}, default=str), "utf-8")
+    file.write_text(order, "utf-8")
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
     # by PYTHONPATH, not by folder: the home may be a zip
     environment = {**os.environ, "PYTHONPATH": str(_home())}
-    done = subprocess.run([sys.executable, "-P", "-m", "model.fit", str(file)], check=False, env=environment)
-    if done.returncode:
-        raise TrainingFailed(f"the trainer of {order['model_version']} ended with exit code {done.returncode}")
-    return json.loads((folder / "model" / MANIFEST).read_text("utf-8"))
+    command = [sys.executable, "-P", *(several if ranks > 1 else []), "-m", "model.fit", str(file)]
+    return subprocess.run(command, check=False, env=environment).returncode
+
+
+def _by_spark(order: str, ranks: int, *, on_driver: bool, use_gpu: bool) -> int:
+    """Exit code of the first rank, among those that Spark starts on the driver or on executors."""
+    from pyspark.ml.torch.distributor import TorchDistributor
+
+    from model.fit import train_text  # slow to import, and the other way needs neither
+
+    distributor = TorchDistributor(ranks, local_mode=on_driver, use_gpu=use_gpu)
+    return int(distributor.run(train_text, order) or 0)
+
+
+def _shared(lake: Lake, config: Config) -> Path | None:
+    """The folder in which executors and the driver find the same files; None where only this machine is to.
+
+    Raises ValueError where there is none.
+    """
+    if config.training.launch != "spark_executors":
+        return None
+    folder = local_path(lake.spark, lake.model_path("models"))
+    if folder is None:
+        raise ValueError(f"training.launch spark_executors wants a lake that every machine mounts, got {lake.uri}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _home() -> Path:
@@ -151,8 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "train_two_tower")
     require_ground(lake, args.ds)
     order = training_order(lake, config, args.ds)
-    with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder:
-        metrics = train(order, Path(folder))["metrics"]
+    with tempfile.TemporaryDirectory(prefix=".batch-recall-", dir=_shared(lake, config)) as folder:
+        metrics = train(lake, config, order, Path(folder))["metrics"]
         put_folder(lake.spark, Path(folder) / "model", lake.model_path("models", order["model_version"]))
     examples_version = order["inputs"]["versions"]["training_examples"]
     row = (
@@ -165,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     rows = lake.spark.createDataFrame([row], tables.MODEL_VERSIONS.schema)
     lake.overwrite(tables.MODEL_VERSIONS, args.ds, rows)
+    shutil.rmtree(checkpoints(lake, order["model_version"]) or folder, ignore_errors=True)
     return int(metrics["training_rows"])
 
 

@@ -25,11 +25,14 @@ class BankWatch:
     `warmup_drift` leaves the decision to the steps alone.
     """
 
-    def __init__(self, warmup_steps: int, warmup_drift: float, seed: int) -> None:
+    def __init__(
+        self, warmup_steps: int, warmup_drift: float, seed: int, agree: Callable[[float], float] = lambda value: value
+    ) -> None:
+        """agree: makes one drift of those that several ranks measure, who must all use the bank or not."""
         if warmup_steps < 0 or not 0 <= warmup_drift <= 2:
             got = f"{warmup_steps} and {warmup_drift}"
             raise ValueError(f"bank_warmup_steps must be 0 or more and bank_warmup_drift lie in [0, 2], got {got}")
-        self.warmup_steps, self.warmup_drift = warmup_steps, warmup_drift
+        self.warmup_steps, self.warmup_drift, self.agree = warmup_steps, warmup_drift, agree
         self.generator = torch.Generator().manual_seed(seed)
         self.drift, self.age = float("nan"), float("nan")  # as measured last; age in steps
         self.warm_at: int | None = None  # the first step, counted from 0, that used the bank
@@ -51,7 +54,7 @@ class BankWatch:
     def _measure(self, bank: CrossBatchBank, steps: int, embed: Callable[[Tensor], Tensor]) -> None:
         stored, ids, made_at = bank.draw(SAMPLE, self.generator)  # [S, D], [S], [S]
         now = embed(ids).to(stored)  # [S, D]
-        self.drift = float((1 - (stored * now).sum(dim=1)).median())
+        self.drift = self.agree(float((1 - (stored * now).sum(dim=1)).median()))
         self.age = float((steps - made_at).double().mean())  # a column of the step before counts as 0
 
     def report(self) -> dict[str, float | int | None]:

@@ -1,9 +1,7 @@
 """Where the parts meet: `python -m model.fit ORDER.json` trains one model version and writes its folder.
 
 An order is what the job found in the lake: pinned files, specification and settings. The process is the trainer's own,
-so that it may live on another machine, with a GPU, and without Spark.
-
-Axis letters: B rows, D embedding size, I indices of the item vocabulary.
+so that it may live on another machine, with a GPU, and without Spark; torchrun may start several that train together.
 """
 
 from __future__ import annotations
@@ -11,202 +9,190 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow  # noqa: F401  # is loaded before torch
 import torch
-from torch import Tensor
 
-from model.features import PADDING, FeatureSpec
-from model.frequency import StreamingFrequency
-from model.loaders import RowCountMismatch, epoch_batches, item_column, item_table
-from model.objective import Objective
-from model.optim import RowWiseAdagrad
-from model.order import PROBABILITIES, Order, example_features, pinned_inputs
+from model.checkpoints import CheckpointDamaged, Checkpoints
+from model.learner import Learner
+from model.loaders import RowCountMismatch
+from model.order import EXAMPLES, LAST_DAY, Order, pinned_inputs
 from model.pinned_files import check_files
 from model.progress import progress_bar
-from model.sources import Probabilities
-from model.towers import TwoTowers, drop_ids
-from model.training import Batch, Progress, TrainingDiverged, train
+from model.ranks import Ranks
+from model.shards import shards
+from model.towers import TwoTowers
+from model.training import Progress, TrainingDiverged, train
 from model.versions import ModelVersion, save_model
+from model.warm_start import start_from
+
+BEST = "best"  # the checkpoint that early stopping returns to
+SELECTED_BY = "recall@100"
+CURVE_POINTS = 200
+Watch = Callable[[Progress], None]
+Judge = Callable[[Progress, TwoTowers], None]
+
+
+@dataclass
+class History:
+    """What a run has seen of itself: it survives with the checkpoint."""
+
+    on_last_day: bool = False
+    validations: list[dict[str, float]] = field(default_factory=list)  # one an epoch
+    best: int = -1  # which of them
+    curve: list[list[float]] = field(default_factory=list)  # step, loss
+
+    def is_over(self, patience: int) -> bool:
+        """Whether so many validations in a row were no better than the best."""
+        return 0 < patience < len(self.validations) - self.best
+
+
+class Run:
+    """One model version under way: epochs over the window, then one pass over the day that was held out."""
+
+    def __init__(self, order: Order, learner: Learner, watch: Watch, judge: Judge) -> None:
+        self.order, self.learner, self.watch, self.judge, self.ranks = order, learner, watch, judge, learner.ranks
+        self.file_rows = {
+            table: check_files(table, pinned, columns) for table, (pinned, columns) in pinned_inputs(order).items()
+        }
+        self.checkpoints = Checkpoints(order.checkpoints, order.identity)
+        self.history = History()
+        steps = shards(order.examples.files, self.file_rows[EXAMPLES], order.settings.batch_size)[0].steps
+        self.curve_every = max(len(steps) * order.settings.epochs // CURVE_POINTS, 1)
+
+    def resume(self) -> Progress:
+        """Where the newest checkpoint stands, or the beginning."""
+        name = self.checkpoints.newest() if self.ranks.leads else None
+        step = int(self.ranks.agree(float(name.removeprefix("step-")) if name else -1.0))
+        if step < 0:
+            if self.order.warm_start is not None:
+                start_from(self.order.warm_start, self.learner.towers, self.learner.tables)
+            return Progress()
+        state = self.checkpoints.load(f"step-{step:012}")
+        self.history = History(**state["history"])
+        if self.history.on_last_day:
+            self.learner.turn_to_last_day()
+        if self.ranks.leads:
+            print(f"  goes on after step {step:,}", flush=True)
+        return self.learner.load_state_dict(state["learner"])
+
+    def train(self) -> Progress:
+        """To the end, from wherever it stands. Raises what `model.training.train` and `model.loaders` do."""
+        progress, settings = self.resume(), self.order.settings
+        if not self.history.on_last_day:
+            progress = self._epochs(progress, settings.epochs)
+            if self.order.last_day is None:
+                return progress
+            if not self.history.validations:  # a warm start that learns from the last day alone
+                self._validate()
+            self._return_to_best()
+            self.learner.turn_to_last_day()
+            self.history.on_last_day = True
+            progress.epoch, progress.epoch_step, progress.epoch_rows, progress.epoch_loss = 0, 0, 0, 0.0
+        return self._epochs(progress, 1)
+
+    def _epochs(self, progress: Progress, epochs: int) -> Progress:
+        table = LAST_DAY if self.history.on_last_day else EXAMPLES
+        pinned, first = pinned_inputs(self.order)[table][0], self.order.settings.epochs * self.history.on_last_day
+        return train(
+            self.learner.loss,
+            lambda epoch, done: self.learner.batches(pinned, self.file_rows[table], first + epoch, done),
+            self.learner.optimizers,
+            epochs,
+            progress=progress,
+            watch=self._after_step,
+            after_epoch=self._after_epoch,
+            ranks=self.ranks,
+            sum_gradients=self.learner.sum_gradients,
+        )
+
+    def _after_step(self, progress: Progress) -> None:
+        if progress.step % self.curve_every == 0:
+            self.history.curve.append([progress.step, progress.loss])
+        every = self.order.settings.checkpoint_steps
+        if every and progress.step % every == 0:
+            state = self._state(progress)
+            if self.ranks.leads:
+                self.checkpoints.save_step(progress.step, state)
+        self.watch(progress)
+
+    def _after_epoch(self, progress: Progress) -> bool:
+        """Whether to stop; nothing is held out from the pass over the last day."""
+        self.judge(progress, self.learner.towers)
+        if self.order.last_day is None or self.history.on_last_day:
+            return False
+        patience = self.order.settings.patience
+        if self._validate() and patience:
+            state = self._state(progress)
+            if self.ranks.leads:
+                self.checkpoints.save(BEST, state)
+        return self.history.is_over(patience)
+
+    def _validate(self) -> bool:
+        """Measure on the last day; whether it is the best so far."""
+        assert self.order.last_day is not None
+        found = self.learner.validation(self.order.last_day, self.file_rows[LAST_DAY])
+        history = self.history
+        history.validations.append(found)
+        better = history.best < 0 or found[SELECTED_BY] > history.validations[history.best][SELECTED_BY]
+        if better:
+            history.best = len(history.validations) - 1
+        return better
+
+    def _return_to_best(self) -> None:
+        """The weights of the best epoch, where later ones were worse."""
+        if self.order.settings.patience and self.history.best < len(self.history.validations) - 1:
+            self.ranks.agree(0.0)  # the one who writes has written
+            self.learner.load_state_dict(self.checkpoints.load(BEST)["learner"])
+
+    def _state(self, progress: Progress) -> dict[str, Any]:
+        if not self.learner.is_finite():
+            raise TrainingDiverged(f"step {progress.step} left weights that are NaN or infinite")
+        return {"learner": self.learner.state_dict(progress), "history": asdict(self.history)}
 
 
 def fit(
-    order: Order,
-    watch: Callable[[Progress], None] = lambda progress: None,
-    after_epoch: Callable[[Progress, TwoTowers], None] = lambda progress, towers: None,
+    order: Order, watch: Watch = lambda progress: None, judge: Judge = lambda progress, towers: None
 ) -> ModelVersion:
-    """Train and write the model version.
+    """Train and write the model version, on this rank among those that were started with it.
 
-    See `model.pinned_files`, `model.loaders` and `model.training.train` for what is raised.
+    watch is called after each step, judge after each epoch.
+    See `model.pinned_files`, `model.loaders`, `model.warm_start` and `model.training.train` for what is raised.
     """
     settings = order.settings
-    torch.manual_seed(settings.seed)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = pick_device(settings.device)
-    for table, (pinned, columns) in pinned_inputs(order).items():
-        check_files(table, pinned, columns)  # each epoch counts again what it read
-    towers = TwoTowers(order.spec)
-    standardise(towers, order.numeric_stats)
-    towers.to(device)
-    objective = make_objective(order, device)
-    optimizers = [
-        RowWiseAdagrad(towers.tables(), lr=settings.learning_rate),
-        torch.optim.AdamW(
-            [
-                {"params": towers.dense(), "weight_decay": settings.weight_decay},
-                {"params": objective.parameters(), "weight_decay": 0.0},
-            ],
-            lr=settings.dense_learning_rate,
-        ),
-    ]
-    last = train(
-        step_loss(towers, order, objective, device),
-        lambda epoch: _epoch(order, epoch),
-        optimizers,
-        settings.epochs,
-        watch,
-        lambda progress: after_epoch(progress, towers),
-    )
-    if not all(bool(weights.isfinite().all()) for weights in towers.parameters()):
+    ranks = Ranks.join(device)
+    if ranks.size != settings.ranks:
+        raise ValueError(f"training.ranks is {settings.ranks}, and {ranks.size} processes were started")
+    learner = Learner(order, device, ranks)
+    run = Run(order, learner, watch if ranks.leads else lambda progress: None, judge)
+    last = run.train()
+    if not learner.is_finite():
         raise TrainingDiverged("the last step left weights that are NaN or infinite")
+    history = run.history
     metrics = {
         "final_loss": last.loss,
-        "training_rows": order.examples.rows,
+        "training_rows": order.examples.rows + (order.last_day.rows if order.last_day else 0),
         "steps": last.step,
         "seconds": last.seconds,
         "rows_per_second": last.rows_per_second,
         "waiting_share": last.waiting / max(last.seconds, 1e-9),
-        **objective.report(),
+        "validation": history.validations[history.best] if history.validations else None,
+        "validations": history.validations,
+        "loss_curve": history.curve,
+        **learner.objective.report(),
     }
     version = ModelVersion(order.model_version, order.spec, dict(order.inputs), dict(order.configuration), metrics)
-    save_model(order.folder, towers.cpu(), version)
+    if ranks.leads:
+        save_model(order.folder, learner.towers.cpu(), version, learner.tables)
+    ranks.leave()
     return version
-
-
-def make_objective(order: Order, device: torch.device) -> Objective:
-    """The order's loss with its sources of negatives."""
-    size, settings = order.spec.vocabulary_sizes["item_id"], order.settings
-    estimator = None
-    if settings.frequency == "streaming":
-        estimator = StreamingFrequency(
-            settings.estimator_buckets or size,
-            hashes=settings.estimator_hashes,
-            alpha=settings.estimator_rate,
-            device=device,
-        )
-    return Objective(
-        Probabilities(*(item_column(order.probabilities, name, size).to(device) for name in PROBABILITIES)),
-        order.negatives,
-        temperature=settings.temperature,
-        batch_size=settings.batch_size,
-        dim=order.spec.embedding_dim,
-        seed=settings.seed,
-        learn_temperature=settings.learn_temperature,
-        estimator=estimator,
-        device=device,
-    )
-
-
-def step_loss(towers: TwoTowers, order: Order, objective: Objective, device: torch.device) -> Callable[[Batch], Tensor]:
-    """The loss of a batch: both towers on its rows, and the order's sources of negatives beside them."""
-    size, settings = order.spec.vocabulary_sizes["item_id"], order.settings
-    features = item_inputs(order, size, device)
-    generator = torch.Generator().manual_seed(settings.seed + 2)  # the objective has those before it
-
-    def embed(indices: Tensor) -> Tensor:
-        inputs = {name: values[indices] for name, values in features.items()}
-        dropped = with_dropped_ids(inputs, order.spec.item, settings.item_id_dropout, 0.0, generator)
-        return towers.item(dropped)  # [N, D]
-
-    def loss_of(batch: Batch) -> Tensor:
-        indices = [batch[name] for name in ("item_index", "unclicked") if name in batch]
-        if (last := max(int(index.max()) for index in indices)) >= size:
-            raise ValueError(f"the examples hold item index {last}, and the item vocabulary ends before {size}")
-        batch = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
-        shares = (settings.user_id_dropout, settings.history_dropout)
-        users = with_dropped_ids(batch, order.spec.user, *shares, generator)
-        return objective(
-            towers.user(users),
-            batch["item_index"],
-            embed,
-            history=batch.get("history"),
-            users=batch.get("user_index"),
-            own=own_negatives(batch, order),
-            weights=batch.get("weight"),
-        )
-
-    return loss_of
-
-
-def own_negatives(batch: Batch, order: Order) -> Tensor | None:
-    """Items [B, H] that the row's user was shown in its request and left, 0 is padding; None where not asked for.
-
-    A row has none before its outcome was final: until then a click may still come.
-    """
-    if not order.negatives.row:
-        return None
-    final = batch["outcome_final_at"] < order.final_before  # [B]
-    return batch["unclicked"][:, : order.negatives.row] * final[:, None]  # [B, H]
-
-
-def item_inputs(order: Order, size: int, device: torch.device) -> dict[str, Tensor]:
-    """Each item feature of the pinned snapshot by item_index, on the device."""
-    described = [feature for feature in order.spec.item if feature.kind != "id"]
-    table = item_table(order.items, described, size)
-    ids = {feature.name: torch.arange(size) for feature in order.spec.item if feature.kind == "id"}
-    return {name: values.to(device) for name, values in {**table, **ids}.items()}
-
-
-def with_dropped_ids(
-    inputs: Mapping[str, Tensor],
-    features: tuple[FeatureSpec, ...],
-    share: float,
-    history_share: float,
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """`features` of `inputs`, a random share of the ids made unknown, and of the history's clicks left out."""
-    dropped = {feature.name: inputs[feature.name] for feature in features}
-    for feature in features:
-        if feature.kind == "id":
-            dropped[feature.name] = drop_ids(inputs[feature.name], share, generator)
-        elif feature.name == "history":
-            dropped[feature.name] = drop_ids(inputs[feature.name], history_share, generator, by=PADDING)
-    return dropped
-
-
-def _epoch(order: Order, epoch: int) -> Iterator[Batch]:
-    settings = order.settings
-    return epoch_batches(
-        order.examples,
-        example_features(order),
-        batch_size=settings.batch_size,
-        seed=settings.seed + epoch,
-        readers=settings.readers,
-        shuffle_row_groups=settings.shuffle_row_groups,
-    )
-
-
-def standardise(towers: TwoTowers, stats: Mapping[str, Mapping[str, Any]]) -> None:
-    """Give each numeric feature the mean and deviation that the training rows have.
-
-    Raises ValueError unless each has as many as it has numbers, finite, and deviations above 0.
-    """
-    for side, tower in (("user", towers.user), ("item", towers.item)):
-        for feature in tower.features:
-            if feature.holds_numbers:
-                mean, std = (torch.tensor(numbers) for numbers in stats[side].get(feature.name, ([], [])))  # [L] each
-                fits = mean.shape == std.shape == (feature.length,)
-                if not fits or not bool((mean.isfinite() & std.isfinite() & (std > 0)).all()):
-                    got = f"{mean.tolist()} and {std.tolist()}"
-                    raise ValueError(
-                        f"{side} feature {feature.name} wants {feature.length} means and deviations, got {got}"
-                    )
-                tower.embedding(feature.name).get_buffer("mean").copy_(mean)
-                tower.embedding(feature.name).get_buffer("std").copy_(std)
 
 
 def pick_device(name: str) -> torch.device:
@@ -218,17 +204,27 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
+def train_order(order: Order) -> int:
+    """Fit it under a progress bar; the exit code, 2 with a line that says why where it cannot be."""
+    last_rows = order.last_day.rows if order.last_day else 0
+    try:
+        with progress_bar(order.examples.rows * order.settings.epochs + last_rows) as watch:
+            fit(order, watch)
+    except (ValueError, OSError, TrainingDiverged, RowCountMismatch, CheckpointDamaged) as error:
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+def train_text(text: str) -> int:
+    """The same of an order in JSON: what a launcher calls on each rank."""
+    return train_order(Order.from_json(json.loads(text)))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("order", type=Path, help="JSON file written by jobs.train_two_tower")
-    order = Order.from_json(json.loads(parser.parse_args().order.read_text("utf-8")))
-    try:
-        with progress_bar(order.examples.rows * order.settings.epochs) as watch:
-            fit(order, watch)
-    except (ValueError, OSError, TrainingDiverged, RowCountMismatch) as error:
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return train_text(parser.parse_args().order.read_text("utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the rows' users clicked in other rows of the batch, and in the steps that the bank remembers.
 
-Axes: B rows, P remembered pairs of a user and an item, L items known of a row's user.
+Axes: A users asked for, B rows, P remembered pairs of a user and an item, L items known of a row's user.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ class KnownClicks:
         self.users = torch.empty(0, dtype=torch.int64, device=device)  # [P], newest first
         self.items = self.users.clone()  # [P]
 
-    def of(self, users: Tensor, items: Tensor) -> Tensor:
-        """The items of each row's user [B, L], -1 where a row has fewer: this batch's first, then the newest.
+    def of(self, asked: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        """The items of each asked user [A, L], -1 where one has fewer: this batch's first, then the newest.
 
-        users [B] and items [B] of the batch. A row's own item is among them. Of more than `MOST` the first are taken.
+        asked [A]; users [B] and items [B] of the batch. A row's own item is among them. Of more than `MOST` the first
+        are taken.
         """
         all_users, all_items = torch.cat([users, self.users]), torch.cat([items, self.items])  # [B + P]
         ordered, order = all_users.sort(stable=True)  # [B + P], each user's pairs together, in their order
-        first = torch.searchsorted(ordered, users)  # [B]
-        last = torch.searchsorted(ordered, users, right=True)  # [B]
-        length = min(int((last - first).max()), MOST) if len(users) else 0  # L
-        places = first[:, None] + torch.arange(length, device=users.device)  # [B, L]
-        found = all_items[order[places.clamp(max=len(order) - 1)]]  # [B, L]
+        first = torch.searchsorted(ordered, asked)  # [A]
+        last = torch.searchsorted(ordered, asked, right=True)  # [A]
+        length = min(int((last - first).max()), MOST) if len(asked) else 0  # L
+        places = first[:, None] + torch.arange(length, device=users.device)  # [A, L]
+        found = all_items[order[places.clamp(max=len(order) - 1)]]  # [A, L]
         return torch.where(places < last[:, None], found, PADDING_ID)
 
     def push(self, users: Tensor, items: Tensor) -> None:

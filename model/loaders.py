@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +23,7 @@ from pyarrow import fs
 from torch import Tensor
 
 from model.features import FeatureSpec, tensors
+from model.shards import Shard
 
 ITEM_INDEX = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
 
@@ -41,42 +45,32 @@ class PinnedFiles:
 
 
 def epoch_batches(
-    pinned: PinnedFiles,
+    shard: Shard,
     features: Sequence[FeatureSpec],
     *,
-    batch_size: int,
     seed: int,
     readers: int = 1,
     shuffle_row_groups: int = 8,
 ) -> Iterator[dict[str, Tensor]]:
-    """Every row once, as tensors by feature name; batches of `batch_size`, the last smaller or one row larger.
+    """Every row of the shard once, as tensors by feature name, in its steps.
 
-    Row groups come in a seeded order; `shuffle_row_groups` of them at a time are mixed row by row. One reader thread
-    gives the same order on every run. Raises RowCountMismatch at the end of an epoch that lost or doubled rows.
+    Row groups come in a seeded order; `shuffle_row_groups` of them at a time are mixed row by row. The same seed and
+    number of readers give the same order on every run. Raises RowCountMismatch at the end of an epoch that lost or
+    doubled rows.
     """
-    order = np.random.default_rng(seed)
-    rows = 0
-    blocks = _blocks(_row_groups(pinned, features, seed, readers), shuffle_row_groups, batch_size, order)
-    for batch in _batches(blocks, batch_size):
-        rows += _length(batch)
-        yield batch
-    if rows != pinned.rows:
-        raise RowCountMismatch(f"an epoch read {rows} rows, the pinned version holds {pinned.rows}")
-
-
-def _batches(blocks: Iterator[dict[str, Tensor]], batch_size: int) -> Iterator[dict[str, Tensor]]:
-    """A single last row joins the batch before it, be it another block's: alone it would have no negatives."""
-    held: dict[str, Tensor] | None = None  # until it is known whether a single row follows
-    for block in blocks:
-        for start in range(0, _length(block), batch_size):
-            batch = {name: values[start : start + batch_size] for name, values in block.items()}
-            if held is not None and _length(batch) == 1 < batch_size:
-                batch = {name: torch.cat([held[name], values]) for name, values in batch.items()}
-            elif held is not None:
-                yield held
-            held = batch
-    if held is not None:
-        yield held
+    groups = _of_rank(_row_groups(shard.files, features, seed, readers), shard)
+    order, steps, read = np.random.default_rng(seed), deque(shard.steps), 0
+    left: list[dict[str, Tensor]] = []  # rows that did not fill a step, mixed with the next block
+    while waiting := list(islice(groups, shuffle_row_groups)):
+        read += sum(map(_length, waiting))
+        block, start = _mixed(left + waiting, order), 0
+        while steps and start + steps[0] <= _length(block):
+            end = start + steps.popleft()
+            yield {name: values[start:end] for name, values in block.items()}
+            start = end
+        left = [{name: values[start:] for name, values in block.items()}]
+    if steps or read != shard.rows:
+        raise RowCountMismatch(f"an epoch read {read} rows, the pinned version holds {shard.rows}")
 
 
 def _length(rows: dict[str, Tensor]) -> int:
@@ -84,24 +78,40 @@ def _length(rows: dict[str, Tensor]) -> int:
 
 
 def _row_groups(
-    pinned: PinnedFiles, features: Sequence[FeatureSpec], seed: int, readers: int
+    files: Sequence[str], features: Sequence[FeatureSpec], seed: int, readers: int
 ) -> Iterator[dict[str, Tensor]]:
+    """In turn from each of `readers` readers, which have a thread and files of their own: one order on every run."""
     from petastorm import make_batch_reader  # slow to import, and not wanted in a Spark driver
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")  # it reads through pyarrow's old API
     fields = sorted({f"^{re.escape(feature.column)}$" for feature in features})  # it wants regular expressions
-    reader = make_batch_reader(
-        [unquote(file) for file in pinned.files],  # it takes the path of a URL literally
-        schema_fields=fields,
-        workers_count=readers,
-        shuffle_row_groups=True,
-        seed=seed,
-        num_epochs=1,
-    )
-    reader._results_queue_reader = _ArrowTables()
-    with reader:
-        for group in reader:
-            yield tensors(group, features)
+    with ExitStack() as opened:
+        turns: deque[Iterator[pa.Table]] = deque()
+        for number in range(min(readers, len(files))):
+            reader = make_batch_reader(
+                [unquote(file) for file in files[number::readers]],  # it takes the path of a URL literally
+                schema_fields=fields,
+                workers_count=1,
+                shuffle_row_groups=True,
+                seed=seed,
+                num_epochs=1,
+            )
+            reader._results_queue_reader = _ArrowTables()
+            turns.append(iter(opened.enter_context(reader)))
+        while turns:
+            group = next(turns[0], None)
+            if group is None:
+                turns.popleft()
+            else:
+                yield tensors(group, features)
+                turns.rotate(-1)
+
+
+def _of_rank(groups: Iterator[dict[str, Tensor]], shard: Shard) -> Iterator[dict[str, Tensor]]:
+    seen = 0
+    for group in groups:
+        yield {name: values[(shard.first - seen) % shard.every :: shard.every] for name, values in group.items()}
+        seen += _length(group)
 
 
 class _ArrowTables:
@@ -116,27 +126,6 @@ class _ArrowTables:
             return pool.get_results()
         except EmptyResultError:
             raise StopIteration from None
-
-
-def _blocks(
-    groups: Iterator[dict[str, Tensor]], size: int, batch_size: int, order: np.random.Generator
-) -> Iterator[dict[str, Tensor]]:
-    """`size` row groups at a time, permuted; what does not fill a batch waits for the next block."""
-    waiting: list[dict[str, Tensor]] = []
-    count = 0
-    for group in groups:
-        waiting.append(group)
-        count += 1
-        if count == size:
-            block = _mixed(waiting, order)
-            rows = _length(block)
-            whole = rows // batch_size * batch_size
-            if whole:
-                yield {name: values[:whole] for name, values in block.items()}
-            waiting = [{name: values[whole:] for name, values in block.items()}] if whole < rows else []
-            count = 0
-    if waiting:
-        yield _mixed(waiting, order)
 
 
 def _mixed(groups: list[dict[str, Tensor]], order: np.random.Generator) -> dict[str, Tensor]:

@@ -1,13 +1,14 @@
 """Which columns a step compares its queries with, and how often each is expected: the sources behind the one loss.
 
 Axis letters: B rows, D embedding size, C columns, N items to embed, I indices of the item vocabulary, M bank columns,
-H negatives of one row's own.
+H negatives of one row's own, R ranks.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from model.frequency import StreamingFrequency, drift_report
 from model.known_clicks import KnownClicks
 from model.losses import Columns, RowNegatives, rescale_column_gradient, sampled_softmax_loss
 from model.negatives import CategoricalSampler, Share, expected_count, log_count
+from model.ranks import ALONE, Ranks
 from model.sources import COLDEST, Negatives, Probabilities, check_supplied
 
 Embed = Callable[[Tensor], Tensor]  # item indices [N] -> embeddings [N, D], with gradient
@@ -41,14 +43,18 @@ class Objective:
         learn_temperature: bool = False,
         estimator: StreamingFrequency | None = None,
         device: torch.device | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """estimator: where q comes from in place of `probabilities`; it is seeded from them.
 
+        Of several ranks each holds all columns and the same state; batch_size counts the rows of all together.
+
         Raises ValueError where a source has nothing to draw from, and for a correction without counts.
         """
-        self.probabilities, self.negatives = probabilities, negatives
+        self.negatives = negatives
         self.generator = torch.Generator().manual_seed(seed)
         self.device, self.steps, self.batch_size = device or torch.device("cpu"), 0, batch_size
+        self.ranks = ranks
         check_supplied(probabilities, negatives)
         if learn_temperature and temperature < COLDEST:
             raise ValueError(f"training.temperature wants at least {COLDEST} where it is learned, got {temperature}")
@@ -57,14 +63,20 @@ class Objective:
         draws = ((negatives.corpus, probabilities.u), (negatives.unclicked, probabilities.p))
         self.drawn = [(float(n), weights) for n, weights in draws if n]  # drawn anew for each batch
         self.samplers = [CategoricalSampler(weights.cpu()) for _, weights in self.drawn]
-        self.estimator = estimator
-        self.seen = probabilities.q > 0  # [I], of whom the stream knows anything: no other is ever in a batch
-        if estimator is not None:
-            known = probabilities.q.nonzero()[:, 0]
-            estimator.seed_from_probabilities(known, probabilities.q[known], batch_size)
-        self.bank = CrossBatchBank(negatives.bank, dim, device=self.device) if negatives.bank else None
+        self.estimator, self.dim = estimator, dim
+        self.turn_to(probabilities)
         self.known = KnownClicks(negatives.bank, self.device)
-        self.watch = BankWatch(negatives.bank_warmup_steps, negatives.bank_warmup_drift, seed + 1)
+        self.watch = BankWatch(negatives.bank_warmup_steps, negatives.bank_warmup_drift, seed + 1, ranks.agree)
+
+    def turn_to(self, probabilities: Probabilities) -> None:
+        """Rows come from now on by these: what is remembered of others' shares is forgotten."""
+        self.probabilities = probabilities
+        self.seen = probabilities.q > 0  # [I], of whom the stream knows anything: no other is ever in a batch
+        if self.estimator is not None:
+            known = probabilities.q.nonzero()[:, 0]
+            self.estimator.seed_from_probabilities(known, probabilities.q[known], self.batch_size)
+        bank = self.negatives.bank
+        self.bank = CrossBatchBank(bank, self.dim, device=self.device) if bank else None
 
     @property
     def temperature(self) -> Tensor:
@@ -116,7 +128,7 @@ class Objective:
         own: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """The mean loss of a step.
+        """The mean loss of a step; of several ranks, this one's part of it, and they add up.
 
         queries [B, D]; positives [B] item indices; embed: the item tower; history [B, L]: the user's clicks, 0 is
         padding; users [B] says whose the rows are; own [B, H]: negatives of the row's own, 0 is padding; weights [B].
@@ -124,49 +136,68 @@ class Objective:
         """
         if self.learns:  # the parameter is held, not its value: below the floor it would have no gradient to rise by
             self.log_temperature.data.clamp_(min=math.log(COLDEST))
-        rows, drawn = len(positives), self.draw()  # B
+        counts = self.ranks.counts(len(positives), self.device)  # [R]
+        drawn = self.draw()
+        mine = drawn[self.ranks.share(len(drawn))]
         own_ids, own_places = own.unique(return_inverse=True) if own is not None else (positives[:0], None)
-        embedded = embed(torch.cat([positives, drawn, own_ids]))  # [N, D]
-        fresh_ids = torch.cat([positives, drawn])  # [C - M]
-        fresh = embedded[: len(fresh_ids)]  # [C - M, D]
+        embedded = embed(torch.cat([positives, mine, own_ids]))  # [N, D]
+        fresh = self._joined(embedded[: len(positives) + len(mine)], counts, len(drawn))  # [C - M, D]
+        all_positives = self.ranks.gather(positives, counts)
+        all_users = None if users is None else self.ranks.gather(users, counts)
+        fresh_ids = torch.cat([all_positives, drawn])  # [C - M]
         held, held_ids = self.held(embed)  # [M, D], [M]
-        others = max(rows - 1, 1)  # a single row's own column is masked, and wants a finite count all the same
+        others = max(
+            len(all_positives) - 1, 1
+        )  # a single row's own column is masked, and wants a finite count all the same
         fresh_terms: list[tuple[float, Share]] = [(float(others), self.batch_share), *self.drawn]
         ids = torch.cat([fresh_ids, held_ids])  # [C]
         fresh_n = expected_count(ids, fresh_terms)  # [C], what carries gradient
         log_n = log_count(fresh_n + len(held_ids) * self.bank_share(ids) if len(held_ids) else fresh_n)  # [C]
         fresh_log_n, held_log_n = log_n[: len(fresh_ids)], log_n[len(fresh_ids) :]
+        start = sum(counts[: self.ranks.rank])  # where this rank's positives stand
         columns = fresh
         if len(held_ids) and self.negatives.bank_gradient_cure:
             columns = rescale_column_gradient(fresh, fresh_log_n, log_count(fresh_n[: len(fresh_ids)]))
         row_negatives = None
         if own is not None:
-            vectors = embedded[len(fresh_ids) :][own_places]  # [B, H, D]
+            vectors = embedded[len(positives) + len(mine) :][own_places]  # [B, H, D]
             row_negatives = RowNegatives(vectors, _padded(own), self.negatives.row_log_weight)
         loss = sampled_softmax_loss(
             queries,
-            fresh[:rows],
+            embedded[: len(positives)],
             positives,
             Columns(columns, fresh_ids, fresh_log_n),
             temperature=self.temperature,
             correction=self.negatives.correction,
-            positive_log_expected_count=log_n[:rows],
+            positive_log_expected_count=log_n[start : start + len(positives)],
             row_negatives=row_negatives,
-            excluded_ids=self._excluded(positives, users, history),
+            excluded_ids=self._excluded(users, history, all_positives, all_users),
             weights=weights,
             constant_columns=Columns(held, held_ids, held_log_n) if len(held_ids) else None,
         )
-        self._keep(fresh, fresh_ids, positives, users)
-        return loss
+        self._keep(fresh, fresh_ids, all_positives, all_users)
+        return loss if self.ranks.size == 1 else loss * (len(positives) / max(len(all_positives), 1))
 
-    def _excluded(self, positives: Tensor, users: Tensor | None, history: Tensor | None) -> Tensor | None:
+    def _joined(self, fresh: Tensor, counts: list[int], draws: int) -> Tensor:
+        """Each rank's positives and its share of the draws -> all positives, then all draws: [C - M, D]."""
+        if self.ranks.size == 1:
+            return fresh
+        shares = [replace(self.ranks, rank=rank).share(draws) for rank in range(self.ranks.size)]
+        held = [count + share.stop - share.start for count, share in zip(counts, shares, strict=True)]
+        parts = self.ranks.gather(fresh, held).split(held)
+        positives = [part[:count] for part, count in zip(parts, counts, strict=True)]
+        return torch.cat([*positives, *(part[count:] for part, count in zip(parts, counts, strict=True))])
+
+    def _excluded(
+        self, users: Tensor | None, history: Tensor | None, all_positives: Tensor, all_users: Tensor | None
+    ) -> Tensor | None:
         """Items [B, L] that are no negatives of a row though they are not its own, -1 is padding."""
         level = self.negatives.mask
         if level == "item":
             return None
-        if users is None:
+        if users is None or all_users is None:
             raise ValueError(f"negatives.mask {level} wants to know whose the rows are, got no users")
-        parts = [self.known.of(users, positives)]
+        parts = [self.known.of(users, all_users, all_positives)]
         if level == "history":
             if history is None:
                 raise ValueError("negatives.mask history wants a user feature named history, got none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from model.features import FeatureSpec, ModelSpec
 from model.loaders import ITEM_INDEX, PinnedFiles
 from model.sources import Negatives
 
-PROBABILITIES = ("q", "u", "p")  # columns of item_sampling_probs, in the order of `model.sources.Probabilities`
+EXAMPLES, LAST_DAY = "training_examples", "training_examples of the last day"  # as errors name them
+LAST_DAY_SHARE = "q_last"  # the column of item_sampling_probs that counts the last day's rows
+AVAILABLE = "available"  # the column of item_snapshot
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Settings:
     user_id_dropout: float
     item_id_dropout: float
     history_dropout: float
+    ranks: int
+    precision: str  # float32 | bfloat16
+    checkpoint_steps: int  # 0: none
+    patience: int  # epochs without a better validation; 0 runs all of them
+    validation_rows: int
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,17 @@ class Order:
 
     model_version: str
     folder: Path
+    checkpoints: Path
     spec: ModelSpec
     settings: Settings
     negatives: Negatives
-    examples: PinnedFiles
+    examples: PinnedFiles  # what the epochs go over
+    last_day: PinnedFiles | None  # held out from them, and learnt from in one pass at the end
     items: PinnedFiles
     probabilities: PinnedFiles
     numeric_stats: Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side, feature: means and deviations
+    hide_history: bool  # what is in a user's history is not shown to them again
+    warm_start: Path | None  # the folder of the model version to go on from
     unclicked_length: int  # of the examples' lists of unclicked items
     final_before: int  # UTC seconds: an example's unclicked items count if its outcome was final before then
     inputs: Mapping[str, Any]
@@ -60,14 +72,28 @@ class Order:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Order:
-        pinned = {name: PinnedFiles.from_json(values[name]) for name in ("examples", "items", "probabilities")}
+        tables = ("examples", "last_day", "items", "probabilities")
+        pinned = {name: PinnedFiles.from_json(values[name]) if values[name] else None for name in tables}
         typed = {
             "folder": Path(values["folder"]),
+            "checkpoints": Path(values["checkpoints"]),
+            "warm_start": Path(values["warm_start"]) if values["warm_start"] else None,
             "spec": ModelSpec.from_json(values["spec"]),
             "settings": Settings(**values["settings"]),
             "negatives": Negatives(**values["negatives"]),
         }
         return cls(**{**values, **pinned, **typed})
+
+    @property
+    def share(self) -> str:
+        """The column of item_sampling_probs that counts the rows which the epochs go over."""
+        return "q" if self.last_day is None else "q_before"
+
+    @property
+    def identity(self) -> str:
+        """Of what is trained, wherever it lies."""
+        facts = {**vars(self), "folder": None, "checkpoints": None}
+        return hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()
 
 
 def example_features(order: Order) -> list[FeatureSpec]:
@@ -88,8 +114,10 @@ def pinned_inputs(order: Order) -> dict[str, tuple[PinnedFiles, list[str]]]:
     """What the trainer reads: the files of each table, and the columns that it asks for."""
     examples = [feature.column for feature in example_features(order)]
     items = [feature.column for feature in order.spec.item if feature.kind != "id"]
-    return {
-        "training_examples": (order.examples, examples),
-        "item_snapshot": (order.items, [ITEM_INDEX.column, *items]),
-        "item_sampling_probs": (order.probabilities, [ITEM_INDEX.column, *PROBABILITIES]),
+    shares = [order.share] if order.last_day is None else [order.share, LAST_DAY_SHARE]
+    inputs = {
+        EXAMPLES: (order.examples, examples),
+        "item_snapshot": (order.items, [ITEM_INDEX.column, AVAILABLE, *items]),
+        "item_sampling_probs": (order.probabilities, [ITEM_INDEX.column, *shares, "u", "p"]),
     }
+    return inputs if order.last_day is None else {**inputs, LAST_DAY: (order.last_day, examples)}

@@ -23,9 +23,10 @@ class PinnedFileDamaged(ValueError):
     """A pinned file is missing, cut short, no Parquet, or not what was written; it is named."""
 
 
-def check_files(table: str, pinned: PinnedFiles, columns: Sequence[str]) -> None:
+def check_files(table: str, pinned: PinnedFiles, columns: Sequence[str]) -> list[int]:
     """Look through every file: its footer, and the pages of `columns` where the writer gave them checksums.
 
+    Returns how many rows each holds.
     Raises PinnedFileDamaged, and RowCountMismatch where the footers do not add up to the pinned rows.
     """
     with ThreadPoolExecutor(READERS) as pool:
@@ -40,6 +41,7 @@ def check_files(table: str, pinned: PinnedFiles, columns: Sequence[str]) -> None
             f"{table} cannot be trained on: the files hold {rows} rows, the pinned version {pinned.rows}; "
             f"one of them was replaced, the first is {pinned.files[0] if pinned.files else 'none'}"
         )
+    return [count for count, _ in found]
 
 
 def _look_at(url: str, columns: frozenset[str]) -> tuple[int, str | None]:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
+from torch import Tensor
 
 from model.features import ModelSpec
 from model.folders import sha256, whole_folder
+from model.optim import RowWiseAdagrad
 from model.towers import TwoTowers
 
 MANIFEST, WEIGHTS = "model.json", "weights.safetensors"
+ROW_SUMS = "row_sums.safetensors"  # the tables' optimiser state, by parameter: what a warm start goes on from
 
 
 class ModelCorrupt(ValueError):
@@ -33,17 +37,20 @@ class ModelVersion:
     metrics: dict[str, Any]
 
 
-def save_model(folder: Path, model: TwoTowers, version: ModelVersion) -> None:
+def save_model(folder: Path, model: TwoTowers, version: ModelVersion, optimizer: RowWiseAdagrad | None = None) -> None:
     """Write the folder; it is there whole or not at all (see `model.folders`)."""
     with whole_folder(folder) as draft:
         save_weights(model, str(draft / WEIGHTS))
+        states = {} if optimizer is None else optimizer.state
+        sums = {name: states[weights]["sum"].cpu() for name, weights in model.named_parameters() if weights in states}
+        save_file(sums, str(draft / ROW_SUMS))
         manifest = {
             "model_version": version.name,
             "spec": version.spec.to_json(),
             "inputs": version.inputs,
             "configuration": version.configuration,
             "metrics": version.metrics,
-            "sha256": {WEIGHTS: sha256(draft / WEIGHTS)},
+            "sha256": {name: sha256(draft / name) for name in (WEIGHTS, ROW_SUMS)},
         }
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n", "utf-8")
 
@@ -69,6 +76,14 @@ def load_model(folder: Path, expected_version: str | None = None) -> tuple[TwoTo
         raise ModelCorrupt(f"the weights in {folder} do not fit its manifest: {error}") from error
     inputs, configuration, metrics = (manifest[key] for key in ("inputs", "configuration", "metrics"))
     return model.eval(), ModelVersion(name, spec, inputs, configuration, metrics)
+
+
+def load_row_sums(folder: Path) -> dict[str, Tensor]:
+    """[V] of each table by its parameter's name, of a folder that `load_model` has verified; none of an older one."""
+    try:
+        return load_file(_plain_file(folder, ROW_SUMS)) if ROW_SUMS in _manifest(folder)["sha256"] else {}
+    except SafetensorError as error:
+        raise ModelCorrupt(f"{folder / ROW_SUMS} cannot be read: {error}") from error
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

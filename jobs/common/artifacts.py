@@ -36,6 +36,12 @@ def reference(spark: SparkSession, uri: str) -> str:
     return f"shipped:{path.getName()}"
 
 
+def local_path(spark: SparkSession, uri: str) -> Path | None:
+    """The folder of a URI, there or not, on a local or mounted disk; None on any other store."""
+    filesystem, path = hadoop(spark, uri)
+    return Path(str(path.toUri().getPath())) if filesystem.getUri().getScheme() == "file" else None
+
+
 def local_folder(ref: str) -> Path:
     """The folder behind a reference, on the machine that asks."""
     return Path(SparkFiles.get(ref.removeprefix("shipped:")) if ref.startswith("shipped:") else ref)

@@ -79,6 +79,15 @@ class Training(Section):
     threads: Annotated[int, Field(ge=0)]
     readers: Count
     shuffle_row_groups: Count
+    ranks: Count
+    launch: Literal["process", "spark_driver", "spark_executors"]
+    precision: Literal["float32", "bfloat16"]
+    checkpoint_steps: Annotated[int, Field(ge=0)]
+    validation: Literal["last_day", "none"]
+    validation_rows: Count
+    patience: Annotated[int, Field(ge=0)]
+    start: Literal["scratch", "warm"]
+    warm_epochs: Annotated[int, Field(ge=0)]
 
 
 class Negatives(Section):

@@ -122,8 +122,8 @@ class Lake:
             return yesterday
         return self.window(table, yesterday, days).agg(F.max("ds")).first()[0]  # type: ignore[index]
 
-    def pinned(self, table: Table, last: dt.date, days: int) -> PinnedWindow:
-        """The files and rows of `days` days of the newest version, for readers that are not Spark.
+    def pinned(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> PinnedWindow:
+        """The files and rows of `days` days of the newest version, or of another, for readers that are not Spark.
 
         Raises NoSuchDay where there are no rows, and ValueError where the table has features that such readers ignore.
         """
@@ -133,7 +133,7 @@ class Lake:
         features = DeltaTable.forPath(self.spark, path).detail().first()["tableFeatures"]  # type: ignore[index]
         if unsafe := {"deletionVectors", "columnMapping"}.intersection(features):
             raise ValueError(f"table {table.name} in {path} has {sorted(unsafe)}: its plain files do not tell its rows")
-        version = self.version(table)
+        version = self.version(table) if version is None else version
         first = last - dt.timedelta(days=days - 1)
         rows = self.read(table, version=version).where(F.col("ds").between(F.lit(first), F.lit(last)))
         count = rows.count()

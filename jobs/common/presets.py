@@ -16,9 +16,10 @@ PRESETS: dict[str, tuple[frozenset[str], str, str]] = {
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """The fields of `model.order.Settings`: [training] without what `negatives_of` answers for, and what is dropped."""
+    """The fields of `model.order.Settings`: what of [training] the trainer goes by, and what is dropped."""
     dropouts = config.model.model_dump(include={"user_id_dropout", "item_id_dropout", "history_dropout"})
-    return config.training.model_dump(exclude={"preset", "correction"}) | dropouts
+    elsewhere = {"preset", "correction", "launch", "validation", "start", "warm_epochs"}
+    return config.training.model_dump(exclude=elsewhere) | dropouts
 
 
 def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from jobs.common.config import Config
 from jobs.common.partitions import Lake
 from jobs.common.published import published_candidates, read_candidates
 from jobs.common.tables import Table
+from jobs.common.training_order import training_order
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
@@ -232,7 +233,7 @@ def test_all_that_the_loss_can_take_goes_all_the_way(simulated_copy: Lake) -> No
 
 
 def test_an_outcome_is_final_before_the_end_of_the_day_that_is_trained_for(simulated: Lake, config: Config) -> None:
-    order = train_two_tower.training_order(simulated, config, THIRD)
+    order = training_order(simulated, config, THIRD)
     assert dt.datetime.fromtimestamp(order["final_before"], dt.UTC) == dt.datetime.combine(FOURTH, dt.time(), dt.UTC)
 
 

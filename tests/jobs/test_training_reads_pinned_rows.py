@@ -38,10 +38,12 @@ FILES, ROWS = 60, 300  # a day; more files than Petastorm reads ahead
 READER = """
 import json, sys
 from model.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
+from model.shards import shards
 pinned = PinnedFiles.from_json(json.loads(sys.stdin.readline()))
 for seed in (1, 2):
     read = []
-    for batch in epoch_batches(pinned, [ITEM_INDEX], batch_size=5, seed=seed, shuffle_row_groups=1):
+    (shard,) = shards(pinned.files, [pinned.rows, *[0] * (len(pinned.files) - 1)], 5)
+    for batch in epoch_batches(shard, [ITEM_INDEX], seed=seed, shuffle_row_groups=1):
         read += batch["item_index"].tolist()
         if seed == 1 and len(read) == 20:
             print("reading", flush=True)

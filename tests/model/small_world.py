@@ -16,8 +16,8 @@ import pyarrow as pa
 import torch
 
 from model.features import FeatureSpec, ModelSpec
-from model.fit import make_objective, step_loss
 from model.order import Order
+from model.step_loss import StepLoss, make_objective
 from model.towers import TwoTowers
 from model.training import Batch
 
@@ -63,6 +63,11 @@ SETTINGS: dict[str, Any] = {
     "user_id_dropout": 0.2,
     "item_id_dropout": 0.2,
     "history_dropout": 0.0,
+    "ranks": 1,
+    "precision": "float32",
+    "checkpoint_steps": 0,
+    "patience": 0,
+    "validation_rows": 10_000,
 }
 
 
@@ -101,6 +106,7 @@ class World:
                 "item_index": pa.array(indices, pa.int32()),
                 "genres": pa.array([genres_of(index) for index in indices], pa.list_(pa.int32())),
                 "year": pa.array(1980.0 + indices % 40, pa.float32()),
+                "available": [True] * len(indices),
             }
         )
 
@@ -117,7 +123,7 @@ def genres_of(index: int) -> list[int]:
 
 def loss_of_order(towers: TwoTowers, made: Order) -> Callable[[Batch], torch.Tensor]:
     device = torch.device("cpu")
-    return step_loss(towers, made, make_objective(made, device), device)
+    return StepLoss(towers, made, make_objective(made, device), device)
 
 
 def order(values: dict[str, Any], folder: str = "model", correction: str = "logq", **settings: Any) -> Order:

@@ -17,11 +17,14 @@ import torch
 
 from model import fit as fitting
 from model.features import UNKNOWN
-from model.fit import fit, item_inputs, pick_device, standardise
+from model.fit import fit, pick_device
+from model.learner import Learner, standardise
 from model.loaders import PinnedFiles, RowCountMismatch
 from model.order import Order
+from model.ranks import ALONE
+from model.step_loss import StepLoss, item_inputs
 from model.towers import TwoTowers
-from model.training import Progress, TrainingDiverged
+from model.training import Batch, Progress, TrainingDiverged
 from model.versions import WEIGHTS, load_model
 from tests.model.small_world import (
     CLUSTERS,
@@ -154,7 +157,10 @@ def test_the_manifest_says_what_was_trained(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("seed", "epoch"), [(1, 1), (5, 0)])
 def test_another_epoch_or_seed_has_another_order(values: dict[str, Any], seed: int, epoch: int) -> None:
     def drawn(seed: int, epoch: int) -> list[int]:
-        return torch.cat([rows["item_index"] for rows in fitting._epoch(order(values, seed=seed), epoch)]).tolist()
+        made = order(values, seed=seed)
+        learner = Learner(made, torch.device("cpu"), ALONE)
+        batches = learner.batches(made.examples, [made.examples.rows], epoch)
+        return torch.cat([rows["item_index"] for rows in batches]).tolist()
 
     assert drawn(1, 0) == drawn(1, 0)
     assert sorted(drawn(seed, epoch)) == sorted(drawn(1, 0))
@@ -200,7 +206,7 @@ def test_a_wrong_row_count_stops_before_the_first_step(values: dict[str, Any], w
 
 
 def test_a_loader_that_loses_rows_leaves_no_model(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "check_files", lambda table, pinned, columns: None)
+    monkeypatch.setattr(fitting, "check_files", lambda table, pinned, columns: [pinned.rows])
     values["examples"]["rows"] += 1
     with pytest.raises(RowCountMismatch, match="an epoch read"):
         fit(order(values))
@@ -210,10 +216,10 @@ def test_a_loader_that_loses_rows_leaves_no_model(values: dict[str, Any], monkey
 def test_weights_that_are_not_finite_are_not_saved(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A finite loss may have a gradient that is not, and after the last step no loss would tell."""
 
-    def spoilt(towers: TwoTowers, *args: Any) -> Any:
-        return lambda batch: (towers.dense()[0].sum() * 0.0).sqrt()  # 0, with an infinite slope
+    def spoilt(self: StepLoss, batch: Batch) -> torch.Tensor:
+        return (self.towers.dense()[0].sum() * 0.0).sqrt()  # 0, with an infinite slope
 
-    monkeypatch.setattr(fitting, "step_loss", spoilt)
+    monkeypatch.setattr(StepLoss, "__call__", spoilt)
     one_step = order(values, epochs=1, batch_size=10_000, shuffle_row_groups=100)
     with pytest.raises(TrainingDiverged, match="the last step left weights"):
         fit(one_step)

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from model.fit import item_inputs
 from model.loaders import epoch_batches
 from model.order import Order, example_features
+from model.shards import shards
+from model.step_loss import item_inputs
 from model.towers import TwoTowers
 from tests.model.small_world import SETTINGS, SIZE, SPEC, World, loss_of_order, order
 
@@ -112,5 +113,6 @@ def test_weights_and_unclicked_items_are_read_where_they_are_asked_for(values: d
         changed = {**values, "examples": pinned, "unclicked_length": 3}
         changed |= {"settings": SETTINGS | settings, "negatives": {"correction": "logq", **negatives}}
         made = Order.from_json(changed)
-        batch = next(iter(epoch_batches(made.examples, example_features(made), batch_size=8, seed=1)))
+        (shard,) = shards(made.examples.files, [made.examples.rows], 8)
+        batch = next(iter(epoch_batches(shard, example_features(made), seed=1)))
         assert set(batch) - {"user_id", "history", "age", "item_index"} == want

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,8 +18,8 @@ from model.training import Batch, Progress, TrainingDiverged, train
 STEPS = [[1.0, 2.0, 3.0], [5.0]]  # the rows of an epoch's two batches
 
 
-def batches(epoch: int) -> list[Batch]:
-    return [{"x": torch.tensor(rows)} for rows in STEPS]
+def batches(epoch: int, done: int = 0) -> list[Batch]:
+    return [{"x": torch.tensor(rows)} for rows in STEPS][done:]
 
 
 def descent(weight: nn.Parameter, lr: float = 0.1) -> torch.optim.Optimizer:
@@ -37,7 +38,7 @@ def diverging(weight: nn.Parameter, at: float, value: float) -> Callable[[Batch]
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_stops_the_step_and_leaves_the_weights(value: float) -> None:
     weight, undisturbed = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.tensor(2.0))
-    train(mean_times(undisturbed), lambda epoch: batches(epoch)[:1], [descent(undisturbed)], 1)
+    train(mean_times(undisturbed), lambda epoch, done: batches(epoch)[:1], [descent(undisturbed)], 1)
     with pytest.raises(TrainingDiverged, match=rf"the loss of step 2 \(epoch 0\) is {value}"):
         train(diverging(weight, 5.0, value), batches, [descent(weight)], 1)
     assert undisturbed.item() != 2.0
@@ -48,7 +49,7 @@ def test_a_loss_that_is_not_finite_stops_the_step_and_leaves_the_weights(value: 
 def test_no_batch_is_drawn_after_the_one_that_diverged() -> None:
     weight, drawn = nn.Parameter(torch.tensor(2.0)), []
 
-    def watched(epoch: int) -> Iterable[Batch]:
+    def watched(epoch: int, done: int) -> Iterable[Batch]:
         for batch in batches(epoch):
             drawn.append(epoch)
             yield batch
@@ -62,29 +63,58 @@ def test_the_error_names_the_epoch_it_happened_in() -> None:
     weight = nn.Parameter(torch.tensor(2.0))
     in_the_second = [batches(0), [{"x": torch.tensor([7.0])}]]
     with pytest.raises(TrainingDiverged, match=r"step 3 \(epoch 1\)"):
-        train(diverging(weight, 7.0, math.nan), lambda epoch: in_the_second[epoch], [descent(weight)], 2)
+        train(diverging(weight, 7.0, math.nan), lambda epoch, done: in_the_second[epoch], [descent(weight)], 2)
 
 
 def test_progress_counts_epochs_steps_and_rows() -> None:
     weight, seen = nn.Parameter(torch.tensor(2.0)), []
     last = train(
-        mean_times(weight), batches, [descent(weight)], 2, lambda now: seen.append((now.epoch, now.step, now.rows))
+        mean_times(weight),
+        batches,
+        [descent(weight)],
+        2,
+        watch=lambda now: seen.append((now.epoch, now.step, now.rows)),
     )
     assert seen == [(0, 1, 3), (0, 2, 4), (1, 3, 7), (1, 4, 8)]
-    assert (last.epoch, last.step, last.rows) == (1, 4, 8)
+    assert (last.epoch, last.step, last.rows) == (2, 4, 8)
 
 
 def test_the_watcher_sees_the_loss_of_each_step() -> None:
     weight, seen = nn.Parameter(torch.tensor(1.0)), []
-    train(mean_times(weight), batches, [descent(weight, lr=0.0)], 1, lambda now: seen.append(now.loss))
+    train(mean_times(weight), batches, [descent(weight, lr=0.0)], 1, watch=lambda now: seen.append(now.loss))
     assert seen == [2.0, 5.0]
 
 
 def test_the_last_loss_is_the_mean_over_the_rows_of_the_last_epoch() -> None:
     weight = nn.Parameter(torch.tensor(1.0))
     epochs = [[{"x": torch.tensor([100.0])}], batches(1)]
-    last = train(mean_times(weight), lambda epoch: epochs[epoch], [descent(weight, lr=0.0)], 2)
+    last = train(mean_times(weight), lambda epoch, done: epochs[epoch], [descent(weight, lr=0.0)], 2)
     assert last.loss == pytest.approx((3 * 2.0 + 1 * 5.0) / 4)
+
+
+def test_a_run_goes_on_where_it_stood() -> None:
+    """After two steps of the first epoch's two, and after one of the second's."""
+    undisturbed = nn.Parameter(torch.tensor(2.0))
+    whole = train(mean_times(undisturbed), batches, [descent(undisturbed)], 2)
+    for stop in (1, 2, 3):
+        weight, stood = nn.Parameter(torch.tensor(2.0)), []
+
+        def cut_off(now: Progress, stop: int = stop, stood: list[Progress] = stood) -> None:
+            if now.step == stop:
+                stood.append(replace(now))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(mean_times(weight), batches, [descent(weight)], 2, watch=cut_off)
+        last = train(mean_times(weight), batches, [descent(weight)], 2, progress=stood[0])
+        assert torch.equal(weight, undisturbed)
+        assert (last.step, last.rows, last.loss) == (whole.step, whole.rows, whole.loss)
+
+
+def test_an_epoch_may_be_the_last() -> None:
+    weight = nn.Parameter(torch.tensor(2.0))
+    last = train(mean_times(weight), batches, [descent(weight)], 9, after_epoch=lambda now: now.epoch == 1)
+    assert last.step == 4
 
 
 def test_gradients_do_not_add_up_over_steps() -> None:
@@ -101,7 +131,7 @@ def test_every_optimizer_steps() -> None:
 
 def test_epochs_are_numbered_from_0() -> None:
     weight, asked = nn.Parameter(torch.tensor(1.0)), []
-    train(mean_times(weight), lambda epoch: asked.append(epoch) or batches(epoch), [descent(weight)], 3)  # type: ignore[func-returns-value]
+    train(mean_times(weight), lambda epoch, done: asked.append(epoch) or batches(epoch), [descent(weight)], 3)  # type: ignore[func-returns-value]
     assert asked == [0, 1, 2]
 
 
@@ -113,7 +143,7 @@ def test_the_share_of_waiting_is_that_of_the_data_alone(monkeypatch: pytest.Monk
     def passes(seconds: float) -> None:
         clock[0] += seconds
 
-    def slow_batches(epoch: int) -> Iterable[Batch]:
+    def slow_batches(epoch: int, done: int) -> Iterable[Batch]:
         for batch in batches(epoch):
             passes(3)
             yield batch
@@ -125,11 +155,12 @@ def test_the_share_of_waiting_is_that_of_the_data_alone(monkeypatch: pytest.Monk
 
     ends: list[int] = []
 
-    def judge(now: training.Progress) -> None:
+    def judge(now: training.Progress) -> bool:
         ends.append(now.step)
         passes(100)
+        return False
 
-    last = train(slow_loss, slow_batches, [descent(weight)], 2, lambda now: passes(7), judge)
+    last = train(slow_loss, slow_batches, [descent(weight)], 2, watch=lambda now: passes(7), after_epoch=judge)
     assert ends == [2, 4]
     assert last.waiting == 4 * 3 + 2 * 2
     assert last.seconds == 4 * 3 + 2 * 2 + 4 * 5
