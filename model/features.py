@@ -71,10 +71,27 @@ def tensors(
 ) -> dict[str, Tensor]:
     """Each feature's tensor by name: int64 [B] or [B, L] of indices, float32 [B] or [B, L] of numbers.
 
+    Raises what `arrays` does.
+    """
+    return {name: tensor(array) for name, array in arrays(rows, features).items()}
+
+
+def tensor(array: np.ndarray) -> Tensor:
+    """Of what `arrays` gives; indices become int64."""
+    if array.dtype == np.int32:
+        return torch.from_numpy(array.astype(np.int64))
+    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch wants memory that it may write
+
+
+def arrays(
+    rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], features: Sequence[FeatureSpec]
+) -> dict[str, np.ndarray]:
+    """Each feature's array by name: int64, or int32 where the column is, [B] or [B, L] of indices, float32 of numbers.
+
     A number that is null, or a null list of them, is NaN. Raises ValueError, with the feature's name, where its
     column is not there, an index is null, negative or no integer, or a list is not as long as it says.
     """
-    return {feature.name: torch.from_numpy(_array(rows, feature)) for feature in features}
+    return {feature.name: _array(rows, feature) for feature in features}
 
 
 def _array(rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], feature: FeatureSpec) -> np.ndarray:
@@ -86,8 +103,7 @@ def _array(rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], feature: 
     want = (len(array), feature.length) if feature.is_list else (len(array),)
     if array.shape != want:
         raise ValueError(f"feature {feature.name} wants shape {want}, got {array.shape}")
-    array = _numbers(array, feature) if feature.holds_numbers else _indices(array, feature)
-    return array if array.flags.writeable else array.copy()  # torch wants memory that it may write
+    return _numbers(array, feature) if feature.holds_numbers else _indices(array, feature)
 
 
 def _from_numpy(values: np.ndarray, feature: FeatureSpec) -> np.ndarray:
@@ -123,13 +139,13 @@ def _from_arrow(column: pa.Array | pa.ChunkedArray, feature: FeatureSpec) -> np.
 
 
 def _indices(array: np.ndarray, feature: FeatureSpec) -> np.ndarray:
-    """int64; an integer column with nulls comes as floats, and a cast would make indices of its NaNs."""
+    """int64 or int32; an integer column with nulls comes as floats, and a cast would make indices of its NaNs."""
     if array.dtype.kind not in "iu":
         nulls = f" with {np.isnan(array).sum()} nulls" if array.dtype.kind == "f" else ""
         raise ValueError(f"feature {feature.name} wants indices without nulls, got {array.dtype}{nulls}")
     if array.size and array.min() < 0:
         raise ValueError(f"feature {feature.name} wants indices of 0 or more, got {array.min()}")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.ascontiguousarray(array, dtype=np.int32 if array.dtype == np.int32 else np.int64)
 
 
 def _numbers(array: np.ndarray, feature: FeatureSpec) -> np.ndarray:

@@ -22,9 +22,10 @@ import torch
 from pyarrow import fs
 from torch import Tensor
 
-from model.features import FeatureSpec, tensors
+from model.features import FeatureSpec, arrays, tensor, tensors
 from model.shards import Shard
 
+Arrays = dict[str, np.ndarray]  # rows by feature name
 ITEM_INDEX = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
 
 
@@ -59,27 +60,49 @@ def epoch_batches(
     doubled rows.
     """
     groups = _of_rank(_row_groups(shard.files, features, seed, readers), shard)
-    order, steps, read = np.random.default_rng(seed), deque(shard.steps), 0
-    left: list[dict[str, Tensor]] = []  # rows that did not fill a step, mixed with the next block
+    steps, read, block = deque(shard.steps), 0, _Block(np.random.default_rng(seed))
     while waiting := list(islice(groups, shuffle_row_groups)):
         read += sum(map(_length, waiting))
-        block, start = _mixed(left + waiting, order), 0
-        while steps and start + steps[0] <= _length(block):
-            end = start + steps.popleft()
-            yield {name: values[start:end] for name, values in block.items()}
-            start = end
-        left = [{name: values[start:] for name, values in block.items()}]
+        block.fill(waiting)
+        while steps and steps[0] <= block.rows:
+            yield block.take(steps.popleft())
     if steps or read != shard.rows:
         raise RowCountMismatch(f"an epoch read {read} rows, the pinned version holds {shard.rows}")
 
 
-def _length(rows: dict[str, Tensor]) -> int:
+class _Block:
+    """Rows of some row groups, handed out in a random order; its memory is used again, as fresh pages cost more."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self.random, self.rows = random, 0  # that are still to be handed out
+        self.held: dict[str, np.ndarray] = {}
+        self.order = np.empty(0, dtype=np.int64)
+
+    def fill(self, groups: list[Arrays]) -> None:
+        """Take in row groups, to be mixed with the rows that are left."""
+        parts = [self._taken(self.rows), *groups] if self.rows else groups
+        self.rows = sum(map(_length, parts))
+        for name, like in parts[0].items():
+            if name not in self.held or len(self.held[name]) < self.rows:
+                self.held[name] = np.empty((self.rows, *like.shape[1:]), dtype=like.dtype)
+            np.concatenate([part[name] for part in parts], out=self.held[name][: self.rows])
+        self.order = self.random.permutation(self.rows)
+
+    def take(self, rows: int) -> dict[str, Tensor]:
+        """So many of the rows, indices as int64."""
+        return {name: tensor(values) for name, values in self._taken(rows).items()}
+
+    def _taken(self, rows: int) -> Arrays:
+        chosen = self.order[len(self.order) - self.rows :][:rows]
+        self.rows -= rows
+        return {name: values.take(chosen, axis=0) for name, values in self.held.items()}
+
+
+def _length(rows: Arrays) -> int:
     return len(next(iter(rows.values())))
 
 
-def _row_groups(
-    files: Sequence[str], features: Sequence[FeatureSpec], seed: int, readers: int
-) -> Iterator[dict[str, Tensor]]:
+def _row_groups(files: Sequence[str], features: Sequence[FeatureSpec], seed: int, readers: int) -> Iterator[Arrays]:
     """In turn from each of `readers` readers, which have a thread and files of their own: one order on every run."""
     from petastorm import make_batch_reader  # slow to import, and not wanted in a Spark driver
 
@@ -103,11 +126,11 @@ def _row_groups(
             if group is None:
                 turns.popleft()
             else:
-                yield tensors(group, features)
+                yield arrays(group, features)
                 turns.rotate(-1)
 
 
-def _of_rank(groups: Iterator[dict[str, Tensor]], shard: Shard) -> Iterator[dict[str, Tensor]]:
+def _of_rank(groups: Iterator[Arrays], shard: Shard) -> Iterator[Arrays]:
     seen = 0
     for group in groups:
         yield {name: values[(shard.first - seen) % shard.every :: shard.every] for name, values in group.items()}
@@ -126,12 +149,6 @@ class _ArrowTables:
             return pool.get_results()
         except EmptyResultError:
             raise StopIteration from None
-
-
-def _mixed(groups: list[dict[str, Tensor]], order: np.random.Generator) -> dict[str, Tensor]:
-    whole = {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
-    permutation = torch.from_numpy(order.permutation(_length(whole)))
-    return {name: values[permutation] for name, values in whole.items()}
 
 
 def item_table(pinned: PinnedFiles, features: Sequence[FeatureSpec], size: int) -> dict[str, Tensor]:

@@ -1,0 +1,89 @@
+"""An embedding table under five optimisers: lookup, backward and update of a batch of Zipf ids, the loss left out.
+
+    python -m benchmarks.embedding_step
+
+Each round times every optimiser once, in turn; ratios are of medians. Axes: V rows of the table, D its width, B ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.optim import RowWiseAdagrad
+
+BOUNDS = {"dense Adam": 6.0, "fused Adam": 2.0, "SparseAdam": 2.5}  # times ours, at least
+
+
+def zipf_ids(rows: int, count: int, seed: int) -> Tensor:
+    """[count] ids whose frequency falls with their rank, the ranks scattered over the table."""
+    random = np.random.default_rng(seed)
+    share = 1 / np.arange(1, rows + 1)
+    ranks = np.searchsorted(np.cumsum(share / share.sum()), random.random(count))
+    return torch.from_numpy(random.permutation(rows)[np.minimum(ranks, rows - 1)])
+
+
+class Case:
+    """One optimiser with a table of its own."""
+
+    def __init__(
+        self, rows: int, dim: int, sparse: bool, make: Callable[[nn.Parameter], torch.optim.Optimizer]
+    ) -> None:
+        torch.manual_seed(0)
+        self.table = nn.EmbeddingBag(rows, dim, mode="mean", sparse=sparse)
+        self.optimizer = make(self.table.get_parameter("weight"))
+
+    def step(self, ids: Tensor, gradient: Tensor) -> float:
+        began = time.perf_counter()
+        self.table(ids[:, None]).backward(gradient)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return time.perf_counter() - began
+
+    def state_bytes(self) -> int:
+        state = self.optimizer.state[self.table.weight]
+        return sum(value.numel() * value.element_size() for value in state.values() if isinstance(value, Tensor))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=8_192)
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    makes: dict[str, tuple[bool, Callable[[nn.Parameter], torch.optim.Optimizer]]] = {
+        "row-wise Adagrad": (True, lambda table: RowWiseAdagrad([table], lr=0.05)),
+        "dense Adam": (False, lambda table: torch.optim.Adam([table], foreach=False)),
+        "fused Adam": (False, lambda table: torch.optim.Adam([table], fused=True)),
+        "SparseAdam": (True, lambda table: torch.optim.SparseAdam([table])),
+        "Adagrad": (True, lambda table: torch.optim.Adagrad([table])),
+    }
+    cases = {name: Case(args.rows, args.dim, *how) for name, how in makes.items()}
+    gradient = torch.randn(args.batch, args.dim) / args.batch
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for round_ in range(args.rounds + 2):
+        ids = zipf_ids(args.rows, args.batch, round_)
+        for name, case in cases.items():
+            seconds[name].append(case.step(ids, gradient))
+    medians = {name: statistics.median(taken[2:]) for name, taken in seconds.items()}
+    ours = medians["row-wise Adagrad"]
+    adam = cases["dense Adam"].state_bytes()
+    print(f"{args.rows:,} rows of {args.dim}, batch {args.batch:,}, {torch.get_num_threads()} threads\n")
+    print("| optimiser | rows a second | row-wise Adagrad is faster by | state, MB |")
+    print("|---|---|---|---|")
+    for name, taken in medians.items():
+        bound = f" (at least {BOUNDS[name]})" if name in BOUNDS else ""
+        state = cases[name].state_bytes()
+        print(f"| {name} | {args.batch / taken:,.0f} | {taken / ours:.1f}{bound} | {state / 1e6:.1f} |")
+    print(f"\nstate against Adam's: 1/{adam / cases['row-wise Adagrad'].state_bytes():.0f} (at most 1/32)")
+
+
+if __name__ == "__main__":
+    main()
