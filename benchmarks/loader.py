@@ -2,7 +2,7 @@
 
     python -m benchmarks.loader
 
-Rows with an item index, a user index, a number and a list of 20, in planned row groups, one a file; each loader in turn,
+Rows with two indices, a number and a list of 20, in planned row groups, one a file; each loader in turn,
 round after round, in a process of its own.
 """
 
