@@ -122,6 +122,58 @@ def one_step(columns: int) -> None:
     print(peak_mib() - before - gradient)
 
 
+def naive_loss(query: Tensor, fresh: Tensor, ids: Tensor, log_n: Tensor) -> Tensor:
+    """In-batch softmax as one writes it down: all logits at once, accidental hits masked."""
+    logits = query @ fresh.T / 0.2 - log_n  # [B, B]
+    own = torch.eye(len(ids), dtype=torch.bool)
+    logits = logits.masked_fill((ids[:, None] == ids) & ~own, float("-inf"))
+    return torch.nn.functional.cross_entropy(logits, torch.arange(len(ids)))
+
+
+def large_batch(form: str, rows: int, threads: int) -> None:
+    """Print seconds and extra MiB of a step, and what tells its gradients apart."""
+    torch.set_num_threads(threads)
+    random = torch.Generator().manual_seed(0)
+    query, fresh = vectors(rows, 1).requires_grad_(), vectors(rows, 2).requires_grad_()
+    ids, log_n = torch.randint(ITEMS, (rows,), generator=random), torch.rand(rows, generator=random)
+
+    def step() -> tuple[Tensor, ...]:
+        if form == "naive":
+            loss = naive_loss(query, fresh, ids, log_n)
+        else:
+            columns = Columns(fresh, ids, log_n)
+            loss = sampled_softmax_loss(
+                query, fresh, ids, columns, temperature=0.2, correction="logq", positive_log_expected_count=log_n
+            )
+        return loss.detach(), *torch.autograd.grad(loss, (query, fresh))
+
+    reset_peak()
+    before, began = peak_mib(), time.perf_counter()
+    loss, *gradients = step()
+    extra, seconds = peak_mib() - before, [time.perf_counter() - began]
+    for _ in range(2):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    weights = vectors(rows, 9)
+    told = [float(loss), *(float((gradient * weights).sum()) for gradient in gradients)]
+    print(min(seconds), extra, *told)
+
+
+def against_naive(rows: int, threads: int) -> None:
+    found = {}
+    for form in ("naive", "ours"):
+        code = f"from benchmarks.loss_cost import large_batch; large_batch({form!r}, {rows}, {threads})"
+        done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+        found[form] = [float(number) for number in done.stdout.split()]
+    (naive_s, naive_mib, *naive), (ours_s, ours_mib, *ours) = found["naive"], found["ours"]
+    sizes = f"naive {naive_s:.2f} s and {naive_mib:,.0f} MiB, ours {ours_s:.2f} s and {ours_mib:,.0f} MiB"
+    difference = max(abs(a - b) / abs(a) for a, b in zip(naive, ours, strict=True))
+    print(f"in-batch, {rows:,} rows: {sizes}")
+    print(f"time {ours_s / naive_s:.2f} (at most .5), memory 1/{naive_mib / ours_mib:.0f} (at most 1/8); ", end="")
+    print(f"loss and projected gradients differ by {difference:.1e}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
@@ -143,6 +195,7 @@ def main() -> None:
     print(f"memory of a step of {B:,} rows with chunk_size {CHUNK:,}, beside its columns and their gradient:")
     for columns in MEMORY_COLUMNS:
         print(f"{columns:>6} columns: {extra_mib(columns):6.1f} MiB")
+    against_naive(16_384, args.threads)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""Two processes on two cores against one on one core, at the same global batch.
+
+    python -m benchmarks.two_processes
+
+The world, towers and loss of `benchmarks.against_tfrs`; each way is trained in turn, round after round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.against_tfrs import FIRST, order_of, write_world
+from model.order import Order
+from model.versions import load_model
+
+
+def run(folder: Path, order: Order, ranks: int) -> dict[str, Any]:
+    """The metrics of a training by so many processes, each on a core of its own."""
+    file = folder / "order.json"
+    file.write_text(json.dumps({**asdict(order), "spec": order.spec.to_json()}, default=str))
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
+    pinned = ["taskset", "-c", ",".join(str(core) for core in range(ranks))]
+    command = [*pinned, sys.executable, *(several if ranks > 1 else []), "-m", "model.fit", str(file)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    return load_model(order.folder)[1].metrics
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=50_000)
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--clicks", type=int, default=20, help="of each user")
+    parser.add_argument("--batch", type=int, default=4_096)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="two-processes-") as text:
+        folder = Path(text)
+        write_world(folder, args.users, args.items, args.clicks)
+        settings = {
+            "folder": text, "users": args.users + FIRST, "items": args.items + FIRST, "dim": 64, "batch": args.batch,
+            "epochs": 2, "temperature": 0.1, "seed": 1, "learning_rate": 0.1, "threads": 1,
+        }  # fmt: skip
+        found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+        for _ in range(args.rounds):
+            for ranks, metrics in found.items():
+                metrics.append(run(folder, order_of(folder, {**settings, "ranks": ranks}), ranks))
+    speeds = {ranks: statistics.median(m["rows_per_second"] for m in metrics) for ranks, metrics in found.items()}
+    print(f"{args.users * args.clicks:,} clicks, batch {args.batch:,}\n")
+    print("| processes | examples a second | waiting for data | loss of the last epoch |\n|---|---|---|---|")
+    for ranks, metrics in found.items():
+        waiting = statistics.median(m["waiting_share"] for m in metrics)
+        print(f"| {ranks} | {speeds[ranks]:,.0f} | {waiting:.1%} | {metrics[-1]['final_loss']:.4f} |")
+    print(f"\ntwo are faster by {speeds[2] / speeds[1]:.2f} (at least 1.5)")
+
+
+if __name__ == "__main__":
+    main()
