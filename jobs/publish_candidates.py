@@ -18,6 +18,7 @@ from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.config import Config
 from jobs.common.models import model_version
 from jobs.common.partitions import Lake
+from jobs.common.tracking import record_publication
 
 CONFLICTS = (ConcurrentAppendException, MetadataChangedException, ProtocolChangedException)
 
@@ -94,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "publish_candidates")
     users = require_whole(lake, config, args.ds)
     publish(lake, args.ds, users, args.published_at or now(), args.republish)
+    record_publication(lake, config, model_version(lake, args.ds))
     return users
 
 

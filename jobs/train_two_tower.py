@@ -23,6 +23,7 @@ from jobs.common.artifacts import local_path, put_folder
 from jobs.common.config import Config
 from jobs.common.ground import require_ground
 from jobs.common.partitions import Lake
+from jobs.common.tracking import record_training
 from jobs.common.training_order import training_order
 from model.versions import MANIFEST
 
@@ -104,9 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_ground(lake, args.ds)
     order = training_order(lake, config, args.ds)
     with tempfile.TemporaryDirectory(prefix=".batch-recall-", dir=_shared(lake, config)) as folder:
-        metrics = train(lake, config, order, Path(folder))["metrics"]
+        manifest = train(lake, config, order, Path(folder))
         put_folder(lake.spark, Path(folder) / "model", lake.model_path("models", order["model_version"]))
-    examples_version = order["inputs"]["versions"]["training_examples"]
+    metrics, examples_version = manifest["metrics"], order["inputs"]["versions"]["training_examples"]
     row = (
         args.ds,
         order["model_version"],
@@ -117,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     rows = lake.spark.createDataFrame([row], tables.MODEL_VERSIONS.schema)
     lake.overwrite(tables.MODEL_VERSIONS, args.ds, rows)
+    record_training(lake, config, manifest)
     shutil.rmtree(checkpoints(lake, order["model_version"]) or folder, ignore_errors=True)
     return int(metrics["training_rows"])
 

@@ -13,7 +13,18 @@ LIBRARIES = [
         "deltalake",
         "petastorm.reader",
     ),
-    *("duckdb", "polars", "pydantic", "rich", "safetensors.torch", "torch", "torchmetrics", "annoy"),
+    *(
+        "duckdb",
+        "mlflow.tracking",
+        "sqlalchemy",
+        "polars",
+        "pydantic",
+        "rich",
+        "safetensors.torch",
+        "torch",
+        "torchmetrics",
+        "annoy",
+    ),
 ]
 
 

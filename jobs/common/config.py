@@ -103,6 +103,10 @@ class Negatives(Section):
     mask: Literal["item", "user", "history"]
 
 
+class Tracking(Section):
+    uri: str
+
+
 class Index(Section):
     backend: Literal["exact", "annoy"]
     build: tuple[Literal["exact", "annoy"], ...]
@@ -143,6 +147,7 @@ class Config(Section):
     model: Model
     training: Training
     negatives: Negatives
+    tracking: Tracking
     index: Index
     scoring: Scoring
     evaluation: Evaluation
