@@ -13,17 +13,20 @@ COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test lint format lock dist clean
+.PHONY: help demo test test-gpu lint format lock dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
-		printf '  make %-8s %s\n' "$$target" "$$what"; done
+		printf '  make %-9s %s\n' "$$target" "$$what"; done
 
 demo: $(SET_UP)  ## run whole days on MovieLens-100k, from raw log to published candidates (LAKE=lake: the folder to write)
 	$(RUN) jobs.run_demo --lake "$(LAKE)"
 
 test: $(SET_UP)  ## run the tests (PYTEST_ARGS="tests/model -x" picks some)
 	$(RUN) pytest $(PYTEST_ARGS)
+
+test-gpu: $(SET_UP)  ## run the tests that need a GPU (each is skipped, with the reason, where torch sees none)
+	$(RUN) pytest -rs tests/model/test_gpu.py $(PYTEST_ARGS)
 
 lint: $(SET_UP)  ## check style, format and types, changing nothing
 	$(RUN) ruff check .

@@ -35,6 +35,8 @@ class Learner:
         self.towers = TwoTowers(order.spec)
         standardise(self.towers, order.numeric_stats)
         self.towers.to(device)
+        if settings.compile:
+            self.towers.compile_layers()
         self.objective = make_objective(order, device, ranks)
         self.loss = StepLoss(self.towers, order, self.objective, device, ranks)
         self.tables = RowWiseAdagrad(self.towers.tables(), lr=settings.learning_rate)

@@ -43,6 +43,7 @@ class Settings:
     history_dropout: float
     ranks: int
     precision: str  # float32 | bfloat16
+    compile: bool
     checkpoint_steps: int  # 0: none
     patience: int  # epochs without a better validation; 0 runs all of them
     validation_rows: int

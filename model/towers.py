@@ -5,7 +5,7 @@ Axis letters: B rows, L length of a list feature, F size of a feature's embeddin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,7 @@ class Tower(nn.Module):
         self.out = nn.Linear(width, dim, bias=bool(hidden))
         if not hidden:
             self._pass_embeddings_through(features, dim)
+        self.head: Callable[[Tensor], Tensor] = self.dense
 
     def _pass_embeddings_through(self, features: Sequence[FeatureSpec], dim: int) -> None:
         """Start as the sum of the embeddings that are D wide, with a little of the others."""
@@ -93,7 +94,11 @@ class Tower(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         parts = [self.embedding(feature.name)(inputs[feature.name]) for feature in self.features]  # each [B, F]
-        return F.normalize(self.out(self.hidden(torch.cat(parts, dim=1))), dim=1)  # [B, D]
+        return self.head(torch.cat(parts, dim=1))  # [B, D]
+
+    def dense(self, embedded: Tensor) -> Tensor:
+        """What follows the tables: [B, sum of F] -> [B, D]."""
+        return F.normalize(self.out(self.hidden(embedded)), dim=1)
 
 
 def _key(feature: str) -> str:
@@ -111,6 +116,11 @@ class TwoTowers(nn.Module):
         item = Tower(spec.item, sizes, hidden, dim)
         self.user = Tower(spec.user, sizes, hidden, dim, _shared_tables(spec, item))
         self.item = item
+
+    def compile_layers(self) -> None:
+        """Make code of what follows the tables, whose sparse gradients torch.compile does not know."""
+        for tower in (self.user, self.item):
+            tower.head = torch.compile(tower.dense, dynamic=True)
 
     def tables(self) -> list[nn.Parameter]:
         """The embedding tables, whose gradients are sparse."""

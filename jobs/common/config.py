@@ -82,6 +82,7 @@ class Training(Section):
     ranks: Count
     launch: Literal["process", "spark_driver", "spark_executors"]
     precision: Literal["float32", "bfloat16"]
+    compile: bool
     checkpoint_steps: Annotated[int, Field(ge=0)]
     validation: Literal["last_day", "none"]
     validation_rows: Count

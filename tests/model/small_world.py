@@ -65,6 +65,7 @@ SETTINGS: dict[str, Any] = {
     "history_dropout": 0.0,
     "ranks": 1,
     "precision": "float32",
+    "compile": False,
     "checkpoint_steps": 0,
     "patience": 0,
     "validation_rows": 10_000,

@@ -70,6 +70,12 @@ def test_the_other_presets_find_them_too(values: dict[str, Any], world: World, n
     assert recall(users @ items.T, world) > 2 * recall_of_popularity(world)
 
 
+def test_half_precision_finds_them_too(values: dict[str, Any], world: World) -> None:
+    fit(order(values, precision="bfloat16"))
+    users, items = vectors(load_model(Path(values["folder"]), "v1")[0], world)
+    assert recall(users @ items.T, world) > recall_of_popularity(world) + 0.3
+
+
 def test_untrained_towers_do_not_find_them(world: World) -> None:
     torch.manual_seed(0)
     users, items = vectors(TwoTowers(SPEC), world)

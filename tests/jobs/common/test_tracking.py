@@ -41,7 +41,7 @@ def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 def test_a_training_is_a_run_with_settings_metrics_and_curves(told: tuple[Lake, Any]) -> None:
-    lake, client = told
+    _, client = told
     experiment = client.get_experiment_by_name(NAME)
     runs = client.search_runs([experiment.experiment_id], "tags.model_version = 'second'")
     (run,) = runs
