@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import signal
@@ -20,7 +21,9 @@ from pyspark.sql import functions as F
 from jobs import run_day, simulate_log
 from jobs.common import tables
 from jobs.common.config import load_config
+from jobs.common.models import model_version
 from jobs.common.partitions import Lake
+from model.versions import load_model
 from tests.conftest import DAYS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +31,16 @@ DAY, NEXT = DAYS[:2]
 MASTER = "local-cluster[2,1,1024]"
 WORLD = ["--start", str(DAY), "--users", "150", "--items", "100", "--late", "0.1", "--twice", "0.05"]
 FEATURES = """
+[training]
+ranks = 2
+launch = "spark_executors"
+batch_size = 64
+epochs = 2
+threads = 1
+
+[tracking]
+uri = "none"
+
 [features]
 user = [
     { name = "history", kind = "item_list", length = 5, dim = 8 },
@@ -41,13 +54,16 @@ DRIVER = """
 import json, os, sys, time
 import pandas as pd
 import jobs
-from jobs import run_day, simulate_log
+from jobs import build_negative_pools, build_sampling_probs, run_day, simulate_log, train_two_tower
 from jobs.common.session import spark_session
 
 days, world, common, answer = json.loads(sys.argv[1])
 for day in days:
     simulate_log.main([*common, "--ds", day, *world])
     run_day.main([*common, "--ds", day, "--tables-only"])
+
+for job in (build_negative_pools, build_sampling_probs, train_two_tower):
+    job.main([*common, "--ds", days[-1]])
 
 def where_it_runs(frames):
     import jobs.simulate_log
@@ -157,6 +173,10 @@ def spark_home(folder: Path) -> Path:
     return folder
 
 
+def model_of(lake: Lake, ds: dt.date) -> Path:
+    return Path(lake.model_path("models", model_version(lake, ds)))
+
+
 def rows_of(lake: Lake, name: str) -> list[str]:
     return sorted(map(str, lake.spark.read.format("delta").load(lake.path(name)).collect()))
 
@@ -185,7 +205,7 @@ def test_days_on_a_cluster_are_those_of_a_local_session(lake: Lake, batch_recall
         for day in days:  # meanwhile
             simulate_log.main([*common, "--lake", lake.uri, "--ds", day, *WORLD])
             run_day.main([*common, "--lake", lake.uri, "--ds", day, "--tables-only"])
-        assert process.wait(timeout=400) == 0, log.read_text()[-4000:]
+        assert process.wait(timeout=500) == 0, log.read_text()[-4000:]
         deadline = time.monotonic() + 20
         while processes(process.pid) and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -200,6 +220,12 @@ def test_days_on_a_cluster_are_those_of_a_local_session(lake: Lake, batch_recall
     assert " WARN " not in log.read_text()  # log4j2.properties is read from the zip
     assert " ERROR " not in log.read_text()
 
+    _, trained = load_model(model_of(cluster, NEXT))  # two ranks on two executors
+    examples = lake.day(tables.training_examples(load_config(str(config))), NEXT).count()
+    assert trained.metrics["validation"]["rows"] == examples
+    assert trained.metrics["training_rows"] > examples
+    assert not (Path(cluster.uri) / "checkpoints" / trained.name).exists()
+
     late = lake.day(tables.CLICKS, NEXT).where(F.col("clicked_at") < F.lit(str(NEXT)).cast("timestamp"))
     assert not late.isEmpty()
     written = {folder.parent.name for folder in Path(lake.uri).glob("*/_delta_log")}
@@ -207,7 +233,8 @@ def test_days_on_a_cluster_are_those_of_a_local_session(lake: Lake, batch_recall
         "impressions", "clicks", "users", "items", "interactions", "vocabularies", "user_snapshot", "item_snapshot",
         "training_examples", "user_histories", "daily_item_counts",
     }  # fmt: skip
-    assert {folder.parent.name for folder in Path(cluster.uri).glob("*/_delta_log")} == written
+    of_training = {"unclicked_items", "item_sampling_probs", "model_versions"}
+    assert {folder.parent.name for folder in Path(cluster.uri).glob("*/_delta_log")} == written | of_training
     for name in sorted(written):
         rows = rows_of(lake, name)
         assert rows, name

@@ -28,8 +28,8 @@ EMBEDDED_SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=256m -Duser.timezone=UTC "
     f"-Dlog4j2.configurationFile={LOG4J2 if CODE.is_file() else Path(__file__).with_name('log4j2.properties')}",
-    # workers get the zip that the driver runs from; spark-submit has sent its --py-files
-    **({"spark.submit.pyFiles": str(CODE)} if CODE.is_file() else {}),
+    # workers, and what they start, get the zip that the driver runs from; spark-submit has sent its --py-files
+    **({"spark.submit.pyFiles": str(CODE), "spark.executorEnv.PYTHONPATH": CODE.name} if CODE.is_file() else {}),
 }
 # Days of some 100,000 rows are done before code that is made for a query, or the second compiler, has paid for itself.
 SMALL_DAYS_SETTINGS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}

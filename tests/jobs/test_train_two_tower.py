@@ -1,0 +1,90 @@
+"""What a trainer is told: which rows, which model to go on from, and how it is started."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import build_negative_pools, build_sampling_probs, run_day, train_two_tower
+from jobs.common import tables
+from jobs.common.config import Config, load_config
+from jobs.common.models import model_version
+from jobs.common.partitions import Lake
+from jobs.common.training_order import training_order
+from model.versions import load_model
+from tests.conftest import DAYS, SMALL
+
+FIRST, SECOND, THIRD, FOURTH = DAYS
+
+
+def with_training(config: Config, **changes: Any) -> Config:
+    return config.model_copy(update={"training": config.training.model_copy(update=changes)})
+
+
+def rows(lake: Lake, config: Config, ds: dt.date) -> int:
+    return lake.day(tables.training_examples(config), ds).count()
+
+
+def test_the_last_day_is_held_out_from_the_epochs(simulated: Lake, config: Config) -> None:
+    order = training_order(simulated, config, THIRD)
+    assert order["last_day"]["rows"] == rows(simulated, config, THIRD)
+    assert order["examples"]["rows"] == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND))
+    assert not set(order["examples"]["files"]) & set(order["last_day"]["files"])
+
+
+def test_where_nothing_would_be_left_nothing_is_held_out(simulated: Lake, config: Config) -> None:
+    order = training_order(simulated, with_training(config, validation="none"), THIRD)
+    assert order["last_day"] is None
+    assert order["examples"]["rows"] == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND, THIRD))
+    one_day = config.model_copy(update={"log": config.log.model_copy(update={"examples_window_days": 1})})
+    order = training_order(simulated, one_day, THIRD)
+    assert (order["last_day"], order["examples"]["rows"]) == (None, rows(simulated, config, THIRD))
+
+
+def settings(folder: Path, text: str) -> list[str]:
+    """A configuration file that lies over the small one."""
+    file = folder / "over.toml"
+    file.write_text(Path(SMALL).read_text().replace("[training]\n", f"[training]\n{text}\n", 1))
+    return ["--config", str(file)]
+
+
+def test_a_warm_start_goes_on_from_the_last_model(simulated_copy: Lake, tmp_path: Path) -> None:
+    """Of the day before: the new day alone is learnt from, after it has judged."""
+    lake, over = simulated_copy, settings(tmp_path, 'start = "warm"')
+    config = load_config(over[1])
+    common = ["--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]
+    run_day.main([*common, "--tables-only"])
+    for job in (build_negative_pools, build_sampling_probs):
+        job.main(common)
+    older = model_version(lake, THIRD)
+    order = training_order(lake, config, FOURTH)
+    assert order["inputs"]["warm_start"] == older
+    assert order["settings"]["epochs"] == 0
+    assert training_order(lake, with_training(config, warm_epochs=2), FOURTH)["settings"]["epochs"] == 2
+    train_two_tower.main(["--lake", lake.uri, *over, "--ds", str(FOURTH)])
+    _, made = load_model(Path(lake.model_path("models", model_version(lake, FOURTH))))
+    last = rows(lake, config, FOURTH)
+    assert made.metrics["validation"]["rows"] == last
+    assert made.metrics["steps"] == -(-last // config.training.batch_size)
+
+
+def test_without_a_model_a_warm_start_is_one_from_scratch(
+    simulated: Lake, config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = training_order(simulated, with_training(config, start="warm"), SECOND)
+    assert (order["warm_start"], order["settings"]["epochs"]) == (None, config.training.epochs)
+    assert "trained from scratch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("launch", ["process", "spark_driver"])
+def test_two_ranks_train_one_model(simulated_copy: Lake, tmp_path: Path, launch: str) -> None:
+    over = settings(tmp_path, f'ranks = 2\nlaunch = "{launch}"')
+    train_two_tower.main(["--lake", simulated_copy.uri, *over, "--ds", str(THIRD)])
+    _, made = load_model(Path(simulated_copy.model_path("models", model_version(simulated_copy, THIRD))))
+    config = load_config(over[1])
+    assert made.configuration["training"]["ranks"] == 2
+    assert made.metrics["training_rows"] == sum(rows(simulated_copy, config, ds) for ds in (FIRST, SECOND, THIRD))
+    assert made.metrics["validation"]["recall@100"] > 0.1
