@@ -68,10 +68,13 @@ class Bare:
         counted = ("request_id", "user_id", "item_id", "position", "impressed_at", "clicked_at", "outcome_final_at")
         return joined.agg(*(F.count(name).alias(name) for name in counted))
 
-    def snapshots(self) -> DataFrame:
-        users = self.day(tables.user_snapshot(self.config), FIRST)
-        seen = self.day(tables.INTERACTIONS).select("user_id").distinct().withColumn("today", F.lit(DAY))
-        return users.join(seen, "user_id", "left")
+    def snapshots(self) -> tuple[DataFrame, DataFrame]:
+        """Both sides: who, and what, was known, and whether the day shows it."""
+        known = [self.day(make(self.config), FIRST) for make in (tables.user_snapshot, tables.item_snapshot)]
+        keys = ("user_id", "item_id")
+        seen = [self.day(tables.INTERACTIONS).select(key).distinct().withColumn("today", F.lit(DAY)) for key in keys]
+        users, items = (rows.join(today, key, "left") for rows, today, key in zip(known, seen, keys, strict=True))
+        return users, items
 
     def training_examples(self) -> DataFrame:
         """Clicks with their request's items, their user's features and history."""
@@ -115,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--impressions", type=int, default=2_000_000, help="of the day (default 2,000,000)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", nargs="+", help="only these")
     args = parser.parse_args()
     log = SyntheticLog(args.impressions // SLATE, args.impressions // 20, args.impressions // 20, late=0.0)
     modules = {
@@ -135,13 +139,16 @@ def main() -> None:
             run_day(lake, load_config(), ds, ["--lake", folder], Display(str(ds)), tables_only=True)
         bare = Bare(lake)
 
-        def written(rows: Callable[[], DataFrame]) -> None:
-            rows().write.format("delta").mode("overwrite").option("overwriteSchema", True).save(f"{folder}/bare")
+        def written(made: Callable[[], DataFrame | tuple[DataFrame, ...]]) -> None:
+            rows = made()
+            for number, part in enumerate(rows if isinstance(rows, tuple) else (rows,)):
+                writer = part.write.format("delta").mode("overwrite").option("overwriteSchema", True)
+                writer.save(f"{folder}/bare-{number}")
 
         print(f"\n{args.impressions:,} impressions a day\n")
         print("| job | input rows a second | bare | job / bare (at least .5) |")
         print("|---|---|---|---|")
-        for name, module in modules.items():
+        for name, module in ((name, module) for name, module in modules.items() if name in (args.jobs or modules)):
             taken = {"job": [], "bare": []}  # type: dict[str, list[float]]
             for _ in range(args.rounds + 1):
                 for kind, work in (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the configuration asks for the floor too, and no job loads torch for that
     from torch import Tensor
 
+SUM_TOLERANCE = 1e-6
 COLDEST = 0.01  # a learned temperature stops here, as CLIP's does (Radford et al. 2021, section 2.5)
 
 
@@ -49,6 +50,14 @@ def check_supplied(probabilities: Probabilities, negatives: Negatives) -> None:
     for name, options in (("bank_holds", ("positives", "all")), ("mask", ("item", "user", "history"))):
         if getattr(negatives, name) not in options:
             raise ValueError(f"negatives.{name} is one of {options}, got {getattr(negatives, name)!r}")
+    for name in ("q", "u", "p"):
+        share = getattr(probabilities, name)
+        total = float(share.sum())
+        # NaN and infinity have no such sum
+        if bool((share < 0).any()) or not (abs(total - 1) <= SUM_TOLERANCE or total == 0):
+            raise ValueError(
+                f"item_sampling_probs.{name} wants shares of 0 or more that sum to 1, got a sum of {total}"
+            )
     if negatives.unclicked and not bool(probabilities.p.any()):
         raise ValueError("negatives.unclicked asks for draws from the unclicked pool, and the pool is empty")
     if negatives.correction != "none" and not bool(probabilities.q.any()):

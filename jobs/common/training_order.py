@@ -20,7 +20,12 @@ from jobs.common.encoding import FIRST, vocabulary_name
 from jobs.common.models import model_path, model_version
 from jobs.common.partitions import Lake, NoSuchDay, PinnedWindow, day_end
 from jobs.common.presets import negatives_of, settings_of
+from jobs.common.queries import query
 from model.features import FeatureSpec, ModelSpec
+
+
+class StaleProbabilities(ValueError):
+    """The sampling probabilities are those of other rows than the ones to train on."""
 
 
 def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
@@ -78,6 +83,7 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
     before, last_day = _held_out(lake, config, ds, examples)
     items = lake.pinned(tables.item_snapshot(config), ds, 1)
     probabilities = lake.pinned(tables.ITEM_SAMPLING_PROBS, ds, 1)
+    require_current_probabilities(lake, config, ds)
     pool_is_empty = lake.day(tables.UNCLICKED_ITEMS, ds).isEmpty()
     spec = model_spec(config, lake.read(tables.VOCABULARIES))
     older = _older_model(lake, config, ds)
@@ -119,6 +125,21 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
         "inputs": inputs,
         "configuration": configuration,
     }
+
+
+def require_current_probabilities(lake: Lake, config: Config, ds: dt.date) -> None:
+    """Raises StaleProbabilities unless the day's shares count exactly the rows that are trained on."""
+    frames = {
+        "examples": lake.window(tables.training_examples(config), ds, config.log.examples_window_days),
+        "item_sampling_probs": lake.day(tables.ITEM_SAMPLING_PROBS, ds),
+    }
+    wrong = query(lake.spark, "item_sampling_probs/against_examples", frames, ds=ds).first()
+    assert wrong is not None  # it is an aggregate
+    if wrong["items"]:
+        raise StaleProbabilities(
+            f"item_sampling_probs of {ds} do not count the training examples as they are: {wrong['items']} items "
+            f"have another share, item index {wrong['first']} is the first; run build_sampling_probs for {ds} again"
+        )
 
 
 def _held_out(

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import functions as F
 
 from jobs import build_negative_pools, build_sampling_probs, run_day, train_two_tower
 from jobs.common import tables
 from jobs.common.config import Config, load_config
 from jobs.common.models import model_version
 from jobs.common.partitions import Lake
-from jobs.common.training_order import training_order
+from jobs.common.training_order import StaleProbabilities, training_order
 from model.versions import load_model
 from tests.conftest import DAYS, SMALL
 
@@ -42,6 +43,26 @@ def test_where_nothing_would_be_left_nothing_is_held_out(simulated: Lake, config
     one_day = config.model_copy(update={"log": config.log.model_copy(update={"examples_window_days": 1})})
     order = training_order(simulated, one_day, THIRD)
     assert (order["last_day"], order["examples"]["rows"]) == (None, rows(simulated, config, THIRD))
+
+
+def test_shares_of_other_examples_are_refused_before_training(simulated_copy: Lake, config: Config) -> None:
+    """The examples of an earlier day were built again, without one row, and the shares were not."""
+    table = tables.training_examples(config)
+    less = simulated_copy.day(table, SECOND).localCheckpoint()
+    first = less.agg(F.min("impression_id")).first()
+    assert first is not None
+    simulated_copy.overwrite(table, SECOND, less.where(F.col("impression_id") != first[0]))
+    with pytest.raises(StaleProbabilities, match=r"item_sampling_probs of 2026-03-01 .* \d+ items have another share"):
+        training_order(simulated_copy, config, THIRD)
+
+
+def test_shares_without_a_trained_item_are_refused(simulated_copy: Lake, config: Config) -> None:
+    probs = simulated_copy.day(tables.ITEM_SAMPLING_PROBS, THIRD).localCheckpoint()
+    gone = probs.where("q > 0").agg(F.max("item_index")).first()
+    assert gone is not None
+    simulated_copy.overwrite(tables.ITEM_SAMPLING_PROBS, THIRD, probs.where(F.col("item_index") != gone[0]))
+    with pytest.raises(StaleProbabilities, match=f"1 items have another share, item index {gone[0]}"):
+        training_order(simulated_copy, config, THIRD)
 
 
 def settings(folder: Path, text: str) -> list[str]:

@@ -21,6 +21,7 @@ from model.fit import fit, pick_device
 from model.learner import Learner, standardise
 from model.loaders import PinnedFiles, RowCountMismatch
 from model.order import Order
+from model.pinned_files import PinnedFileDamaged
 from model.ranks import ALONE
 from model.step_loss import StepLoss, item_inputs
 from model.towers import TwoTowers
@@ -186,10 +187,34 @@ def put(values: dict[str, Any], name: str, table: pa.Table) -> None:
 
 @pytest.mark.parametrize("correction", ["none", "logq"])
 def test_a_trained_item_without_a_probability_is_named(values: dict[str, Any], world: World, correction: str) -> None:
-    put(values, "probabilities", without(world.probabilities(), 5))
+    table = without(world.probabilities(), 5)
+    shares = table["q"].to_numpy()
+    put(values, "probabilities", table.set_column(1, "q", pa.array(shares / shares.sum())))
     with pytest.raises(ValueError, match=r"at item id 5$"):
         fit(order(values, correction=correction))
     assert not Path(values["folder"]).exists()
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -0.5, 0.9])
+@pytest.mark.parametrize("column", ["q", "u"])
+def test_broken_probabilities_are_refused(values: dict[str, Any], world: World, column: str, broken: float) -> None:
+    table = world.probabilities()
+    shares = table[column].to_numpy().copy()
+    shares[7] = broken
+    put(values, "probabilities", table.set_column(table.column_names.index(column), column, pa.array(shares)))
+    steps: list[Progress] = []
+    with pytest.raises(ValueError, match=rf"item_sampling_probs.{column} wants shares"):
+        fit(order(values), steps.append)
+    assert not steps
+
+
+def test_a_bare_directory_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
+    """Its files may be of any version: what counts is the list of files of one."""
+    values["examples"]["files"] = [tmp_path.as_uri()]
+    steps: list[Progress] = []
+    with pytest.raises((OSError, PinnedFileDamaged)):
+        fit(order(values), steps.append)
+    assert not steps
 
 
 def test_an_example_of_an_item_beyond_the_vocabulary_is_named(values: dict[str, Any], world: World) -> None:
