@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.checks import checked
-from jobs.common.config import Config, Examples
+from jobs.common.config import Config
+from jobs.common.config_sections import Examples
 from jobs.common.declared_features import Features
 from jobs.common.encoding import USER_ID, pad, raw_features
 from jobs.common.partitions import Lake

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from model.column_logsumexp import PADDING_ID
+from model.features import PADDING
 
 MOST = 128  # items of one user: one who fills a batch must not make a mask of B x B
 
@@ -38,6 +39,24 @@ class KnownClicks:
         found = all_items[order[places.clamp(max=len(order) - 1)]]  # [A, L]
         return torch.where(places < last[:, None], found, PADDING_ID)
 
+    def excluded(
+        self, level: str, asked: Tensor | None, history: Tensor | None, users: Tensor | None, items: Tensor
+    ) -> Tensor | None:
+        """Items [A, L] that are no negatives of a row though they are not its own, by `negatives.mask`; -1 is padding.
+
+        history [A, H]: the rows' own, 0 is padding. Raises ValueError where what the level goes by is missing.
+        """
+        if level == "item":
+            return None
+        if asked is None or users is None:
+            raise ValueError(f"negatives.mask {level} wants to know whose the rows are, got no users")
+        parts = [self.of(asked, users, items)]
+        if level == "history":
+            if history is None:
+                raise ValueError("negatives.mask history wants a user feature named history, got none")
+            parts.append(padded(history))
+        return torch.cat(parts, dim=1)
+
     def push(self, users: Tensor, items: Tensor) -> None:
         """Remember a step's pairs, [B] each."""
         self.users = torch.cat([users, self.users])[: self.capacity]
@@ -48,3 +67,8 @@ class KnownClicks:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.users, self.items = state["users"].to(self.users), state["items"].to(self.items)
+
+
+def padded(indices: Tensor) -> Tensor:
+    """Item indices with the loss's padding in place of the towers'."""
+    return torch.where(indices == PADDING, PADDING_ID, indices)

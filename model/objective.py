@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,10 +15,8 @@ from torch import Tensor, nn
 
 from model.bank import CrossBatchBank
 from model.bank_watch import BankWatch
-from model.column_logsumexp import PADDING_ID
-from model.features import PADDING
 from model.frequency import StreamingFrequency, drift_report
-from model.known_clicks import KnownClicks
+from model.known_clicks import KnownClicks, padded
 from model.losses import Columns, RowNegatives, rescale_column_gradient, sampled_softmax_loss
 from model.negatives import CategoricalSampler, Share, expected_count, log_count
 from model.ranks import ALONE, Ranks
@@ -141,7 +138,7 @@ class Objective:
         mine = drawn[self.ranks.share(len(drawn))]
         own_ids, own_places = own.unique(return_inverse=True) if own is not None else (positives[:0], None)
         embedded = embed(torch.cat([positives, mine, own_ids]))  # [N, D]
-        fresh = self._joined(embedded[: len(positives) + len(mine)], counts, len(drawn))  # [C - M, D]
+        fresh = self.ranks.gather_columns(embedded[: len(positives) + len(mine)], counts, len(drawn))  # [C - M, D]
         all_positives = self.ranks.gather(positives, counts)
         all_users = None if users is None else self.ranks.gather(users, counts)
         fresh_ids = torch.cat([all_positives, drawn])  # [C - M]
@@ -161,7 +158,7 @@ class Objective:
         row_negatives = None
         if own is not None:
             vectors = embedded[len(positives) + len(mine) :][own_places]  # [B, H, D]
-            row_negatives = RowNegatives(vectors, _padded(own), self.negatives.row_log_weight)
+            row_negatives = RowNegatives(vectors, padded(own), self.negatives.row_log_weight)
         loss = sampled_softmax_loss(
             queries,
             embedded[: len(positives)],
@@ -171,38 +168,12 @@ class Objective:
             correction=self.negatives.correction,
             positive_log_expected_count=log_n[start : start + len(positives)],
             row_negatives=row_negatives,
-            excluded_ids=self._excluded(users, history, all_positives, all_users),
+            excluded_ids=self.known.excluded(self.negatives.mask, users, history, all_users, all_positives),
             weights=weights,
             constant_columns=Columns(held, held_ids, held_log_n) if len(held_ids) else None,
         )
         self._keep(fresh, fresh_ids, all_positives, all_users)
         return loss if self.ranks.size == 1 else loss * (len(positives) / max(len(all_positives), 1))
-
-    def _joined(self, fresh: Tensor, counts: list[int], draws: int) -> Tensor:
-        """Each rank's positives and its share of the draws -> all positives, then all draws: [C - M, D]."""
-        if self.ranks.size == 1:
-            return fresh
-        shares = [replace(self.ranks, rank=rank).share(draws) for rank in range(self.ranks.size)]
-        held = [count + share.stop - share.start for count, share in zip(counts, shares, strict=True)]
-        parts = self.ranks.gather(fresh, held).split(held)
-        positives = [part[:count] for part, count in zip(parts, counts, strict=True)]
-        return torch.cat([*positives, *(part[count:] for part, count in zip(parts, counts, strict=True))])
-
-    def _excluded(
-        self, users: Tensor | None, history: Tensor | None, all_positives: Tensor, all_users: Tensor | None
-    ) -> Tensor | None:
-        """Items [B, L] that are no negatives of a row though they are not its own, -1 is padding."""
-        level = self.negatives.mask
-        if level == "item":
-            return None
-        if users is None or all_users is None:
-            raise ValueError(f"negatives.mask {level} wants to know whose the rows are, got no users")
-        parts = [self.known.of(users, all_users, all_positives)]
-        if level == "history":
-            if history is None:
-                raise ValueError("negatives.mask history wants a user feature named history, got none")
-            parts.append(_padded(history))
-        return torch.cat(parts, dim=1)
 
     def _keep(self, fresh: Tensor, fresh_ids: Tensor, positives: Tensor, users: Tensor | None) -> None:
         """Remember this step for the steps to come: its columns in the bank, its ids in the estimator."""
@@ -260,8 +231,3 @@ class Objective:
         if self.estimator is not None:
             self.estimator.load_state_dict(state["estimator"])
         self.seen.copy_(state["seen"])
-
-
-def _padded(indices: Tensor) -> Tensor:
-    """Item indices with the loss's padding in place of the towers'."""
-    return torch.where(indices == PADDING, PADDING_ID, indices)

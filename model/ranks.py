@@ -1,13 +1,13 @@
 """Processes that train one model together: what one of them knows of the others.
 
-Axes: R ranks, B rows of one of them, V rows of a table, D embedding size.
+Axes: R ranks, B rows of one of them, C columns, V rows of a table, D embedding size.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -64,6 +64,16 @@ class Ranks:
             return rows
         gathered: Tensor = _GatherRows.apply(rows.contiguous(), list(counts), self.rank)
         return gathered
+
+    def gather_columns(self, fresh: Tensor, counts: Sequence[int], draws: int) -> Tensor:
+        """Each rank's positives and its share of `draws` -> all positives, then all draws: [C, D]."""
+        if self.size == 1:
+            return fresh
+        shares = [replace(self, rank=rank).share(draws) for rank in range(self.size)]
+        held = [count + share.stop - share.start for count, share in zip(counts, shares, strict=True)]
+        parts = self.gather(fresh, held).split(held)
+        positives = [part[:count] for part, count in zip(parts, counts, strict=True)]
+        return torch.cat([*positives, *(part[count:] for part, count in zip(parts, counts, strict=True))])
 
     def total(self, value: Tensor) -> Tensor:
         """The sum over the ranks, without gradient."""

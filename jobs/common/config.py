@@ -7,136 +7,28 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from jobs.common.declared_features import Count, Features, Section
+from jobs.common.config_sections import (
+    Evaluation,
+    Examples,
+    Exclusions,
+    Index,
+    Log,
+    Model,
+    Negatives,
+    Pool,
+    Scoring,
+    Tracking,
+    Training,
+)
+from jobs.common.declared_features import Features, Section
 from model.sources import COLDEST
 
-Share = Annotated[float, Field(ge=0, le=1)]
 SHARED = frozenset({"log", "examples", "pool", "exclusions", "features"})  # sections that say what is in the tables
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-
-
-class Log(Section):
-    attribution: Literal["impression_id", "user_item"]
-    attribution_window_hours: Annotated[int, Field(ge=1, le=24 * 7)]
-    clock_skew_seconds: Annotated[int, Field(ge=0, le=24 * 3600)]
-    additional_columns: Literal["drop", "refuse"]
-    examination: Literal["all", "above_last_click", "first_positions"]
-    examined_positions: Count
-    examples_window_days: Count
-    state_lookback_days: Count
-    users_seen_days: Count
-
-
-class Examples(Section):
-    unclicked: Annotated[int, Field(ge=0)]
-    per_user: Annotated[int, Field(ge=0)]
-    share: Annotated[float, Field(gt=0, le=1)]
-    row_group_rows: Count
-    ranks: Count
-    readers: Count
-
-
-class Exclusions(Section):
-    clicked: Literal["ever", "never"] | Count
-
-
-class Pool(Section):
-    minimum_exposures: Count
-    maximum_items: Count
-    corpus_alpha: Share
-
-
-class Model(Section):
-    embedding_dim: Count
-    hidden: tuple[Count, ...]
-    share_item_table: bool
-    user_id_dropout: Annotated[float, Field(ge=0, lt=1)]
-    item_id_dropout: Annotated[float, Field(ge=0, lt=1)]
-    history_dropout: Annotated[float, Field(ge=0, lt=1)]
-
-
-class Training(Section):
-    preset: Literal["in_batch", "mns", "cbns", "mixed_cross_batch"]
-    correction: Literal["preset", "none", "logq", "logq_negatives"]
-    temperature: Annotated[float, Field(gt=0)]
-    learn_temperature: bool
-    frequency: Literal["counted", "streaming"]
-    estimator_rate: Annotated[float, Field(gt=0, lt=1)]
-    estimator_buckets: Annotated[int, Field(ge=0)]
-    estimator_hashes: Count
-    weights: Literal["none", "reward"]
-    batch_size: Annotated[int, Field(ge=2)]
-    epochs: Count
-    learning_rate: Annotated[float, Field(gt=0)]
-    dense_learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    seed: Annotated[int, Field(ge=1)]
-    device: Literal["auto", "cpu", "cuda"]
-    threads: Annotated[int, Field(ge=0)]
-    readers: Count
-    shuffle_row_groups: Count
-    ranks: Count
-    launch: Literal["process", "spark_driver", "spark_executors"]
-    precision: Literal["float32", "bfloat16"]
-    compile: bool
-    checkpoint_steps: Annotated[int, Field(ge=0)]
-    validation: Literal["last_day", "none"]
-    validation_rows: Count
-    patience: Annotated[int, Field(ge=0)]
-    start: Literal["scratch", "warm"]
-    warm_epochs: Annotated[int, Field(ge=0)]
-
-
-class Negatives(Section):
-    corpus: Annotated[int, Field(ge=0)]
-    unclicked: Annotated[int, Field(ge=0)]
-    empty_pool: Literal["error", "skip"]
-    bank: Count
-    bank_warmup_steps: Annotated[int, Field(ge=0)]
-    bank_warmup_drift: Annotated[float, Field(ge=0, le=2)]
-    bank_gradient_cure: bool
-    row: Annotated[int, Field(ge=0)]
-    row_log_weight: float
-    mask: Literal["item", "user", "history"]
-
-
-class Tracking(Section):
-    uri: str
-
-
-class Index(Section):
-    backend: Literal["exact", "annoy"]
-    build: tuple[Literal["exact", "annoy"], ...]
-    annoy_trees: Count
-    annoy_search_nodes: Count
-
-    @model_validator(mode="after")
-    def backend_is_built(self) -> Index:
-        if self.backend not in self.build:
-            raise ValueError(f"index.backend {self.backend} is not among index.build {list(self.build)}")
-        return self
-
-
-class Scoring(Section):
-    candidates_per_user: Count
-
-
-class Evaluation(Section):
-    at: tuple[Count, ...]
-    head_share: Share
-    middle_share: Share
-    index_sample_users: Count
-
-    @field_validator("at")
-    @classmethod
-    def at_is_ascending(cls, at: tuple[int, ...]) -> tuple[int, ...]:
-        if not at or list(at) != sorted(set(at)):
-            raise ValueError(f"wants list lengths in ascending order, got {list(at)}")
-        return at
 
 
 class Config(Section):

@@ -188,8 +188,11 @@ def put(values: dict[str, Any], name: str, table: pa.Table) -> None:
 @pytest.mark.parametrize("correction", ["none", "logq"])
 def test_a_trained_item_without_a_probability_is_named(values: dict[str, Any], world: World, correction: str) -> None:
     table = without(world.probabilities(), 5)
-    shares = table["q"].to_numpy()
-    put(values, "probabilities", table.set_column(1, "q", pa.array(shares / shares.sum())))
+    for column in ("q", "u"):
+        shares = table[column].to_numpy()
+        place = table.column_names.index(column)
+        table = table.set_column(place, column, pa.array(shares / shares.sum()))
+    put(values, "probabilities", table)
     with pytest.raises(ValueError, match=r"at item id 5$"):
         fit(order(values, correction=correction))
     assert not Path(values["folder"]).exists()

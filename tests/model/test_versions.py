@@ -17,7 +17,7 @@ import torch
 from model import folders, versions
 from model.features import FeatureSpec, ModelSpec
 from model.towers import TwoTowers
-from model.versions import MANIFEST, WEIGHTS, ModelCorrupt, ModelVersion, load_model, save_model, sha256
+from model.versions import MANIFEST, ROW_SUMS, WEIGHTS, ModelCorrupt, ModelVersion, load_model, save_model, sha256
 
 USER = FeatureSpec("user_id", "id", 4, 1, "user_index", "user_id")
 AGE = FeatureSpec("age", "numeric", 2, 1, "age", None)
@@ -77,8 +77,8 @@ def test_a_shared_table_is_stored_once_and_comes_back_shared(tmp_path: Path) -> 
     assert torch.equal(table, TwoTowers(spec).item.embedding("item_id").get_parameter("table.weight"))
 
 
-def test_nothing_but_the_two_files_is_left(folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, WEIGHTS]
+def test_nothing_but_its_own_files_is_left(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, ROW_SUMS, WEIGHTS]
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 

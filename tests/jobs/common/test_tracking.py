@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.common.config import Config, Tracking, load_config
+from jobs.common.config import Config, load_config
+from jobs.common.config_sections import Tracking
 from jobs.common.partitions import Lake
 from jobs.common.tracking import ALIAS, NAME, record_publication, record_training, tracking_uri
 
