@@ -105,7 +105,7 @@ def _client(lake: Lake, config: Config) -> Iterator[MlflowClient | None]:
 
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except Exception as error:
-        text = str(error).splitlines()[0] if str(error) else ""
+        text = "".join(str(error).splitlines()[:1]).replace(uri, _without_secrets(uri))
         print(f"warning: MLflow at {_without_secrets(uri)} was not told: {type(error).__name__}: {text}", flush=True)
 
 

@@ -22,7 +22,8 @@ FIRST, SECOND, THIRD, FOURTH = DAYS
 
 
 def with_training(config: Config, **changes: Any) -> Config:
-    return config.model_copy(update={"training": config.training.model_copy(update=changes)})
+    held_out = {"validation": "last_day", **changes}
+    return config.model_copy(update={"training": config.training.model_copy(update=held_out)})
 
 
 def rows(lake: Lake, config: Config, ds: dt.date) -> int:
@@ -30,19 +31,22 @@ def rows(lake: Lake, config: Config, ds: dt.date) -> int:
 
 
 def test_the_last_day_is_held_out_from_the_epochs(simulated: Lake, config: Config) -> None:
-    order = training_order(simulated, config, THIRD)
+    order = training_order(simulated, with_training(config), THIRD)
     assert order["last_day"]["rows"] == rows(simulated, config, THIRD)
     assert order["examples"]["rows"] == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND))
     assert not set(order["examples"]["files"]) & set(order["last_day"]["files"])
 
 
-def test_where_nothing_would_be_left_nothing_is_held_out(simulated: Lake, config: Config) -> None:
+def test_where_that_is_not_asked_for_nothing_is_held_out(simulated: Lake, config: Config) -> None:
     order = training_order(simulated, with_training(config, validation="none"), THIRD)
     assert order["last_day"] is None
     assert order["examples"]["rows"] == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND, THIRD))
-    one_day = config.model_copy(update={"log": config.log.model_copy(update={"examples_window_days": 1})})
-    order = training_order(simulated, one_day, THIRD)
-    assert (order["last_day"], order["examples"]["rows"]) == (None, rows(simulated, config, THIRD))
+
+
+def test_the_first_day_of_all_is_learnt_from_whole(simulated_copy: Lake, config: Config) -> None:
+    build_sampling_probs.main(["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(FIRST)])
+    order = training_order(simulated_copy, with_training(config), FIRST)
+    assert (order["last_day"], order["examples"]["rows"]) == (None, rows(simulated_copy, config, FIRST))
 
 
 def test_shares_of_other_examples_are_refused_before_training(simulated_copy: Lake, config: Config) -> None:
@@ -68,7 +72,8 @@ def test_shares_without_a_trained_item_are_refused(simulated_copy: Lake, config:
 def settings(folder: Path, text: str) -> list[str]:
     """A configuration file that lies over the small one."""
     file = folder / "over.toml"
-    file.write_text(Path(SMALL).read_text().replace("[training]\n", f"[training]\n{text}\n", 1))
+    small = Path(SMALL).read_text().replace('validation = "none"', 'validation = "last_day"')
+    file.write_text(small.replace("[training]\n", f"[training]\n{text}\n", 1))
     return ["--config", str(file)]
 
 
@@ -95,7 +100,9 @@ def test_a_warm_start_goes_on_from_the_last_model(simulated_copy: Lake, tmp_path
 def test_without_a_model_a_warm_start_is_one_from_scratch(
     simulated: Lake, config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    order = training_order(simulated, with_training(config, start="warm"), SECOND)
+    nothing_before = config.model_copy(update={"log": config.log.model_copy(update={"state_lookback_days": 1})})
+    variant = Lake(simulated.spark, simulated.uri, "mns")  # which has no model of its own yet
+    order = training_order(variant, with_training(nothing_before, start="warm"), THIRD)
     assert (order["warm_start"], order["settings"]["epochs"]) == (None, config.training.epochs)
     assert "trained from scratch" in capsys.readouterr().out
 
