@@ -101,7 +101,7 @@ def _take_apart(value: Any, tensors: dict[str, Tensor]) -> Any:
 def _put_together(written: Any, tensors: dict[str, Tensor]) -> Any:
     ((kind, value),) = written.items()
     if kind == "tensor":
-        return tensors[value]
+        return tensors[value].clone()  # a file's bytes may lie anywhere, and generators want theirs aligned
     if kind == "dict":
         return {key: _put_together(part, tensors) for key, part in value}
     if kind == "list":

@@ -114,7 +114,7 @@ class Learner:
         self.tables.load_state_dict(state["tables"])
         self.dense.load_state_dict(state["dense"])
         self.objective.load_state_dict(state["objective"])
-        self.loss.generator.set_state(state["generators"][self.ranks.rank])
+        self.loss.generator.set_state(state["generators"][self.ranks.rank].clone())  # a row of its own memory
         return Progress(**state["progress"])
 
 

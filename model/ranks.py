@@ -109,7 +109,8 @@ class Ranks:
         gradient = gradient.coalesce()  # fewer rows travel
         counts = self.counts(gradient.indices().shape[1], gradient.device)
         rows, values = (_gathered(part, counts) for part in (gradient.indices()[0], gradient.values()))
-        return torch.sparse_coo_tensor(rows[None], values, gradient.shape, check_invariants=False)
+        with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, else every rank is warned of it
+            return torch.sparse_coo_tensor(rows[None], values, gradient.shape)
 
 
 ALONE = Ranks()

@@ -171,6 +171,36 @@ def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, vi
     assert not Path(values["folder"]).exists()
 
 
+def test_two_ranks_that_are_killed_end_as_undisturbed_ones(everything: dict[str, Any], tmp_path: Path) -> None:
+    """With early stopping, so that both return to the best epoch; the first rank dies in the second one."""
+    values = {**everything, "settings": everything["settings"] | {"ranks": 2}}
+    found = {}
+    for name, step in (("undisturbed", None), ("killed", 30), ("killed", None)):
+        there = tmp_path / name
+        placed = {"folder": str(there / "model"), "checkpoints": str(there / "checkpoints")}
+        (tmp_path / "order.json").write_text(json.dumps({**values, **placed}))
+        several = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            "--max-restarts=0",
+        ]
+        (tmp_path / "killed.py").write_text(KILLED)
+        work = ["-m", "model.fit", str(tmp_path / "order.json")]
+        if step:
+            work = [str(tmp_path / "killed.py"), str(tmp_path / "order.json"), "step", str(step)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*several, *work], check=False, env=environment, capture_output=True, text=True)
+        assert (done.returncode != 0) == bool(step), done.stderr[-2000:]
+        found[name] = load_file(there / "model" / WEIGHTS) if not step else {}
+    for name, weights in found["undisturbed"].items():
+        assert (weights - found["killed"][name]).abs().max() < 1e-6, name
+    metrics = json.loads((tmp_path / "killed" / "model" / MANIFEST).read_text())["metrics"]
+    assert metrics["validation"] != metrics["validations"][-1]  # it did return
+
+
 def workers_of(pid: int) -> list[int]:
     """The trainers among the children of a launcher, by their rank."""
     found = {}
