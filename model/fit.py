@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -54,11 +55,12 @@ class History:
 class Run:
     """One model version under way: epochs over the window, then one pass over the day that was held out."""
 
-    def __init__(self, order: Order, learner: Learner, watch: Watch, judge: Judge) -> None:
+    def __init__(
+        self, order: Order, learner: Learner, file_rows: dict[str, list[int]], watch: Watch, judge: Judge
+    ) -> None:
+        """file_rows: how many rows each of a table's pinned files holds."""
         self.order, self.learner, self.watch, self.judge, self.ranks = order, learner, watch, judge, learner.ranks
-        self.file_rows = {
-            table: check_files(table, pinned, columns) for table, (pinned, columns) in pinned_inputs(order).items()
-        }
+        self.file_rows = file_rows
         self.checkpoints = Checkpoints(order.checkpoints, order.identity)
         self.history = History()
         steps = shards(order.examples.files, self.file_rows[EXAMPLES], order.settings.batch_size)[0].steps
@@ -170,8 +172,10 @@ def fit(
     ranks = Ranks.join(device)
     if ranks.size != settings.ranks:
         raise ValueError(f"training.ranks is {settings.ranks}, and {ranks.size} processes were started")
+    inputs = pinned_inputs(order).items()
+    file_rows = {table: check_files(table, pinned, columns) for table, (pinned, columns) in inputs}
     learner = Learner(order, device, ranks)
-    run = Run(order, learner, watch if ranks.leads else lambda progress: None, judge)
+    run = Run(order, learner, file_rows, watch if ranks.leads else lambda progress: None, judge)
     last = run.train()
     if not learner.is_finite():
         raise TrainingDiverged("the last step left weights that are NaN or infinite")
@@ -201,7 +205,9 @@ def pick_device(name: str) -> torch.device:
         raise ValueError(f"training.device is auto, cpu or cuda, got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("training.device is cuda, and torch sees no GPU here: use auto or cpu")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # a GPU for each rank of this machine
 
 
 def train_order(order: Order) -> int:
