@@ -88,7 +88,11 @@ def listed(rows: pa.Table, probabilities: pa.Table, version: str) -> pa.Table:
 
 def _options(config: Config, backend: str) -> dict[str, int]:
     index = config.index
-    return {"n_trees": index.annoy_trees, "search_k": index.annoy_search_nodes} if backend == "annoy" else {}
+    options = {
+        "annoy": {"n_trees": index.annoy_trees, "search_k": index.annoy_search_nodes},
+        "ivf": {"lists": index.ivf_lists, "probes": index.ivf_probes},
+    }
+    return options.get(backend, {})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -99,13 +99,20 @@ def write_array(array: np.ndarray) -> Callable[[Path], None]:
     return lambda path: np.save(path, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def read_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-    """A .npy file, memory-mapped: all processes that read it share its pages. IndexCorrupt otherwise."""
+def read_array(path: Path, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:
+    """A .npy file, memory-mapped: all processes that read it share its pages. IndexCorrupt otherwise.
+
+    None in `shape` stands for any length.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header makes numpy raise anything from ValueError to TokenError
         raise IndexCorrupt(f"{path}: wants an array, got {error}") from error
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or not _fits(array.shape, shape):
         got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise IndexCorrupt(f"{path}: wants {np.dtype(dtype)} {shape}, got {got}")
     return array.view(np.ndarray)  # plain, still mapped
+
+
+def _fits(got: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(got) == len(wanted) and all(size in (None, length) for length, size in zip(got, wanted, strict=True))

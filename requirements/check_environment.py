@@ -15,6 +15,7 @@ LIBRARIES = [
     ),
     *(
         "duckdb",
+        "faiss",
         "mlflow.tracking",
         "sqlalchemy",
         "polars",

@@ -101,10 +101,12 @@ class Tracking(Section):
 
 
 class Index(Section):
-    backend: Literal["exact", "annoy"]
-    build: tuple[Literal["exact", "annoy"], ...]
+    backend: Literal["exact", "annoy", "ivf"]
+    build: tuple[Literal["exact", "annoy", "ivf"], ...]
     annoy_trees: Count
     annoy_search_nodes: Count
+    ivf_lists: Annotated[int, Field(ge=0)]
+    ivf_probes: Count
 
     @model_validator(mode="after")
     def backend_is_built(self) -> Index:

@@ -15,6 +15,7 @@ from jobs.common import tables
 from jobs.common.artifacts import local_folder, reference
 from jobs.common.partitions import Lake, NoSuchDay
 from model.index import ItemIndex, VersionMismatch, load_index
+from model.ivf_lists import use_one_thread
 from model.towers import TwoTowers
 from model.versions import load_model
 
@@ -73,6 +74,7 @@ def open_index(ref: ModelReference) -> tuple[ItemIndex, pa.Table]:
     """
     if ref.index is None or ref.items is None:
         raise TypeError(f"{ref} names no index")
+    use_one_thread()
     items = pq.read_table(local_folder(ref.items) / ITEMS_FILE)
     if (got := (items.schema.metadata or {}).get(b"model_version", b"").decode()) != ref.version:
         raise VersionMismatch(f"{ref.items} lists the items of model version {got!r}, wanted {ref.version}")

@@ -11,7 +11,8 @@ from model.index import (
     build_index,
 )
 
-BACKENDS = ["exact", "annoy"]
+BACKENDS = ["exact", "annoy", "ivf"]
+THOROUGH: dict[str, dict[str, int]] = {"exact": {}, "annoy": {"search_k": 100_000}, "ivf": {"lists": 20, "probes": 20}}
 N_ITEMS, DIMENSION = 700, 16
 Pair = tuple[np.ndarray, np.ndarray]
 

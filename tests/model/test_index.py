@@ -19,6 +19,7 @@ from tests.model.catalogues import (
     BACKENDS,
     DIMENSION,
     N_ITEMS,
+    THOROUGH,
     Pair,
     brute_force,
     build,
@@ -45,24 +46,30 @@ def test_exact_equals_brute_force(k: int) -> None:
     assert scores.dtype == np.float32
 
 
-def test_annoy_with_many_nodes_equals_brute_force() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_with_enough_effort_every_backend_equals_brute_force(backend: str) -> None:
     embeddings, items = catalogue()
     queries = unit(np.random.default_rng(1), 20)
     excluded = some_exclusions(items, queries, embeddings, 40)
-    index = build("annoy", embeddings, items, search_k=100 * N_ITEMS)
+    index = build(backend, embeddings, items, **THOROUGH[backend])
     found, scores = index.search(queries, 10, excluded)
     wanted, wanted_scores = brute_force(embeddings, items, queries, 10, excluded)
     np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(scores, wanted_scores)
 
 
-@pytest.mark.parametrize("n_trees", [1, 10])
-@pytest.mark.parametrize("search_k", [1, 60])
-def test_annoy_never_returns_an_excluded_item_nor_a_short_row(n_trees: int, search_k: int) -> None:
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        *(("annoy", {"n_trees": trees, "search_k": nodes}) for trees in (1, 10) for nodes in (1, 60)),
+        *(("ivf", {"lists": lists, "probes": probes}) for lists in (1, 30, N_ITEMS) for probes in (1, 4)),
+    ],
+)
+def test_no_search_returns_an_excluded_item_nor_a_short_row(backend: str, options: dict[str, int]) -> None:
     embeddings, items = catalogue()
     queries = unit(np.random.default_rng(2), 40)
     flat, offsets = excluded = some_exclusions(items, queries, embeddings, 200)
-    index = build("annoy", embeddings, items, n_trees=n_trees, search_k=search_k)
+    index = build(backend, embeddings, items, **options)
     found, scores = index.search(queries, 30, excluded)
     for row in range(len(queries)):
         banned = set(flat[offsets[row] : offsets[row + 1]].tolist()) & set(items.tolist())
@@ -80,19 +87,20 @@ def test_annoy_is_asked_for_as_many_more_as_are_excluded(monkeypatch: pytest.Mon
     queries = unit(np.random.default_rng(16), 20)
     best = items[np.argsort(-(queries @ embeddings.T), axis=1)[:, :40]].tolist()
     index = build("annoy", embeddings, items, search_k=100 * N_ITEMS)
-    monkeypatch.setattr("model.index.exact_top_k", unexpected)
+    monkeypatch.setattr("model.approximate_index.exact_top_k", unexpected)
     assert (index.search(queries, 10, ragged(best))[0] >= 0).all()
     with pytest.raises(AssertionError, match="short"):
         build("annoy", embeddings, items, n_trees=1, search_k=1).search(queries, 30, ragged(best))
 
 
-def test_both_backends_score_alike() -> None:
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_backends_score_alike(backend: str) -> None:
     embeddings, items = catalogue()
     queries = unit(np.random.default_rng(3), 50)
-    exact, annoy_ = (build(backend, embeddings, items).search(queries, 20) for backend in BACKENDS)
+    exact, other = (build(kind, embeddings, items).search(queries, 20) for kind in ("exact", backend))
     pairs = [
         {(row, item): score for row in range(50) for item, score in zip(found[row], scores[row], strict=True)}
-        for found, scores in (exact, annoy_)
+        for found, scores in (exact, other)
     ]
     common = pairs[0].keys() & pairs[1].keys()
     assert len(common) > 300
@@ -107,9 +115,7 @@ def test_equal_scores_come_by_item_index(backend: str) -> None:
     items = rng.permutation(600).astype(np.int64)
     queries = unit(rng, 9)
     excluded = ragged([[0, 1, 2, 3]] * 9)
-    found, scores = build(backend, embeddings, items, **({"search_k": 6000} if backend == "annoy" else {})).search(
-        queries, 250, excluded
-    )
+    found, scores = build(backend, embeddings, items, **THOROUGH[backend]).search(queries, 250, excluded)
     wanted, wanted_scores = brute_force(embeddings, items, queries, 250, excluded)
     assert len(np.unique(wanted_scores[0])) == 2
     np.testing.assert_array_equal(found, wanted)
@@ -188,7 +194,7 @@ def test_building_twice_gives_the_same_folder(backend: str, tmp_path: Path) -> N
     build(backend, embeddings[shuffled], items[shuffled]).save(tmp_path / "two")
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
-    assert len(names) == (3 if backend == "exact" else 4)
+    assert len(names) == {"exact": 3, "annoy": 4, "ivf": 5}[backend]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -273,11 +279,16 @@ def test_wrong_catalogues_are_refused(backend: str, alter: Callable[..., Pair], 
         build(backend, *alter(*catalogue()))
 
 
-def test_annoy_wants_unit_norm_and_exact_does_not() -> None:
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_approximate_backends_want_unit_norm(backend: str) -> None:
     embeddings, items = catalogue()
-    build("annoy", embeddings * np.float32(1.0005), items)
+    build(backend, embeddings * np.float32(1.0005), items)
     with pytest.raises(ValueError, match=r"norm 1, got norm 1\.002"):
-        build("annoy", embeddings * np.float32(1.002), items)
+        build(backend, embeddings * np.float32(1.002), items)
+
+
+def test_exact_search_takes_any_norm() -> None:
+    embeddings, items = catalogue()
     queries = unit(np.random.default_rng(12), 5)
     longer = (embeddings * np.linspace(0, 50, N_ITEMS)[:, None]).astype(np.float32)
     found, scores = build("exact", longer, items).search(queries, 9)
@@ -308,10 +319,24 @@ def test_wrong_searches_are_refused(queries: np.ndarray, k: int, excluded: Pair 
 
 
 def test_wrong_names_and_options_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"index\.backend wants one of \['annoy', 'exact'\], got 'faiss'"):
+    with pytest.raises(ValueError, match=r"index\.backend wants one of \['annoy', 'exact', 'ivf'\], got 'faiss'"):
         build("faiss", *catalogue())
     with pytest.raises(ValueError, match="model_version wants a text, got ''"):
         build_index("exact", *catalogue(), model_version="")
-    for option in ({"n_trees": 0}, {"n_trees": 2.0}, {"search_k": 0}, {"seed": -1}):
-        with pytest.raises(ValueError, match=f"{next(iter(option))} wants a whole number"):
-            build("annoy", *catalogue(), **option)  # type: ignore[arg-type]
+    wrong = {"annoy": [{"n_trees": 0}, {"n_trees": 2.0}, {"search_k": 0}, {"seed": -1}]}
+    wrong["ivf"] = [{"lists": -1}, {"probes": 0}, {"probes": True}, {"seed": 2**31}]
+    for backend, options in wrong.items():
+        for option in options:
+            with pytest.raises(ValueError, match=f"{next(iter(option))} wants a whole number"):
+                build(backend, *catalogue(), **option)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("backend", "efforts"), [("annoy", (20, 20_000)), ("ivf", (1, 30))])
+def test_more_effort_finds_more(backend: str, efforts: tuple[int, int]) -> None:
+    embeddings, items = catalogue()
+    queries = unit(np.random.default_rng(21), 60)
+    options = {"lists": 30} if backend == "ivf" else {}
+    exact, index = build("exact", embeddings, items), build(backend, embeddings, items, **options)
+    low, high = (recall_against_exact(index.with_effort(effort), exact, queries, 20) for effort in efforts)
+    assert low < 0.9 < high
+    assert index.options == build(backend, embeddings, items, **options).options

@@ -262,7 +262,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     "leaf beyond the items": set_node(1, N_ITEMS, leaf),
     "pickle for trees": pickled("trees.ann"),
     "norms of 2": array("embeddings.npy", np.full((N_ITEMS, DIMENSION), 0.5, np.float32)),
-    "no trees option": fields(options={"n_trees": 0, "search_k": -1, "seed": 1}),
+    "no trees option": fields(options={"n_trees": 0, "search_k": 60, "seed": 1}),
     "text option": fields(options={"n_trees": 10, "search_k": "all", "seed": 1}),
     "the other backend": fields(backend="exact", metric="dot"),
 }

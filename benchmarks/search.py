@@ -1,0 +1,111 @@
+"""The search kernels on one machine: exact beside faiss flat and torch, approximate beside exact.
+
+    python -m benchmarks.search
+    python -m benchmarks.search --items 1000000 --queries 2000
+
+Vectors of clusters with a spread, as trained ones have; every kernel is timed in turn, round after round, with the same
+number of threads. Approximate ones are searched with the least effort that reaches --recall on a sample of queries.
+Axes: N queries, I items, D dimensions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import faiss
+import numpy as np
+import torch
+
+from model.index import build_index, recall_against_exact
+
+MODEL = "benchmark"
+
+
+def vectors(rows: int, dim: int, clusters: int, seed: int) -> np.ndarray:
+    """Unit vectors [rows, D] around `clusters` centres, which are the same for every seed."""
+    centres = np.random.default_rng(0).standard_normal((clusters, dim), dtype=np.float32)
+    random = np.random.default_rng(seed)
+    made = centres[random.integers(0, clusters, rows)] + 0.7 * random.standard_normal((rows, dim), dtype=np.float32)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def exclusions(queries: int, items: int, each: int) -> tuple[np.ndarray, np.ndarray]:
+    flat = np.random.default_rng(3).integers(0, items, queries * each)
+    return flat, np.arange(0, queries * each + 1, each)
+
+
+def least_effort(index, exact, sample: np.ndarray, k: int, target: float) -> tuple[int, float]:  # type: ignore[no-untyped-def]
+    """The smallest power of two that reaches the recall, and the recall."""
+    effort = 1
+    while True:
+        found = recall_against_exact(index.with_effort(effort), exact, sample, k)
+        if found >= target or effort > 1 << 22:
+            return effort, found
+        effort *= 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=4_096)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--recall", type=float, default=0.99)
+    parser.add_argument("--excluded", type=int, default=50, help="items a query that are left out")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--annoy", action="store_true", help="build Annoy's forest too")
+    args = parser.parse_args()
+    items, queries = vectors(args.items, args.dim, 500, 1), vectors(args.queries, args.dim, 500, 2)
+    indices = np.arange(args.items)
+    exact = build_index("exact", items, indices, model_version=MODEL)
+    flat = faiss.IndexFlatIP(args.dim)
+    flat.add(items)
+    left_out = exclusions(args.queries, args.items, args.excluded)
+    matrix, asked = torch.from_numpy(items), torch.from_numpy(queries)
+
+    def by_torch() -> None:
+        for part in asked.split(256):
+            (part @ matrix.T).topk(args.k, dim=1)
+
+    kernels: dict[str, Callable[[], object]] = {
+        "exact": lambda: exact.search(queries, args.k),
+        f"exact, {args.excluded} left out": lambda: exact.search(queries, args.k, left_out),
+        "faiss flat": lambda: flat.search(queries, args.k),
+        "torch mm + topk": by_torch,
+    }
+    for backend in ("ivf", *(["annoy"] if args.annoy else [])):
+        began = time.perf_counter()
+        index = build_index(backend, items, indices, model_version=MODEL)
+        built = time.perf_counter() - began
+        effort, recall = least_effort(index, exact, queries[:500], args.k, args.recall)
+        tuned = index.with_effort(effort)  # type: ignore[attr-defined]
+        name = f"{backend}, effort {effort}, recall {recall:.4f}, built in {built:.0f} s"
+        kernels[name] = lambda tuned=tuned: tuned.search(queries, args.k)  # type: ignore[misc]
+    taken: dict[str, list[float]] = {name: [] for name in kernels}
+    for _ in range(args.rounds + 1):
+        for name, kernel in kernels.items():
+            began = time.perf_counter()
+            kernel()
+            taken[name].append(time.perf_counter() - began)
+    began = time.perf_counter()
+    for _ in range(5):
+        np.matmul(queries[:1024], items.T)
+    peak = 5 * 2 * 1024 * args.items * args.dim / (time.perf_counter() - began) / 1e9
+    rates = {name: args.queries / statistics.median(seconds[1:]) for name, seconds in taken.items()}
+    blas = os.environ.get("OPENBLAS_CORETYPE", "its own choice")
+    print(
+        f"{args.items:,} items of {args.dim}, k = {args.k}, {torch.get_num_threads()} threads; OpenBLAS kernel: {blas}"
+    )
+    print(
+        f"numpy's matrix product: {peak:.0f} GFLOP/s\n\n| kernel | users a second | times faiss flat |\n|---|---|---|"
+    )
+    for name, rate in rates.items():
+        print(f"| {name} | {rate:,.0f} | {rate / rates['faiss flat']:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
