@@ -15,6 +15,8 @@ SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
+    # a damaged page is an error, not other numbers
+    "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
     # deletion vectors would bring deleted rows back to readers that do not know them
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
