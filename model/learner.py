@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from model.loaders import PinnedFiles, epoch_batches, item_column
 from model.optim import RowWiseAdagrad
@@ -52,6 +54,12 @@ class Learner:
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.tables, self.dense]
 
+    @cached_property
+    def available(self) -> Tensor:
+        """Indices of the items that may be shown [I]; the snapshot is pinned, and read for the first epoch alone."""
+        size = self.order.spec.vocabulary_sizes["item_id"]
+        return item_column(self.order.items, AVAILABLE, size).nonzero()[:, 0].to(self.device)
+
     def sum_gradients(self) -> None:
         """Between the backward pass and the optimisers, those of all ranks."""
         self.ranks.sum_gradients(self.towers.tables(), [*self.towers.dense(), *self.objective.parameters()])
@@ -75,16 +83,14 @@ class Learner:
 
     def validation(self, pinned: PinnedFiles, file_rows: list[int]) -> dict[str, float]:
         """How well the towers find examples of the pinned files, at most `validation_rows` of them."""
-        size = self.order.spec.vocabulary_sizes["item_id"]
-        items = item_column(self.order.items, AVAILABLE, size).nonzero()[:, 0].to(self.device)  # [I]
         with torch.no_grad():
-            parts = [self.loss.embed_all(part) for part in items.split(EMBEDDED_AT_ONCE)]
+            parts = [self.loss.embed_all(part) for part in self.available.split(EMBEDDED_AT_ONCE)]
         steps = -(-self.order.settings.validation_rows // self.order.settings.batch_size)
         return validate(
             self.towers,
             islice(self.batches(pinned, file_rows, 0), steps),
             torch.cat(parts),
-            items,
+            self.available,
             self.device,
             hide_history=self.order.hide_history,
             ranks=self.ranks,
