@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from benchmarks.scheme_sets import FIRST_DAY
 from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day, simulate_log
 from jobs.build_histories import excluded
+from jobs.build_user_embeddings import users_to_embed
 from jobs.common import tables
 from jobs.common.config import load_config
 from jobs.common.partitions import Lake
@@ -23,7 +24,6 @@ from jobs.common.queries import query
 from jobs.common.session import spark_session
 from jobs.common.training_order import training_order
 from jobs.evaluate_candidates import item_slices
-from jobs.score_users import users_to_score
 
 
 def movielens_lake(folder: Path) -> Lake:
@@ -81,7 +81,7 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
         .groupBy("user_id")
         .agg(F.sort_array(F.collect_list("item_index")).alias("relevant"))
     )
-    users = users_to_score(lake, config, ds).drop("ds", "clicks").join(per_user, "user_id")
+    users = users_to_embed(lake, config, ds, []).drop("ds", "clicks").join(per_user, "user_id")
     if lake.has(tables.ORACLE):
         users = users.join(_oracle(lake, ds, items), "user_id")
     pq.write_table(users.orderBy("user_id").toArrow(), folder / "relevant.parquet")

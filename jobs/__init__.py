@@ -12,8 +12,10 @@ build_item_counts         what the day did with each item
 build_window_counts       what the days of the training window did with it, together
 build_negative_pools      exposed and never clicked
 build_sampling_probs      how often each source of negatives draws each item
+build_popular_items       what is clicked most, in each segment of users
 train_two_tower           a model version
-build_item_index          item embeddings, and an index over the available ones
+build_user_embeddings     every user's vector
+build_item_index          item embeddings, and indexes over the available ones, measured
 score_users               K candidates for every user
 evaluate_candidates       how good they are
 publish_candidates        the pointer that readers follow

@@ -2,7 +2,7 @@
 
 Whole corpus, items that are excluded for a user masked: Recall, NDCG, HitRate and MRR, overall, by item slice (head,
 middle, tail) and for cold and warm users; item coverage and the share of never clicked items in the lists; beside them
-popularity, and how much of the exact lists Annoy finds. Overwrites the day.
+popularity. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.config import Config
 from jobs.common.encoding import union
-from jobs.common.models import refer
 from jobs.common.partitions import Lake, day_argument, kept
 from jobs.common.queries import query
-from jobs.common.scoring import candidates
-from jobs.score_users import users_to_score
 
 CANDIDATES, POPULARITY, ORACLE = "candidates", "popularity", "oracle"
 
@@ -77,29 +74,6 @@ def oracle_lists(oracle: DataFrame, relevant: DataFrame, slices: DataFrame, hist
     return query(slices.sparkSession, "evaluation/oracle_lists", frames, k=k)
 
 
-def index_recall(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:
-    """What a sample of users' exact lists share with those of each other index that was built."""
-    users = users_to_score(lake, config, ds).where("not is_cold")
-    sample = users.orderBy(F.xxhash64("user_id")).limit(config.evaluation.index_sample_users)
-    rows = []
-    for backend in config.index.build:
-        if backend == config.index.backend:
-            continue
-        found = candidates(sample, refer(lake, ds, backend), config.scoring.candidates_per_user)
-        pairs = found.select("user_id", F.col("candidates.item_id").alias("found")).join(lists, "user_id")
-        share = F.size(F.array_intersect("found", "item_ids")) / F.size("item_ids")
-        row = pairs.agg(F.avg(share).alias("value"), F.count(F.lit(1)).alias("users"))
-        labels = {"slice": "all", "metric": "index_recall", "k": config.scoring.candidates_per_user, "channel": backend}
-        rows.append(row.withColumns({name: F.lit(label) for name, label in labels.items()}).where("value is not null"))
-    return (
-        union(rows)
-        if rows
-        else lake.spark.createDataFrame(
-            [], "slice string, metric string, k int, channel string, value double, users bigint"
-        )
-    )
-
-
 def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.date) -> int:
     """Evaluate the candidates of `ds` on the clicks of `first` to `last`; returns the rows written."""
     rows = lake.required_day(tables.CANDIDATES, ds)
@@ -119,7 +93,6 @@ def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.d
             channels = [
                 evaluation(lists, relevant, slices, items, at).withColumn("channel", F.lit(CANDIDATES)),
                 evaluation(popular, relevant, slices, items, at).withColumn("channel", F.lit(POPULARITY)),
-                index_recall(lake, config, ds, lists),
             ]
             if not oracle.isEmpty():
                 best = oracle_lists(oracle, relevant, slices, histories, max(at))

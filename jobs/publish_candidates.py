@@ -17,6 +17,7 @@ from jobs.common import tables
 from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.config import Config
 from jobs.common.models import model_version
+from jobs.common.offer import blocked_items
 from jobs.common.partitions import Lake
 from jobs.common.tracking import record_publication
 
@@ -41,8 +42,8 @@ def arg_parser() -> argparse.ArgumentParser:
 def require_whole(lake: Lake, config: Config, ds: dt.date) -> int:
     """How many users have candidates.
 
-    Raises NotPublishable where a user lacks a row or has two, where a list is empty, or where the rows are not of the
-    day's model version.
+    Raises NotPublishable where a user lacks a row or has two, where a list is empty or holds what is on the blocklist,
+    or where the rows are not of the day's model version.
     """
     version = model_version(lake, ds)
     lists = lake.required_day(tables.CANDIDATES, ds)
@@ -60,6 +61,11 @@ def require_whole(lake: Lake, config: Config, ds: dt.date) -> int:
         )
     if found.empty or found.foreign:
         raise NotPublishable(f"candidates of {ds}: {found.empty} empty lists, {found.foreign} not of model {version}")
+    if config.exclusions.blocklist:
+        listed = lists.select(F.explode("candidates.item_id").alias("item_id"))
+        banned = listed.join(blocked_items(lake, config), "item_id", "left_semi").distinct().count()
+        if banned:
+            raise NotPublishable(f"candidates of {ds} hold {banned} items that are on the blocklist by now")
     return int(found.users)
 
 
@@ -76,6 +82,7 @@ def publish(lake: Lake, ds: dt.date, users: int, published_at: dt.datetime, repu
         model_version(lake, ds),
         lake.version(tables.CANDIDATES),
         lake.version(tables.ITEM_EMBEDDINGS),
+        lake.version(tables.USER_EMBEDDINGS),
         users,
         published_at,
     )

@@ -17,10 +17,12 @@ from jobs import (
     build_item_counts,
     build_item_index,
     build_negative_pools,
+    build_popular_items,
     build_reconciliation,
     build_sampling_probs,
     build_snapshots,
     build_training_examples,
+    build_user_embeddings,
     build_vocabularies,
     build_window_counts,
     evaluate_candidates,
@@ -40,8 +42,8 @@ Job = Callable[[Sequence[str] | None], int]
 
 # What follows from the outcomes of a day, and is built again where they change.
 OUTCOME_TABLES = (build_training_examples, build_histories, build_item_counts, build_window_counts)
-WINDOW_TABLES = (build_negative_pools, build_sampling_probs)
-MODEL = (train_two_tower, build_item_index, score_users)
+WINDOW_TABLES = (build_negative_pools, build_sampling_probs, build_popular_items)
+MODEL = (train_two_tower, build_user_embeddings, build_item_index, score_users)
 
 
 def arg_parser() -> argparse.ArgumentParser:

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
 
-from jobs import build_item_index, evaluate_candidates, ingest_movielens, score_users, train_two_tower
+from jobs import evaluate_candidates, ingest_movielens
 from jobs.common import tables
 from jobs.common.arguments import add_config, run
 from jobs.common.config import load_config
@@ -23,7 +23,7 @@ from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
 from jobs.common.session import spark_session
 from jobs.evaluate_candidates import CANDIDATES, POPULARITY
-from jobs.run_day import run_day
+from jobs.run_day import MODEL, run_day
 
 FIRST_DAY = dt.date(2026, 1, 1)
 VARIANT = "uncorrected"
@@ -39,7 +39,7 @@ def arg_parser() -> argparse.ArgumentParser:
 def run_variant(display: Display, ds: dt.date, against: dt.date, common: Sequence[str]) -> None:
     """Train, score and evaluate the variant on the tables that the main model used."""
     arguments = [*common, "--ds", ds.isoformat(), "--variant", VARIANT]
-    for job in (train_two_tower, build_item_index, score_users):
+    for job in MODEL:
         name = job.__name__.split(".")[-1]
         display.step(name, ds, lambda main=job.main: main(arguments))  # type: ignore[misc]
     display.step(

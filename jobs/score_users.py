@@ -1,7 +1,9 @@
-"""candidates: K items for every user, by the user tower and the index, on the executors.
+"""candidates: K items for every user, by the user's vector and the index, on the executors.
 
-Items that the exclusion rule asks for and items that are not available are left out. A user without a click gets the
-most clicked available items, with source `popular`. Overwrites the day; rows are sorted by user_id within files.
+Items that the exclusion rule asks for and items that are not available are left out. `source` says which channel named
+an item; a user without a click gets what is popular in their segment. With `scoring.changed_only` a user whose inputs
+are those of the last publication of the same model keeps that list, as long as its items are all there. Overwrites the
+day; rows are sorted by user_id, so that a look-up opens one file and one row group of it.
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ from pyspark.sql import functions as F
 from jobs.build_histories import excluded
 from jobs.common import tables
 from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.common.config import Config
-from jobs.common.encoding import pad
-from jobs.common.models import refer
+from jobs.common.models import IndexReference, refer_index
 from jobs.common.partitions import Lake
+from jobs.common.published import published_lists
 from jobs.common.queries import query
-from jobs.common.scoring import candidates
+from jobs.common.row_groups import row_groups_of, sorted_files
+from jobs.common.scoring import Plan, candidates
+from model.index import VersionMismatch
 
-USERS_PER_TASK = 100_000
+LOOKED_UP_AT_ONCE = 1_000  # users of a row group: so much is read for one of them
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -32,24 +35,37 @@ def arg_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def users_to_score(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """Every user known at the end of the day: features, padded history, `excluded` item indices, `is_cold`."""
-    snapshot = lake.required_day(tables.user_snapshot(config), ds)
-    frames = {"user_snapshot": snapshot, "user_histories": excluded(lake.day(tables.USER_HISTORIES, ds))}
-    users = query(lake.spark, "candidates/users_to_score", frames)
-    return users.withColumn("history", pad(F.col("clicks"), max(config.features.history_length, 1)))
+def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_only: bool = False) -> DataFrame:
+    """Every user's vector, `excluded` item indices, and `kept`: the list that stands where nothing has changed.
+
+    Raises VersionMismatch where the vectors are another model's.
+    """
+    users = lake.required_day(tables.USER_EMBEDDINGS, ds)
+    foreign = users.where(F.col("model_version") != version).first()
+    if foreign is not None:
+        raise VersionMismatch(f"user_embeddings of {ds} are those of model {foreign.model_version}, wanted {version}")
+    frames = {
+        "user_embeddings": users,
+        "user_histories": excluded(lake.day(tables.USER_HISTORIES, ds)),
+        "published": published_lists(lake, version if changed_only else None),
+    }
+    return query(lake.spark, "candidates/users_to_score", frames)
+
+
+def scored(users: DataFrame, ref: IndexReference, plan: Plan, scored_at: dt.datetime) -> DataFrame:
+    """Rows of candidates, without their day, in the order of `users`."""
+    rows = candidates(users, ref, plan).withColumn("model_version", F.lit(ref.version))
+    return rows.withColumn("scored_at", F.coalesce("scored_at", F.lit(scored_at)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "score_users")
-    ref = refer(lake, args.ds, config.index.backend)
-    users = users_to_score(lake, config, args.ds)
-    tasks = max(lake.spark.sparkContext.defaultParallelism, -(-users.count() // USERS_PER_TASK))
-    users = users.repartitionByRange(tasks, "user_id").sortWithinPartitions("user_id")
-    rows = candidates(users, ref, config.scoring.candidates_per_user)
-    rows = rows.withColumn("model_version", F.lit(ref.version)).withColumn("scored_at", F.lit(args.scored_at or now()))
-    return lake.overwrite(tables.CANDIDATES, args.ds, rows)
+    ref = refer_index(lake, args.ds, explore=config.scoring.explore_quota > 0)
+    users = users_to_score(lake, args.ds, ref.version, changed_only=config.scoring.changed_only)
+    rows = scored(sorted_files(users, "user_id"), ref, Plan.of(config), args.scored_at or now())
+    with row_groups_of(lake.spark, LOOKED_UP_AT_ONCE):
+        return lake.overwrite(tables.CANDIDATES, args.ds, rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A model version: two towers trained on the training examples of the window that ends with the day.
 
 Pins the versions of its inputs, hands their files to a trainer process (`python -m model.fit`), and puts the model
-folder it leaves under models/ in the lake. Overwrites the day of model_versions.
+folder it leaves under models/ in the lake. With `training.every_days` the days between go on with the last model.
+Overwrites the day of model_versions.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from jobs.common.config import Config
 from jobs.common.ground import require_ground
 from jobs.common.partitions import Lake
 from jobs.common.tracking import record_training
-from jobs.common.training_order import training_order
+from jobs.common.training_order import model_to_keep, training_order
 from model.versions import MANIFEST
 
 
@@ -103,6 +104,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "train_two_tower")
     require_ground(lake, args.ds)
+    if (kept := model_to_keep(lake, config, args.ds)) is not None:
+        print(
+            f"the model of {kept.trained_on} goes on: training.every_days is {config.training.every_days}", flush=True
+        )
+        lake.overwrite(tables.MODEL_VERSIONS, args.ds, lake.spark.createDataFrame([kept], tables.MODEL_VERSIONS.schema))
+        return int(kept.training_rows)
     order = training_order(lake, config, args.ds)
     with tempfile.TemporaryDirectory(prefix=".batch-recall-", dir=_shared(lake, config)) as folder:
         manifest = train(lake, config, order, Path(folder))
@@ -111,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     row = (
         args.ds,
         order["model_version"],
+        args.ds,
         metrics["training_rows"],
         examples_version,
         metrics["seconds"],

@@ -4,7 +4,7 @@ Annoy's `load` checks nothing, and its search follows whatever child numbers the
 is wrong in 1.17.3; between unit vectors `angular` gives the same order, so that is what is used.
 """
 
-# Axes: N queries, I items, D dimensions, T nodes of the file, P (query, item) pairs.
+# Axes: N queries, I items, D dimensions, C candidates, T nodes of the file.
 from __future__ import annotations
 
 from itertools import chain
@@ -13,6 +13,8 @@ from typing import Literal
 
 import annoy
 import numpy as np
+
+from model.top_k import MISSING
 
 METRIC: Literal["angular"] = "angular"
 CHECKED_NODES = 16_384  # nodes looked at in one go: some 4 MB at D = 64
@@ -71,12 +73,11 @@ def _check_children(nodes: np.ndarray, first: int, n_items: int) -> None:
         raise ValueError("wants children that come before their parents, got others")
 
 
-def nearest(
-    trees: annoy.AnnoyIndex, queries: np.ndarray, wanted: np.ndarray, search_k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """About wanted [N] neighbours of each query [N, D], in no order: rows [P] ascending and positions [P]."""
+def nearest(trees: annoy.AnnoyIndex, queries: np.ndarray, wanted: np.ndarray, search_k: int) -> np.ndarray:
+    """About wanted [N] neighbours of each query [N, D], in no order: positions [N, C], -1 where there is none."""
     ask = trees.get_nns_by_vector
     found = [ask(query, n, search_k) for query, n in zip(queries.tolist(), wanted.tolist(), strict=True)]
     lengths = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
-    positions = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=lengths.sum())
-    return np.repeat(np.arange(len(found)), lengths), positions
+    table = np.full((len(found), lengths.max(initial=0)), MISSING, dtype=np.int64)  # [N, C]
+    table[np.arange(table.shape[1]) < lengths[:, None]] = list(chain.from_iterable(found))
+    return table

@@ -18,8 +18,9 @@ import numpy as np
 
 from model import annoy_trees, index_files, ivf_lists
 from model.item_index import ItemIndex, largest_norm, ordered_items
-from model.ragged import slots
-from model.top_k import MISSING, exact_top_k, keys_of_rows, rank
+from model.top_k import MISSING, alike, exact_top_k, forbid, keys_of_rows, rank
+
+MOST_NODES = 2**31 - 1  # Annoy counts them in 32 bits
 
 
 class ApproximateIndex(ItemIndex):
@@ -35,20 +36,28 @@ class ApproximateIndex(ItemIndex):
         other.options = replace(self.options, **{self.effort_option: effort})
         return other
 
+    @property
+    def effort(self) -> int:
+        return int(getattr(self.options, self.effort_option))
+
+    @property
+    @abstractmethod
+    def most_effort(self) -> int:
+        """More than this finds nothing more."""
+
     def _options(self) -> dict[str, int]:
         return asdict(self.options)
 
     @abstractmethod
-    def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """About wanted [N] candidates of each query [N, D]: rows [P], ascending, and positions [P]."""
+    def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        """About wanted [N] candidates of each query [N, D]: positions [N, C], -1 where there is none."""
 
     def _search(self, queries: np.ndarray, k: int, forbidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n_items, n_queries = len(self), len(queries)
         n_forbidden = np.bincount(forbidden // n_items, minlength=n_queries)  # [N]
         wanted = np.minimum(k + n_forbidden, n_items)  # [N] enough for k once the forbidden ones are gone
-        rows, positions = self._nearest(queries, wanted)  # [P], [P]
-        allowed = ~np.isin(rows * n_items + positions, forbidden)
-        candidates = by_row(rows[allowed], positions[allowed], n_queries)  # [N, C]
+        candidates = self._nearest(queries, wanted)  # [N, C]
+        forbid(candidates, forbidden, n_items)
         found, scores = rank(queries, self.matrix, candidates, k)  # [N, K], [N, K]
         due = np.minimum(k, n_items - n_forbidden)
         short = np.flatnonzero((found != MISSING).sum(axis=1) < due)
@@ -107,7 +116,11 @@ class AnnoyIndex(ApproximateIndex):
         grow = lambda: annoy_trees.grow_trees(matrix, chosen.n_trees, chosen.seed)  # noqa: E731
         return cls(matrix, item_indices, model_version, chosen, grow)
 
-    def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def most_effort(self) -> int:
+        return min(max(self.options.n_trees * len(self), 1), MOST_NODES)
+
+    def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return annoy_trees.nearest(self.trees, queries, wanted, self.options.search_k)
 
     def _writers(self) -> dict[str, Callable[[Path], object]]:
@@ -168,8 +181,16 @@ class IvfIndex(ApproximateIndex):
         learnt = ivf_lists.learn_lists(matrix, count, chosen.seed)
         return cls(matrix, item_indices, model_version, chosen, *learnt)
 
-    def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return ivf_lists.nearest(self.filled, queries, int(wanted.max()), self.options.probes)
+    @property
+    def most_effort(self) -> int:
+        return len(self.centroids)
+
+    def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+        table = np.full((len(queries), wanted.max(initial=0)), MISSING, dtype=np.int64)  # [N, C]
+        for rows in alike(wanted):
+            width = int(wanted[rows].max())
+            table[rows, :width] = ivf_lists.nearest(self.filled, queries[rows], width, self.options.probes)
+        return table
 
     def _writers(self) -> dict[str, Callable[[Path], object]]:
         kept = {"centroids.npy": self.centroids, "lists.npy": self.lists}
@@ -181,11 +202,3 @@ class IvfIndex(ApproximateIndex):
         centroids = index_files.read_array(folder / "centroids.npy", np.float32, (None, matrix.shape[1]))
         options = IvfOptions(**manifest["options"])
         return cls(matrix, item_indices, manifest["model_version"], options, centroids, lists)
-
-
-def by_row(rows: np.ndarray, positions: np.ndarray, n_rows: int) -> np.ndarray:
-    """Positions int64 [P] of ascending rows [P] as [N, C], filled up with -1."""
-    places, longest = slots(rows, n_rows)
-    table = np.full((n_rows, longest), MISSING, dtype=np.int64)  # [N, C]
-    table[rows, places] = positions
-    return table

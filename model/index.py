@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from model.approximate_index import AnnoyIndex, AnnoyOptions, IvfIndex, IvfOptions
+from model.approximate_index import AnnoyIndex, AnnoyOptions, ApproximateIndex, IvfIndex, IvfOptions
 from model.index_files import IndexCorrupt, VersionMismatch, read_manifest
 from model.item_index import ItemIndex, ordered_items
-from model.top_k import MISSING, exact_top_k
+from model.metrics import shared_share
+from model.top_k import exact_top_k
 
 __all__ = [
     "AnnoyIndex",
     "AnnoyOptions",
+    "ApproximateIndex",
     "ExactIndex",
     "IndexCorrupt",
     "ItemIndex",
@@ -89,9 +91,4 @@ def recall_against_exact(
     if not exact.is_exact or not np.array_equal(index.item_indices, exact.item_indices):
         raise ValueError("exact wants an exact index over the items of the other one")
     found, wanted = (one.search(queries, k, excluded)[0] for one in (index, exact))  # [N, K], [N, K]
-    stride = max(wanted.max(initial=0), found.max(initial=0)) + 2  # so that a -1 is no item of the row before
-    rows = np.arange(len(wanted))[:, None] * stride  # [N, 1]
-    n_hits = (np.isin(rows + wanted, rows + found) & (wanted != MISSING)).sum(axis=1)  # [N]
-    n_wanted = (wanted != MISSING).sum(axis=1)
-    asked = n_wanted > 0
-    return float((n_hits[asked] / n_wanted[asked]).mean()) if asked.any() else float("nan")
+    return shared_share(found, wanted)

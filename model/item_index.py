@@ -15,7 +15,7 @@ from model.index_files import IndexCorrupt, VersionMismatch
 from model.ragged import Ragged, checked_ragged, cut
 from model.top_k import MISSING, empty_results
 
-QUERIES_AT_ONCE = 128
+QUERIES_AT_ONCE = 1_024
 ROWS_CHECKED_AT_ONCE = 65_536
 NORM_TOLERANCE = 1e-3
 
@@ -71,10 +71,17 @@ class ItemIndex(ABC):
     def _forbidden(self, excluded: Ragged, start: int) -> np.ndarray:
         """The keys (row * I + position) of the exclusions of one block: unique, ascending."""
         rows, items = cut(excluded, start, min(start + QUERIES_AT_ONCE, len(excluded.offsets) - 1))
+        positions = self.positions(items)
+        held = positions != MISSING
+        return np.unique(rows[held] * len(self) + positions[held])
+
+    def positions(self, items: np.ndarray) -> np.ndarray:
+        """Where in the matrix items int64 [...] stand; -1 for those that the index does not hold."""
+        if not len(self):
+            return np.full(items.shape, MISSING, dtype=np.int64)
         positions = np.searchsorted(self.item_indices, items)
         positions[positions == len(self)] = 0
-        held = self.item_indices[positions] == items
-        return np.unique(rows[held] * len(self) + positions[held])
+        return np.where(self.item_indices[positions] == items, positions, MISSING)
 
     def save(self, folder: Path | str) -> None:
         """Writes the index as a folder that appears whole or not at all, in place of an older one."""

@@ -3,13 +3,11 @@
 What is kept are plain arrays: the centroids, and each item's list. A file of faiss's own is parsed on trust.
 """
 
-# Axes: N queries, I items, D dimensions, L lists, P (query, item) pairs.
+# Axes: N queries, I items, D dimensions, L lists.
 from __future__ import annotations
 
 import faiss
 import numpy as np
-
-from model.top_k import MISSING
 
 POINTS_PER_LIST = 64  # that k-means looks at: more moves the centroids by little
 ITERATIONS = 10
@@ -63,9 +61,7 @@ def fill_lists(matrix: np.ndarray, centroids: np.ndarray, lists: np.ndarray) -> 
     return index
 
 
-def nearest(index: faiss.IndexIVFFlat, queries: np.ndarray, wanted: int, probes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `wanted` best of each query [N, D] in its `probes` nearest lists, at most: rows [P] and positions [P]."""
-    index.nprobe = probes
-    _, found = index.search(np.ascontiguousarray(queries), wanted)  # [N, wanted], -1 where the lists hold fewer
-    rows, places = np.nonzero(found != MISSING)
-    return rows, found[rows, places]
+def nearest(index: faiss.IndexIVFFlat, queries: np.ndarray, wanted: int, probes: int) -> np.ndarray:
+    """The `wanted` best of each query [N, D] in its `probes` nearest lists: positions [N, wanted], -1 at the end."""
+    parameters = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
+    return index.search(np.ascontiguousarray(queries), wanted, params=parameters)[1]

@@ -89,6 +89,16 @@ def checked_lists(ranked: np.ndarray) -> np.ndarray:
     return ranked.astype(np.int64, copy=False)
 
 
+def shared_share(ranked: np.ndarray, wanted: np.ndarray) -> float:
+    """The share of a user's items in `wanted` [U, K] that `ranked` [U, L] holds too; the mean of users who have any."""
+    stride = max(wanted.max(initial=0), ranked.max(initial=0)) + 2  # so that a -1 is no item of the row before
+    rows = np.arange(len(wanted))[:, None] * stride  # [U, 1]
+    n_shared = (np.isin(rows + wanted, rows + ranked) & (wanted != PADDING)).sum(axis=1)  # [U]
+    n_wanted = (wanted != PADDING).sum(axis=1)
+    asked = n_wanted > 0
+    return float((n_shared[asked] / n_wanted[asked]).mean()) if asked.any() else float("nan")
+
+
 def coverage(ranked: np.ndarray, n_items: int) -> float:
     """The share of the n_items items that are in at least one of the lists int64 [U, K]."""
     listed = _listed(ranked, n_items)

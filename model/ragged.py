@@ -38,6 +38,14 @@ def cut(ragged: Ragged, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, ragged.flat[ragged.offsets[start] : ragged.offsets[stop]]
 
 
+def rows_of(ragged: Ragged, rows: np.ndarray) -> Ragged:
+    """Those rows [R] of a ragged array, in that order."""
+    starts, lengths = ragged.offsets[rows], np.diff(ragged.offsets)[rows]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    return Ragged(ragged.flat[np.repeat(starts, lengths) + inside], offsets)
+
+
 def slots(rows: np.ndarray, n_rows: int) -> tuple[np.ndarray, int]:
     """The place of each element in its row, and the length of the longest row. `rows` [E] is ascending."""
     lengths = np.bincount(rows, minlength=n_rows)

@@ -1,22 +1,21 @@
 """The exact top k of dot products, in constant memory, and the same on every machine.
 
-A float32 matrix product rounds differently from one BLAS, block size or thread count to the next. So it only
-picks candidates. Those are scored again in float64, and a row is accepted once the rounding of the float32
-product, which has a bound, cannot have hidden a better item; otherwise more candidates are picked.
+A float32 matrix product rounds differently from one BLAS, block size or thread count to the next. So it (faiss, which
+picks while a tile of scores is in the cache) only names candidates. Those are scored again in float64, and a row is
+accepted once the rounding of the float32 product, which has a bound, cannot have hidden a better item; otherwise more
+candidates are picked.
 """
 
-# Axes: N queries, I items, D dimensions, W items of a block, C candidates of a query, K results,
-# P (query, item) pairs. An item's *position* is its row of the matrix; a pair is a key, query * I + position.
+# Axes: N queries, I items, D dimensions, C candidates of a query, K results, P (query, item) pairs.
+# An item's *position* is its row of the matrix; a pair is a key, query * I + position.
 from __future__ import annotations
 
+import faiss
 import numpy as np
-import torch
 
-from model.ragged import slots
-
-BLOCK_ITEMS = 8_192
-BLOCK_CELLS = 1 << 20  # queries x items: 4 MB of scores, in the cache; some 50 MB at worst, if all are hits
-SPARE = 16  # candidates beyond k: the first look nearly always suffices
+RANKED_VALUES = 1 << 19  # of float64 that are scored at once: 4 MB, in the cache
+SPARE = 4  # candidates beyond k: the first look nearly always suffices
+WIDER = 4  # rows whose exclusions ask for so many times the candidates are searched apart
 MISSING = -1
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 
@@ -35,22 +34,38 @@ def exact_top_k(
     largest_norm: of the rows of the matrix. Rows that run short end in position -1, score -inf.
     """
     n_items = len(matrix)
-    width = min(k + spare, n_items)
-    step = max(1, BLOCK_CELLS // max(width, min(BLOCK_ITEMS, n_items)))
+    widths = np.minimum(k + spare + np.bincount(forbidden // n_items, minlength=len(queries)), n_items)  # [N]
     positions, scores = empty_results(len(queries), k)
-    for start in range(0, len(queries), step):
-        rows = np.arange(start, min(start + step, len(queries)))  # [n]
-        keys = keys_of_rows(forbidden, rows, n_items)
-        estimates, candidates = _shortlist(queries[rows], matrix, width, keys)  # [n, C], [n, C]
+    again = []
+    for rows in alike(widths):
+        width = int(widths[rows].max())
+        estimates, candidates = faiss.knn(queries[rows], matrix, width, metric=faiss.METRIC_INNER_PRODUCT)  # [n, C]
+        forbid(candidates, keys_of_rows(forbidden, rows, n_items), n_items)
         positions[rows], scores[rows] = rank(queries[rows], matrix, candidates, k)
         slack = _rounding(queries[rows], largest_norm)  # [n]
-        proven = np.isneginf(estimates[:, -1]) | (estimates[:, -1] + slack < scores[rows, k - 1])
-        again = rows[~proven]
-        if again.size and width < n_items:
-            keys = keys_of_rows(forbidden, again, n_items)
-            more = exact_top_k(queries[again], matrix, k, keys, largest_norm, spare * 8)
-            positions[again], scores[again] = more
+        if width < n_items:
+            again.append(rows[estimates[:, -1] + slack >= scores[rows, k - 1]])
+    for rows in filter(len, again):
+        keys = keys_of_rows(forbidden, rows, n_items)
+        positions[rows], scores[rows] = exact_top_k(queries[rows], matrix, k, keys, largest_norm, spare * 8)
     return positions, scores
+
+
+def alike(widths: np.ndarray) -> list[np.ndarray]:
+    """The rows [N] in groups, ascending, of which none is searched much wider than it asks for."""
+    groups, left = [], np.arange(len(widths))
+    while len(left):
+        near = widths[left] <= WIDER * widths[left].min()
+        groups.append(left[near])
+        left = left[~near]
+    return groups
+
+
+def forbid(candidates: np.ndarray, forbidden: np.ndarray, n_items: int) -> None:
+    """Put -1 in the place of the candidates [N, C] that are forbidden [P]."""
+    if len(forbidden):
+        keys = np.arange(len(candidates))[:, None] * n_items + candidates
+        candidates[np.isin(keys, forbidden)] = MISSING
 
 
 def empty_results(n_queries: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,73 +75,41 @@ def empty_results(n_queries: int, k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rank(queries: np.ndarray, matrix: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of the candidates int64 [N, C] (-1 where there is none): positions [N, K], scores [N, K].
-
-    A score is the dot product in float64, rounded to float32: every backend gives an item the same one.
-    """
-    exact = np.empty(candidates.shape, dtype=np.float32)  # [N, C]
-    step = max(1, BLOCK_CELLS // max(1, queries.size))
-    for start in range(0, candidates.shape[1], step):
-        vectors = matrix[candidates[:, start : start + step]].astype(np.float64)  # [N, c, D]
-        exact[:, start : start + step] = np.einsum("nd,ncd->nc", queries.astype(np.float64), vectors)
-    exact[candidates == MISSING] = -np.inf
-    order = np.lexsort((candidates, -exact), axis=-1)[:, :k]  # [N, min(C, K)]
+    """The k best of the candidates int64 [N, C] (-1 where there is none): positions [N, K], scores [N, K]."""
+    exact = dot_products(queries, matrix, candidates)  # [N, C]
+    order = np.argsort(-exact, axis=1, kind="stable")[:, : k + 1]  # one more shows whether the last is one of equals
+    ordered = np.take_along_axis(exact, order, axis=1)
+    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    order = order[:, :k]  # [N, min(C, K)]
+    order[tied] = np.lexsort((candidates[tied], -exact[tied]), axis=-1)[:, :k]
     positions, scores = empty_results(len(queries), k)
     positions[:, : order.shape[1]] = np.take_along_axis(candidates, order, axis=1)
     scores[:, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
     return positions, scores
 
 
+def dot_products(queries: np.ndarray, matrix: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Scores float32 [N, C] of items at positions int64 [N, C]; -inf where that is -1.
+
+    A score is the dot product in float64, rounded to float32: every backend gives an item the same one.
+    """
+    exact = np.empty(positions.shape, dtype=np.float32)  # [N, C]
+    dim = matrix.shape[1]
+    step = max(1, RANKED_VALUES // max(1, positions.shape[1] * dim))
+    for start in range(0, len(positions), step):
+        some = positions[start : start + step]  # [n, C]
+        # a take of whole rows is several times the speed of an index; where none is, any row will do
+        vectors = matrix.take(some.ravel(), axis=0, mode="clip").astype(np.float64).reshape(*some.shape, dim)
+        asked = queries[start : start + step, :, None].astype(np.float64)  # [n, D, 1]
+        exact[start : start + step] = np.matmul(vectors, asked)[:, :, 0]
+    exact[positions == MISSING] = -np.inf
+    return exact
+
+
 def _rounding(queries: np.ndarray, largest_norm: float) -> np.ndarray:
     """How far a float32 dot product of a query [N, D], and its rounded score, can be from the truth: [N]."""
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)
     return (queries.shape[1] + 4) * UNIT_ROUNDOFF * largest_norm * norms
-
-
-def _shortlist(
-    queries: np.ndarray, matrix: np.ndarray, width: int, forbidden: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The `width` best by the float32 product: scores [N, C], best first; positions [N, C], -1 at -inf."""
-    n_queries, n_items = len(queries), len(matrix)
-    n_blocks = max(1, n_items // max(width, BLOCK_ITEMS))  # so that each is at least as wide as the list
-    rows, hidden = np.divmod(forbidden, n_items)
-    columns, blocks = np.divmod(hidden, n_blocks)
-    buffer = np.empty(n_queries * -(-n_items // n_blocks), dtype=np.float32)
-    for first in range(n_blocks):
-        items = matrix[first::n_blocks]  # from everywhere: no order of the catalogue is a bad one
-        block = buffer[: n_queries * len(items)].reshape(n_queries, len(items))
-        np.matmul(queries, items.T, out=block)  # [N, W]
-        block[rows[blocks == first], columns[blocks == first]] = -np.inf
-        if first == 0:
-            best, at = _largest(block, width)  # [N, C], [N, C]
-            at *= n_blocks
-        else:
-            best, at = _merged(best, at, block, first, n_blocks)
-    return best, np.where(np.isneginf(best), MISSING, at)
-
-
-def _merged(
-    best: np.ndarray, at: np.ndarray, block: np.ndarray, first: int, n_blocks: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The shortlist [N, C] after one more block [N, W]: only what beats its last score is looked at."""
-    n_queries, width = best.shape
-    hits = np.flatnonzero(block > best[:, -1:])  # [P]
-    rows, columns = np.divmod(hits, block.shape[1])
-    places, longest = slots(rows, n_queries)
-    scores = np.full((n_queries, width + longest), -np.inf, dtype=np.float32)
-    positions = np.full((n_queries, width + longest), MISSING, dtype=np.int64)
-    scores[:, :width], positions[:, :width] = best, at
-    scores[rows, width + places] = block.ravel()[hits]
-    positions[rows, width + places] = columns * n_blocks + first
-    best, chosen = _largest(scores, width)
-    return best, np.take_along_axis(positions, chosen, axis=1)
-
-
-def _largest(scores: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `width` largest of each row, in descending order, and their columns."""
-    # torch, because numpy's argpartition takes seven times as long
-    values, at = torch.topk(torch.from_numpy(scores), width, dim=1)
-    return values.numpy(), at.numpy()
 
 
 def keys_of_rows(keys: np.ndarray, rows: np.ndarray, n_items: int) -> np.ndarray:

@@ -71,6 +71,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def scoring_goes_by_declared_features(self) -> Config:
+        for side, key in (("user", "segment"), ("item", "category")):
+            name = getattr(self.scoring, key)
+            fit = [f.name for f in getattr(self.features, side) if f.kind == "categorical" and f.length == 1]
+            if name and name not in fit:
+                raise ValueError(f"scoring.{key} wants a categorical feature of features.{side} ({fit}), got {name!r}")
+        if self.scoring.explore_quota and not self.model.item_id_dropout:
+            raise ValueError(
+                "scoring.explore_quota wants model.item_id_dropout above 0: else no vector without an id was trained"
+            )
+        return self
+
+    @model_validator(mode="after")
     def row_negatives_are_kept(self) -> Config:
         if self.negatives.row > self.examples.unclicked:
             raise ValueError(

@@ -34,6 +34,7 @@ class Examples(Section):
 
 class Exclusions(Section):
     clicked: Literal["ever", "never"] | Count
+    blocklist: str
 
 
 class Pool(Section):
@@ -79,6 +80,7 @@ class Training(Section):
     validation: Literal["last_day", "none"]
     validation_rows: Count
     patience: Annotated[int, Field(ge=0)]
+    every_days: Count
     start: Literal["scratch", "warm"]
     warm_epochs: Annotated[int, Field(ge=0)]
 
@@ -101,29 +103,48 @@ class Tracking(Section):
 
 
 class Index(Section):
-    backend: Literal["exact", "annoy", "ivf"]
-    build: tuple[Literal["exact", "annoy", "ivf"], ...]
+    backend: Literal["auto", "exact", "annoy", "ivf"]
+    build: Annotated[tuple[Literal["exact", "annoy", "ivf"], ...], Field(min_length=1)]
+    recall_target: Annotated[float, Field(gt=0, le=1)]
+    sample_users: Count
     annoy_trees: Count
-    annoy_search_nodes: Count
     ivf_lists: Annotated[int, Field(ge=0)]
-    ivf_probes: Count
 
     @model_validator(mode="after")
     def backend_is_built(self) -> Index:
-        if self.backend not in self.build:
+        if self.backend not in ("auto", *self.build):
             raise ValueError(f"index.backend {self.backend} is not among index.build {list(self.build)}")
         return self
 
 
 class Scoring(Section):
     candidates_per_user: Count
+    popular_quota: Annotated[int, Field(ge=0)]
+    segment: str
+    explore_quota: Annotated[int, Field(ge=0)]
+    category: str
+    category_cap: Annotated[int, Field(ge=0)]
+    changed_only: bool
+
+    @model_validator(mode="after")
+    def quotas_leave_room(self) -> Scoring:
+        if self.popular_quota + self.explore_quota > self.candidates_per_user:
+            raise ValueError(
+                f"scoring.popular_quota {self.popular_quota} and explore_quota {self.explore_quota} are more than "
+                f"candidates_per_user {self.candidates_per_user}"
+            )
+        if bool(self.category) != bool(self.category_cap):
+            raise ValueError(
+                f"scoring.category wants a category_cap, and that a category, "
+                f"got {self.category!r} and {self.category_cap}"
+            )
+        return self
 
 
 class Evaluation(Section):
     at: tuple[Count, ...]
     head_share: Share
     middle_share: Share
-    index_sample_users: Count
 
     @field_validator("at")
     @classmethod

@@ -1,35 +1,37 @@
-"""Where a day's model version, index and item list lie in the lake, and how a worker opens them."""
+"""Where a day's model version and what is searched with it lie in the lake."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 
 from jobs.common import tables
-from jobs.common.artifacts import local_folder, reference
+from jobs.common.artifacts import reference
 from jobs.common.partitions import Lake, NoSuchDay
-from model.index import ItemIndex, VersionMismatch, load_index
-from model.ivf_lists import use_one_thread
-from model.towers import TwoTowers
-from model.versions import load_model
+from model.index import VersionMismatch
 
-ITEMS_FILE = "items.parquet"
+ITEMS, EXPLORE = "items", "explore"  # parts of a day's index that are no backend of the main one
 
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model version as workers get it: names and folders, no weights."""
+    """A model version as workers get it: its name and folder, no weights."""
 
     version: str
     model: str
-    index: str | None = None
-    items: str | None = None
+
+
+@dataclass(frozen=True)
+class IndexReference:
+    """A day's index as workers get it: folders. `items` holds what is known of the items behind the indices."""
+
+    version: str
+    index: str
+    items: str
+    explore: str | None
 
 
 def model_version(lake: Lake, ds: dt.date) -> str:
@@ -44,41 +46,28 @@ def model_path(lake: Lake, version: str) -> str:
     return lake.model_path("models", version)
 
 
-def index_path(lake: Lake, version: str, part: str) -> str:
-    """`part` is a backend's name, or `items` for the items behind the indices."""
-    return lake.model_path("indexes", f"{version}-{part}")
+def index_path(lake: Lake, ds: dt.date, version: str, part: str) -> str:
+    """`part` is a backend's name, `items` for the items behind the indices, or `explore`."""
+    return lake.model_path("indexes", ds.isoformat(), version, part)
 
 
-def refer(lake: Lake, ds: dt.date, backend: str | None = None) -> ModelReference:
-    """The day's model, with an index and its items where a backend is named."""
+def refer(lake: Lake, ds: dt.date) -> ModelReference:
+    """The day's model."""
     version = model_version(lake, ds)
-    model = reference(lake.spark, model_path(lake, version))
-    if backend is None:
-        return ModelReference(version, model)
-    index, items = (reference(lake.spark, index_path(lake, version, part)) for part in (backend, "items"))
-    return ModelReference(version, model, index, items)
+    return ModelReference(version, reference(lake.spark, model_path(lake, version)))
 
 
-@cache
-def open_towers(ref: ModelReference) -> TwoTowers:
-    """The towers, verified and kept for as long as the worker lives; one thread a task."""
-    torch.set_num_threads(1)
-    return load_model(local_folder(ref.model), ref.version)[0]
-
-
-@cache
-def open_index(ref: ModelReference) -> tuple[ItemIndex, pa.Table]:
-    """The index, and its items: item_id, available and q by item_index.
-
-    Raises VersionMismatch where index or items are another model version's.
-    """
-    if ref.index is None or ref.items is None:
-        raise TypeError(f"{ref} names no index")
-    use_one_thread()
-    items = pq.read_table(local_folder(ref.items) / ITEMS_FILE)
-    if (got := (items.schema.metadata or {}).get(b"model_version", b"").decode()) != ref.version:
-        raise VersionMismatch(f"{ref.items} lists the items of model version {got!r}, wanted {ref.version}")
-    return load_index(local_folder(ref.index), ref.version), items
+def refer_index(lake: Lake, ds: dt.date, *, explore: bool = False) -> IndexReference:
+    """The index that was chosen for the day; raises NoSuchDay where there is none."""
+    version = model_version(lake, ds)
+    chosen = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen").first()
+    if chosen is None:
+        raise NoSuchDay(f"no index was built for {ds} in {lake.table_path(tables.ITEM_INDEXES)}")
+    if chosen.model_version != version:
+        raise VersionMismatch(f"the index of {ds} is that of model {chosen.model_version}, wanted {version}")
+    parts = [chosen.backend, ITEMS, *([EXPLORE] if explore else [])]
+    folders = [reference(lake.spark, index_path(lake, ds, version, part)) for part in parts]
+    return IndexReference(version, folders[0], folders[1], folders[2] if explore else None)
 
 
 def batches_with_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -14,6 +14,24 @@ from jobs.common import tables
 from jobs.common.partitions import Lake, NoSuchDay
 from jobs.common.queries import query
 
+LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"
+
+
+def published_lists(lake: Lake, model_version: str | None) -> DataFrame:
+    """Rows (user_id, scored_from, candidates, scored_at) of the last publication of a model; none for None."""
+    last = None
+    if model_version is not None:
+        of_model = lake.read(tables.PUBLICATIONS).where(F.col("model_version") == model_version)
+        last = of_model.orderBy(F.desc("publication")).first()
+    if last is None:
+        kind = tables.CANDIDATES.schema["candidates"].dataType.simpleString()
+        return lake.spark.createDataFrame([], LISTS.format(kind))
+    lists = lake.read(tables.CANDIDATES, version=last.candidates_version).where(F.col("ds") == last.ds)
+    users = lake.read(tables.USER_EMBEDDINGS, version=last.user_embeddings_version).where(F.col("ds") == last.ds)
+    return lists.join(users.select("user_id", "scored_from"), "user_id").select(
+        "user_id", "scored_from", "candidates", "scored_at"
+    )
+
 
 def published_candidates(lake: Lake) -> DataFrame:
     """The published candidates at exactly the version that the pointer names. Raises NoSuchDay before the first one."""

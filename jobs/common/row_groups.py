@@ -1,9 +1,9 @@
-"""Row groups of equal size: as many as the training's ranks and readers can share, each the only one of its file."""
+"""How rows lie in files: row groups of equal size for the training's readers, or sorted ones for looking rows up."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import accumulate
 
 from pyspark.sql import DataFrame, SparkSession
@@ -12,6 +12,9 @@ from pyspark.sql import functions as F
 BUCKETS = 256  # that rows are numbered in side by side
 BLOCK_SIZE = "parquet.block.size"
 LARGEST_BLOCK = 1 << 30  # bytes: a row group ends with its file, not before
+SMALLEST_BLOCK = 1 << 10  # bytes: it ends as soon as its size is looked at
+ROWS_BETWEEN_CHECKS = ("parquet.page.size.row.check.min", "parquet.page.size.row.check.max")
+ROWS_OF_A_FILE = 100_000
 
 
 def planned(rows: int, row_group_rows: int, multiple: int) -> int:
@@ -57,15 +60,32 @@ def _keys_of_partitions(spark: SparkSession, partitions: int) -> list[int]:
     return [keys[number] for number in range(partitions)]
 
 
-@contextmanager
-def one_row_group_a_file(spark: SparkSession) -> Iterator[None]:
+def sorted_files(rows: DataFrame, key: str) -> DataFrame:
+    """`rows` in files of at most some 100,000 of them, each with a range of its own of `key`, in its order."""
+    tasks = max(rows.sparkSession.sparkContext.defaultParallelism, -(-rows.count() // ROWS_OF_A_FILE))
+    return rows.repartitionByRange(tasks, key).sortWithinPartitions(key)
+
+
+def one_row_group_a_file(spark: SparkSession) -> AbstractContextManager[None]:
     """Files that are written inside the block are not cut into more row groups, whatever their rows weigh."""
-    before = spark.conf.get(BLOCK_SIZE, None)
-    spark.conf.set(BLOCK_SIZE, str(LARGEST_BLOCK))
+    return _settings(spark, {BLOCK_SIZE: LARGEST_BLOCK})
+
+
+def row_groups_of(spark: SparkSession, rows: int) -> AbstractContextManager[None]:
+    """Files that are written inside the block have row groups of so many rows; the last one has what is left."""
+    return _settings(spark, {BLOCK_SIZE: SMALLEST_BLOCK, **dict.fromkeys(ROWS_BETWEEN_CHECKS, rows)})
+
+
+@contextmanager
+def _settings(spark: SparkSession, values: dict[str, int]) -> Iterator[None]:
+    before = {key: spark.conf.get(key, None) for key in values}
+    for key, value in values.items():
+        spark.conf.set(key, str(value))
     try:
         yield
     finally:
-        if before is None:
-            spark.conf.unset(BLOCK_SIZE)
-        else:
-            spark.conf.set(BLOCK_SIZE, before)
+        for key, earlier in before.items():
+            if earlier is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, earlier)

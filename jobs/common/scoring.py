@@ -1,4 +1,4 @@
-"""Users in, candidate lists out: what runs in the Python workers of the executors.
+"""Users' vectors in, candidate lists out: what runs in the Python workers of the executors. No torch is needed there.
 
 Axis letters: B users of a batch, D embedding size, K candidates, I indices of the item vocabulary.
 """
@@ -6,70 +6,124 @@ Axis letters: B users of a batch, D embedding size, K candidates, I indices of t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 
+import faiss
 import numpy as np
 import pyarrow as pa
-import torch
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
 from jobs.common import tables
-from jobs.common.models import ModelReference, batches_with_rows, open_index, open_towers
-from model.features import columns, tensors
+from jobs.common.artifacts import local_folder
+from jobs.common.config import Config
+from jobs.common.models import IndexReference, batches_with_rows
+from model.candidates import SOURCES, CandidateLists, Popular, Quotas
+from model.channels import Cap
+from model.index import VersionMismatch, load_index
 
-TWO_TOWER, POPULAR = 0, 1
-SOURCES = ("two_tower", "popular")
+ITEMS_FILE, POPULAR_FILE = "items.parquet", "popular.parquet"
+KEPT, KEPT_AT = "kept", "kept_scored_at"  # a list of an earlier day that is to stand, or null
 
 
-def candidates(users: DataFrame, ref: ModelReference, k: int) -> DataFrame:
-    """Rows (user_id, candidates) in the order of `users`: at most `k` each, best first, ranks from 1."""
-    names = ["user_id", "excluded", "is_cold", *columns(open_towers(ref).spec.user)]
+@dataclass(frozen=True)
+class Plan:
+    """What a list is to hold."""
+
+    quotas: Quotas
+    category_cap: int
+
+    @classmethod
+    def of(cls, config: Config) -> Plan:
+        scoring = config.scoring
+        quotas = Quotas(scoring.candidates_per_user, scoring.popular_quota, scoring.explore_quota)
+        return cls(quotas, scoring.category_cap)
+
+
+def candidates(users: DataFrame, ref: IndexReference, plan: Plan) -> DataFrame:
+    """Rows (user_id, candidates, scored_at) in the order of `users`, best candidate first, ranks from 1.
+
+    users: user_id, embedding, excluded, is_cold, segment, and `kept`, a list that stands if all its items are still
+    there, with the time at which it was scored. scored_at is that time, or null for a list that is made here.
+    """
+    names = ["user_id", "embedding", "excluded", "is_cold", "segment", KEPT, KEPT_AT]
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches_with_rows(batches):
-            lists = _lists(*_search(batch, ref, k), open_index(ref)[1]["item_id"].combine_chunks())
-            yield pa.RecordBatch.from_arrays([batch.column("user_id"), lists], ["user_id", "candidates"])
+            found, stands = _lists(batch, ref, plan)
+            scored_at = pc.if_else(pa.array(stands), batch.column(KEPT_AT), None)
+            yield pa.RecordBatch.from_arrays([batch.column("user_id"), found, scored_at], made.names)
 
-    schema = f"user_id string, candidates {tables.CANDIDATES.schema['candidates'].dataType.simpleString()}"
-    return users.select(*dict.fromkeys(names)).mapInArrow(score, schema)
-
-
-def _search(batch: pa.RecordBatch, ref: ModelReference, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Item indices [B, K] (-1 where a list is shorter), scores [B, K] and sources [B] for a batch of users."""
-    towers, (index, _) = open_towers(ref), open_index(ref)
-    excluded = batch.column("excluded")
-    offsets = excluded.offsets.to_numpy().astype(np.int64)
-    flat = excluded.flatten().to_numpy().astype(np.int64)
-    with torch.no_grad():
-        queries = towers.user(tensors(batch, towers.spec.user)).numpy()  # [B, D]
-    found, scores = index.search(queries, k, (flat, offsets - offsets[0]))  # [B, K], [B, K]
-    cold = batch.column("is_cold").to_numpy(zero_copy_only=False)  # [B]
-    popular, shares = _popular(ref, k)
-    found[cold], scores[cold] = popular, shares
-    return found, scores, np.where(cold, POPULAR, TWO_TOWER)
+    made = tables.CANDIDATES.pick("user_id", "candidates", "scored_at")
+    return users.select(names).mapInArrow(score, made)
 
 
 @cache
-def _popular(ref: ModelReference, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k available items with the largest share of clicks [K], and the shares [K]; -1 and -inf at the end."""
-    items = open_index(ref)[1]
-    q = np.where(items["available"].to_numpy(), items["q"].to_numpy(), -np.inf)  # [I]
-    best = np.argsort(-q, kind="stable")[:k]
-    best = best[np.isfinite(q[best])]
-    missing = k - len(best)
-    return np.pad(best, (0, missing), constant_values=-1), np.pad(q[best], (0, missing), constant_values=-np.inf)
+def open_lists(ref: IndexReference, plan: Plan) -> tuple[CandidateLists, pa.Table]:
+    """The channels, and the items by item_index; verified, and kept for as long as the worker lives.
+
+    As many threads as a task has cores. Raises VersionMismatch where a part is another model version's.
+    """
+    task = TaskContext.get()
+    faiss.omp_set_num_threads(task.cpus() if task else 1)
+    items, popular = (pq.read_table(local_folder(ref.items) / name) for name in (ITEMS_FILE, POPULAR_FILE))
+    if (got := (items.schema.metadata or {}).get(b"model_version", b"").decode()) != ref.version:
+        raise VersionMismatch(f"{ref.items} lists the items of model version {got!r}, wanted {ref.version}")
+    index = load_index(local_folder(ref.index), ref.version)
+    explore = load_index(local_folder(ref.explore), ref.version) if ref.explore else None
+    cap = Cap(items["category"].to_numpy().astype(np.int64), plan.category_cap) if plan.category_cap else None
+    segments, indices, shares = (popular[name].to_numpy() for name in ("segment", "item_index", "share"))
+    lists = Popular(segments.astype(np.int64), indices.astype(np.int64), shares.astype(np.float32))
+    return CandidateLists(index, lists, plan.quotas, explore, cap), items
 
 
-def _lists(found: np.ndarray, scores: np.ndarray, sources: np.ndarray, item_ids: pa.Array) -> pa.ListArray:
+def _lists(batch: pa.RecordBatch, ref: IndexReference, plan: Plan) -> tuple[pa.ListArray, np.ndarray]:
+    """The candidates of a batch of users, and which of them stood already: bool [B]."""
+    lists, items = open_lists(ref, plan)
+    stands = _stands(batch.column(KEPT), items)  # [B]
+    rest = batch.filter(pa.array(~stands)) if stands.any() else batch
+    ids = items["item_id"].combine_chunks()
+    if rest.num_rows:
+        vectors = rest.column("embedding").flatten().to_numpy().reshape(rest.num_rows, -1)  # [B, D]
+        excluded = rest.column("excluded")
+        offsets = excluded.offsets.to_numpy().astype(np.int64)
+        ragged = (excluded.flatten().to_numpy().astype(np.int64), offsets - offsets[0])
+        cold = rest.column("is_cold").to_numpy(zero_copy_only=False)  # [B]
+        made = _as_lists(*lists.of(vectors, ragged, cold, rest.column("segment").to_numpy().astype(np.int64)), ids)
+    if not stands.any():
+        return made, stands
+    old = batch.column(KEPT).filter(pa.array(stands))
+    old = old.cast(made.type) if rest.num_rows else old
+    both = pa.concat_arrays([old, made]) if rest.num_rows else old
+    order = np.where(stands, np.cumsum(stands) - 1, stands.sum() + np.cumsum(~stands) - 1)
+    return both.take(pa.array(order)), stands
+
+
+def _stands(kept: pa.ListArray, items: pa.Table) -> np.ndarray:
+    """Which lists are there, with items that are all available still: bool [B]."""
+    there = kept.is_valid().to_numpy(zero_copy_only=False)
+    if not there.any():
+        return there
+    offered = items.filter(pc.field("available"))["item_id"]
+    gone = ~pc.is_in(kept.flatten().field("item_id"), value_set=offered).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.flatnonzero(there), pc.list_value_length(kept.filter(kept.is_valid())).to_numpy())
+    return there & (np.bincount(rows[gone], minlength=len(there)) == 0)
+
+
+def _as_lists(found: np.ndarray, scores: np.ndarray, sources: np.ndarray, item_ids: pa.Array) -> pa.ListArray:
     there = found >= 0  # [B, K]; true up to a row's length
-    lengths = there.sum(axis=1)  # [B]
     structs = pa.StructArray.from_arrays(
         [
             item_ids.take(pa.array(found[there])),
             pa.array(scores[there].astype(np.float32)),
             pa.array((np.cumsum(there, axis=1)[there]).astype(np.int32)),
-            pa.array(SOURCES).take(pa.array(np.repeat(sources, lengths))),
+            pa.array(SOURCES).take(pa.array(sources[there])),
         ],
         names=["item_id", "score", "rank", "source"],
     )
-    return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)), structs)
+    return pa.ListArray.from_arrays(
+        pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)), structs
+    )

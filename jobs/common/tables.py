@@ -124,6 +124,11 @@ ITEM_SAMPLING_PROBS = Table(
     ),
     key=("item_id",),
 )
+POPULAR_ITEMS = Table(
+    "popular_items",
+    _struct(ds=DateType(), segment=WHOLE, item_id=TEXT, item_index=WHOLE, clicks=LONG, share=REAL, place=WHOLE),
+    key=("segment", "item_id"),
+)
 
 
 def user_snapshot(config: Config) -> Table:
@@ -165,29 +170,39 @@ CANDIDATE = _struct(item_id=TEXT, score=FloatType(), rank=WHOLE, source=TEXT)
 MODEL_VERSIONS = Table(
     "model_versions",
     _struct(
-        ds=DateType(),
-        model_version=TEXT,
-        training_rows=LONG,
-        training_examples_version=LONG,
-        seconds=REAL,
-        final_loss=REAL,
+        ds=DateType(), model_version=TEXT, trained_on=DateType(), training_rows=LONG,
+        training_examples_version=LONG, seconds=REAL, final_loss=REAL,
     ),
     key=("ds",),
     per_variant=True,
-)
+)  # fmt: skip
 ITEM_EMBEDDINGS = Table(
     "item_embeddings",
     _struct(
-        ds=DateType(),
-        item_id=TEXT,
-        item_index=WHOLE,
-        available=BooleanType(),
-        embedding=ArrayType(FloatType()),
-        model_version=TEXT,
+        ds=DateType(), item_id=TEXT, item_index=WHOLE, available=BooleanType(), embedding=ArrayType(FloatType()),
+        feature_embedding=ArrayType(FloatType()), model_version=TEXT,
     ),
     key=("item_id",),
     per_variant=True,
-)
+)  # fmt: skip
+USER_EMBEDDINGS = Table(
+    "user_embeddings",
+    _struct(
+        ds=DateType(), user_id=TEXT, embedding=ArrayType(FloatType()), is_cold=BooleanType(), segment=WHOLE,
+        scored_from=LONG, model_version=TEXT,
+    ),
+    key=("user_id",),
+    per_variant=True,
+)  # fmt: skip
+ITEM_INDEXES = Table(
+    "item_indexes",
+    _struct(
+        ds=DateType(), backend=TEXT, is_chosen=BooleanType(), items=LONG, effort=LONG, recall=REAL,
+        users_per_second=REAL, build_seconds=REAL, sampled_users=LONG, k=WHOLE, model_version=TEXT,
+    ),
+    key=("backend",),
+    per_variant=True,
+)  # fmt: skip
 CANDIDATES = Table(
     "candidates",
     _struct(ds=DateType(), user_id=TEXT, candidates=ArrayType(CANDIDATE), model_version=TEXT, scored_at=TIME),
@@ -197,36 +212,22 @@ CANDIDATES = Table(
 EVALUATION = Table(
     "evaluation",
     _struct(
-        ds=DateType(),
-        against_from=DateType(),
-        against_to=DateType(),
-        model_version=TEXT,
-        channel=TEXT,
-        slice=TEXT,
-        metric=TEXT,
-        k=WHOLE,
-        value=REAL,
-        users=LONG,
+        ds=DateType(), against_from=DateType(), against_to=DateType(), model_version=TEXT, channel=TEXT, slice=TEXT,
+        metric=TEXT, k=WHOLE, value=REAL, users=LONG,
     ),
     key=("ds", "channel", "slice", "metric", "k"),
     per_variant=True,
-)
+)  # fmt: skip
 ORACLE = Table("oracle", _struct(ds=DateType(), user_id=TEXT, item_ids=ArrayType(TEXT)), key=("user_id",))
 PUBLICATIONS = Table(
     "publications",
     _struct(
-        publication=LONG,
-        follows=LONG,
-        ds=DateType(),
-        model_version=TEXT,
-        candidates_version=LONG,
-        item_embeddings_version=LONG,
-        users=LONG,
-        published_at=TIME,
+        publication=LONG, follows=LONG, ds=DateType(), model_version=TEXT, candidates_version=LONG,
+        item_embeddings_version=LONG, user_embeddings_version=LONG, users=LONG, published_at=TIME,
     ),
     key=("publication",),
     partition="publication",
-)
+)  # fmt: skip
 
 
 def _raw(features: tuple[Feature, ...], **columns: DataType) -> StructType:

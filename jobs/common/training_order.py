@@ -6,9 +6,10 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.common import tables
@@ -17,11 +18,12 @@ from jobs.common.config import Config
 from jobs.common.damage import readable_data
 from jobs.common.declared_features import Feature
 from jobs.common.encoding import FIRST, vocabulary_name
-from jobs.common.models import model_path, model_version
+from jobs.common.models import model_path
 from jobs.common.partitions import Lake, NoSuchDay, PinnedWindow, day_end
 from jobs.common.presets import negatives_of, settings_of
 from jobs.common.queries import query
 from model.features import FeatureSpec, ModelSpec
+from model.versions import MANIFEST
 
 
 class StaleProbabilities(ValueError):
@@ -97,9 +99,7 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
             "item_sampling_probs": probabilities.version,
         },
     }
-    configuration = config.model_dump(
-        mode="json", include={"features", "model", "training", "negatives", "pool", "log", "examples", "exclusions"}
-    )
+    configuration = _configuration(config)
     identity = json.dumps([inputs, configuration], sort_keys=True).encode()
     settings = settings_of(config)
     if older is not None:  # what landed on days without a model is in the window alone
@@ -161,9 +161,37 @@ def _older_model(lake: Lake, config: Config, ds: dt.date) -> tuple[str, str, str
     """Name, folder and day of the model to go on from; None where the configuration, or the lake, has none."""
     if config.training.start == "scratch":
         return None
-    last = lake.latest_day_before(tables.MODEL_VERSIONS, ds, config.log.state_lookback_days)
+    last = _last_trained(lake, ds, config.log.state_lookback_days)
     if last is None:
         print(f"no model of the {config.log.state_lookback_days} days before {ds}: it is trained from scratch")
         return None
-    version = model_version(lake, last)
-    return version, str(local_folder(reference(lake.spark, model_path(lake, version)))), last.isoformat()
+    return last.model_version, str(_folder(lake, last.model_version)), last.trained_on.isoformat()
+
+
+def model_to_keep(lake: Lake, config: Config, ds: dt.date) -> Row | None:
+    """The row of model_versions of a model that serves `ds` too, by `training.every_days`; None where one is due.
+
+    A model of another configuration serves no longer.
+    """
+    last = _last_trained(lake, ds, config.training.every_days - 1)
+    if last is None or (ds - last.trained_on).days >= config.training.every_days:
+        return None
+    manifest = json.loads((_folder(lake, last.model_version) / MANIFEST).read_text("utf-8"))
+    return last if manifest["configuration"] == _configuration(config) else None
+
+
+def _last_trained(lake: Lake, ds: dt.date, days: int) -> Row | None:
+    """The newest row of model_versions of the `days` before `ds`."""
+    last = lake.latest_day_before(tables.MODEL_VERSIONS, ds, days) if days else None
+    return lake.day(tables.MODEL_VERSIONS, last).first() if last else None
+
+
+def _folder(lake: Lake, version: str) -> Path:
+    return local_folder(reference(lake.spark, model_path(lake, version)))
+
+
+def _configuration(config: Config) -> dict[str, Any]:
+    """What of the configuration makes a model what it is."""
+    return config.model_dump(
+        mode="json", include={"features", "model", "training", "negatives", "pool", "log", "examples", "exclusions"}
+    )

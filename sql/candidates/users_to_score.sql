@@ -1,8 +1,14 @@
--- Every user of the snapshot with the history that the user tower reads and the items not to show again.
+-- Every user's vector with the items not to show again, and the list that may stand: the one of a publication of the same
+-- model, where nothing that it was made from has changed.
 select
-  users.*,
-  coalesce(histories.history, cast(array() as array<int>)) as clicks,
+  users.user_id,
+  users.embedding,
+  users.is_cold,
+  users.segment,
   coalesce(histories.excluded, cast(array() as array<int>)) as excluded,
-  histories.user_id is null as is_cold
-from {user_snapshot} as users
+  published.candidates as kept,
+  published.scored_at as kept_scored_at
+from {user_embeddings} as users
 left join {user_histories} as histories on histories.user_id = users.user_id
+left join {published} as published
+  on published.user_id = users.user_id and published.scored_from = users.scored_from

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import top_k
+from model import item_index, top_k
 from model.index import (
     build_index,
     load_index,
@@ -128,22 +128,23 @@ def test_rounding_of_the_matrix_product_does_not_show(monkeypatch: pytest.Monkey
     embeddings[100:400] = embeddings[100] + np.float32(1e-6) * embeddings[100:400]
     queries = np.concatenate([unit(np.random.default_rng(5), 3), embeddings[100:103]])
     wanted = build("exact", embeddings, items).search(queries, 50)
-    multiply, calls = np.matmul, []
+    calls: list[int] = []
 
-    def noisy(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
-        noise = np.random.default_rng(len(calls)).uniform(-1, 1, out.shape) * 0.5 * DIMENSION * 2.0**-24
-        calls.append(1)
-        out[...] = multiply(a, b) + noise
-        return out
+    def noisy(asked: np.ndarray, matrix: np.ndarray, width: int, metric: int) -> Pair:
+        noise = np.random.default_rng(len(calls)).uniform(-1, 1, (len(asked), len(matrix))) * 0.5 * DIMENSION * 2.0**-24
+        calls.append(width)
+        estimates = (asked @ matrix.T + noise).astype(np.float32)
+        best = np.argsort(-estimates, axis=1)[:, :width]
+        return np.take_along_axis(estimates, best, axis=1), best
 
-    monkeypatch.setattr(top_k.np, "matmul", noisy)
+    monkeypatch.setattr(top_k.faiss, "knn", noisy)
     found = build("exact", embeddings, items).search(queries, 50)
     assert len(calls) > 1, "it should have had to look again"
     np.testing.assert_array_equal(found[0], wanted[0])
     np.testing.assert_array_equal(found[1], wanted[1])
 
 
-@pytest.mark.parametrize("k", [20, 60])  # 60 is more than a block
+@pytest.mark.parametrize("k", [20, 60])
 @pytest.mark.parametrize("order", ["rising", "falling", "random"])
 def test_results_do_not_depend_on_blocks(order: str, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, items = catalogue(n_items=300)
@@ -153,8 +154,8 @@ def test_results_do_not_depend_on_blocks(order: str, k: int, monkeypatch: pytest
         embeddings, items = embeddings[by_score if order == "rising" else by_score[::-1]], np.arange(300)
     excluded = some_exclusions(items, queries, embeddings, 40)
     wanted = build("exact", embeddings, items).search(queries, k, excluded)
-    monkeypatch.setattr(top_k, "BLOCK_ITEMS", 37)
-    monkeypatch.setattr(top_k, "BLOCK_CELLS", 37 * 11)
+    monkeypatch.setattr(top_k, "RANKED_VALUES", 3_000)
+    monkeypatch.setattr(item_index, "QUERIES_AT_ONCE", 11)
     found = build("exact", embeddings, items).search(queries, k, excluded)
     np.testing.assert_array_equal(found[0], wanted[0])
     np.testing.assert_array_equal(found[1], wanted[1])

@@ -1,0 +1,145 @@
+"""The indexes of a day: built over its item_embeddings, measured, and put into the lake."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+from jobs.common import tables
+from jobs.common.artifacts import put_folder
+from jobs.common.config import Config
+from jobs.common.models import EXPLORE, ITEMS, index_path
+from jobs.common.partitions import Lake
+from jobs.common.scoring import ITEMS_FILE, POPULAR_FILE
+from model.effort import RecallNotReached, Sample, one_thread, tuned
+from model.index import ApproximateIndex, ExactIndex, ItemIndex, build_index
+from model.loaders import read_files
+
+
+@dataclass
+class Measured:
+    """A row of item_indexes, but for the day and the version. recall and effort are None where they say nothing."""
+
+    backend: str
+    items: int
+    sampled_users: int
+    k: int
+    is_chosen: bool = False
+    effort: int | None = None
+    recall: float | None = None
+    users_per_second: float | None = None
+    build_seconds: float = 0.0
+
+
+def built_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample: Sample) -> DataFrame:
+    """Builds and puts the configured indexes over the available items; rows of item_indexes.
+
+    An index needs its matrix in memory, here as where it is searched: it is read file by file, not through the JVM.
+    Raises RecallNotReached where the index to be searched falls short; what was searched before stays.
+    """
+    rows = read_files(lake.pinned(tables.ITEM_EMBEDDINGS, ds, 1).files)
+    vectors, item_indices = _vectors(rows.filter(rows["available"]), "embedding")
+    exact = ExactIndex.build(vectors, item_indices, model_version=version)
+    found: list[Measured] = []
+    short: dict[str, RecallNotReached] = {}
+    with tempfile.TemporaryDirectory(prefix="batch-recall-") as text, one_thread():
+        wanted, speed = sample.search(exact) if len(sample) else (np.empty((0, sample.k)), 0.0)  # [N, K]
+        for backend in config.index.build:
+            began = time.perf_counter()
+            index = build_index(backend, vectors, item_indices, model_version=version, **_options(config, backend))
+            one = Measured(backend, len(index), len(sample), sample.k, build_seconds=time.perf_counter() - began)
+            if len(sample) and index.is_exact:
+                one.recall, one.users_per_second = 1.0, speed
+            elif len(sample):
+                try:
+                    index, one.recall, one.users_per_second = _tuned(index, wanted, sample, config)
+                except RecallNotReached as error:
+                    short[backend] = error
+                    continue
+            one.effort = None if index.is_exact else index.effort  # type: ignore[attr-defined]
+            _put(lake, index, ds, version, backend, Path(text))
+            found.append(one)
+        if config.scoring.explore_quota:
+            explored = _vectors(rows.filter(rows["feature_embedding"].is_valid()), "feature_embedding")
+            _put(lake, ExactIndex.build(*explored, model_version=version), ds, version, EXPLORE, Path(text))
+    _choose(found, short, config.index.backend)
+    for why in short.values():
+        print(f"warning: {why}; it was not put into the lake", flush=True)
+    listed = [{"ds": ds, "model_version": version, **asdict(one)} for one in found]
+    schema = tables.ITEM_INDEXES.schema
+    return lake.spark.createDataFrame([tuple(row[name] for name in schema.names) for row in listed], schema)
+
+
+def _tuned(index: ItemIndex, wanted: np.ndarray, sample: Sample, config: Config) -> tuple[ItemIndex, float, float]:
+    assert isinstance(index, ApproximateIndex)
+    return tuned(index, wanted, sample, config.index.recall_target)
+
+
+def _choose(found: list[Measured], short: dict[str, RecallNotReached], backend: str) -> None:
+    """Mark the index to be searched: the named one, or of all that reach the target the cheapest.
+
+    Raises RecallNotReached where there is none.
+    """
+    fit = [one for one in found if backend in ("auto", one.backend)]
+    if not fit:
+        raise RecallNotReached("; ".join(map(str, short.values())))
+    max(fit, key=lambda one: one.users_per_second or 0).is_chosen = True
+
+
+def _put(lake: Lake, index: ItemIndex, ds: dt.date, version: str, part: str, folder: Path) -> None:
+    index.save(folder / part)
+    put_folder(lake.spark, folder / part, index_path(lake, ds, version, part))
+
+
+def put_items(lake: Lake, config: Config, ds: dt.date, version: str) -> None:
+    """Puts what scoring knows of the items beside the vectors: their ids and categories, and what is popular."""
+    with tempfile.TemporaryDirectory(prefix="batch-recall-") as text:
+        folder = Path(text) / ITEMS
+        folder.mkdir()
+        embedded = read_files(lake.pinned(tables.ITEM_EMBEDDINGS, ds, 1).files)
+        popular = read_files(lake.pinned(tables.POPULAR_ITEMS, ds, 1).files)
+        pq.write_table(listed(embedded, _categories(lake, config, ds), version), folder / ITEMS_FILE)
+        pq.write_table(popular.sort_by([("segment", "ascending"), ("place", "ascending")]), folder / POPULAR_FILE)
+        put_folder(lake.spark, folder, index_path(lake, ds, version, ITEMS))
+
+
+def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
+    """(item_index, category) of each item; None where lists have no cap."""
+    name = config.scoring.category
+    if not name:
+        return None
+    rows = read_files(lake.pinned(tables.item_snapshot(config), ds, 1).files)
+    return pa.table({"item_index": rows["item_index"], "category": rows[name]})
+
+
+def listed(rows: pa.Table, categories: pa.Table | None, version: str) -> pa.Table:
+    """item_id (null where there is none), available and category by item_index."""
+    size = int(rows["item_index"].to_numpy().max()) + 1
+    order = np.full(size, -1)  # where in the table an index stands
+    order[rows["item_index"].to_numpy()] = np.arange(rows.num_rows)
+    where = pa.array(order, mask=order < 0)
+    category = np.zeros(size, dtype=np.int32)  # [I]
+    if categories is not None:
+        category[categories["item_index"].to_numpy()] = categories["category"].to_numpy()
+    item_ids, available = (rows[name].combine_chunks().take(where) for name in ("item_id", "available"))
+    table = pa.table({"item_id": item_ids, "available": available.fill_null(False), "category": category})
+    return table.replace_schema_metadata({"model_version": version})
+
+
+def _vectors(rows: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [I, D] and item indices int64 [I]."""
+    vectors = rows[column].combine_chunks().flatten().to_numpy()
+    size = len(rows[column][0]) if rows.num_rows else 1
+    return vectors.reshape(rows.num_rows, size), rows["item_index"].to_numpy().astype(np.int64)
+
+
+def _options(config: Config, backend: str) -> dict[str, int]:
+    return {"annoy": {"n_trees": config.index.annoy_trees}, "ivf": {"lists": config.index.ivf_lists}}.get(backend, {})

@@ -1,0 +1,91 @@
+"""How much an approximate index has to spend to find what an exact search finds, measured on a sample of queries."""
+
+# Axes: N queries, D dimensions.
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from model.approximate_index import ApproximateIndex
+from model.item_index import ItemIndex
+from model.metrics import shared_share
+
+HALVINGS = 3  # between the last power of two that falls short and the first that does not
+
+
+class RecallNotReached(ValueError):
+    """No effort of an index finds as much of the exact lists as was asked for."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Queries float32 [N, D], what to leave out of each (see `ItemIndex.search`), and how many results are wanted."""
+
+    queries: np.ndarray
+    excluded: tuple[np.ndarray, np.ndarray] | None
+    k: int
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def search(self, index: ItemIndex) -> tuple[np.ndarray, float]:
+        """Items [N, K] and queries a second."""
+        began = time.perf_counter()
+        found, _ = index.search(self.queries, self.k, self.excluded)
+        return found, len(self.queries) / max(time.perf_counter() - began, 1e-9)
+
+
+def sample_of(users: pa.Table, k: int) -> Sample:
+    """The rows (embedding, excluded) as a sample."""
+    users = users.combine_chunks()
+    excluded = users["excluded"].combine_chunks()
+    offsets = excluded.offsets.to_numpy().astype(np.int64)
+    queries = users["embedding"].combine_chunks().flatten().to_numpy().reshape(len(users), -1 if len(users) else 0)
+    return Sample(queries, (excluded.flatten().to_numpy().astype(np.int64), offsets - offsets[0]), k)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What a task with one core can use, for as long as the block runs."""
+    with threadpool_limits(limits=1):
+        yield
+
+
+def tuned(
+    index: ApproximateIndex, wanted: np.ndarray, sample: Sample, target: float
+) -> tuple[ApproximateIndex, float, float]:
+    """The index with the least effort that reaches the recall, that recall, and queries a second.
+
+    wanted: the exact lists of the sample [N, K]. Raises RecallNotReached, which names the best that was reached.
+    """
+
+    def measured(effort: int) -> tuple[float, float]:
+        found, speed = sample.search(index.with_effort(effort))
+        return shared_share(found, wanted), speed
+
+    low, high, most = 0, 1, index.most_effort
+    recall, speed = measured(high)
+    while recall < target and high < most:
+        low, high = high, min(high * 2, most)
+        recall, speed = measured(high)
+    if recall < target:
+        raise RecallNotReached(
+            f"index {index.backend} finds {recall:.4f} of the exact lists at best ({index.effort_option} {high}); "
+            f"index.recall_target is {target}"
+        )
+    for _ in range(HALVINGS):
+        middle = (low + high) // 2
+        if middle <= low:
+            break
+        reached, its_speed = measured(middle)
+        if reached >= target:
+            high, recall, speed = middle, reached, its_speed
+        else:
+            low = middle
+    return index.with_effort(high), recall, speed
