@@ -20,32 +20,16 @@ import faiss
 import numpy as np
 import torch
 
-from model.index import build_index, recall_against_exact
+from benchmarks.scored_world import vectors
+from model.effort import Sample, tuned
+from model.index import build_index
 
 MODEL = "benchmark"
-
-
-def vectors(rows: int, dim: int, clusters: int, seed: int) -> np.ndarray:
-    """Unit vectors [rows, D] around `clusters` centres, which are the same for every seed."""
-    centres = np.random.default_rng(0).standard_normal((clusters, dim), dtype=np.float32)
-    random = np.random.default_rng(seed)
-    made = centres[random.integers(0, clusters, rows)] + 0.7 * random.standard_normal((rows, dim), dtype=np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
 def exclusions(queries: int, items: int, each: int) -> tuple[np.ndarray, np.ndarray]:
     flat = np.random.default_rng(3).integers(0, items, queries * each)
     return flat, np.arange(0, queries * each + 1, each)
-
-
-def least_effort(index, exact, sample: np.ndarray, k: int, target: float) -> tuple[int, float]:  # type: ignore[no-untyped-def]
-    """The smallest power of two that reaches the recall, and the recall."""
-    effort = 1
-    while True:
-        found = recall_against_exact(index.with_effort(effort), exact, sample, k)
-        if found >= target or effort > 1 << 22:
-            return effort, found
-        effort *= 2
 
 
 def main() -> None:
@@ -59,7 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--annoy", action="store_true", help="build Annoy's forest too")
     args = parser.parse_args()
-    items, queries = vectors(args.items, args.dim, 500, 1), vectors(args.queries, args.dim, 500, 2)
+    items, queries = vectors(args.items, args.dim, 1), vectors(args.queries, args.dim, 2)
     indices = np.arange(args.items)
     exact = build_index("exact", items, indices, model_version=MODEL)
     flat = faiss.IndexFlatIP(args.dim)
@@ -77,14 +61,15 @@ def main() -> None:
         "faiss flat": lambda: flat.search(queries, args.k),
         "torch mm + topk": by_torch,
     }
+    sample = Sample(queries[:500], None, args.k)
+    wanted, _ = sample.search(exact)
     for backend in ("ivf", *(["annoy"] if args.annoy else [])):
         began = time.perf_counter()
         index = build_index(backend, items, indices, model_version=MODEL)
         built = time.perf_counter() - began
-        effort, recall = least_effort(index, exact, queries[:500], args.k, args.recall)
-        tuned = index.with_effort(effort)  # type: ignore[attr-defined]
-        name = f"{backend}, effort {effort}, recall {recall:.4f}, built in {built:.0f} s"
-        kernels[name] = lambda tuned=tuned: tuned.search(queries, args.k)  # type: ignore[misc]
+        found, recall, _ = tuned(index, wanted, sample, args.recall)  # type: ignore[arg-type]
+        name = f"{backend}, effort {found.effort}, recall {recall:.4f}, built in {built:.0f} s"
+        kernels[name] = lambda index=found: index.search(queries, args.k)  # type: ignore[misc]
     taken: dict[str, list[float]] = {name: [] for name in kernels}
     for _ in range(args.rounds + 1):
         for name, kernel in kernels.items():

@@ -29,11 +29,13 @@ class ApproximateIndex(ItemIndex):
     is_exact = False
     effort_option: ClassVar[str]
     options: Any
+    fills = True
 
-    def with_effort(self, effort: int) -> Self:
-        """The same index, searched with another effort."""
+    def with_effort(self, effort: int, *, fills: bool = True) -> Self:
+        """The same index, searched with another effort; without `fills` rows that come out short stay so."""
         other = copy(self)
         other.options = replace(self.options, **{self.effort_option: effort})
+        other.fills = fills
         return other
 
     @property
@@ -61,7 +63,7 @@ class ApproximateIndex(ItemIndex):
         found, scores = rank(queries, self.matrix, candidates, k)  # [N, K], [N, K]
         due = np.minimum(k, n_items - n_forbidden)
         short = np.flatnonzero((found != MISSING).sum(axis=1) < due)
-        if short.size:
+        if short.size and self.fills:
             keys = keys_of_rows(forbidden, short, n_items)
             found[short], scores[short] = exact_top_k(queries[short], self.matrix, k, keys, self.largest_norm)
         return found, scores

@@ -20,7 +20,7 @@ SOURCES = ("two_tower", "popular", "explore")
 TWO_TOWER, POPULAR, EXPLORE = range(len(SOURCES))
 EVERYBODY = 0  # the segment of whoever has no other
 WIDEST = 64  # times the length of a list: so far a search goes for items that the cap lets through
-USERS_AT_ONCE = 1_024
+USERS_AT_ONCE = 16_384  # as many as a batch has: the index splits them
 
 Lists = tuple[np.ndarray, np.ndarray, np.ndarray]  # items [N, K], -1 after the last; scores [N, K]; sources [N, K]
 

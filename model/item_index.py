@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from model.index_files import IndexCorrupt, VersionMismatch
 from model.ragged import Ragged, checked_ragged, cut
 from model.top_k import MISSING, empty_results
 
-QUERIES_AT_ONCE = 1_024
+QUERIES_AT_ONCE = 4_096
 ROWS_CHECKED_AT_ONCE = 65_536
 NORM_TOLERANCE = 1e-3
 
@@ -58,9 +59,11 @@ class ItemIndex(ABC):
         nothing = (np.empty(0, dtype=np.int64), np.zeros(len(queries) + 1, dtype=np.int64))
         ragged = checked_ragged(nothing if excluded is None else excluded, len(queries), "excluded")
         found, scores = empty_results(len(queries), k)
-        for start in range(0, len(queries) if len(self) else 0, QUERIES_AT_ONCE):
-            block = slice(start, start + QUERIES_AT_ONCE)
-            positions, scores[block] = self._search(queries[block], k, self._forbidden(ragged, start))
+        n_blocks = -(-len(queries) // QUERIES_AT_ONCE) if len(self) else 0
+        edges = np.linspace(0, len(queries), n_blocks + 1).astype(int).tolist()  # alike: a short last one is slow
+        for start, stop in pairwise(edges):
+            block = slice(start, stop)
+            positions, scores[block] = self._search(queries[block], k, self._forbidden(ragged, start, stop))
             found[block] = np.where(positions == MISSING, MISSING, self.item_indices[positions])
         return found, scores
 
@@ -68,9 +71,9 @@ class ItemIndex(ABC):
     def _search(self, queries: np.ndarray, k: int, forbidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions and scores [N, K] for one block of queries; forbidden int64 [P] as in `model.top_k`."""
 
-    def _forbidden(self, excluded: Ragged, start: int) -> np.ndarray:
-        """The keys (row * I + position) of the exclusions of one block: unique, ascending."""
-        rows, items = cut(excluded, start, min(start + QUERIES_AT_ONCE, len(excluded.offsets) - 1))
+    def _forbidden(self, excluded: Ragged, start: int, stop: int) -> np.ndarray:
+        """The keys (row * I + position) of the exclusions of rows start to stop: unique, ascending."""
+        rows, items = cut(excluded, start, stop)
         positions = self.positions(items)
         held = positions != MISSING
         return np.unique(rows[held] * len(self) + positions[held])

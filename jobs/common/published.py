@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import duckdb
 import pandas as pd
-from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.lookup import PublishedCandidates
 from jobs.common.partitions import Lake, NoSuchDay
 from jobs.common.queries import query
 
@@ -46,27 +46,15 @@ def published_candidates(lake: Lake) -> DataFrame:
 def read_candidates(lake: str, user_ids: Sequence[str] | None = None) -> pd.DataFrame:
     """The published lists as (user_id, item_id, score, rank, source, model_version), a row an item; no Spark.
 
-    Of the users asked for, or of all. Raises NoSuchDay before the first publication.
+    Of the users asked for, or of all. Raises NoSuchDay before the first publication. Who looks users up again and again
+    opens `PublishedCandidates` once.
     """
-    current = _current(lake)
-    pinned = DeltaTable(f"{lake}/{tables.CANDIDATES.name}", version=int(current["candidates_version"]))
-    files = pinned.file_uris(file_pruning_predicate=[("ds", "=", str(current["ds"])[:10])])
-    wanted = "where list_contains(?, user_id)" if user_ids is not None else ""
-    text = f"""
+    published = PublishedCandidates.current(lake)
+    if user_ids is not None:
+        return published.of(user_ids)
+    text = """
         select user_id, item.item_id, item.score, item.rank, item.source, model_version
-        from (select user_id, unnest(candidates) as item, model_version from read_parquet(?) {wanted})
+        from (select user_id, unnest(candidates) as item, model_version from read_parquet(?))
         order by user_id, item.rank
     """
-    parameters = [files] if user_ids is None else [files, list(user_ids)]
-    return duckdb.connect().execute(text, parameters).df()
-
-
-def _current(lake: str) -> pd.Series:
-    try:
-        files = DeltaTable(f"{lake}/{tables.PUBLICATIONS.name}").file_uris()
-    except Exception as error:
-        raise NoSuchDay(f"nothing is published in {lake}") from error
-    pointer = duckdb.connect().execute(
-        "select * from read_parquet(?, hive_partitioning = true) order by publication desc limit 1", [files]
-    )
-    return pointer.df().iloc[0]
+    return duckdb.connect().execute(text, [[file.uri for file in published.files]]).df()

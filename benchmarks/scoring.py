@@ -1,0 +1,157 @@
+"""All users scored, Delta to Delta: beside the bare search, and beside Spark's ALS.
+
+    python -m benchmarks.scoring                             # 200,000 users x 100,000 items, each way a process
+    python -m benchmarks.scoring --users 1000000 --als-users 0
+
+score_users reads vectors and exclusions, searches, and writes lists that are sorted for look-up; the bare search is the
+same index in one process with as many threads as there are cores, nothing read or written. ALS scores fewer users (its
+rate does not hang on their number) against as many items of as many dimensions. Peak memory is that of the largest
+Python worker, beside which stand the matrix that all map and 300 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
+
+import faiss
+import numpy as np
+from pyspark.ml.recommendation import ALS, ALSModel
+from pyspark.sql import functions as F
+
+from benchmarks import scored_world
+from benchmarks.scored_world import DAY
+from jobs import score_users
+from jobs.common import tables
+from jobs.common.config import Config, load_config
+from jobs.common.models import refer_index
+from jobs.common.partitions import Lake
+from jobs.common.scoring import Plan, open_lists
+from jobs.common.session import spark_session
+
+CONFIG = """
+[index]
+backend = "{backend}"
+build = ["{backend}"]
+[scoring]
+candidates_per_user = {k}
+[evaluation]
+at = [{k}]
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=200_000)
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--excluded", type=int, default=20, help="items of a user that are left out")
+    parser.add_argument("--backend", choices=("exact", "annoy", "ivf"), default="exact")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--als-users", type=int, default=10_000, help="0: without ALS")
+    parser.add_argument("--lake", help="a folder to keep (default: one that is deleted)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="scoring-") as folder:
+        file = Path(folder) / "scoring.toml"
+        file.write_text(CONFIG.format(backend=args.backend, k=args.k), "utf-8")
+        config, lake = load_config(file), Lake(spark_session("scoring"), args.lake or f"{folder}/lake")
+        began = time.perf_counter()
+        scored_world.write(lake, config, args.users, args.items, args.dim, args.excluded)
+        print(f"the lake was written in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        report(args, lake, config, file)
+
+
+def report(args: argparse.Namespace, lake: Lake, config: Config, file: Path) -> None:
+    argv = ["--lake", lake.uri, "--ds", str(DAY), "--config", str(file)]
+    bare = bare_search(lake, config)
+    ways: dict[str, tuple[int, Callable[[], object]]] = {
+        "the bare search": (min(args.users, 20_000), lambda: bare(min(args.users, 20_000))),
+        "score_users, Delta to Delta": (args.users, lambda: score_users.main(argv)),
+    }
+    if args.als_users:
+        ways["ALS recommendForAllUsers"] = (args.als_users, als(lake, args))
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    with worker_peak() as peak:
+        for _ in range(args.rounds):
+            for name, (_, way) in ways.items():
+                began = time.perf_counter()
+                way()
+                taken[name].append(time.perf_counter() - began)
+                print(f"{name}: {taken[name][-1]:.1f} s", file=sys.stderr)
+    rates = {name: ways[name][0] / statistics.median(seconds) for name, seconds in taken.items()}
+    print(f"\n{args.items:,} items of {args.dim}, k = {args.k}, {args.backend}, {args.excluded} left out a user\n")
+    print("| way | users | users a second | of the bare search |\n|---|---|---|---|")
+    for name, rate in rates.items():
+        print(f"| {name} | {ways[name][0]:,} | {rate:,.0f} | {rate / rates['the bare search']:.2f} |")
+    written = lake.pinned(tables.CANDIDATES, DAY, 1).files
+    size = sum(Path(urlparse(name).path).stat().st_size for name in written)
+    print(f"\nwritten: {len(written)} files, {size / 1e6:,.0f} MB, {size / args.users:,.0f} bytes a user")
+    print(f"largest Python worker: {peak[0]:,.0f} MiB; the matrix: {args.items * args.dim * 4 / 2**20:,.0f} MiB")
+
+
+def bare_search(lake: Lake, config: Config) -> Callable[[int], object]:
+    """The executors' search, in this process with all cores; how many users, the first ones of the lake."""
+    lists, _ = open_lists(refer_index(lake, DAY), Plan.of(config))
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    some = score_users.users_to_score(lake, DAY, scored_world.VERSION).limit(20_000).toArrow().combine_chunks()
+    queries = some["embedding"].combine_chunks().flatten().to_numpy().reshape(some.num_rows, -1)
+    excluded = some["excluded"].combine_chunks()
+    flat, offsets = excluded.flatten().to_numpy().astype(np.int64), excluded.offsets.to_numpy().astype(np.int64)
+
+    def search(users: int) -> object:
+        return lists.index.search(queries[:users], config.scoring.candidates_per_user, (flat, offsets[: users + 1]))
+
+    return search
+
+
+def als(lake: Lake, args: argparse.Namespace) -> Callable[[], object]:
+    """The lists of a model of the same rank, written as Parquet; a rating a user and one an item make its factors."""
+    spark, size = lake.spark, max(args.als_users, args.items)
+    ratings = spark.range(size).select(
+        (F.col("id") % args.als_users).cast("int").alias("user"),
+        (F.col("id") % args.items).cast("int").alias("item"),
+        F.rand(1).alias("rating"),
+    )
+    model: ALSModel = ALS(rank=args.dim, maxIter=1, userCol="user", itemCol="item", ratingCol="rating", seed=1).fit(
+        ratings
+    )
+    return lambda: model.recommendForAllUsers(args.k).write.mode("overwrite").parquet(lake.path("als"))
+
+
+@contextmanager
+def worker_peak() -> Iterator[list[float]]:
+    """MiB of the largest Python worker that was alive while the block ran, as the kernel has counted it."""
+    peak, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            for status in Path("/proc").glob("[0-9]*/status"):
+                try:
+                    text = status.read_text("utf-8")
+                    if "pyspark.daemon" in status.with_name("cmdline").read_text("utf-8"):
+                        most = next(line for line in text.splitlines() if line.startswith("VmHWM"))
+                        peak[0] = max(peak[0], int(most.split()[1]) / 1024)
+                except (OSError, StopIteration):  # it has ended
+                    continue
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Looking users up in the published candidates, without Spark: one file and one row group a user, not the table.
+
+Files hold ranges of user_id and row groups ranges of a file (see `jobs.score_users`): what the table's log and a file's
+footer say of them is read once, and a look-up then reads the row groups in question.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from pyarrow import fs
+
+from jobs.common import tables
+from jobs.common.partitions import NoSuchDay
+
+READ = ["user_id", "candidates", "model_version"]
+FIRST, LAST = "", "\U0010ffff"  # what lies before and after every id
+
+
+@dataclass(frozen=True)
+class SortedFile:
+    """One Parquet file, and the ids that it may hold."""
+
+    uri: str
+    first: str
+    last: str
+
+    @cached_property
+    def opened(self) -> pq.ParquetFile:
+        filesystem, path = fs.FileSystem.from_uri(self.uri)
+        return pq.ParquetFile(filesystem.open_input_file(path))
+
+    @cached_property
+    def groups(self) -> list[tuple[str, str]]:
+        """First and last id of each row group."""
+        footer = self.opened.metadata
+        stats = [footer.row_group(number).column(0).statistics for number in range(footer.num_row_groups)]
+        return [(s.min, s.max) if s is not None and s.has_min_max else (FIRST, LAST) for s in stats]
+
+
+class PublishedCandidates:
+    """The lists of one publication, whatever is published later: open anew to follow the pointer."""
+
+    def __init__(self, lake: str, publication: dict[str, Any]) -> None:
+        """publication: a row of publications."""
+        self.publication = publication
+        self.ds: dt.date = publication["ds"]
+        root = f"{lake.rstrip('/')}/{tables.CANDIDATES.name}"
+        pinned = DeltaTable(root, version=int(publication["candidates_version"]))
+        actions = pl.DataFrame(pinned.get_add_actions(flatten=True)).filter(pl.col("partition.ds") == self.ds)
+        base = root if urlparse(root).scheme else Path(root).resolve().as_uri()
+        self.files = sorted(
+            (
+                SortedFile(f"{base}/{unquote(row['path'])}", row["min.user_id"] or FIRST, row["max.user_id"] or LAST)
+                for row in actions.iter_rows(named=True)
+            ),
+            key=lambda file: file.first,
+        )
+
+    @classmethod
+    def current(cls, lake: str) -> PublishedCandidates:
+        """What the newest publication of a lake points to. Raises NoSuchDay before the first one."""
+        try:
+            rows = pl.read_delta(f"{lake}/{tables.PUBLICATIONS.name}")
+        except Exception as error:
+            raise NoSuchDay(f"nothing is published in {lake}") from error
+        return cls(lake, rows.sort("publication").row(-1, named=True))
+
+    def of(self, user_ids: Sequence[str]) -> pd.DataFrame:
+        """Rows (user_id, item_id, score, rank, source, model_version), a row an item; none for an unknown user."""
+        wanted = sorted(set(user_ids))
+        parts = [self.schema.empty_table()]
+        for file in self.files:
+            if _any_within(wanted, file.first, file.last):
+                groups = [number for number, group in enumerate(file.groups) if _any_within(wanted, *group)]
+                if groups:
+                    rows = file.opened.read_row_groups(groups, columns=READ)
+                    parts.append(rows.filter(pc.is_in(rows["user_id"], value_set=pa.array(wanted))))
+        return exploded(pa.concat_tables(parts))
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        footer = self.files[0].opened.schema_arrow
+        return pa.schema([footer.field(name) for name in READ])
+
+
+def _any_within(ids: Sequence[str], first: str, last: str) -> bool:
+    """Whether one of the ids, ascending, lies in a range, both ends included."""
+    place = bisect_right(ids, last)
+    return place > 0 and ids[place - 1] >= first
+
+
+def exploded(rows: pa.Table) -> pd.DataFrame:
+    """A row an item, in the order of user and rank."""
+    rows = rows.sort_by("user_id").combine_chunks()
+    candidates = rows["candidates"].combine_chunks()
+    owners = pc.list_parent_indices(candidates)
+    items = candidates.flatten()
+    fields = {field.name: items.field(number) for number, field in enumerate(items.type)}
+    whose = {name: rows[name].take(owners) for name in ("user_id", "model_version")}
+    order = ["user_id", *fields, "model_version"]
+    columns = {**whose, **fields}
+    return pa.table({name: columns[name] for name in order}).to_pandas()
