@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -29,7 +30,6 @@ from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import functions as F
 
 from benchmarks import scored_world
-from benchmarks.scored_world import DAY
 from jobs import score_users
 from jobs.common import tables
 from jobs.common.config import Config, load_config
@@ -60,19 +60,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--als-users", type=int, default=10_000, help="0: without ALS")
     parser.add_argument("--lake", help="a folder to keep (default: one that is deleted)")
+    parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scoring-") as folder:
-        file = Path(folder) / "scoring.toml"
+        file, uri = Path(folder) / "scoring.toml", args.lake or f"{folder}/lake"
         file.write_text(CONFIG.format(backend=args.backend, k=args.k), "utf-8")
-        config, lake = load_config(file), Lake(spark_session("scoring"), args.lake or f"{folder}/lake")
-        began = time.perf_counter()
-        scored_world.write(lake, config, args.users, args.items, args.dim, args.excluded)
-        print(f"the lake was written in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-        report(args, lake, config, file)
+        if not args.write:  # by a process of its own: workers that have drawn vectors have imported torch
+            command = [sys.executable, "-m", "benchmarks.scoring", "--write", *sys.argv[1:], "--lake", uri]
+            subprocess.run(command, check=True)
+        config, lake = load_config(file), Lake(spark_session("scoring"), uri)
+        if args.write:
+            scored_world.write(lake, config, args.users, args.items, args.dim, args.excluded)
+        else:
+            report(args, lake, config, file)
 
 
 def report(args: argparse.Namespace, lake: Lake, config: Config, file: Path) -> None:
-    argv = ["--lake", lake.uri, "--ds", str(DAY), "--config", str(file)]
+    argv = ["--lake", lake.uri, "--ds", str(scored_world.DAY), "--config", str(file)]
     bare = bare_search(lake, config)
     ways: dict[str, tuple[int, Callable[[], object]]] = {
         "the bare search": (min(args.users, 20_000), lambda: bare(min(args.users, 20_000))),
@@ -93,7 +97,7 @@ def report(args: argparse.Namespace, lake: Lake, config: Config, file: Path) -> 
     print("| way | users | users a second | of the bare search |\n|---|---|---|---|")
     for name, rate in rates.items():
         print(f"| {name} | {ways[name][0]:,} | {rate:,.0f} | {rate / rates['the bare search']:.2f} |")
-    written = lake.pinned(tables.CANDIDATES, DAY, 1).files
+    written = lake.pinned(tables.CANDIDATES, scored_world.DAY, 1).files
     size = sum(Path(urlparse(name).path).stat().st_size for name in written)
     print(f"\nwritten: {len(written)} files, {size / 1e6:,.0f} MB, {size / args.users:,.0f} bytes a user")
     print(f"largest Python worker: {peak[0]:,.0f} MiB; the matrix: {args.items * args.dim * 4 / 2**20:,.0f} MiB")
@@ -101,9 +105,14 @@ def report(args: argparse.Namespace, lake: Lake, config: Config, file: Path) -> 
 
 def bare_search(lake: Lake, config: Config) -> Callable[[int], object]:
     """The executors' search, in this process with all cores; how many users, the first ones of the lake."""
-    lists, _ = open_lists(refer_index(lake, DAY), Plan.of(config))
+    lists, _ = open_lists(refer_index(lake, scored_world.DAY), Plan.of(config))
     faiss.omp_set_num_threads(os.cpu_count() or 1)
-    some = score_users.users_to_score(lake, DAY, scored_world.VERSION).limit(20_000).toArrow().combine_chunks()
+    some = (
+        score_users.users_to_score(lake, scored_world.DAY, scored_world.VERSION)
+        .limit(20_000)
+        .toArrow()
+        .combine_chunks()
+    )
     queries = some["embedding"].combine_chunks().flatten().to_numpy().reshape(some.num_rows, -1)
     excluded = some["excluded"].combine_chunks()
     flat, offsets = excluded.flatten().to_numpy().astype(np.int64), excluded.offsets.to_numpy().astype(np.int64)

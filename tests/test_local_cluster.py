@@ -5,16 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
-import pyspark
 import pytest
 from pyspark.sql import functions as F
 
@@ -25,6 +21,7 @@ from jobs.common.models import model_version
 from jobs.common.partitions import Lake
 from model.versions import load_model
 from tests.conftest import DAYS
+from tests.processes import processes, session_of_its_own, spark_home
 
 ROOT = Path(__file__).resolve().parents[1]
 DAY, NEXT = DAYS[:2]
@@ -134,43 +131,6 @@ def test_a_zip_without_configuration_is_told_apart(batch_recall_zip: Path, tmp_p
     said = subprocess.run(command, cwd=tmp_path, env=alone(bare, tmp_path), capture_output=True, text=True, timeout=60)
     assert "ValueError: configuration " in said.stderr
     assert "recall.toml cannot be read" in said.stderr
-
-
-def processes(session: int) -> list[int]:
-    """The living processes of a session: a child stays in it, whatever group it makes."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, own = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(own) == session and state != "Z":
-            found.append(int(folder.name))
-    return found
-
-
-@contextmanager
-def session_of_its_own(command: list[str], **options: object) -> Iterator[subprocess.Popen]:
-    """A process that leaves no descendant behind, however the block ends."""
-    process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
-    try:
-        yield process
-    finally:
-        while left := processes(process.pid):
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
-            process.poll()
-            time.sleep(0.1)
-        process.wait()
-
-
-def spark_home(folder: Path) -> Path:
-    """The installed Spark under another name: the workers of a local cluster write into $SPARK_HOME/work."""
-    folder.mkdir()
-    for entry in Path(pyspark.__file__).parent.iterdir():
-        if entry.name != "work":
-            (folder / entry.name).symlink_to(entry)
-    return folder
 
 
 def model_of(lake: Lake, ds: dt.date) -> Path:

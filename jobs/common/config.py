@@ -74,7 +74,9 @@ class Config(Section):
     def scoring_goes_by_declared_features(self) -> Config:
         for side, key in (("user", "segment"), ("item", "category")):
             name = getattr(self.scoring, key)
-            fit = [f.name for f in getattr(self.features, side) if f.kind == "categorical" and f.length == 1]
+            longest = 1 if side == "user" else 1_000  # of an item's list its first value counts
+            features = [f for f in getattr(self.features, side) if f.kind == "categorical" and f.length <= longest]
+            fit = [feature.name for feature in features]
             if name and name not in fit:
                 raise ValueError(f"scoring.{key} wants a categorical feature of features.{side} ({fit}), got {name!r}")
         if self.scoring.explore_quota and not self.model.item_id_dropout:

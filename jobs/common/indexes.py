@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
@@ -112,12 +113,13 @@ def put_items(lake: Lake, config: Config, ds: dt.date, version: str) -> None:
 
 
 def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
-    """(item_index, category) of each item; None where lists have no cap."""
+    """(item_index, category) of each item, by the first value of a list; None where there is no cap."""
     name = config.scoring.category
     if not name:
         return None
     rows = read_files(lake.pinned(tables.item_snapshot(config), ds, 1).files)
-    return pa.table({"item_index": rows["item_index"], "category": rows[name]})
+    category = rows[name] if pa.types.is_integer(rows[name].type) else pc.list_element(rows[name], 0)
+    return pa.table({"item_index": rows["item_index"], "category": category})
 
 
 def listed(rows: pa.Table, categories: pa.Table | None, version: str) -> pa.Table:

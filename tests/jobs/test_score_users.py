@@ -1,0 +1,269 @@
+"""What lists are made of: vectors that are the trainer's, indexes that reach their target, channels, what is left out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import (
+    build_item_index,
+    build_popular_items,
+    build_user_embeddings,
+    publish_candidates,
+    score_users,
+    train_two_tower,
+)
+from jobs.common import tables
+from jobs.common.config import Config, load_config
+from jobs.common.models import index_path, model_path, model_version
+from jobs.common.partitions import Lake
+from jobs.publish_candidates import NotPublishable
+from model.effort import RecallNotReached
+from model.features import tensors
+from model.index import IndexCorrupt, VersionMismatch
+from model.loaders import read_files
+from model.versions import load_model
+from tests.conftest import DAYS, SMALL
+
+FIRST, SECOND, THIRD, FOURTH = DAYS
+K = 50
+
+
+def settings(folder: Path, text: str) -> list[str]:
+    """A configuration that lies over the small one."""
+    import tomllib
+
+    file = folder / "over.toml"
+    own, more = tomllib.loads(Path(SMALL).read_text()), tomllib.loads(text)
+    for section, values in more.items():
+        own[section] = {**own.get(section, {}), **values}
+    variants = own.pop("variants", {})
+    del variants
+    lines = []
+    for section, values in own.items():
+        lines += [f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+    file.write_text("\n".join(lines) + "\n")
+    return ["--config", str(file)]
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+
+
+def run(lake: Lake, ds: dt.date, config: list[str], *jobs: object) -> None:
+    for job in jobs:
+        job.main(["--lake", lake.uri, "--ds", str(ds), *config])  # type: ignore[attr-defined]
+
+
+def listed(lake: Lake, ds: dt.date) -> DataFrame:
+    """Rows (user_id, item_id, score, rank, source)."""
+    rows = lake.day(tables.CANDIDATES, ds)
+    return rows.select("user_id", F.explode("candidates").alias("one")).select("user_id", "one.*")
+
+
+def test_a_users_vector_is_the_trainers(simulated: Lake, config: Config) -> None:
+    """What a user's first click of a day was learnt from is what they were scored with the evening before."""
+    compared = 0
+    for before, after in itertools.pairwise((FIRST, SECOND, THIRD)):
+        towers, _ = load_model(Path(model_path(simulated, model_version(simulated, before))))
+        examples = read_files(simulated.pinned(tables.training_examples(config), after, 1).files).to_pandas()
+        first = examples.sort_values("impressed_at").drop_duplicates("user_id")
+        scored = simulated.day(tables.USER_EMBEDDINGS, before).toPandas()
+        known = first.merge(scored[["user_id", "embedding"]], on="user_id")
+        with torch.no_grad():
+            columns = {name: known[name].to_numpy() for name in known.columns}
+            learnt = towers.user(tensors(columns, towers.spec.user)).numpy()
+        np.testing.assert_allclose(np.stack(known["embedding"]), learnt, atol=1e-6)
+        assert len(np.unique(np.stack(known["history"]), axis=0)) > 50
+        compared += len(known)
+    assert compared > 300
+
+
+def test_every_index_reaches_the_target_and_the_fastest_is_searched(simulated: Lake, config: Config) -> None:
+    rows = simulated.day(tables.ITEM_INDEXES, THIRD).collect()
+    assert {row.backend for row in rows} == {"exact", "annoy", "ivf"}
+    assert all(row.recall >= config.index.recall_target and row.sampled_users == 100 and row.k == K for row in rows)
+    assert all((row.effort is None) == (row.backend == "exact") for row in rows)
+    chosen = [row for row in rows if row.is_chosen]
+    assert chosen == [max(rows, key=lambda row: row.users_per_second)]
+
+
+def test_a_recall_out_of_reach_stops_before_scoring(
+    simulated_copy: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.approximate_index.IvfIndex.most_effort", property(lambda _: 1))
+    index = '[index]\nbackend = "{}"\nbuild = ["exact", "ivf"]\nrecall_target = 1.0\nivf_lists = 100'
+    before = simulated_copy.read(tables.ITEM_INDEXES).collect()
+    with pytest.raises(RecallNotReached, match=r"index ivf finds 0\.\d+ of the exact lists at best \(probes 1\)"):
+        run(simulated_copy, THIRD, settings(tmp_path, index.format("ivf")), build_item_index)
+    assert simulated_copy.read(tables.ITEM_INDEXES).collect() == before
+    run(simulated_copy, THIRD, settings(tmp_path, index.format("auto")), build_item_index)
+    assert [row.backend for row in simulated_copy.day(tables.ITEM_INDEXES, THIRD).collect()] == ["exact"]
+
+
+def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tmp_path: Path) -> None:
+    lists = {}
+    for backend in ("exact", "annoy", "ivf"):
+        index = f'[index]\nbackend = "{backend}"\nbuild = ["{backend}"]\nrecall_target = 1.0'
+        run(simulated_copy, THIRD, settings(tmp_path, index), build_item_index, score_users)
+        assert simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").count() == 1
+        lists[backend] = listed(simulated_copy, THIRD).toPandas().sort_values(["user_id", "rank"], ignore_index=True)
+    for backend in ("annoy", "ivf"):
+        same = lists[backend].merge(lists["exact"], on=["user_id", "item_id", "score"])
+        assert len(same) > 0.99 * len(lists["exact"])
+
+
+def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
+    """Popular in the user's segment, explored items without a click, and a cap on the first genre."""
+    over = settings(
+        tmp_path,
+        '[scoring]\npopular_quota = 10\nsegment = "gender"\nexplore_quota = 5\ncategory = "genres"\ncategory_cap = 20',
+    )
+    run(simulated_copy, THIRD, over, build_popular_items, build_user_embeddings, build_item_index, score_users)
+    lists = listed(simulated_copy, THIRD)
+    warm = lists.join(simulated_copy.day(tables.USER_HISTORIES, THIRD), "user_id", "left_semi")
+    counts = warm.groupBy("user_id", "source").count().groupBy("source").agg(F.max("count"), F.min("count"))
+    found = {row.source: tuple(row)[1:] for row in counts.collect()}
+    assert found["explore"] == (5, 5)
+    assert found["popular"][0] == 10
+    assert lists.groupBy("user_id").agg(F.count_distinct("item_id").alias("n")).where(f"n != {K}").isEmpty()
+    clicked = simulated_copy.day(tables.ITEM_SAMPLING_PROBS, THIRD).where("clicks > 0")
+    explored = warm.where("source = 'explore'")
+    assert explored.join(clicked, "item_id", "left_semi").isEmpty()
+    assert explored.select("item_id").distinct().count() > 5
+    segments = simulated_copy.day(tables.USER_EMBEDDINGS, THIRD).select("user_id", "segment")
+    popular = simulated_copy.day(tables.POPULAR_ITEMS, THIRD).select("segment", "item_id", "place")
+    of_segment = (
+        warm.where("source = 'popular'").join(segments, "user_id").join(popular, ["segment", "item_id"], "left")
+    )
+    assert of_segment.where("place is null").isEmpty()
+    assert (
+        popular.select("segment").distinct().count()
+        == 1 + segments.select("segment").where("segment > 1").distinct().count()
+        > 2
+    )
+    genres = simulated_copy.day(tables.item_snapshot(config), THIRD).select(
+        "item_id", F.col("genres")[0].alias("genre")
+    )
+    assert lists.join(genres, "item_id").groupBy("user_id", "genre").count().where("count > 20").isEmpty()
+
+
+def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path) -> None:
+    shown = listed(simulated_copy, THIRD).groupBy("item_id").count().orderBy(F.desc("count")).limit(3).collect()
+    ids = [row.item_id for row in shown]
+    blocklist = tmp_path / "blocked items.txt"
+    over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
+    with pytest.raises(ValueError, match=r"exclusions\.blocklist wants a text file, and there is none at"):
+        run(simulated_copy, THIRD, over, build_item_index)
+    blocklist.write_text(f"{ids[0]}\n\n {ids[1]} \nnever-heard-of\n")
+    version = simulated_copy.version(tables.PUBLICATIONS)
+    with pytest.raises(NotPublishable, match="2 items that are on the blocklist"):
+        run(simulated_copy, THIRD, over, publish_candidates)
+    assert simulated_copy.version(tables.PUBLICATIONS) == version
+    run(simulated_copy, THIRD, over, build_popular_items, build_item_index, score_users, publish_candidates)
+    left = {row.item_id for row in listed(simulated_copy, THIRD).select("item_id").distinct().collect()}
+    assert not left & set(ids[:2])
+    assert ids[2] in left
+
+
+def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
+    over = settings(tmp_path, "[scoring]\nchanged_only = true")
+    run(simulated_copy, THIRD, over, build_user_embeddings, score_users, publish_candidates)
+    before = {row.user_id: row for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
+    histories = simulated_copy.day(tables.USER_HISTORIES, THIRD).localCheckpoint()
+    changed = histories.orderBy("user_id").first()
+    assert changed is not None
+    one = F.when(F.col("user_id") == changed.user_id, F.slice("history", 1, 1)).otherwise(F.col("history"))
+    simulated_copy.overwrite(tables.USER_HISTORIES, THIRD, histories.withColumn("history", one))
+    gone = before[changed.user_id].candidates[0].item_id
+    run(simulated_copy, THIRD, over, build_user_embeddings, score_users)
+    after = {row.user_id: row for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
+    assert {user for user in after if after[user].scored_at != before[user].scored_at} == {changed.user_id}
+    assert {user for user in after if after[user].candidates != before[user].candidates} == {changed.user_id}
+    blocklist = tmp_path / "blocked.txt"
+    blocklist.write_text(gone)
+    over = settings(tmp_path, f'[scoring]\nchanged_only = true\n[exclusions]\nblocklist = "{blocklist}"')
+    run(simulated_copy, THIRD, over, build_popular_items, build_item_index, score_users)
+    again = {row.user_id: row for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
+    held = {user for user, row in before.items() if gone in [one.item_id for one in row.candidates]}
+    assert 1 < len(held) < len(before)
+    assert {user for user in again if again[user].scored_at != before[user].scored_at} == held | {changed.user_id}
+
+
+def test_a_model_serves_the_days_between(simulated_copy: Lake, tmp_path: Path) -> None:
+    """The fourth day's tables are not needed to see which model it gets: the third's are taken for them."""
+    over = settings(tmp_path, "[training]\nevery_days = 2")
+    for name in ("interactions", "item_sampling_probs"):  # the day has ground to stand on
+        table = {"interactions": tables.INTERACTIONS, "item_sampling_probs": tables.ITEM_SAMPLING_PROBS}[name]
+        simulated_copy.overwrite(table, FOURTH, simulated_copy.day(table, THIRD))
+    simulated_copy.overwrite(tables.DAILY_ITEM_COUNTS, FOURTH, simulated_copy.day(tables.DAILY_ITEM_COUNTS, THIRD))
+    run(simulated_copy, THIRD, over, train_two_tower)  # of this configuration
+    version = model_version(simulated_copy, THIRD)
+    run(simulated_copy, FOURTH, over, train_two_tower)
+    row = simulated_copy.day(tables.MODEL_VERSIONS, FOURTH).first()
+    assert row is not None
+    assert (row.model_version, row.trained_on) == (version, THIRD)
+
+
+def test_parts_of_different_models_are_refused(simulated_copy: Lake) -> None:
+    config = ["--config", SMALL]
+    before = simulated_copy.version(tables.CANDIDATES)
+    users = simulated_copy.day(tables.USER_EMBEDDINGS, THIRD).localCheckpoint()
+    simulated_copy.overwrite(tables.USER_EMBEDDINGS, THIRD, users.withColumn("model_version", F.lit("another")))
+    with pytest.raises(VersionMismatch, match="user_embeddings of 2026-03-01 are those of model another"):
+        run(simulated_copy, THIRD, config, score_users)
+    simulated_copy.overwrite(tables.USER_EMBEDDINGS, THIRD, users)
+    indexes = simulated_copy.day(tables.ITEM_INDEXES, THIRD).localCheckpoint()
+    simulated_copy.overwrite(tables.ITEM_INDEXES, THIRD, indexes.withColumn("model_version", F.lit("another")))
+    with pytest.raises(VersionMismatch, match="the index of 2026-03-01 is that of model another"):
+        run(simulated_copy, THIRD, config, score_users)
+    simulated_copy.overwrite(tables.ITEM_INDEXES, THIRD, indexes)
+    chosen = indexes.where("is_chosen").first()
+    assert chosen is not None
+    own = Path(index_path(simulated_copy, THIRD, chosen.model_version, chosen.backend))
+    older = simulated_copy.day(tables.MODEL_VERSIONS, SECOND).first()
+    assert older is not None
+    shutil.rmtree(own)
+    shutil.copytree(index_path(simulated_copy, SECOND, older.model_version, chosen.backend), own)
+    with pytest.raises(VersionMismatch, match=f"got '{older.model_version}'"):
+        run(simulated_copy, THIRD, config, score_users)
+    assert simulated_copy.version(tables.CANDIDATES) == before
+
+
+@pytest.mark.parametrize("fault", ["truncated", "foreign", "missing"])
+def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: Lake, fault: str) -> None:
+    chosen = simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").first()
+    assert chosen is not None
+    file = Path(index_path(simulated_copy, THIRD, chosen.model_version, chosen.backend)) / "embeddings.npy"
+    whole = file.read_bytes()
+    file.unlink()
+    if fault != "missing":
+        file.write_bytes(whole[:-100] if fault == "truncated" else np.random.default_rng(0).bytes(len(whole)))
+    before = simulated_copy.version(tables.CANDIDATES)
+    with pytest.raises(IndexCorrupt, match=r"embeddings\.npy: wants"):
+        run(simulated_copy, THIRD, ["--config", SMALL], score_users)
+    assert simulated_copy.version(tables.CANDIDATES) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[scoring]\npopular_quota = 40\nexplore_quota = 11", "popular_quota 40 and explore_quota 11 are more than"),
+        ('[scoring]\nsegment = "age"', "scoring.segment wants a categorical feature of features.user"),
+        ('[scoring]\ncategory = "genres"', "scoring.category wants a category_cap"),
+        ("[scoring]\nexplore_quota = 5\n[model]\nitem_id_dropout = 0", "explore_quota wants model.item_id_dropout"),
+        ("[index]\nrecall_target = 1.5", "recall_target"),
+        ('[index]\nbackend = "ivf"\nbuild = ["exact"]', "index.backend ivf is not among index.build"),
+    ],
+)
+def test_configurations_that_cannot_be_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_config(settings(tmp_path, text)[1])

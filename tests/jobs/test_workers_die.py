@@ -1,0 +1,73 @@
+"""kill -9 of a Python worker and of an executor while users are scored: retried, with the same rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.common import tables
+from jobs.common.partitions import Lake
+from tests.conftest import DAYS, SMALL
+from tests.processes import processes, session_of_its_own, spark_home
+
+THIRD = DAYS[2]
+PATIENCE = 240  # seconds
+
+
+def forked_workers(session: int) -> list[tuple[int, int]]:
+    """Ids of the Python workers, and of the executors that they work for: each is the child of a daemon."""
+    parents = {}
+    for pid in processes(session):
+        try:
+            if "pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_text():
+                parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+    return [(pid, parents[parent]) for pid, parent in parents.items() if parent in parents]
+
+
+def strike(job: subprocess.Popen, victim: str) -> bool:
+    """Kill the first Python worker that is seen, or its executor; False where the job ends before that."""
+    end = time.monotonic() + PATIENCE
+    while job.poll() is None and time.monotonic() < end:
+        for worker, executor in forked_workers(job.pid):
+            os.kill(worker if victim == "worker" else executor, signal.SIGKILL)
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("victim", ["worker", "executor"])
+def test_a_task_whose_process_is_killed_is_done_again(simulated_copy: Lake, tmp_path: Path, victim: str) -> None:
+    before = {row.user_id: row.candidates for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
+    version = simulated_copy.version(tables.CANDIDATES)
+    command = [sys.executable, "-m", "jobs.score_users", "--lake", simulated_copy.uri, "--ds", str(THIRD)]
+    command += ["--config", SMALL, "--master", "local-cluster[2,1,1024]"]
+    environment = {**os.environ, "SPARK_HOME": str(spark_home(tmp_path / "spark"))}
+    with session_of_its_own(command, env=environment, stderr=subprocess.PIPE, text=True) as job:
+        killed = strike(job, victim)
+        _, errors = job.communicate(timeout=PATIENCE)
+    assert killed, errors
+    assert job.returncode == 0, errors
+    assert simulated_copy.version(tables.CANDIDATES) == version + 1
+    after = {row.user_id: row.candidates for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
+    assert after == before
+
+
+def test_where_nothing_is_retried_the_job_fails_and_the_table_stays(simulated_copy: Lake) -> None:
+    version = simulated_copy.version(tables.CANDIDATES)
+    command = [sys.executable, "-m", "jobs.score_users", "--lake", simulated_copy.uri, "--ds", str(THIRD)]
+    command += ["--config", SMALL, "--master", "local[2]"]
+    with session_of_its_own(command, stderr=subprocess.PIPE, text=True) as job:
+        killed = strike(job, "worker")
+        _, errors = job.communicate(timeout=PATIENCE)
+    assert killed, errors
+    assert job.returncode != 0
+    assert "Python worker exited unexpectedly" in errors
+    assert simulated_copy.version(tables.CANDIDATES) == version
