@@ -18,6 +18,7 @@ from jobs import (
     build_popular_items,
     build_user_embeddings,
     publish_candidates,
+    run_day,
     score_users,
     train_two_tower,
 )
@@ -267,3 +268,32 @@ def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: La
 def test_configurations_that_cannot_be_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(settings(tmp_path, text)[1])
+
+
+def test_a_day_with_a_new_a_deleted_and_a_banned_item_and_a_new_user(
+    simulated_copy: Lake, config: Config, tmp_path: Path
+) -> None:
+    lake, blocklist = simulated_copy, tmp_path / "banned.txt"
+    over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
+    most_shown = listed(lake, THIRD).groupBy("item_id").count().orderBy(F.desc("count"), "item_id").limit(2).collect()
+    deleted, banned = (row.item_id for row in most_shown)
+    blocklist.write_text(f"{banned}\n")
+    items, users = tables.items(config), tables.users(config)
+    known = lake.read(items).where(F.col("item_id") == deleted).limit(1).localCheckpoint()
+    new = known.withColumns({"item_id": F.lit("brand-new"), "available": F.lit(True)})
+    gone = known.withColumn("available", F.lit(False))
+    landed = lake.day(items, FOURTH).unionByName(new).unionByName(gone).withColumn("ds", F.lit(FOURTH))
+    lake.overwrite(items, FOURTH, landed.localCheckpoint())
+    stranger = lake.read(users).limit(1).withColumns({"user_id": F.lit("stranger"), "ds": F.lit(FOURTH)})
+    lake.overwrite(users, FOURTH, lake.day(users, FOURTH).unionByName(stranger).localCheckpoint())
+    run_day.main(["--lake", lake.uri, "--ds", str(FOURTH), *over])
+    lists = listed(lake, FOURTH)
+    assert lists.where(F.col("item_id").isin(deleted, banned)).isEmpty()
+    own = lists.where("user_id = 'stranger'").collect()
+    assert len(own) == K
+    assert {row.source for row in own} == {"popular"}
+    offered = {row.item_id: row.available for row in lake.day(tables.ITEM_EMBEDDINGS, FOURTH).collect()}
+    assert (offered["brand-new"], offered[deleted], offered[banned]) == (True, False, False)
+    coverage = lake.day(tables.EVALUATION, THIRD).where("metric = 'item_coverage' and channel = 'candidates'").first()
+    assert coverage is not None
+    assert 0 < coverage.value <= 1

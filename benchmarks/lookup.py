@@ -1,0 +1,74 @@
+"""One user's list among all: how long a look-up takes, and what it reads.
+
+    python -m benchmarks.scoring --users 1000000 --als-users 0 --rounds 1 --lake /tmp/scored
+    python -m benchmarks.lookup --lake /tmp/scored
+
+The lake is published as it is, by a row of its own; each look-up is that of another user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import polars as pl
+from deltalake import DeltaTable
+
+from benchmarks.scored_world import DAY
+from jobs.common import tables
+from jobs.common.lookup import PublishedCandidates
+from jobs.common.published import read_candidates
+
+
+def publish(lake: str) -> None:
+    """A row that points to the newest version of the candidates; without Spark, for a lake that nothing else reads."""
+    newest = {
+        name: DeltaTable(f"{lake}/{name}").version() for name in ("candidates", "item_embeddings", "user_embeddings")
+    }
+    row = {
+        "publication": 1, "follows": None, "ds": DAY, "model_version": "benchmark", "users": 0,
+        "published_at": dt.datetime(2026, 1, 2, tzinfo=dt.UTC), **{f"{name}_version": v for name, v in newest.items()},
+    }  # fmt: skip
+    pl.DataFrame([row]).write_delta(f"{lake}/{tables.PUBLICATIONS.name}", mode="overwrite")
+
+
+def milliseconds(look_up: Callable[[str], object], users: list[str]) -> np.ndarray:
+    taken = []
+    for user in users:
+        began = time.perf_counter()
+        look_up(user)
+        taken.append(1_000 * (time.perf_counter() - began))
+    return np.array(taken)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lake", required=True, help="a lake that benchmarks.scoring has left")
+    parser.add_argument("--lookups", type=int, default=2_000)
+    args = parser.parse_args()
+    publish(args.lake)
+    published = PublishedCandidates.current(args.lake)
+    groups = [group for file in published.files for group in file.groups]
+    footers = [file.opened.metadata for file in published.files]
+    users = sum(footer.num_rows for footer in footers)
+    largest = max(f.row_group(n).total_byte_size for f in footers for n in range(f.num_row_groups))
+    total = sum(f.row_group(n).total_byte_size for f in footers for n in range(f.num_row_groups))
+    on_disk = sum(Path(urlparse(file.uri).path).stat().st_size for file in published.files)
+    chosen = np.random.default_rng(1).choice(users, args.lookups, replace=False)
+    ids = [f"user{number}" for number in chosen]
+    print(f"{users:,} users in {len(published.files)} files of {on_disk / 1e6:,.0f} MB, {len(groups):,} row groups")
+    print(f"a look-up reads 1 file and 1 row group: at most {largest / total:.2%} of the bytes\n")
+    print("| look-up of one user | median, ms | 99th percentile, ms |\n|---|---|---|")
+    warm = milliseconds(lambda user: published.of([user]), ids)[100:]
+    once = milliseconds(lambda user: read_candidates(args.lake, [user]), ids[:100])
+    for name, taken in (("PublishedCandidates, opened once", warm), ("read_candidates, opened each time", once)):
+        print(f"| {name} | {np.median(taken):.1f} | {np.percentile(taken, 99):.1f} |")
+
+
+if __name__ == "__main__":
+    main()
