@@ -18,6 +18,7 @@ build_user_embeddings     every user's vector
 build_item_index          item embeddings, and indexes over the available ones, measured
 score_users               K candidates for every user
 evaluate_candidates       how good they are
+gate_candidates           whether they are fit for readers
 publish_candidates        the pointer that readers follow
 
 repair_table              brings a table whose log is damaged back to its last whole version

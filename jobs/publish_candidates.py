@@ -1,7 +1,8 @@
 """publications: the pointer that readers of the candidates follow.
 
-Checks that the day's candidates are whole, then adds one row that names the publication it follows and the Delta
-versions it points to. Of two publishers that follow the same one, one gets a PublicationConflict.
+Checks that the day's candidates are whole and have passed the gate, then adds one row that names the publication it
+follows and the Delta versions it points to. Of two publishers that follow the same one, one gets a PublicationConflict.
+With --rollback [N] readers get the publication N places back again, as a new one; --ds is not needed then.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 import datetime as dt
 from collections.abc import Sequence
 
-from delta.exceptions.captured import ConcurrentAppendException, MetadataChangedException, ProtocolChangedException
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from jobs.common import tables
@@ -18,10 +19,14 @@ from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.config import Config
 from jobs.common.models import model_version
 from jobs.common.offer import blocked_items
-from jobs.common.partitions import Lake
+from jobs.common.partitions import Lake, Taken
+from jobs.common.published import is_readable
 from jobs.common.tracking import record_publication
 
-CONFLICTS = (ConcurrentAppendException, MetadataChangedException, ProtocolChangedException)
+MOST_LISTED = 50  # publications that a rollback looks back
+POINTED_TO = (
+    "ds", "model_version", "candidates_version", "item_embeddings_version", "user_embeddings_version", "users",
+)  # fmt: skip
 
 
 class NotPublishable(ValueError):
@@ -33,9 +38,12 @@ class PublicationConflict(ValueError):
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = job_parser(__doc__)
+    parser = job_parser(__doc__, needs_day=False)
     parser.add_argument("--published-at", type=at_argument, help="time recorded with the row, ISO 8601 (default: now)")
     parser.add_argument("--republish", action="store_true", help="let this day take the place of a later one")
+    parser.add_argument(
+        "--rollback", type=int, nargs="?", const=1, metavar="N", help="publish again what was published N times before"
+    )
     return parser
 
 
@@ -69,39 +77,73 @@ def require_whole(lake: Lake, config: Config, ds: dt.date) -> int:
     return int(found.users)
 
 
+def require_passed(lake: Lake, ds: dt.date) -> None:
+    """Raises NotPublishable unless the gate has passed exactly the day's lists."""
+    verdicts = lake.day(tables.GATE, ds).collect()  # a dozen rows
+    scored_at = lake.day(tables.CANDIDATES, ds).agg(F.max("scored_at")).first()[0]  # type: ignore[index]
+    judged = (model_version(lake, ds), scored_at)
+    if not verdicts or {(row.model_version, row.scored_at) for row in verdicts} != {judged}:
+        raise NotPublishable(f"the gate has not judged the candidates of {ds}: run gate_candidates")
+    if failed := sorted(row.rule for row in verdicts if not row.passed):
+        raise NotPublishable(f"the gate holds {ds} back: {', '.join(failed)}")
+
+
 def publish(lake: Lake, ds: dt.date, users: int, published_at: dt.datetime, republish: bool) -> int:
     """Add the publication and return its number; raises PublicationConflict, and NotPublishable for an older day."""
-    last = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
+    last = last_publication(lake)
     if last is not None and last.ds > ds and not republish:
         raise NotPublishable(f"{last.ds} is published already and {ds} lies before it; --republish puts it back")
-    number = last.publication + 1 if last is not None else 1
-    row = (
-        number,
-        last.publication if last is not None else None,
-        ds,
-        model_version(lake, ds),
-        lake.version(tables.CANDIDATES),
-        lake.version(tables.ITEM_EMBEDDINGS),
-        lake.version(tables.USER_EMBEDDINGS),
-        users,
-        published_at,
-    )
-    rows = lake.spark.createDataFrame([row], tables.PUBLICATIONS.schema)
+    versions = [lake.version(table) for table in (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)]
+    return add(lake, last, (ds, model_version(lake, ds), *versions, users, published_at))
+
+
+def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> Row:
+    """Publish again what was published `steps` publications before the newest; returns that one.
+
+    Raises NotPublishable, with what there is, where that is none, or its files are gone.
+    """
+    rows = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).limit(1 + MOST_LISTED).collect()
+    wanted = rows[steps] if 0 < steps < len(rows) else None
+    if wanted is None or not is_readable(lake, wanted):
+        there = [f"{n} ({row.ds})" for n, row in enumerate(rows) if n and is_readable(lake, row)]
+        fault = "is none" if wanted is None else "is one whose files have been removed"
+        raise NotPublishable(f"there {fault} {steps} places back; there are: {', '.join(there) or 'none'}")
+    add(lake, rows[0], (*(wanted[name] for name in POINTED_TO), published_at))
+    return wanted
+
+
+def last_publication(lake: Lake) -> Row | None:
+    return lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
+
+
+def add(lake: Lake, last: Row | None, rest: tuple[object, ...]) -> int:
+    """Add the publication that follows `last`, and return its number. Raises PublicationConflict."""
+    number, follows = (last.publication + 1, last.publication) if last is not None else (1, None)
+    row = lake.spark.createDataFrame([(number, follows, *rest)], tables.PUBLICATIONS.schema)
     try:
-        # a bare append never conflicts; this one looks at the place it fills, and so sees who was there first
-        lake.overwrite_where(tables.PUBLICATIONS, rows, f"publication = {number}")
-    except CONFLICTS as error:
+        lake.insert(tables.PUBLICATIONS, row)
+    except Taken as error:
         raise PublicationConflict(
             f"publication {number} was taken by another publisher; nothing was published"
         ) from error
-    return number
+    return int(number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = arg_parser().parse_args(argv)
+    parser = arg_parser()
+    args = parser.parse_args(argv)
+    if (args.ds is None) == (args.rollback is None):
+        parser.error("wants either --ds or --rollback")
     lake, config = open_lake(args, "publish_candidates")
+    at = args.published_at or now()
+    if args.rollback is not None:
+        row = roll_back(lake, args.rollback, at)
+        print(f"readers get {row.ds} again, of model {row.model_version}", flush=True)
+        record_publication(lake, config, row.model_version)
+        return int(row.users)
     users = require_whole(lake, config, args.ds)
-    publish(lake, args.ds, users, args.published_at or now(), args.republish)
+    require_passed(lake, args.ds)
+    publish(lake, args.ds, users, at, args.republish)
     record_publication(lake, config, model_version(lake, args.ds))
     return users
 

@@ -26,6 +26,7 @@ from jobs import (
     build_vocabularies,
     build_window_counts,
     evaluate_candidates,
+    gate_candidates,
     publish_candidates,
     score_users,
     train_two_tower,
@@ -77,6 +78,7 @@ def run_day(
     for job in (*WINDOW_TABLES, *MODEL):
         step(job, ds)
     evaluate(lake, step, ds, against)
+    step(gate_candidates, ds)
     step(publish_candidates, ds)
 
 

@@ -180,6 +180,7 @@ def fit(
     if not learner.is_finite():
         raise TrainingDiverged("the last step left weights that are NaN or infinite")
     history = run.history
+    popularity = learner.popularity(order.last_day, file_rows[LAST_DAY]) if order.last_day else None
     metrics = {
         "final_loss": last.loss,
         "training_rows": order.examples.rows + (order.last_day.rows if order.last_day else 0),
@@ -189,6 +190,7 @@ def fit(
         "waiting_share": last.waiting / max(last.seconds, 1e-9),
         "validation": history.validations[history.best] if history.validations else None,
         "validations": history.validations,
+        "popularity": popularity,
         "loss_curve": history.curve,
         **learner.objective.report(),
     }

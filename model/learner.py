@@ -5,7 +5,7 @@ Axis letters: B rows, D embedding size, I items that are available, R ranks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
@@ -85,11 +85,23 @@ class Learner:
         """How well the towers find examples of the pinned files, at most `validation_rows` of them."""
         with torch.no_grad():
             parts = [self.loss.embed_all(part) for part in self.available.split(EMBEDDED_AT_ONCE)]
+        return self._validated(self.towers.user, torch.cat(parts), pinned, file_rows)
+
+    def popularity(self, pinned: PinnedFiles, file_rows: list[int]) -> dict[str, float]:
+        """How well the share of each item in the rows that were learnt from finds the same examples."""
+        size = self.order.spec.vocabulary_sizes["item_id"]
+        shares = item_column(self.order.probabilities, self.order.share, size).to(self.device)[self.available]
+        everybody = lambda batch: shares.new_ones(len(batch["item_index"]), 1)  # noqa: E731
+        return self._validated(everybody, shares[:, None], pinned, file_rows)
+
+    def _validated(
+        self, embed: Callable[[Batch], Tensor], vectors: Tensor, pinned: PinnedFiles, file_rows: list[int]
+    ) -> dict[str, float]:
         steps = -(-self.order.settings.validation_rows // self.order.settings.batch_size)
         return validate(
-            self.towers,
+            embed,
             islice(self.batches(pinned, file_rows, 0), steps),
-            torch.cat(parts),
+            vectors,
             self.available,
             self.device,
             hide_history=self.order.hide_history,

@@ -5,14 +5,13 @@ Axes: B examples, D embedding size, I items that are available, L length of a hi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from model.features import PADDING
 from model.ranks import ALONE, Ranks
-from model.towers import TwoTowers
 from model.training import Batch
 
 BLOCK = 65_536  # items scored at once
@@ -54,7 +53,7 @@ def _above_and_seen(
 
 @torch.no_grad()
 def validate(
-    towers: TwoTowers,
+    embed: Callable[[Batch], Tensor],
     batches: Iterable[Batch],
     vectors: Tensor,
     items: Tensor,
@@ -65,13 +64,14 @@ def validate(
 ) -> dict[str, float]:
     """recall@10 and recall@100 of the examples' clicks and their mean reciprocal place, over all ranks' examples.
 
-    vectors [I, D] and items [I] as in `places`; hide_history: what is in a row's history is not shown again.
+    embed: the queries [B, D] of a batch; vectors [I, D] and items [I] as in `places`; hide_history: what is in a row's
+    history is not shown again.
     """
     sums = torch.zeros(len(AT) + 2, dtype=torch.float64, device=device)
     for batch in batches:
         batch = {name: values.to(device) for name, values in batch.items()}
         seen = batch.get("history") if hide_history else None
-        above = places(towers.user(batch), batch["item_index"], vectors, items, seen)  # [B]
+        above = places(embed(batch), batch["item_index"], vectors, items, seen)  # [B]
         found = [(above < k).sum() for k in AT]
         sums += torch.stack([*found, (1 / (above + 1.0)).double().sum(), torch.tensor(len(above))]).to(sums)
     *recalls, reciprocal, rows = ranks.total(sums).tolist()

@@ -13,11 +13,11 @@ from jobs.common.partitions import Lake, day_argument
 from jobs.common.session import spark_session
 
 
-def job_parser(doc: str | None, *, variant: bool = False) -> argparse.ArgumentParser:
+def job_parser(doc: str | None, *, variant: bool = False, needs_day: bool = True) -> argparse.ArgumentParser:
     """`--lake --ds --config` (and `--variant`) with the job's docstring as its help."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lake", required=True, help="folder of all tables: a path or any Hadoop URI")
-    parser.add_argument("--ds", required=True, type=day_argument, help="logical day, YYYY-MM-DD")
+    parser.add_argument("--ds", required=needs_day, type=day_argument, help="logical day, YYYY-MM-DD")
     add_config(parser)
     if variant:
         parser.add_argument("--variant", help="work on the model of [variants.NAME] instead of the main one")

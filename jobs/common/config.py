@@ -15,6 +15,7 @@ from jobs.common.config_sections import (
     Evaluation,
     Examples,
     Exclusions,
+    Gate,
     Index,
     Log,
     Model,
@@ -44,6 +45,7 @@ class Config(Section):
     index: Index
     scoring: Scoring
     evaluation: Evaluation
+    gate: Gate
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -141,6 +141,18 @@ class Scoring(Section):
         return self
 
 
+class Gate(Section):
+    recall_drop: Share
+    recall_over_popularity: Annotated[float, Field(ge=0)]
+    coverage: Share
+    never_clicked_share: Share
+    head_share: Share
+    short_lists: Share
+    mean_cosine: Share
+    index_recall_drop: Share
+    input_age_days: Annotated[int, Field(ge=0)]
+
+
 class Evaluation(Section):
     at: tuple[Count, ...]
     head_share: Share

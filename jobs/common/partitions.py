@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from delta.exceptions.captured import ConcurrentAppendException, MetadataChangedException, ProtocolChangedException
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -18,9 +19,15 @@ from pyspark.sql.types import StructType
 from jobs.common.damage import opened, used
 from jobs.common.tables import Table
 
+CONFLICTS = (ConcurrentAppendException, MetadataChangedException, ProtocolChangedException)
+
 
 class SchemaMismatch(ValueError):
     """A table's columns are not those that its one home names."""
+
+
+class Taken(ValueError):
+    """Another writer has put a row where this one was to put one."""
 
 
 class NoSuchDay(ValueError):
@@ -160,6 +167,25 @@ class Lake:
     def overwrite_where(self, table: Table, rows: DataFrame, predicate: str) -> int:
         """Put `rows` in the place of those that fulfil `predicate`, which never holds user input."""
         return self._commit(table, rows, predicate)
+
+    def insert(self, table: Table, rows: DataFrame) -> None:
+        """Add `rows`, in one commit, where the table holds none with their keys.
+
+        Raises Taken where it does, or another writer is putting some there: of two, one is told.
+        """
+        check_schema(table, rows.schema)
+        count = rows.count()
+        try:
+            if not self.has(table):
+                self.append(table, rows.limit(0))
+            held = DeltaTable.forPath(self.spark, self.table_path(table))
+            same = " and ".join(f"held.{name} = added.{name}" for name in table.key)
+            merge = held.alias("held").merge(rows.select(table.columns).alias("added"), same)
+            added = merge.whenNotMatchedInsertAll().execute().first()
+        except CONFLICTS as error:
+            raise Taken(f"another writer was quicker in {self.table_path(table)}") from error
+        if added is None or added["num_inserted_rows"] != count:
+            raise Taken(f"{self.table_path(table)} holds the key {table.key} of a row by now that was to be added")
 
     def _commit(self, table: Table, rows: DataFrame, predicate: str | None) -> int:
         check_schema(table, rows.schema)

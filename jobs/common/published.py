@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 import duckdb
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.artifacts import hadoop
 from jobs.common.lookup import PublishedCandidates
 from jobs.common.partitions import Lake, NoSuchDay
 from jobs.common.queries import query
+
+
+def is_readable(lake: Lake, publication: Row) -> bool:
+    """Whether the lists that a publication points to are still there: version, and every file of its day."""
+    try:
+        rows = lake.read(tables.CANDIDATES, version=publication.candidates_version)
+    except (ValueError, AnalysisException):
+        return False
+    files = rows.where(F.col("ds") == publication.ds).inputFiles()
+    return bool(files) and all(
+        filesystem.exists(path) for filesystem, path in (hadoop(lake.spark, unquote(file)) for file in files)
+    )
+
 
 LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"
 

@@ -218,6 +218,14 @@ EVALUATION = Table(
     key=("ds", "channel", "slice", "metric", "k"),
     per_variant=True,
 )  # fmt: skip
+GATE = Table(
+    "gate",
+    _struct(
+        ds=DateType(), rule=TEXT, value=REAL, least=REAL, most=REAL, passed=BooleanType(), model_version=TEXT,
+        scored_at=TIME,
+    ),
+    key=("rule",),
+)  # fmt: skip
 ORACLE = Table("oracle", _struct(ds=DateType(), user_id=TEXT, item_ids=ArrayType(TEXT)), key=("user_id",))
 PUBLICATIONS = Table(
     "publications",

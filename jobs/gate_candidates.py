@@ -1,0 +1,156 @@
+"""gate: whether a day's candidates are fit for readers, rule by rule.
+
+Recall of the held-out last day beside that of the published model and of popularity on the same clicks; coverage and
+shares of the lists; towers that have collapsed; recall of the searched index; rows that training lost; age of inputs.
+Clicks that recall goes by are outcomes that no longer change. Overwrites the day; a rule that fails ends the job with
+`error [gate]`, and the day is not published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.artifacts import local_folder, reference
+from jobs.common.config import Config
+from jobs.common.ground import Stop
+from jobs.common.models import model_path, model_version
+from jobs.common.offer import offered_items
+from jobs.common.partitions import Lake, NoSuchDay
+from jobs.common.queries import query
+from jobs.evaluate_candidates import item_slices
+from model.versions import MANIFEST
+
+SAMPLED = 100_000  # vectors whose mean cosine is taken
+RECALL = "recall@100"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A rule and the number that it looks at, which has to lie within its bounds; None was not measured."""
+
+    rule: str
+    value: float | None
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """What was not measured passes: configuration has chosen so, or there is nothing to compare with."""
+        if self.value is None:
+            return True
+        return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
+
+    def __str__(self) -> str:
+        bound, side = (self.most, "most") if self.least is None else (self.least, "least")
+        if self.value is None or bound is None:
+            return f"{self.rule}: not measured"
+        missed = "" if self.passed else f", off by {abs(self.value - bound):.4g}"
+        return f"{self.rule} is {self.value:.4g}, wanted at {side} {bound:.4g}{missed}"
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return job_parser(__doc__)
+
+
+def metrics_of(lake: Lake, version: str) -> dict[str, Any]:
+    """What the training of a model has measured."""
+    manifest = local_folder(reference(lake.spark, model_path(lake, version))) / MANIFEST
+    return dict(json.loads(manifest.read_text("utf-8"))["metrics"])
+
+
+def of_training(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
+    """Recall on the held-out day, rows read, and the age of what was read."""
+    row = lake.day(tables.MODEL_VERSIONS, ds).first()
+    if row is None:
+        raise NoSuchDay(f"no model was trained for {ds} in {lake.table_path(tables.MODEL_VERSIONS)}")
+    found, gate = metrics_of(lake, row.model_version), config.gate
+    recall = (found["validation"] or {}).get(RECALL)
+    popular = (found.get("popularity") or {}).get(RECALL)
+    last = lake.read(tables.PUBLICATIONS).where(F.col("ds") < F.lit(ds)).orderBy(F.desc("publication")).first()
+    before = (metrics_of(lake, last.model_version)["validation"] or {}).get(RECALL) if last is not None else None
+    examples = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
+    pinned = lake.read(tables.training_examples(config), version=row.training_examples_version)
+    first = row.trained_on - dt.timedelta(days=config.log.examples_window_days - 1)
+    lost = pinned.where(F.col("ds").between(F.lit(first), F.lit(row.trained_on))).count() - row.training_rows
+    newest = examples.agg(F.max("ds")).first()[0]  # type: ignore[index]
+    floor = None if popular is None else gate.recall_over_popularity * popular
+    return [
+        Verdict("recall_over_popularity", None if floor is None else recall, least=floor),
+        Verdict(
+            "recall_of_published",
+            None if before is None else recall,
+            least=None if before is None else (1 - gate.recall_drop) * before,
+        ),
+        Verdict("training_rows_lost", float(abs(lost)), most=0.0),
+        Verdict("input_age_days", float((ds - newest).days), most=float(gate.input_age_days)),
+        Verdict("model_age_days", float((ds - row.trained_on).days), most=float(config.training.every_days - 1)),
+    ]
+
+
+def of_lists(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
+    """What the lists are made of."""
+    gate, k, spark = config.gate, config.scoring.candidates_per_user, lake.spark
+    rows = lake.required_day(tables.CANDIDATES, ds)
+    frames = {
+        "lists": rows.select("user_id", F.col("candidates.item_id").alias("item_ids")),
+        "item_slices": item_slices(lake, config, ds),
+        "item_snapshot": offered_items(lake, config, ds),
+    }
+    metrics = query(spark, "evaluation/list_metrics", frames, k=k).collect()  # five rows
+    found = {(row.metric, row.slice): row.value for row in metrics}
+    short = query(spark, "gate/lists", {"candidates": rows}, k=k).first()
+    assert short is not None  # it is an aggregate
+    return [
+        Verdict("coverage", found["item_coverage", "all"], least=gate.coverage),
+        Verdict("never_clicked_share", found["never_clicked_share", "all"], most=gate.never_clicked_share),
+        Verdict("head_share", found["list_share", "head"], most=gate.head_share),
+        Verdict("short_lists", short.short_lists, most=gate.short_lists),
+    ]
+
+
+def of_vectors(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
+    """Whether the towers tell users and items apart, and the index finds what it should."""
+    verdicts = []
+    for side, table in (("user", tables.USER_EMBEDDINGS), ("item", tables.ITEM_EMBEDDINGS)):
+        rows = lake.required_day(table, ds).select(F.col(f"{side}_id").alias("id"), "embedding")
+        one_in = max(rows.count() // SAMPLED, 1)
+        cosine = query(lake.spark, "gate/mean_cosine", {"vectors": rows}, one_in=one_in).first()
+        assert cosine is not None  # it is an aggregate
+        verdicts.append(Verdict(f"{side}_mean_cosine", cosine[0], most=config.gate.mean_cosine))
+    index = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen").first()
+    assert index is not None  # scoring has searched it
+    least = config.index.recall_target - config.gate.index_recall_drop
+    return [*verdicts, Verdict("index_recall", index.recall, least=least)]
+
+
+def write(lake: Lake, ds: dt.date, verdicts: Sequence[Verdict]) -> None:
+    """Put the verdicts, with the model and the time of the lists that they are about."""
+    scored_at = lake.day(tables.CANDIDATES, ds).agg(F.max("scored_at")).first()[0]  # type: ignore[index]
+    version = model_version(lake, ds)
+    rows = [(ds, v.rule, v.value, v.least, v.most, v.passed, version, scored_at) for v in verdicts]
+    lake.overwrite(tables.GATE, ds, lake.spark.createDataFrame(rows, tables.GATE.schema))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arg_parser().parse_args(argv)
+    lake, config = open_lake(args, "gate_candidates")
+    verdicts = [verdict for part in (of_training, of_lists, of_vectors) for verdict in part(lake, config, args.ds)]
+    write(lake, args.ds, verdicts)
+    for verdict in verdicts:
+        print(f"gate: {'ok    ' if verdict.passed else 'FAILED'} {verdict}", flush=True)
+    if failed := [str(verdict) for verdict in verdicts if not verdict.passed]:
+        raise Stop("gate", f"{args.ds} is not published: " + "; ".join(failed))
+    return len(verdicts)
+
+
+if __name__ == "__main__":
+    run(main)

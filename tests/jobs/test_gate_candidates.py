@@ -1,0 +1,171 @@
+"""What the gate lets through, what it holds back, and that what was published stays."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from jobs import (
+    build_item_index,
+    build_user_embeddings,
+    gate_candidates,
+    publish_candidates,
+    score_users,
+    train_two_tower,
+)
+from jobs.common import tables
+from jobs.common.config import Config
+from jobs.common.ground import Stop
+from jobs.common.models import model_path, model_version
+from jobs.common.partitions import Lake
+from jobs.common.published import read_candidates
+from jobs.gate_candidates import Verdict
+from jobs.publish_candidates import NotPublishable
+from tests.conftest import DAYS, SMALL
+
+FIRST, SECOND, THIRD, _ = DAYS
+RULES = {
+    "recall_over_popularity", "recall_of_published", "training_rows_lost", "input_age_days", "model_age_days",
+    "coverage", "never_clicked_share", "head_share", "short_lists", "user_mean_cosine", "item_mean_cosine", "index_recall",
+}  # fmt: skip
+
+
+def arguments(lake: Lake, ds: dt.date, config: str = SMALL) -> list[str]:
+    return ["--lake", lake.uri, "--config", config, "--ds", str(ds)]
+
+
+def measured(lake: Lake, ds: dt.date, **metrics: object) -> None:
+    """Lay metrics over those of the day's model, as if its training had measured them."""
+    file = Path(model_path(lake, model_version(lake, ds))) / "model.json"
+    manifest = json.loads(file.read_text())
+    manifest["metrics"] |= metrics
+    file.write_text(json.dumps(manifest))
+
+
+def test_every_rule_is_judged_before_a_day_is_published(simulated: Lake) -> None:
+    for day in (FIRST, SECOND, THIRD):
+        rows = simulated.day(tables.GATE, day).collect()
+        assert {row.rule for row in rows} == RULES
+        assert all(row.passed for row in rows)
+        assert all(row.value is not None for row in rows if not row.rule.startswith("recall_"))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "passed", "text"),
+    [
+        (Verdict("a", 0.5, least=0.5), True, "a is 0.5, wanted at least 0.5"),
+        (Verdict("a", 0.4, least=0.5), False, "a is 0.4, wanted at least 0.5, off by 0.1"),
+        (Verdict("a", 3.0, most=1.0), False, "a is 3, wanted at most 1, off by 2"),
+        (Verdict("a", 0.0, most=0.0), True, "a is 0, wanted at most 0"),
+        (Verdict("a", None, least=0.5), True, "a: not measured"),
+    ],
+)
+def test_a_verdict_says_by_how_much(verdict: Verdict, passed: bool, text: str) -> None:
+    assert (verdict.passed, str(verdict)) == (passed, text)
+
+
+def test_a_worse_model_is_held_back_and_readers_keep_what_they_have(
+    simulated_copy: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake, before = simulated_copy, read_candidates(simulated_copy.uri)
+    measured(lake, SECOND, validation={"recall@100": 0.5})
+    measured(lake, THIRD, validation={"recall@100": 0.3}, popularity={"recall@100": 0.31})
+    publish_candidates.main(["--lake", lake.uri, "--rollback"])
+    with pytest.raises(Stop, match=r"2026-03-01 is not published: recall_over_popularity is 0\.3, wanted") as stop:
+        gate_candidates.main(arguments(lake, THIRD))
+    assert stop.value.code == "gate"
+    assert "recall_of_published is 0.3, wanted at least 0.4, off by 0.1" in str(stop.value)
+    assert "gate: FAILED recall_of_published" in capsys.readouterr().out
+    with pytest.raises(NotPublishable, match="holds 2026-03-01 back: recall_of_published, recall_over_popularity"):
+        publish_candidates.main(arguments(lake, THIRD))
+    after = read_candidates(lake.uri)
+    assert not after.equals(before)
+    assert set(after["model_version"]) == {model_version(lake, SECOND)}
+
+
+def test_lists_that_the_gate_has_not_seen_are_not_published(simulated_copy: Lake) -> None:
+    score_users.main([*arguments(simulated_copy, THIRD), "--scored-at", "2026-03-02T09:00:00Z"])
+    with pytest.raises(NotPublishable, match="the gate has not judged the candidates of 2026-03-01"):
+        publish_candidates.main(arguments(simulated_copy, THIRD))
+    gate_candidates.main(arguments(simulated_copy, THIRD))
+    publish_candidates.main(arguments(simulated_copy, THIRD))
+
+
+def test_what_is_wrong_with_lists_and_vectors_is_seen(simulated_copy: Lake) -> None:
+    lake = simulated_copy
+    lists = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
+    lake.overwrite(tables.CANDIDATES, THIRD, lists.withColumn("candidates", F.slice("candidates", 1, 3)))
+    vectors = lake.day(tables.USER_EMBEDDINGS, THIRD).localCheckpoint()
+    one = vectors.select("embedding").first()
+    assert one is not None
+    alike = vectors.withColumn("embedding", F.array(*(F.lit(number).cast("float") for number in one.embedding)))
+    lake.overwrite(tables.USER_EMBEDDINGS, THIRD, alike)
+    indexes = lake.day(tables.ITEM_INDEXES, THIRD).localCheckpoint()
+    lake.overwrite(tables.ITEM_INDEXES, THIRD, indexes.withColumn("recall", F.lit(0.9)))
+    models = lake.day(tables.MODEL_VERSIONS, THIRD).localCheckpoint()
+    lake.overwrite(tables.MODEL_VERSIONS, THIRD, models.withColumn("training_rows", F.col("training_rows") - 7))
+    with pytest.raises(Stop) as stop:
+        gate_candidates.main(arguments(lake, THIRD))
+    text = str(stop.value)
+    assert "short_lists is 1, wanted at most 0.01" in text
+    assert "user_mean_cosine is 1, wanted at most 0.9" in text
+    assert "index_recall is 0.9, wanted at least 0.98" in text
+    assert "training_rows_lost is 7, wanted at most 0, off by 7" in text
+    failed = lake.day(tables.GATE, THIRD).where("not passed").collect()
+    assert {row.rule for row in failed} == {"short_lists", "user_mean_cosine", "index_recall", "training_rows_lost"}
+
+
+def test_a_model_of_shuffled_clicks_is_refused(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
+    """Each example keeps its user and gets the item of another; towers that learn this know less than popularity."""
+    lake, table = simulated_copy, tables.training_examples(config)
+    for number, day in enumerate((FIRST, SECOND, THIRD)):
+        rows = lake.day(table, day).toPandas()
+        rows[["item_id", "item_index"]] = rows[["item_id", "item_index"]].sample(frac=1, random_state=number).to_numpy()
+        if day != THIRD:  # the day that is held out is as it was
+            lake.overwrite(table, day, lake.spark.createDataFrame(rows, table.schema))
+    file = tmp_path / "held_out.toml"
+    file.write_text(Path(SMALL).read_text().replace('validation = "none"', 'validation = "last_day"'))
+    before = lake.read(tables.PUBLICATIONS).count()
+    for job in (train_two_tower, build_user_embeddings, build_item_index, score_users):
+        job.main(arguments(lake, THIRD, str(file)))
+    with pytest.raises(Stop, match="recall_over_popularity"):
+        gate_candidates.main(arguments(lake, THIRD, str(file)))
+    with pytest.raises(NotPublishable, match="holds 2026-03-01 back"):
+        publish_candidates.main(arguments(lake, THIRD, str(file)))
+    assert lake.read(tables.PUBLICATIONS).count() == before
+
+
+def test_a_rollback_is_a_publication_of_what_was_there(simulated_copy: Lake) -> None:
+    lake = simulated_copy
+    rows = lake.read(tables.PUBLICATIONS).orderBy("publication").collect()
+    publish_candidates.main(["--lake", lake.uri, "--rollback"])
+    publish_candidates.main(["--lake", lake.uri, "--rollback", "3"])
+    newest = lake.read(tables.PUBLICATIONS).orderBy("publication").collect()
+    assert newest[:3] == rows
+    assert [(row.publication, row.follows, row.ds) for row in newest[3:]] == [(4, 3, SECOND), (5, 4, FIRST)]
+    assert newest[3].candidates_version == rows[1].candidates_version
+    assert set(read_candidates(lake.uri)["model_version"]) == {rows[0].model_version}
+
+
+def test_a_rollback_to_what_is_gone_is_refused_with_what_there_is(simulated_copy: Lake) -> None:
+    lake = simulated_copy
+    first = lake.read(tables.PUBLICATIONS).where("publication = 1").first()
+    assert first is not None
+    files = lake.read(tables.CANDIDATES, version=first.candidates_version).where(F.col("ds") == first.ds).inputFiles()
+    Path(files[0].removeprefix("file://")).unlink()
+    with pytest.raises(NotPublishable, match=rf"files have been removed 2 places back; there are: 1 \({SECOND}\)"):
+        publish_candidates.main(["--lake", lake.uri, "--rollback", "2"])
+    with pytest.raises(NotPublishable, match=r"there is none 9 places back"):
+        publish_candidates.main(["--lake", lake.uri, "--rollback", "9"])
+    assert lake.read(tables.PUBLICATIONS).count() == 3
+
+
+def test_either_a_day_or_a_rollback_is_wanted(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ([], ["--ds", "2026-01-01", "--rollback"]):
+        with pytest.raises(SystemExit):
+            publish_candidates.main(["--lake", lake.uri, *wrong])
+        assert "wants either --ds or --rollback" in capsys.readouterr().err
