@@ -62,14 +62,18 @@ def update_rows(table: Tensor, grad: Tensor, sums: Tensor, lr: float, eps: float
     """One step on table [V, D] with its sparse gradient and sums [V], both tables changed in place."""
     if grad.layout != torch.sparse_coo or grad.sparse_dim() != 1:
         raise ValueError(f"RowWiseAdagrad wants sparse gradients (sparse=True), got a {grad.layout} one")
-    # a row that the batch names twice is one row; two thirds of the time that coalesce() takes
-    ids, order = grad._indices()[0].sort(stable=True)  # [N]
-    rows, counts = ids.unique_consecutive(return_counts=True)  # [R]
-    values = F.embedding_bag(order, grad._values(), counts.cumsum(0) - counts, mode="sum")  # [R, D]
+    rows, values = summed_rows(grad)  # [R], [R, D]
     new = sums[rows].add_(torch.linalg.vector_norm(values, dim=1).square_(), alpha=1 / values.shape[1])  # [R]
     sums[rows] = new
     values.mul_((-lr / new.sqrt_().add_(eps))[:, None])
     table.scatter_add_(0, rows[:, None].expand_as(values), values)  # a third of index_add_'s time
+
+
+def summed_rows(grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a sparse gradient [V, D] its distinct rows [R] and their sums [R, D], in two thirds of coalesce()'s time."""
+    ids, order = grad._indices()[0].sort(stable=True)  # [N]
+    rows, counts = ids.unique_consecutive(return_counts=True)  # [R]
+    return rows, F.embedding_bag(order, grad._values(), counts.cumsum(0) - counts, mode="sum")
 
 
 def check_table(table: Tensor) -> None:
