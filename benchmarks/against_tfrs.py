@@ -36,7 +36,7 @@ from model.versions import load_model
 PACKAGES = ("tensorflow-cpu==2.15.1", "tensorflow-recommenders==0.7.3")
 FIRST = 2  # the first index that is someone's
 GROUP = 65_536
-RATES = {"this project": (0.02, 0.05, 0.1, 0.2), "TensorFlow Recommenders": (0.05, 0.1, 0.2, 0.5, 1.0)}
+RATES = {"this project": (0.02, 0.05, 0.1, 0.2), "TensorFlow Recommenders": (0.05, 0.1, 0.2, 0.5)}
 
 
 def write_world(folder: Path, users: int, items: int, clicks: int, clusters: int = 200) -> None:

@@ -15,14 +15,16 @@ import tensorflow_recommenders as tfrs
 
 
 class Towers(tfrs.Model):
-    """An embedding and a square map each, normalised; in-batch softmax with log-Q, accidental hits removed."""
+    """An embedding and a square map each, normalised; in-batch softmax with log-Q, accidental hits removed.
+
+    The loss is the sum over the rows, as the task has it by itself.
+    """
 
     def __init__(self, users: int, items: int, dim: int, temperature: float) -> None:
         super().__init__()
         self.user = self._tower(users, dim)
         self.item = self._tower(items, dim)
         self.task = tfrs.tasks.Retrieval(
-            loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True, reduction=tf.keras.losses.Reduction.SUM),
             temperature=temperature,
             remove_accidental_hits=True,
         )
@@ -39,15 +41,13 @@ class Towers(tfrs.Model):
 
     def compute_loss(self, inputs: Any, training: bool = False) -> Any:
         user, item, share = inputs
-        rows = tf.cast(tf.shape(user)[0], tf.float32)
-        summed = self.task(
+        return self.task(
             self.user(user),
             self.item(item),
             candidate_ids=item,
             candidate_sampling_probability=share,
             compute_metrics=False,
         )
-        return summed / rows
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """Processes that train one model together: what one of them knows of the others.
 
-Axes: R ranks, B rows of one of them, C columns, V rows of a table, D embedding size.
+Axes: R ranks, B rows of one of them, C columns, V rows of a table, D embedding size, T tables.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from model.optim import summed_rows
 
 
 @dataclass(frozen=True)
@@ -93,26 +95,32 @@ class Ranks:
         dist.broadcast(told, 0)
         return float(told)
 
-    def sum_gradients(self, tables: Iterable[Tensor], dense: Sequence[Tensor]) -> None:
+    def sum_gradients(self, tables: Sequence[Tensor], dense: Sequence[Tensor]) -> None:
         """Give each parameter the sum of the ranks' gradients; those of tables [V, D] are sparse, and stay so."""
         if self.size == 1:
             return
-        for table in tables:
-            table.grad = self._sum_sparse(_empty_like(table) if table.grad is None else table.grad)
-        if dense:
-            given = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in dense]
-            flat = torch.cat([gradient.reshape(-1) for gradient in given])
-            dist.all_reduce(flat)
-            for tensor, part in zip(dense, flat.split([tensor.numel() for tensor in dense]), strict=True):
-                tensor.grad = part.view_as(tensor)
+        given = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in dense]
+        flat = torch.cat([gradient.reshape(-1) for gradient in given]) if given else torch.zeros(0)
+        under_way = dist.all_reduce(flat, async_op=True) if given else None
+        self._sum_sparse(tables)
+        if under_way is not None:
+            under_way.wait()
+        for tensor, part in zip(dense, flat.split([tensor.numel() for tensor in dense]), strict=True):
+            tensor.grad = part.view_as(tensor)
 
-    def _sum_sparse(self, gradient: Tensor) -> Tensor:
-        """Of sparse [V, D]: the rows that any rank has."""
-        gradient = gradient.coalesce()  # fewer rows travel
-        counts = self.counts(gradient.indices().shape[1], gradient.device)
-        rows, values = (_gathered(part, counts) for part in (gradient.indices()[0], gradient.values()))
-        with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, else every rank is warned of it
-            return torch.sparse_coo_tensor(rows[None], values, gradient.shape)
+    def _sum_sparse(self, tables: Sequence[Tensor]) -> None:
+        """Each gradient becomes the rows that any rank has; all tables travel as one, since each message is a wait."""
+        if not tables:
+            return
+        mine = [summed_rows(_empty_like(table) if table.grad is None else table.grad) for table in tables]
+        sizes = torch.tensor([[len(rows) for rows, _ in mine]], device=tables[0].device)  # [1, T]
+        held = _gathered(sizes, [1] * self.size)  # [R, T]
+        widths = torch.tensor([table.shape[1] for table in tables], device=held.device)  # [T]
+        rows = _by_table([rows for rows, _ in mine], held)
+        values = _by_table([values.reshape(-1) for _, values in mine], held * widths)
+        for table, of_ranks, flat in zip(tables, rows, values, strict=True):
+            with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, else every rank is warned of it
+                table.grad = torch.sparse_coo_tensor(of_ranks[None], flat.view(-1, table.shape[1]), table.shape)
 
 
 ALONE = Ranks()
@@ -132,6 +140,13 @@ def _gathered(rows: Tensor, counts: Sequence[int]) -> Tensor:
     parts = [torch.empty_like(filled) for _ in counts]
     dist.all_gather(parts, filled)
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+def _by_table(mine: list[Tensor], held: Tensor) -> list[Tensor]:
+    """A part for each of T tables -> those of all ranks; held [R, T]: how long each part is."""
+    joined = _gathered(torch.cat(mine), held.sum(dim=1).tolist())
+    parts = joined.split(held.reshape(-1).tolist())
+    return [torch.cat(parts[table :: len(mine)]) for table in range(len(mine))]
 
 
 class _GatherRows(torch.autograd.Function):

@@ -19,7 +19,7 @@ def table(seed: int = 0) -> nn.Embedding:
 
 def train_step(embedding: nn.Embedding, optimizer: torch.optim.Optimizer, ids: list[int]) -> None:
     optimizer.zero_grad()
-    embedding(torch.tensor(ids)).square().sum().backward()
+    embedding(torch.tensor(ids, dtype=torch.int64)).square().sum().backward()
     optimizer.step()
 
 
@@ -94,6 +94,14 @@ def test_groups_have_learning_rates_of_their_own() -> None:
     assert torch.equal(still.weight, table().weight)
     # a gradient of ones has the root mean square 1: the first step is the learning rate
     torch.testing.assert_close(moving.weight[1], table().weight[1] - 0.1)
+
+
+def test_an_empty_gradient_changes_nothing() -> None:
+    embedding = table()
+    optimizer = RowWiseAdagrad(embedding.parameters(), initial_accumulator_value=0.5)
+    train_step(embedding, optimizer, [])
+    assert torch.equal(embedding.weight, table().weight)
+    assert (optimizer.state[embedding.weight]["sum"] == 0.5).all()
 
 
 def test_a_closure_gives_its_loss_and_unused_tables_are_left() -> None:
