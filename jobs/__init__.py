@@ -21,5 +21,6 @@ evaluate_candidates       how good they are
 gate_candidates           whether they are fit for readers
 publish_candidates        the pointer that readers follow
 
+maintain_tables           compacts, and removes what no kept publication needs
 repair_table              brings a table whose log is damaged back to its last whole version
 """

@@ -17,9 +17,10 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
     console = Console()
     text = TextColumn(
         "  epoch {task.fields[epoch]}  loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} examples/s"
+        "  {task.fields[waiting]:.0%} waiting for data"
     )
     with Progress(text, BarColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("training", total=rows, epoch=1, loss=float("nan"), speed=0.0)
+        task = bar.add_task("training", total=rows, epoch=1, loss=float("nan"), speed=0.0, waiting=0.0)
         last = None
 
         def watch(training: Training) -> None:
@@ -31,6 +32,7 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
                 epoch=training.epoch + 1,
                 loss=training.loss,
                 speed=training.rows_per_second,
+                waiting=training.waiting / max(training.seconds, 1e-9),
             )
 
         yield watch

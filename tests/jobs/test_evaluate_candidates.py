@@ -136,10 +136,3 @@ def test_a_day_is_not_evaluated_on_itself_or_on_days_that_have_not_landed(
     assert "after --ds 2026-03-01" in capsys.readouterr().err
     with pytest.raises(NoSuchDay, match="interactions has no row for 2026-03-02"):
         evaluate_candidates.main(arguments)
-
-
-def test_annoy_is_held_against_exact(simulated: Lake) -> None:
-    row = simulated.day(tables.EVALUATION, DAYS[0]).where("metric = 'index_recall'").first()
-    assert row is not None
-    assert (row.channel, row.k, row.users) == ("annoy", 50, 100)
-    assert 0.9 < row.value <= 1

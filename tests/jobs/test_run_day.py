@@ -19,13 +19,11 @@ from pyspark.sql import functions as F
 
 from jobs import (
     build_interactions,
-    build_item_index,
     build_negative_pools,
     build_sampling_probs,
     evaluate_candidates,
     ingest_movielens,
     run_day,
-    score_users,
     simulate_log,
     train_two_tower,
 )
@@ -56,7 +54,8 @@ def test_each_day_has_its_own_partition_of_every_table(simulated: Lake, config: 
     per_day = [
         tables.INTERACTIONS, tables.user_snapshot(config), tables.item_snapshot(config), tables.training_examples(config),
         tables.USER_HISTORIES, tables.DAILY_ITEM_COUNTS, tables.ITEM_SAMPLING_PROBS, tables.MODEL_VERSIONS,
-        tables.ITEM_EMBEDDINGS, tables.CANDIDATES,
+        tables.POPULAR_ITEMS, tables.USER_EMBEDDINGS, tables.ITEM_EMBEDDINGS, tables.ITEM_INDEXES, tables.CANDIDATES,
+        tables.GATE,
     ]  # fmt: skip
     for table in per_day:
         days = {row.ds for row in simulated.read(table).select("ds").distinct().collect()}
@@ -188,7 +187,7 @@ def test_a_model_of_shuffled_labels_is_no_better_than_popularity(simulated_copy:
         rows[["item_id", "item_index"]] = rows[["item_id", "item_index"]].sample(frac=1, random_state=7).to_numpy()
         lake.overwrite(table, day, lake.spark.createDataFrame(rows, table.schema))
     arguments = ["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD)]
-    for job in (train_two_tower, build_item_index, score_users):
+    for job in run_day.MODEL:
         job.main(arguments)
     build_interactions.main(["--lake", lake.uri, "--ds", str(FOURTH)])
     evaluate_candidates.main(arguments)

@@ -1,0 +1,99 @@
+"""Small files made larger, and files that nobody needs any more removed: the only job that vacuums.
+
+Every table is compacted, but for those whose files are planned. What publications of the last `--keep-days` days point
+to, and what readers follow now, stays readable, data files and table log alike: tables keep their history as long as the
+oldest of them needs it, and 7 days at least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import math
+from collections.abc import Iterator, Sequence
+
+from delta.tables import DeltaTable
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.common.artifacts import hadoop
+from jobs.common.partitions import Lake
+
+LEAST_DAYS = 7  # files that a running training or reader may hold
+MOST_COUNTED = 1_000  # files that Delta names in a dry run
+PLANNED = ("candidates", "training_examples", "user_embeddings")
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = job_parser(__doc__, needs_day=False)
+    parser.add_argument(
+        "--keep-days", type=_days, default=30, help="publications that stay readable (default: 30 days)"
+    )
+    parser.add_argument("--at", type=at_argument, help="time from which days are counted, ISO 8601 (default: now)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
+    return parser
+
+
+def _days(text: str) -> int:
+    days = int(text) if text.isdigit() else 0
+    if days < LEAST_DAYS:
+        raise argparse.ArgumentTypeError(f"wants {LEAST_DAYS} days or more, got {text!r}")
+    return days
+
+
+def kept_days(lake: Lake, keep: int, at: dt.datetime) -> int:
+    """For how many days what is replaced has to stay: `keep`, or more where readers follow an older publication."""
+    publications = lake.read(tables.PUBLICATIONS)
+    current = publications.orderBy(F.desc("publication")).select(F.unix_timestamp("published_at")).first()
+    age = 0.0 if current is None else (at.timestamp() - current[0]) / 86_400
+    return max(keep, math.ceil(age) + 1)
+
+
+def tables_of(lake: Lake) -> Iterator[str]:
+    """Paths of all Delta tables of a lake, those of variants included."""
+    for pattern in ("*", "variants/*/*"):
+        filesystem, path = hadoop(lake.spark, lake.uri)
+        for status in filesystem.globStatus(path.suffix(f"/{pattern}/_delta_log")) or ():
+            yield str(status.getPath().getParent().toString())
+
+
+def maintain(lake: Lake, path: str, days: int, *, dry_run: bool) -> int:
+    """Compact and vacuum one table; returns how many files are, or would be, removed."""
+    name, table = path.rsplit("/", 1)[-1], DeltaTable.forPath(lake.spark, path)
+    found = lake.spark.sql(f"vacuum delta.`{path.replace('`', '``')}` retain {24 * days} hours dry run").count()
+    if dry_run:
+        return found
+    _keep_history(lake, path, days)
+    if name not in PLANNED:
+        table.optimize().executeCompaction()
+    table.vacuum(24 * days)
+    return found
+
+
+def _keep_history(lake: Lake, path: str, days: int) -> None:
+    """The table log remembers as long as the files stay; set only where it is not so yet, as it is a commit."""
+    wanted = {
+        "delta.logRetentionDuration": f"interval {days + 1} days",
+        "delta.deletedFileRetentionDuration": f"interval {days} days",
+    }
+    properties = DeltaTable.forPath(lake.spark, path).detail().first()["properties"]  # type: ignore[index]
+    if any(properties.get(key) != value for key, value in wanted.items()):
+        listed = ", ".join(f"'{key}' = '{value}'" for key, value in wanted.items())
+        lake.spark.sql(f"alter table delta.`{path.replace('`', '``')}` set tblproperties ({listed})")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arg_parser().parse_args(argv)
+    lake, _ = open_lake(args, "maintain_tables")
+    days, removed = kept_days(lake, args.keep_days, args.at or now()), 0
+    for path in tables_of(lake):
+        files = maintain(lake, path, days, dry_run=args.dry_run)
+        more, done = "or more " * (files == MOST_COUNTED), "would be" if args.dry_run else "were"
+        print(f"{path.rsplit('/', 1)[-1]}: {files:,} {more}files {done} removed", flush=True)
+        removed += files
+    return removed
+
+
+if __name__ == "__main__":
+    run(main)

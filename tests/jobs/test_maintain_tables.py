@@ -1,0 +1,94 @@
+"""What maintenance removes, and what it leaves because readers or a rollback may want it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from jobs import gate_candidates, maintain_tables, publish_candidates, score_users
+from jobs.common import tables
+from jobs.common.partitions import Lake
+from jobs.common.published import is_readable, read_candidates
+from jobs.publish_candidates import NotPublishable
+from tests.conftest import DAYS, SMALL
+
+THIRD = DAYS[2]
+DAY_MS = 86_400_000
+
+
+def age(lake: Lake, days: int) -> None:
+    """Everything that was written or replaced in the candidates so far happened so many days earlier."""
+    folder = Path(lake.table_path(tables.CANDIDATES))
+    then = time.time() - days * 86_400
+    for file in folder.rglob("*"):
+        os.utime(file, (then, then))
+    for commit in (folder / "_delta_log").glob("*.json"):
+        text = commit.read_text()
+        older = re.sub(r'"deletionTimestamp":(\d+)', lambda m: f'"deletionTimestamp":{int(m[1]) - days * DAY_MS}', text)
+        commit.write_text(older)
+        commit.with_name(f".{commit.name}.crc").unlink(missing_ok=True)
+        os.utime(commit, (then, then))
+    rows = lake.read(tables.PUBLICATIONS).localCheckpoint()
+    earlier = rows.withColumn("published_at", F.col("published_at") - F.make_dt_interval(F.lit(days)))
+    lake.overwrite_where(tables.PUBLICATIONS, earlier, "publication > 0")
+    lake.spark.sql("clear cache")
+
+
+def publish_again(lake: Lake) -> None:
+    arguments = ["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD)]
+    for job in (score_users, gate_candidates, publish_candidates):
+        job.main(arguments)
+
+
+def test_what_readers_follow_stays_however_old_it_is(simulated_copy: Lake) -> None:
+    lake, before = simulated_copy, read_candidates(simulated_copy.uri)
+    score_users.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD)])  # and is not published
+    age(lake, 45)
+    maintain_tables.main(["--lake", lake.uri])
+    assert read_candidates(lake.uri).equals(before)
+
+
+def test_what_no_publication_of_the_kept_days_needs_is_removed(
+    simulated_copy: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = simulated_copy
+    publish_again(lake)
+    age(lake, 45)
+    publish_again(lake)
+    now = read_candidates(lake.uri)
+    gone, kept = (
+        row for row in lake.read(tables.PUBLICATIONS).orderBy("publication").collect() if row.publication in (3, 4)
+    )
+    assert maintain_tables.main(["--lake", lake.uri, "--dry-run"]) > 0
+    assert is_readable(lake, gone)
+    assert maintain_tables.main(["--lake", lake.uri]) > 0
+    assert re.search(r"candidates: \d+ files were removed", capsys.readouterr().out)
+    assert not is_readable(lake, gone)
+    assert is_readable(lake, kept)
+    assert read_candidates(lake.uri).equals(now)
+    with pytest.raises(NotPublishable, match=r"files have been removed 2 places back"):
+        publish_candidates.main(["--lake", lake.uri, "--rollback", "2"])
+    assert maintain_tables.main(["--lake", lake.uri]) == 0
+
+
+def test_small_files_become_larger_ones_and_the_rows_stay(simulated_copy: Lake) -> None:
+    lake, table = simulated_copy, tables.VOCABULARIES
+    before = sorted(map(str, lake.read(table).collect()))
+    for number in range(3):
+        row = [("item_id", f"more-{number}", 9_000 + number, THIRD)]
+        lake.append(table, lake.spark.createDataFrame(row, table.schema))
+    files = len(lake.read(table).inputFiles())
+    maintain_tables.main(["--lake", lake.uri])
+    assert len(lake.read(table).inputFiles()) < files
+    assert len(lake.read(table).collect()) == len(before) + 3
+
+
+def test_less_than_a_week_is_refused(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        maintain_tables.main(["--lake", lake.uri, "--keep-days", "6"])
+    assert "wants 7 days or more, got '6'" in capsys.readouterr().err
