@@ -1,8 +1,8 @@
 """Small files made larger, and files that nobody needs any more removed: the only job that vacuums.
 
 Every table is compacted, but for those whose files are planned. What publications of the last `--keep-days` days point
-to, and what readers follow now, stays readable, data files and table log alike: tables keep their history as long as the
-oldest of them needs it, and 7 days at least.
+to, and what readers follow now, stays readable, data files and table log alike: tables keep their history as long as
+the oldest of them needs it, and 7 days at least.
 """
 
 from __future__ import annotations
