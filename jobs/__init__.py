@@ -21,6 +21,7 @@ evaluate_candidates       how good they are
 gate_candidates           whether they are fit for readers
 publish_candidates        the pointer that readers follow
 
+forget_users              takes users out of every table
 maintain_tables           compacts, and removes what no kept publication needs
 repair_table              brings a table whose log is damaged back to its last whole version
 """

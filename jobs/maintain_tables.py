@@ -20,6 +20,7 @@ from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.artifacts import hadoop
 from jobs.common.partitions import Lake
 
+DEFAULT_KEEP_DAYS = 30
 LEAST_DAYS = 7  # files that a running training or reader may hold
 MOST_COUNTED = 1_000  # files that Delta names in a dry run
 PLANNED = ("candidates", "training_examples", "user_embeddings")
@@ -28,7 +29,7 @@ PLANNED = ("candidates", "training_examples", "user_embeddings")
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
     parser.add_argument(
-        "--keep-days", type=_days, default=30, help="publications that stay readable (default: 30 days)"
+        "--keep-days", type=_days, default=DEFAULT_KEEP_DAYS, help="of publications that stay readable (default: 30)"
     )
     parser.add_argument("--at", type=at_argument, help="time from which days are counted, ISO 8601 (default: now)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")

@@ -18,14 +18,18 @@ def blocked_items(lake: Lake, config: Config) -> DataFrame:
 
     Raises ValueError where the file that the configuration names is not there: no list is not an empty one.
     """
-    name = config.exclusions.blocklist
-    if not name:
+    if not config.exclusions.blocklist:
         return lake.spark.createDataFrame([], "item_id string")
+    return ids_of_file(lake, config.exclusions.blocklist, "item_id", "exclusions.blocklist")
+
+
+def ids_of_file(lake: Lake, name: str, column: str, wanted_by: str) -> DataFrame:
+    """The lines of a text file, trimmed, each once, as `column`. Raises ValueError where there is no such file."""
     filesystem, path = hadoop(lake.spark, name)
     if not filesystem.isFile(path):
-        raise ValueError(f"exclusions.blocklist wants a text file, and there is none at {path.toString()}")
+        raise ValueError(f"{wanted_by} wants a text file, and there is none at {path.toString()}")
     lines = lake.spark.read.text(str(path.toString()))
-    return lines.select(F.trim("value").alias("item_id")).where("item_id != ''").distinct()
+    return lines.select(F.trim("value").alias(column)).where(F.col(column) != "").distinct()
 
 
 def offered_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:

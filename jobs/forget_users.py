@@ -1,0 +1,131 @@
+"""Users who are to be forgotten: their rows leave every table, and their ids the vocabularies.
+
+What is published is published again without them, where the day's lists are still those that readers have. Older
+versions of the tables hold their rows until they are vacuumed: the job says which publications those are, and when that
+is. A user's index stays taken by nobody, and the weights keep a vector that no id leads to. Checkpoints of trainings,
+which remember pairs of users and items, are removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import shutil
+from collections.abc import Sequence
+
+from delta.tables import DeltaTable
+from pyspark.sql import Column, Row
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.common.artifacts import hadoop, local_path
+from jobs.common.offer import ids_of_file
+from jobs.common.partitions import Lake
+from jobs.common.row_groups import row_groups_of
+from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
+from jobs.publish_candidates import POINTED_TO, add, last_publication
+from jobs.score_users import LOOKED_UP_AT_ONCE
+
+PINNED = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
+NAMED_OTHERWISE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}
+MOST = 100_000  # users of one run: their ids are a condition of every table
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = job_parser(__doc__, needs_day=False)
+    parser.add_argument("--users", required=True, help="a text file, a user_id a line: a path or any Hadoop URI")
+    parser.add_argument("--published-at", type=at_argument, help="time of the new publication, ISO 8601 (default: now)")
+    return parser
+
+
+def whose(table: str) -> Column:
+    """The user that a row of a table names."""
+    named = {
+        tables.VOCABULARIES.name: F.when(F.col("feature") == "user_id", F.col("value")),
+        tables.QUARANTINE.name: F.get_json_object("row", "$.user_id"),
+    }
+    return named.get(table, F.col("user_id"))
+
+
+def forget(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
+    """Take the users' rows, or their names, out of a table; how many they were, None for one that names no user.
+
+    By a condition, not by a join: what stays of a file stays in its order, so that look-ups are as quick as before.
+    """
+    held, name = DeltaTable.forPath(lake.spark, path), path.rsplit("/", 1)[-1]
+    if name not in NAMED_OTHERWISE and "user_id" not in held.toDF().columns:
+        return None
+    theirs = whose(name).isin(list(user_ids))
+    found = held.toDF().where(theirs).count()
+    if not found:
+        return 0
+    if name == tables.VOCABULARIES.name:  # a row that went would leave its index to the next user
+        held.update(theirs, {"value": F.lit(None)})
+    else:
+        with row_groups_of(lake.spark, LOOKED_UP_AT_ONCE):
+            held.delete(theirs)
+    return found
+
+
+def lists_of(lake: Lake, row: Row, version: int | None = None) -> tuple[object, ...]:
+    """What tells the lists of a publication's day apart: how many, of which model, scored when."""
+    rows = lake.read(tables.CANDIDATES, version=version).where(F.col("ds") == row.ds)
+    found = rows.agg(F.count(F.lit(1)), F.max("model_version"), F.max("scored_at")).first()
+    return tuple(found or ())
+
+
+def publish_without(lake: Lake, last: Row, still_theirs: bool, at: dt.datetime) -> None:
+    """Let readers follow the newest versions, from which the users have gone."""
+    if not still_theirs:
+        print(f"warning: {last.ds} was scored again since, and is not published; readers keep their lists", flush=True)
+        return
+    versions = {f"{table.name}_version": lake.version(table) for table in PINNED}
+    users = lists_of(lake, last)[0]
+    changed = {**last.asDict(), **versions, "users": users}
+    add(lake, last, (*(changed[name] for name in POINTED_TO), at))
+
+
+def ages_out(lake: Lake, version: int) -> list[str]:
+    """A line for each publication whose candidates are older than `version`, with the day after which it may go."""
+    older = lake.read(tables.PUBLICATIONS).where(F.col("candidates_version") < version).orderBy("publication")
+    rows = older.select("publication", "ds", F.unix_timestamp("published_at").alias("at")).toLocalIterator()
+    lines = []
+    for row in rows:
+        day = dt.datetime.fromtimestamp(row["at"], dt.UTC) + dt.timedelta(days=DEFAULT_KEEP_DAYS)
+        which = f"publication {row.publication} of {row.ds}"
+        lines.append(f"{which} holds them until maintain_tables runs after {day:%Y-%m-%d}")
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arg_parser().parse_args(argv)
+    lake, _ = open_lake(args, "forget_users")
+    user_ids = [row.user_id for row in ids_of_file(lake, args.users, "user_id", "--users").limit(MOST + 1).collect()]
+    if not 0 < len(user_ids) <= MOST:
+        raise ValueError(f"--users wants 1 to {MOST:,} user ids, got {'more' if user_ids else 'none'}")
+    last = last_publication(lake)
+    still_theirs = last is not None and lists_of(lake, last) == lists_of(lake, last, last.candidates_version)
+    deleted = 0
+    for path in tables_of(lake):
+        if (rows := forget(lake, path, user_ids)) is not None:
+            print(f"{path.rsplit('/', 1)[-1]}: {rows:,} rows", flush=True)
+            deleted += rows
+    _remove_checkpoints(lake)
+    if last is not None:
+        publish_without(lake, last, still_theirs, args.published_at or now())
+        print("\n".join(ages_out(lake, lake.version(tables.CANDIDATES))), flush=True)
+    return deleted
+
+
+def _remove_checkpoints(lake: Lake) -> None:
+    for pattern in ("checkpoints", "variants/*/checkpoints"):
+        filesystem, path = hadoop(lake.spark, lake.uri)
+        for status in filesystem.globStatus(path.suffix(f"/{pattern}")) or ():
+            folder = local_path(lake.spark, str(status.getPath().toString()))
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,87 @@
+"""Nothing that a reader or a job can reach names a forgotten user; nobody else loses a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from jobs import build_vocabularies, forget_users, score_users
+from jobs.common import tables
+from jobs.common.lookup import PublishedCandidates
+from jobs.common.partitions import Lake
+from jobs.common.published import read_candidates
+from jobs.maintain_tables import tables_of
+from tests.conftest import DAYS, SMALL
+
+THIRD = DAYS[2]
+AT = "2026-03-02T10:00:00Z"
+
+
+def named(lake: Lake, users: list[str]) -> dict[str, int]:
+    """How many rows of each table hold one of the ids, in whatever column."""
+    found = {}
+    for path in tables_of(lake):
+        rows = lake.spark.read.format("delta").load(path)
+        texts = [F.to_json(F.struct(*rows.columns)).contains(f'"{user}"') for user in users]
+        found[path.rsplit("/", 1)[-1]] = rows.where(texts[0] | texts[1]).count()
+    return found
+
+
+def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
+    simulated_copy: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = simulated_copy
+    last = lake.read(tables.VOCABULARIES).where("feature = 'user_id'").orderBy(F.desc("index")).first()
+    assert last is not None
+    users = [str(last.value), str(read_candidates(lake.uri)["user_id"].iloc[0])]
+    refused = [(THIRD, "clicks", "x", "y", f'{{"user_id":"{users[1]}"}}')]
+    lake.append(tables.QUARANTINE, lake.spark.createDataFrame(refused, tables.QUARANTINE.schema))
+    before = named(lake, users)
+    assert {name for name, rows in before.items() if rows} > {"impressions", "users", "candidates", "quarantine"}
+    others = read_candidates(lake.uri).query("user_id not in @users").reset_index(drop=True)
+    checkpoint = Path(lake.path("checkpoints", "of-a-training"))
+    checkpoint.mkdir(parents=True)
+    file = tmp_path / "forgotten.txt"
+    file.write_text("\n".join([*users, "nobody"]))
+    assert forget_users.main(["--lake", lake.uri, "--users", str(file), "--published-at", AT]) > 10
+    assert not any(named(lake, users).values())
+    assert read_candidates(lake.uri).equals(others)
+    assert not checkpoint.exists()
+    out = capsys.readouterr().out
+    assert "publication 3 of 2026-03-01 holds them until maintain_tables runs after" in out
+    newest = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
+    assert newest is not None
+    assert (newest.publication, newest.ds, newest.users) == (4, THIRD, 398)
+    for own in PublishedCandidates.current(lake.uri).files:
+        ids = own.opened.read(columns=["user_id"])["user_id"].to_pylist()
+        assert ids == sorted(ids)
+    lake.append(tables.VOCABULARIES, lake.read(tables.VOCABULARIES).limit(0))
+    build_vocabularies.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(DAYS[2])])
+    taken = lake.read(tables.VOCABULARIES).where(f"feature = 'user_id' and index = {last.index}").collect()
+    assert [row.value for row in taken] == [None]
+    assert forget_users.main(["--lake", lake.uri, "--users", str(file)]) == 0
+
+
+def test_lists_that_nobody_has_published_are_not_published_by_forgetting(
+    simulated_copy: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake, before = simulated_copy, read_candidates(simulated_copy.uri)
+    score_users.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD), "--scored-at", AT])
+    file = tmp_path / "forgotten.txt"
+    file.write_text(str(before["user_id"].iloc[0]))
+    forget_users.main(["--lake", lake.uri, "--users", str(file)])
+    assert "warning: 2026-03-01 was scored again since" in capsys.readouterr().out
+    assert read_candidates(lake.uri).equals(before)
+
+
+@pytest.mark.parametrize(("text", "message"), [(None, "--users wants a text file"), ("\n \n", "got none")])
+def test_a_list_that_is_not_there_or_empty_is_refused(
+    lake: Lake, tmp_path: Path, text: str | None, message: str
+) -> None:
+    file = tmp_path / "forgotten.txt"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        forget_users.main(["--lake", lake.uri, "--users", str(file)])
