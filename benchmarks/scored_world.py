@@ -17,7 +17,7 @@ from jobs.build_item_index import sampled_users
 from jobs.common import tables
 from jobs.common.config import Config
 from jobs.common.embedding import lists
-from jobs.common.indexes import built_indexes, put_items
+from jobs.common.indexes import put_indexes
 from jobs.common.partitions import Lake
 from model.features import UNKNOWN
 
@@ -65,9 +65,8 @@ def write(lake: Lake, config: Config, users: int, items: int, dim: int, excluded
         "1000 - id as clicks", "(1000 - id) / 500500d as share", "int(id) + 1 as place",
     )  # fmt: skip
     lake.overwrite(tables.POPULAR_ITEMS, DAY, popular)
-    built = built_indexes(lake, config, DAY, VERSION, sampled_users(lake, config, DAY))
+    built = put_indexes(lake, config, DAY, VERSION, sampled_users(lake, config, DAY))
     lake.overwrite(tables.ITEM_INDEXES, DAY, built)
-    put_items(lake, config, DAY, VERSION)
 
 
 def _embedded(spark: SparkSession, rows: int, dim: int, side: str, seed: int) -> DataFrame:

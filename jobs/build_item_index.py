@@ -19,7 +19,7 @@ from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.config import Config
 from jobs.common.embedding import item_embeddings
-from jobs.common.indexes import built_indexes, put_items
+from jobs.common.indexes import put_indexes
 from jobs.common.models import refer
 from jobs.common.offer import offered_items
 from jobs.common.partitions import Lake
@@ -54,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sample = sampled_users(lake, config, args.ds)
     rows = item_embeddings(items_to_embed(lake, config, args.ds), ref).withColumn("model_version", F.lit(ref.version))
     count = lake.overwrite(tables.ITEM_EMBEDDINGS, args.ds, rows)
-    built = built_indexes(lake, config, args.ds, ref.version, sample)
-    put_items(lake, config, args.ds, ref.version)
-    lake.overwrite(tables.ITEM_INDEXES, args.ds, built)
+    lake.overwrite(tables.ITEM_INDEXES, args.ds, put_indexes(lake, config, args.ds, ref.version, sample))
     return count
 
 

@@ -30,7 +30,7 @@ from jobs.evaluate_candidates import item_slices
 from model.versions import MANIFEST
 
 SAMPLED = 100_000  # vectors whose mean cosine is taken
-RECALL = "recall@100"
+RECALL, RECALL_OF_THE_FIRST = "recall@100", "recall@10"  # popularity fills long lists of a small catalogue too
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ def of_training(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
     if row is None:
         raise NoSuchDay(f"no model was trained for {ds} in {lake.table_path(tables.MODEL_VERSIONS)}")
     found, gate = metrics_of(lake, row.model_version), config.gate
-    recall = (found["validation"] or {}).get(RECALL)
-    popular = (found.get("popularity") or {}).get(RECALL)
+    measured, popular = found["validation"] or {}, (found.get("popularity") or {}).get(RECALL_OF_THE_FIRST)
     last = lake.read(tables.PUBLICATIONS).where(F.col("ds") < F.lit(ds)).orderBy(F.desc("publication")).first()
     before = (metrics_of(lake, last.model_version)["validation"] or {}).get(RECALL) if last is not None else None
     examples = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
@@ -84,10 +83,10 @@ def of_training(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
     newest = examples.agg(F.max("ds")).first()[0]  # type: ignore[index]
     floor = None if popular is None else gate.recall_over_popularity * popular
     return [
-        Verdict("recall_over_popularity", None if floor is None else recall, least=floor),
+        Verdict("recall_over_popularity", None if floor is None else measured.get(RECALL_OF_THE_FIRST), least=floor),
         Verdict(
             "recall_of_published",
-            None if before is None else recall,
+            None if before is None else measured.get(RECALL),
             least=None if before is None else (1 - gate.recall_drop) * before,
         ),
         Verdict("training_rows_lost", float(abs(lost)), most=0.0),

@@ -23,7 +23,7 @@ from jobs.common.partitions import Lake
 from jobs.common.published import published_lists
 from jobs.common.queries import query
 from jobs.common.row_groups import row_groups_of, sorted_files
-from jobs.common.scoring import Plan, candidates, open_lists
+from jobs.common.scoring import Plan, candidates, read_lists
 from model.index import VersionMismatch
 
 LOOKED_UP_AT_ONCE = 1_000  # users of a row group: so much is read for one of them
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "score_users")
     ref = refer_index(lake, args.ds, explore=config.scoring.explore_quota > 0)
     plan = Plan.of(config)
-    open_lists(ref, plan)  # what is damaged or foreign is refused here, not by a hundred tasks
+    read_lists(ref, plan)  # what is damaged or foreign is refused here, not by a hundred tasks
     users = users_to_score(lake, args.ds, ref.version, changed_only=config.scoring.changed_only)
     rows = scored(sorted_files(users, "user_id"), ref, plan, args.scored_at or now())
     with row_groups_of(lake.spark, LOOKED_UP_AT_ONCE):

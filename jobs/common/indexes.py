@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from jobs.common.models import EXPLORE, ITEMS, index_path
 from jobs.common.partitions import Lake
 from jobs.common.scoring import ITEMS_FILE, POPULAR_FILE
 from model.effort import RecallNotReached, Sample, one_thread, tuned
+from model.folders import sha256
 from model.index import ApproximateIndex, ExactIndex, ItemIndex, build_index
 from model.loaders import read_files
 
@@ -40,18 +42,36 @@ class Measured:
     build_seconds: float = 0.0
 
 
-def built_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample: Sample) -> DataFrame:
-    """Builds and puts the configured indexes over the available items; rows of item_indexes.
+def put_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample: Sample) -> DataFrame:
+    """Builds and measures the configured indexes over the available items, and puts them; rows of item_indexes.
 
     An index needs its matrix in memory, here as where it is searched: it is read file by file, not through the JVM.
+    What is put has a name by its content, so that a worker which has one opened never takes it for another.
     Raises RecallNotReached where the index to be searched falls short; what was searched before stays.
     """
     rows = read_files(lake.pinned(tables.ITEM_EMBEDDINGS, ds, 1).files)
+    with tempfile.TemporaryDirectory(prefix="batch-recall-") as text:
+        folder = Path(text)
+        found = _built(config, rows, version, sample, folder)
+        if config.scoring.explore_quota:
+            explored = _vectors(rows.filter(rows["feature_embedding"].is_valid()), "feature_embedding")
+            ExactIndex.build(*explored, model_version=version).save(folder / EXPLORE)
+        _write_items(lake, config, ds, rows, version, folder / ITEMS)
+        name = f"{version}-{_content(folder)}"
+        for part in sorted(folder.iterdir()):
+            put_folder(lake.spark, part, index_path(lake, ds, name, part.name))
+    listed = [{"ds": ds, "model_version": version, "folder": name, **asdict(one)} for one in found]
+    schema = tables.ITEM_INDEXES.schema
+    return lake.spark.createDataFrame([tuple(row[name] for name in schema.names) for row in listed], schema)
+
+
+def _built(config: Config, rows: pa.Table, version: str, sample: Sample, folder: Path) -> list[Measured]:
+    """Saves the indexes that reach the target, one of them marked to be searched; what was measured of each."""
     vectors, item_indices = _vectors(rows.filter(rows["available"]), "embedding")
-    exact = ExactIndex.build(vectors, item_indices, model_version=version)
     found: list[Measured] = []
     short: dict[str, RecallNotReached] = {}
-    with tempfile.TemporaryDirectory(prefix="batch-recall-") as text, one_thread():
+    with one_thread():
+        exact = ExactIndex.build(vectors, item_indices, model_version=version)
         wanted, speed = sample.search(exact) if len(sample) else (np.empty((0, sample.k)), 0.0)  # [N, K]
         for backend in config.index.build:
             began = time.perf_counter()
@@ -66,17 +86,19 @@ def built_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample:
                     short[backend] = error
                     continue
             one.effort = None if index.is_exact else index.effort  # type: ignore[attr-defined]
-            _put(lake, index, ds, version, backend, Path(text))
+            index.save(folder / backend)
             found.append(one)
-        if config.scoring.explore_quota:
-            explored = _vectors(rows.filter(rows["feature_embedding"].is_valid()), "feature_embedding")
-            _put(lake, ExactIndex.build(*explored, model_version=version), ds, version, EXPLORE, Path(text))
     _choose(found, short, config.index.backend)
     for why in short.values():
         print(f"warning: {why}; it was not put into the lake", flush=True)
-    listed = [{"ds": ds, "model_version": version, **asdict(one)} for one in found]
-    schema = tables.ITEM_INDEXES.schema
-    return lake.spark.createDataFrame([tuple(row[name] for name in schema.names) for row in listed], schema)
+    return found
+
+
+def _content(folder: Path) -> str:
+    """Eight digits that tell what lies in a folder from anything else."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    sums = [f"{file.relative_to(folder)} {sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:8]
 
 
 def _tuned(index: ItemIndex, wanted: np.ndarray, sample: Sample, config: Config) -> tuple[ItemIndex, float, float]:
@@ -95,21 +117,12 @@ def _choose(found: list[Measured], short: dict[str, RecallNotReached], backend: 
     max(fit, key=lambda one: one.users_per_second or 0).is_chosen = True
 
 
-def _put(lake: Lake, index: ItemIndex, ds: dt.date, version: str, part: str, folder: Path) -> None:
-    index.save(folder / part)
-    put_folder(lake.spark, folder / part, index_path(lake, ds, version, part))
-
-
-def put_items(lake: Lake, config: Config, ds: dt.date, version: str) -> None:
-    """Puts what scoring knows of the items beside the vectors: their ids and categories, and what is popular."""
-    with tempfile.TemporaryDirectory(prefix="batch-recall-") as text:
-        folder = Path(text) / ITEMS
-        folder.mkdir()
-        embedded = read_files(lake.pinned(tables.ITEM_EMBEDDINGS, ds, 1).files)
-        popular = read_files(lake.pinned(tables.POPULAR_ITEMS, ds, 1).files)
-        pq.write_table(listed(embedded, _categories(lake, config, ds), version), folder / ITEMS_FILE)
-        pq.write_table(popular.sort_by([("segment", "ascending"), ("place", "ascending")]), folder / POPULAR_FILE)
-        put_folder(lake.spark, folder, index_path(lake, ds, version, ITEMS))
+def _write_items(lake: Lake, config: Config, ds: dt.date, embedded: pa.Table, version: str, folder: Path) -> None:
+    """What scoring knows of the items beside the vectors: their ids and categories, and what is popular."""
+    folder.mkdir()
+    popular = read_files(lake.pinned(tables.POPULAR_ITEMS, ds, 1).files)
+    pq.write_table(listed(embedded, _categories(lake, config, ds), version), folder / ITEMS_FILE)
+    pq.write_table(popular.sort_by([("segment", "ascending"), ("place", "ascending")]), folder / POPULAR_FILE)
 
 
 def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:

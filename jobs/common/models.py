@@ -46,9 +46,12 @@ def model_path(lake: Lake, version: str) -> str:
     return lake.model_path("models", version)
 
 
-def index_path(lake: Lake, ds: dt.date, version: str, part: str) -> str:
-    """`part` is a backend's name, `items` for the items behind the indices, or `explore`."""
-    return lake.model_path("indexes", ds.isoformat(), version, part)
+def index_path(lake: Lake, ds: dt.date, folder: str, part: str) -> str:
+    """`part` is a backend's name, `items` for the items behind the indices, or `explore`.
+
+    Its last name alone tells it from all others: that is what a folder has that is shipped to workers.
+    """
+    return lake.model_path("indexes", ds.isoformat(), f"{folder}-{part}")
 
 
 def refer(lake: Lake, ds: dt.date) -> ModelReference:
@@ -66,7 +69,7 @@ def refer_index(lake: Lake, ds: dt.date, *, explore: bool = False) -> IndexRefer
     if chosen.model_version != version:
         raise VersionMismatch(f"the index of {ds} is that of model {chosen.model_version}, wanted {version}")
     parts = [chosen.backend, ITEMS, *([EXPLORE] if explore else [])]
-    folders = [reference(lake.spark, index_path(lake, ds, version, part)) for part in parts]
+    folders = [reference(lake.spark, index_path(lake, ds, chosen.folder, part)) for part in parts]
     return IndexReference(version, folders[0], folders[1], folders[2] if explore else None)
 
 

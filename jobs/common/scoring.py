@@ -63,9 +63,14 @@ def candidates(users: DataFrame, ref: IndexReference, plan: Plan) -> DataFrame:
 
 @cache
 def open_lists(ref: IndexReference, plan: Plan) -> tuple[CandidateLists, pa.Table]:
-    """The channels, and the items by item_index; verified, and kept for as long as the worker lives.
+    """What `read_lists` gives, kept for as long as the worker lives: folders have names by their content."""
+    return read_lists(ref, plan)
 
-    As many threads as a task has cores. Raises VersionMismatch where a part is another model version's.
+
+def read_lists(ref: IndexReference, plan: Plan) -> tuple[CandidateLists, pa.Table]:
+    """The channels, and the items by item_index; as many threads as a task has cores.
+
+    Raises IndexCorrupt where a file is not what it should be, VersionMismatch where it is another model version's.
     """
     task = TaskContext.get()
     faiss.omp_set_num_threads(task.cpus() if task else 1)

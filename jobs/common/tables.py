@@ -198,7 +198,7 @@ ITEM_INDEXES = Table(
     "item_indexes",
     _struct(
         ds=DateType(), backend=TEXT, is_chosen=BooleanType(), items=LONG, effort=LONG, recall=REAL,
-        users_per_second=REAL, build_seconds=REAL, sampled_users=LONG, k=WHOLE, model_version=TEXT,
+        users_per_second=REAL, build_seconds=REAL, sampled_users=LONG, k=WHOLE, folder=TEXT, model_version=TEXT,
     ),
     key=("backend",),
     per_variant=True,

@@ -17,6 +17,7 @@ from jobs import (
     build_item_index,
     build_popular_items,
     build_user_embeddings,
+    gate_candidates,
     publish_candidates,
     run_day,
     score_users,
@@ -129,6 +130,9 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
         tmp_path,
         '[scoring]\npopular_quota = 10\nsegment = "gender"\nexplore_quota = 5\ncategory = "genres"\ncategory_cap = 20',
     )
+    probs = simulated_copy.day(tables.ITEM_SAMPLING_PROBS, THIRD).localCheckpoint()
+    unclicked = F.when(F.col("item_index") % 10 == 0, 0).otherwise(F.col("clicks"))
+    simulated_copy.overwrite(tables.ITEM_SAMPLING_PROBS, THIRD, probs.withColumn("clicks", unclicked.cast("long")))
     run(simulated_copy, THIRD, over, build_popular_items, build_user_embeddings, build_item_index, score_users)
     lists = listed(simulated_copy, THIRD)
     warm = lists.join(simulated_copy.day(tables.USER_HISTORIES, THIRD), "user_id", "left_semi")
@@ -170,7 +174,16 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
     with pytest.raises(NotPublishable, match="2 items that are on the blocklist"):
         run(simulated_copy, THIRD, over, publish_candidates)
     assert simulated_copy.version(tables.PUBLICATIONS) == version
-    run(simulated_copy, THIRD, over, build_popular_items, build_item_index, score_users, publish_candidates)
+    run(
+        simulated_copy,
+        THIRD,
+        over,
+        build_popular_items,
+        build_item_index,
+        score_users,
+        gate_candidates,
+        publish_candidates,
+    )
     left = {row.item_id for row in listed(simulated_copy, THIRD).select("item_id").distinct().collect()}
     assert not left & set(ids[:2])
     assert ids[2] in left
@@ -203,10 +216,7 @@ def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, 
 def test_a_model_serves_the_days_between(simulated_copy: Lake, tmp_path: Path) -> None:
     """The fourth day's tables are not needed to see which model it gets: the third's are taken for them."""
     over = settings(tmp_path, "[training]\nevery_days = 2")
-    for name in ("interactions", "item_sampling_probs"):  # the day has ground to stand on
-        table = {"interactions": tables.INTERACTIONS, "item_sampling_probs": tables.ITEM_SAMPLING_PROBS}[name]
-        simulated_copy.overwrite(table, FOURTH, simulated_copy.day(table, THIRD))
-    simulated_copy.overwrite(tables.DAILY_ITEM_COUNTS, FOURTH, simulated_copy.day(tables.DAILY_ITEM_COUNTS, THIRD))
+    simulated_copy.overwrite(tables.RECONCILIATION, FOURTH, simulated_copy.day(tables.RECONCILIATION, THIRD))
     run(simulated_copy, THIRD, over, train_two_tower)  # of this configuration
     version = model_version(simulated_copy, THIRD)
     run(simulated_copy, FOURTH, over, train_two_tower)
@@ -230,11 +240,11 @@ def test_parts_of_different_models_are_refused(simulated_copy: Lake) -> None:
     simulated_copy.overwrite(tables.ITEM_INDEXES, THIRD, indexes)
     chosen = indexes.where("is_chosen").first()
     assert chosen is not None
-    own = Path(index_path(simulated_copy, THIRD, chosen.model_version, chosen.backend))
-    older = simulated_copy.day(tables.MODEL_VERSIONS, SECOND).first()
+    own = Path(index_path(simulated_copy, THIRD, chosen.folder, chosen.backend))
+    older = simulated_copy.day(tables.ITEM_INDEXES, SECOND).where(F.col("backend") == chosen.backend).first()
     assert older is not None
     shutil.rmtree(own)
-    shutil.copytree(index_path(simulated_copy, SECOND, older.model_version, chosen.backend), own)
+    shutil.copytree(index_path(simulated_copy, SECOND, older.folder, chosen.backend), own)
     with pytest.raises(VersionMismatch, match=f"got '{older.model_version}'"):
         run(simulated_copy, THIRD, config, score_users)
     assert simulated_copy.version(tables.CANDIDATES) == before
@@ -244,7 +254,7 @@ def test_parts_of_different_models_are_refused(simulated_copy: Lake) -> None:
 def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: Lake, fault: str) -> None:
     chosen = simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").first()
     assert chosen is not None
-    file = Path(index_path(simulated_copy, THIRD, chosen.model_version, chosen.backend)) / "embeddings.npy"
+    file = Path(index_path(simulated_copy, THIRD, chosen.folder, chosen.backend)) / "embeddings.npy"
     whole = file.read_bytes()
     file.unlink()
     if fault != "missing":
