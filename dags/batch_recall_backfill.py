@@ -30,7 +30,8 @@ def require_day_before(context: Any) -> None:
     states = ti.get_task_states(
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index - 1
     )
-    if "success" not in str(states):
+    ended = [state for found in states.values() for state in found.values()]
+    if ended != ["success"]:
         raise AirflowFailException(f"the day before it did not succeed: {states}")
 
 

@@ -7,7 +7,7 @@ place() {
     export AIRFLOW_HOME=$root/.airflow/$1
     export AIRFLOW__CORE__DAGS_FOLDER=$root/dags
     export AIRFLOW__CORE__LOAD_EXAMPLES=False
-    export AIRFLOW__CORE__EXECUTOR=LocalExecutor
+    export AIRFLOW__CORE__EXECUTOR=LocalExecutor AIRFLOW__CORE__PARALLELISM=4
     export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True  # no login: the page listens on this machine alone
     export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
 

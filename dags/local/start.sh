@@ -13,9 +13,18 @@ prepare
 
 declare -A ids=()
 
+# An executor waits for the tasks that run, however long, and at times for ever: after 15 s what is left is killed, with
+# all that it started.
 end() {
     trap - EXIT INT TERM
     kill "${ids[@]}" 2>/dev/null || true
+    for _ in $(seq 15); do
+        [ -n "$(jobs -r)" ] || break
+        sleep 1
+    done
+    for id in "${ids[@]}"; do
+        pkill -KILL --session "$id" || true
+    done
     wait
     rm -f "$AIRFLOW_HOME"/*.pid
 }
@@ -25,7 +34,7 @@ trap 'exit 0' INT TERM
 start() {
     local name=$1
     shift
-    .airflow/bin/airflow "$name" "$@" >"$AIRFLOW_HOME/$name.log" 2>&1 &
+    setsid .airflow/bin/airflow "$name" "$@" >"$AIRFLOW_HOME/$name.log" 2>&1 &
     ids[$name]=$!
     echo $! >"$AIRFLOW_HOME/$name.pid"
 }
