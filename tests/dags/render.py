@@ -1,4 +1,4 @@
-"""Runs in Airflow's environment: writes, as JSON into the file that is named, what the DAGs are and each command that they would submit.
+"""Runs in Airflow's environment: writes what the DAGs are, and each command that they would submit, to FOLDER/found.json.
 
 No database and no scheduler: the place is told by environment variables.
 """
@@ -76,4 +76,4 @@ if __name__ == "__main__":
         "asked_for": commands("2026-02-14", None),
         "neither": commands(None, None),
     }
-    Path(sys.argv[1]).write_text(json.dumps(found), "utf-8")  # log lines go to stdout
+    (Path(sys.argv[1]) / "found.json").write_text(json.dumps(found), "utf-8")  # log lines go to stdout

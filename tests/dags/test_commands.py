@@ -30,15 +30,21 @@ PLACE = {
 }
 
 
-def render(folder: Path, **place: str) -> dict[str, Any]:
-    """What tests/dags/render.py finds, in Airflow's environment."""
+def in_airflow(script: str, folder: Path, **place: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of this folder in Airflow's environment, with a folder for what it writes as its argument."""
     if not (AIRFLOW / ".set_up").exists():
         pytest.skip("Airflow is not set up here: `make airflow` does it, into .airflow")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     environment |= PLACE | place | {"AIRFLOW_HOME": str(folder)}
-    command = [AIRFLOW / "bin" / "python", Path(__file__).with_name("render.py"), folder / "found.json"]
+    command = [AIRFLOW / "bin" / "python", Path(__file__).with_name(script), folder]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done
+
+
+def render(folder: Path, **place: str) -> dict[str, Any]:
+    """What tests/dags/render.py finds."""
+    in_airflow("render.py", folder, **place)
     return json.loads((folder / "found.json").read_text("utf-8"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.dags.test_commands import GOLDEN, render
+from tests.dags.test_commands import GOLDEN, in_airflow, render
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +68,7 @@ def test_both_dag_files_name_the_same_asset() -> None:
     line = 'CANDIDATES = Asset("batch_recall_candidates")\n'
     for name in ("batch_recall_daily", "ranking_example"):
         assert line in (dags / f"{name}.py").read_text("utf-8")
+
+
+def test_what_the_dag_files_own_functions_do(tmp_path: Path) -> None:
+    assert in_airflow("check_hooks.py", tmp_path).stderr.endswith("checked\n")
