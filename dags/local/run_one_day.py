@@ -25,9 +25,17 @@ def daily_dag() -> DAG:
     return dag
 
 
+def day(text: str) -> date:
+    """A day, YYYY-MM-DD, as an argparse type."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"wants a day as YYYY-MM-DD, got {text!r}") from error
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("ds", type=date.fromisoformat, metavar="YYYY-MM-DD", help="the day (make: DS=)")
+    parser.add_argument("ds", type=day, metavar="DS", help="the day, YYYY-MM-DD")
     ds = parser.parse_args().ds
     run = daily_dag().test(logical_date=datetime(ds.year, ds.month, ds.day, tzinfo=UTC))
     for ti in sorted(run.get_task_instances(), key=lambda ti: (ti.start_date is None, ti.start_date)):
