@@ -6,18 +6,22 @@ SHELL := /bin/bash
 LAKE ?= lake
 PYTEST_ARGS ?=
 UPGRADE ?=
+CONFIG ?=
+DS ?=
+PORT ?= 8080
 SET_UP := .venv/.set_up
+SET_UP_AIRFLOW := .airflow/.set_up
 RUN := .venv/bin/python -m
 COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate-hashes --no-annotate --no-header $(UPGRADE)
 
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test test-gpu lint format lock dist clean
+.PHONY: help demo test test-gpu airflow airflow-run lint format lock dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
-		printf '  make %-9s %s\n' "$$target" "$$what"; done
+		printf '  make %-11s %s\n' "$$target" "$$what"; done
 
 demo: $(SET_UP)  ## run whole days on MovieLens-100k, from raw log to published candidates (LAKE=lake: the folder to write)
 	$(RUN) jobs.run_demo --lake "$(LAKE)"
@@ -27,6 +31,12 @@ test: $(SET_UP)  ## run the tests (PYTEST_ARGS="tests/model -x" picks some)
 
 test-gpu: $(SET_UP)  ## run the tests that need a GPU (each is skipped, with the reason, where torch sees none)
 	$(RUN) pytest -rs tests/model/test_gpu.py $(PYTEST_ARGS)
+
+airflow: $(SET_UP_AIRFLOW)  ## start Airflow here, its page on 127.0.0.1, the DAG ready to trigger (LAKE=, CONFIG=, PORT=8080)
+	@LAKE="$(LAKE)" CONFIG="$(CONFIG)" PORT="$(PORT)" exec bash dags/local/start.sh
+
+airflow-run: $(SET_UP_AIRFLOW)  ## run the DAG for one day, without the page (DS=YYYY-MM-DD, LAKE=, CONFIG=)
+	@LAKE="$(LAKE)" CONFIG="$(CONFIG)" exec bash dags/local/run_one_day.sh "$(DS)"
 
 lint: $(SET_UP)  ## check style, format and types, changing nothing
 	$(RUN) ruff check .
@@ -40,14 +50,18 @@ format: $(SET_UP)  ## sort imports, mend what ruff can mend, and format
 lock: $(SET_UP)  ## compile requirements/*.in to locks with hashes (UPGRADE=--upgrade moves the pins)
 	$(COMPILE) requirements/compute.in --output-file requirements/compute.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+	$(COMPILE) requirements/airflow.in --output-file requirements/airflow.txt
 
 dist: $(SET_UP)  ## pack jobs, model, sql and recall.toml into dist/batch-recall.zip, for spark-submit --py-files
 	.venv/bin/python build_zip.py dist/batch-recall.zip
 
-clean:  ## delete what the tools leave behind (never .venv, never a lake)
+clean:  ## delete what the tools leave behind (never .venv, .airflow or a lake)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache spark-warehouse metastore_db derby.log
-	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	find . \( -path ./.venv -o -path ./.airflow \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 # The stamp is the last thing that set_up.sh writes: an interrupted set-up goes on at the next `make`.
-$(SET_UP): setup.py $(filter-out requirements/airflow%,$(wildcard requirements/*))
+$(SET_UP): setup.py $(filter-out requirements/airflow% requirements/set_up_airflow.sh,$(wildcard requirements/*))
 	@bash requirements/set_up.sh
+
+$(SET_UP_AIRFLOW): requirements/airflow.txt requirements/set_up_airflow.sh requirements/steps.sh | $(SET_UP)
+	@bash requirements/set_up_airflow.sh

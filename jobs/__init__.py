@@ -2,7 +2,9 @@
 each also runs alone):
 
 ingest_logs | ingest_movielens | simulate_log    a log lands in the raw tables
+await_log                 whether the day has landed
 build_interactions        each impression with its outcome
+rebuild_days              earlier days that late clicks change, once more
 build_reconciliation      where every row of the log went
 build_vocabularies        a dense index for what is seen for the first time
 build_snapshots           items and users as they are known at the end of the day

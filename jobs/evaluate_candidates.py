@@ -34,6 +34,7 @@ def arg_parser() -> argparse.ArgumentParser:
         metavar="DAY",
         help="first and last day of the clicks (default: the day after --ds)",
     )
+    parser.add_argument("--if-any", action="store_true", help="a day without candidates is no error: leave it")
     return parser
 
 
@@ -111,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"--against wants one day or a first and a last one, after --ds {args.ds}, got {[str(day) for day in days]}"
         )
     lake, config = open_lake(args, "evaluate_candidates")
+    if args.if_any and lake.day(tables.CANDIDATES, args.ds).isEmpty():
+        return 0
     lake.required_day(tables.INTERACTIONS, days[-1])
     return evaluate(lake, config, args.ds, days[0], days[-1])
 

@@ -22,6 +22,7 @@ from model.checkpoints import CheckpointDamaged, Checkpoints
 from model.learner import Learner
 from model.loaders import RowCountMismatch
 from model.order import EXAMPLES, LAST_DAY, Order, pinned_inputs
+from model.parent import end_with_parent
 from model.pinned_files import check_files
 from model.progress import progress_bar
 from model.ranks import Ranks
@@ -230,6 +231,7 @@ def train_text(text: str) -> int:
 
 
 def main() -> int:
+    end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("order", type=Path, help="JSON file written by jobs.train_two_tower")
     return train_text(parser.parse_args().order.read_text("utf-8"))

@@ -10,24 +10,7 @@ SHARE=$PWD/.venv/share/batch-recall
 LOG=.venv/set_up.log
 PYTHON_HERE=$PWD/.venv/bin/python
 
-say() { printf 'set-up: %s\n' "$*"; }
-
-stop() {
-    tail -n 15 $LOG >&2
-    say "$1 failed; the lines above end $LOG, and \`make\` goes on from here" >&2
-    exit 1
-}
-
-# logged WHAT COMMAND...: runs the command into the log, and stops where it fails.
-logged() {
-    local what=$1
-    shift
-    printf '\n== %s: %s\n' "$what" "$*" >>$LOG
-    "$@" >>$LOG 2>&1 || stop "$what"
-}
-
-# A mirror or a certificate that pip is told of holds for uv too, which does not read pip's settings.
-pip_setting() { "$PYTHON_HERE" -m pip config list | sed -n "s/^[a-z:]*\.$1='\(.*\)'$/\1/p" | tail -n 1; }
+. requirements/steps.sh
 
 make_environment() {
     if ! "$PYTHON_HERE" -c 'import pip, sys; assert sys.version_info[:2] == (3, 11)' 2>/dev/null; then
@@ -42,15 +25,9 @@ make_environment() {
         exit 1
     fi
 
-    local mirror cert
-    mirror=$(pip_setting index-url)
-    cert=$(pip_setting cert)
-    [ -z "$mirror" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$mirror}
-    [ -z "$cert" ] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$cert}
+    export_pip_settings
     export UV_CACHE_DIR=$CACHE/uv UV_PYTHON=$PYTHON_HERE
 }
-
-uv() { .venv/bin/uv "$@"; }
 
 # annoy ships no wheel, and left alone compiles for the very processor it meets; .venv may be sent to other machines.
 choose_compiler() {

@@ -173,6 +173,18 @@ def test_a_finished_set_up_is_not_repeated(machine: Machine) -> None:
     assert [line.strip() for line in said(machine.run("make", "--dry-run", "test"))] == [".venv/bin/python -m pytest"]
 
 
+def test_airflow_is_set_up_apart_and_its_lock_does_not_touch_the_compute_environment(machine: Machine) -> None:
+    stamp = machine.checkout / ".venv" / ".set_up"
+    stamp.parent.mkdir()
+    stamp.touch()
+    for name in ("airflow.txt", "set_up_airflow.sh"):
+        (machine.checkout / "requirements" / name).touch()
+    assert machine.run("make", "--dry-run", "test").stdout.strip() == ".venv/bin/python -m pytest"
+    lines = said(machine.run("make", "--dry-run", "airflow-run", "DS=2026-01-31"))
+    assert lines[0] == "bash requirements/set_up_airflow.sh"
+    assert lines[1].endswith('exec bash dags/local/run_one_day.sh "2026-01-31"')
+
+
 def test_help_explains_every_target(machine: Machine) -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert phony is not None
@@ -190,14 +202,16 @@ def pinned(lock: str) -> dict[str, str]:
     return dict(entry.split()[0].split("==") for entry in entries(lock))
 
 
-@pytest.mark.parametrize("lock", ["bootstrap.txt", "build.txt", "compiler.txt", "compute.txt", "data.txt"])
+@pytest.mark.parametrize(
+    "lock", ["airflow.txt", "bootstrap.txt", "build.txt", "compiler.txt", "compute.txt", "data.txt"]
+)
 def test_every_locked_line_has_one_version_and_a_hash(lock: str) -> None:
     assert entries(lock)
     for entry in entries(lock):
         assert re.fullmatch(r"[\w.-]+==[\w.]+( +--hash=sha256:[0-9a-f]{64})+", entry), entry
 
 
-@pytest.mark.parametrize("name", ["build", "compute"])
+@pytest.mark.parametrize("name", ["airflow", "build", "compute"])
 def test_lock_pins_what_is_asked_for(name: str) -> None:
     versions = pinned(f"{name}.txt")
     for asked in map(Requirement, entries(f"{name}.in")):

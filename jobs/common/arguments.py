@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from jobs.common.config import Config, config_argument, load_config
 from jobs.common.ground import Stop
 from jobs.common.partitions import Lake, day_argument
 from jobs.common.session import spark_session
+from model.parent import end_with_parent
 
 
 def job_parser(doc: str | None, *, variant: bool = False, needs_day: bool = True) -> argparse.ArgumentParser:
@@ -56,6 +58,8 @@ def open_lake(args: argparse.Namespace, name: str) -> tuple[Lake, Config]:
 
 def run(main: Callable[[Sequence[str] | None], object]) -> None:
     """Run a job as a program: a user's error is one line on stderr and exit code 2, never a torn table."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # a child of spark-submit's JVM, which a scheduler may kill
+        end_with_parent()
     try:
         main(None)
     except ValueError as error:

@@ -1,4 +1,5 @@
 -- The earlier days whose outcomes change because of a click that landed on this one: it is the first inside its window.
+-- Where it is the outcome already, the day still counts: what follows from it may not have been built.
 select distinct impressions.ds
 from {interactions} as impressions
 inner join {clicks} as clicks
@@ -7,8 +8,4 @@ inner join {clicks} as clicks
 where impressions.ds between :first_ds and :day_before
   and clicks.clicked_at >= timestampadd(second, -:clock_skew_seconds, impressions.impressed_at)
   and clicks.clicked_at <= impressions.outcome_final_at
-  and (
-    not impressions.clicked
-    or clicks.clicked_at < impressions.clicked_at
-    or clicks.clicked_at = impressions.clicked_at and clicks.reward > coalesce(impressions.reward, -1)
-  )
+  and (not impressions.clicked or clicks.clicked_at <= impressions.clicked_at)

@@ -1,0 +1,67 @@
+"""A range of days through the daily DAG, one after the other, in the queue that the daily run stands in too.
+
+Each day is a run of `batch_recall_daily`, of which one is active at a time: the two never write at once. Ends with the
+first day that fails. Days that lie before the published one cannot be published: leave `publish` off for them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, Param, task
+from airflow.sdk.exceptions import AirflowFailException
+
+
+def days_between(first: str, last: str) -> list[str]:
+    """All days from `first` to `last`, both included. Raises ValueError where there is none."""
+    begin, end = date.fromisoformat(first), date.fromisoformat(last)
+    if end < begin:
+        raise ValueError(f"the last day {last} lies before the first, {first}")
+    return [(begin + timedelta(days=number)).isoformat() for number in range((end - begin).days + 1)]
+
+
+def require_day_before(context: Any) -> None:
+    """Fails at once where the day before it in the range did not succeed: each builds on the last."""
+    ti = context["ti"]
+    if ti.map_index == 0:
+        return
+    states = ti.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index - 1
+    )
+    ended = [state for found in states.values() for state in found.values()]
+    if ended != ["success"]:
+        raise AirflowFailException(f"the day before it did not succeed: {states}")
+
+
+with DAG(
+    "batch_recall_backfill",
+    description="A range of days through the daily DAG, in order",
+    doc_md=__doc__,
+    schedule=None,
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),
+    max_active_runs=1,
+    params={
+        "first": Param(type="string", format="date", description="first day, YYYY-MM-DD"),
+        "last": Param(type="string", format="date", description="last day, YYYY-MM-DD"),
+        "publish": Param(False, type="boolean", description="publish each day; none may lie before the published one"),
+    },
+) as dag:
+
+    @task
+    def days(params: Any = None) -> list[dict[str, Any]]:
+        found = days_between(params["first"], params["last"])
+        return [{"day": day, "publish": params["publish"]} for day in found]
+
+    TriggerDagRunOperator.partial(
+        task_id="run_day",
+        trigger_dag_id="batch_recall_daily",
+        trigger_run_id="{{ run_id }}_{{ task.conf.day }}",
+        logical_date=None,
+        reset_dag_run=True,  # a retried task goes on with the run that it started
+        wait_for_completion=True,
+        fail_when_dag_is_paused=True,
+        max_active_tis_per_dagrun=1,
+        pre_execute=require_day_before,
+    ).expand(conf=days())

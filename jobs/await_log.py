@@ -1,0 +1,43 @@
+"""Whether the log of a day has landed: exit code 0 where it has, 99 where it has not yet.
+
+A day that has not closed, in UTC, is refused: what has landed of it is not all. Impressions land last, so where they
+are the day is whole. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+
+from jobs.common import tables
+from jobs.common.arguments import job_parser, now, open_lake, run
+from jobs.common.ground import Stop
+from jobs.common.partitions import day_end
+
+NOT_YET = 99  # the sensor's retry_exit_code
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return job_parser(__doc__)
+
+
+def require_closed(ds: dt.date, at: dt.datetime) -> None:
+    """Raises Stop `day_open` where `ds` has not ended by `at`."""
+    if at < day_end(ds):
+        raise Stop("day_open", f"{ds} ends at {day_end(ds):%Y-%m-%d %H:%M} UTC, and it is {at:%Y-%m-%d %H:%M} UTC")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = arg_parser().parse_args(argv)
+    require_closed(args.ds, now())
+    lake, _ = open_lake(args, "await_log")
+    if lake.day(tables.IMPRESSIONS, args.ds).isEmpty():
+        print(f"no impression of {args.ds} has landed in {lake.table_path(tables.IMPRESSIONS)} yet")
+        sys.exit(NOT_YET)
+    print(f"the log of {args.ds} has landed in {lake.uri}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,85 @@
+"""Runs in Airflow's environment: what the DAG files' own functions do, by plain asserts. Prints `checked` at its end."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+def dag_file(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DAGS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def raised(kind: type[Exception], call: Any, *arguments: Any) -> str:
+    """The message of the error that the call ends with."""
+    try:
+        call(*arguments)
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"{call.__name__} did not raise {kind.__name__}")
+
+
+def check_daily(daily: ModuleType) -> None:
+    known, unknown = SimpleNamespace(_conn_id="batch_recall_spark"), SimpleNamespace(_conn_id="nowhere")
+    daily.require_connection({"task": known})
+    assert "nowhere" in raised(AirflowException, daily.require_connection, {"task": unknown})
+    daily.require_publishing({"task": known, "params": {"publish": True}})
+    raised(AirflowSkipException, daily.require_publishing, {"task": known, "params": {"publish": False}})
+    raised(AirflowException, daily.require_publishing, {"task": unknown, "params": {"publish": True}})
+    event = SimpleNamespace(extra=None)
+    run = SimpleNamespace(logical_date=None, run_after=datetime(2026, 3, 5, tzinfo=UTC))
+    context = {"outlet_events": {daily.CANDIDATES: event}, "dag_run": run, "params": {"day": "2026-02-14"}}
+    daily.tell_day({**context, "task": daily.dag.get_task("publish_candidates")}, None)
+    assert event.extra == {"ds": "2026-02-14"}
+
+
+def check_report(daily: ModuleType) -> None:
+    """A report behind the publication, as the DAG file says: the publication stays the leaf that decides."""
+    with daily.dag:
+        report = daily.submit("report_run").as_teardown()
+    daily.jobs[-1] >> report
+    assert report.trigger_rule.value == "all_done_setup_success"
+    assert report.is_teardown
+    assert not report.on_failure_fail_dagrun
+
+
+def check_backfill(backfill: ModuleType) -> None:
+    assert backfill.days_between("2026-02-27", "2026-03-01") == ["2026-02-27", "2026-02-28", "2026-03-01"]
+    assert "2026-02-26 lies before" in raised(ValueError, backfill.days_between, "2026-02-27", "2026-02-26")
+
+    def ti(number: int, state: str) -> Any:
+        states = {"run": {f"run_day_{number - 1}": state}}
+        return SimpleNamespace(
+            map_index=number, dag_id="b", task_id="run_day", run_id="run", get_task_states=lambda **_: states
+        )
+
+    backfill.require_day_before({"ti": ti(0, "failed")})
+    backfill.require_day_before({"ti": ti(1, "success")})
+    raised(AirflowFailException, backfill.require_day_before, {"ti": ti(1, "failed")})
+
+
+def check_ranking(ranking: ModuleType) -> None:
+    """Three publications that came together, one of them twice."""
+    events = [SimpleNamespace(extra={"ds": day}) for day in ("2026-03-01", "2026-02-27", "2026-02-28", "2026-02-28")]
+    assert ranking.published_days({ranking.CANDIDATES: events}) == ["2026-02-27", "2026-02-28", "2026-03-01"]
+
+
+if __name__ == "__main__":
+    check_daily(daily := dag_file("batch_recall_daily"))
+    check_report(daily)
+    check_backfill(dag_file("batch_recall_backfill"))
+    check_ranking(dag_file("ranking_example"))
+    print("checked", file=sys.stderr)

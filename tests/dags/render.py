@@ -1,0 +1,79 @@
+"""Runs in Airflow's environment: writes what the DAGs are, and each command that they would submit, to FOLDER/found.json.
+
+No database and no scheduler: the place is told by environment variables.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.execution_time.context import MacrosAccessor, VariableAccessor
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+def context(task: BaseOperator, day: str | None, logical: datetime | None) -> dict[str, Any]:
+    """What a run knows that was asked for `day`, or has the logical date; it runs on 5 March 2026."""
+    return {
+        "params": {"day": day, "publish": True},
+        "dag_run": SimpleNamespace(logical_date=logical, run_after=datetime(2026, 3, 5, 9, tzinfo=UTC)),
+        "var": {"value": VariableAccessor(deserialize_json=False)},
+        "macros": MacrosAccessor(),
+        "task": task,
+    }
+
+
+def command(task: BaseOperator, known: dict[str, Any]) -> list[str]:
+    """What the task would run, as a list of arguments."""
+    task.render_template_fields(known)
+    if not isinstance(task, SparkSubmitOperator):
+        return [task.bash_command]
+    return task._get_hook()._build_spark_submit_command(task.application)
+
+
+def described(dag: DAG) -> dict[str, Any]:
+    return {
+        "schedule": str(getattr(dag.timetable, "_expression", dag.timetable)),
+        "max_active_runs": dag.max_active_runs,
+        "allowed_run_types": sorted(dag.allowed_run_types or ()),
+        "start_date": str(dag.start_date.date()),
+        "tasks": {
+            task.task_id: {
+                "type": task.task_type,
+                "downstream": sorted(task.downstream_task_ids),
+                "pool": task.pool,
+                "retries": task.retries,
+                "execution_timeout": str(task.execution_timeout),
+                "trigger_rule": task.trigger_rule.value,
+                "outlets": [outlet.name for outlet in task.outlets],
+            }
+            for task in dag.topological_sort()
+        },
+    }
+
+
+def commands(day: str | None, logical: datetime | None) -> dict[str, list[str]]:
+    """Every task's command, of DAGs that are loaded anew: rendering changes a task."""
+    dag = DagBag(DAGS).dags["batch_recall_daily"]
+    return {task.task_id: command(task, context(task, day, logical)) for task in dag.topological_sort()}
+
+
+if __name__ == "__main__":
+    bag = DagBag(DAGS)
+    logical = datetime(2026, 3, 1, 2, tzinfo=UTC)
+    found = {
+        "errors": list(bag.import_errors.values()),
+        "dags": {name: described(dag) for name, dag in bag.dags.items()},
+        "scheduled": commands(None, logical),
+        "asked_for": commands("2026-02-14", None),
+        "neither": commands(None, None),
+    }
+    (Path(sys.argv[1]) / "found.json").write_text(json.dumps(found), "utf-8")  # log lines go to stdout

@@ -1,0 +1,74 @@
+"""What the DAGs promise: one run at a time, in one chain, with retries; and what rendered text must not hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dags.test_commands import GOLDEN, in_airflow, render
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    secret = {
+        "AIRFLOW_CONN_ELSEWHERE": '{"conn_type": "http", "password": "hunter2"}',
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+    }
+    return render(tmp_path_factory.mktemp("airflow"), **secret)
+
+
+@pytest.fixture(scope="module")
+def daily(found: dict[str, Any]) -> dict[str, Any]:
+    return found["dags"]["batch_recall_daily"]
+
+
+def test_the_dag_files_load(found: dict[str, Any]) -> None:
+    assert found["errors"] == []
+    assert set(found["dags"]) == {"batch_recall_daily", "batch_recall_backfill", "ranking_example"}
+
+
+def test_nothing_of_the_environment_is_rendered(found: dict[str, Any]) -> None:
+    assert "hunter2" not in json.dumps(found)
+    assert all("hunter2" not in path.read_text("utf-8") for path in GOLDEN.iterdir())
+
+
+def test_one_run_is_active_and_airflows_own_backfill_is_refused(daily: dict[str, Any]) -> None:
+    assert daily["max_active_runs"] == 1
+    assert daily["allowed_run_types"] == ["manual", "operator_triggered", "scheduled"]
+    assert "CronDataIntervalTimetable" in daily["schedule"]
+    assert daily["start_date"] <= "2000-01-01"  # a run of an earlier day would succeed without a task
+
+
+def test_the_jobs_are_one_chain(daily: dict[str, Any]) -> None:
+    order = list(daily["tasks"])
+    assert [daily["tasks"][task]["downstream"] for task in order] == [[after] for after in order[1:]] + [[]]
+
+
+def test_the_publication_is_the_leaf_that_decides_and_names_the_asset(daily: dict[str, Any]) -> None:
+    assert [name for name, task in daily["tasks"].items() if not task["downstream"]] == ["publish_candidates"]
+    assert {name: task["outlets"] for name, task in daily["tasks"].items() if task["outlets"]} == {
+        "publish_candidates": ["batch_recall_candidates"]
+    }
+
+
+def test_every_job_is_a_spark_submit_in_the_pool_that_is_retried_and_killed_in_time(daily: dict[str, Any]) -> None:
+    jobs = {name: task for name, task in daily["tasks"].items() if name != "await_log"}
+    assert {task["type"] for task in jobs.values()} == {"SparkSubmitOperator"}
+    assert {task["pool"] for task in jobs.values()} == {"batch_recall"}
+    assert {task["retries"] for task in jobs.values()} == {2}
+    assert {task["trigger_rule"] for task in jobs.values()} == {"all_success"}
+    assert all(task["execution_timeout"] != "None" for task in jobs.values())
+
+
+def test_both_dag_files_name_the_same_asset() -> None:
+    dags = Path(__file__).resolve().parents[2] / "dags"
+    line = 'CANDIDATES = Asset("batch_recall_candidates")\n'
+    for name in ("batch_recall_daily", "ranking_example"):
+        assert line in (dags / f"{name}.py").read_text("utf-8")
+
+
+def test_what_the_dag_files_own_functions_do(tmp_path: Path) -> None:
+    assert in_airflow("check_hooks.py", tmp_path).stderr.endswith("checked\n")

@@ -1,0 +1,32 @@
+"""kill -9 of the JVM of spark-submit, which is what a scheduler does with a job that takes too long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.model.test_parent import ended
+from tests.processes import processes, session_of_its_own
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = (
+    "import time\nfrom jobs.common.arguments import run\nrun(lambda _: (print('ready', flush=True), time.sleep(600)))\n"
+)
+
+
+def test_the_python_driver_ends_with_its_jvm(tmp_path: Path) -> None:
+    job = tmp_path / "slow_job.py"
+    job.write_text(JOB, "utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable}
+    environment.pop("PYSPARK_GATEWAY_PORT", None)
+    command = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", "local[1]", str(job)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "env": environment}
+    with session_of_its_own(command, **options) as submitted:
+        assert submitted.stdout is not None
+        assert "ready\n" in submitted.stdout
+        assert len(processes(submitted.pid)) == 2  # the JVM has taken the place of the script
+        os.kill(submitted.pid, signal.SIGKILL)
+        assert ended(submitted.pid, 0)
