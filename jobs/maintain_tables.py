@@ -22,7 +22,6 @@ from jobs.common.partitions import Lake
 
 DEFAULT_KEEP_DAYS = 30
 LEAST_DAYS = 7  # files that a running training or reader may hold
-MOST_COUNTED = 1_000  # files that Delta names in a dry run
 PLANNED = ("candidates", "training_examples", "user_embeddings")
 
 
@@ -59,17 +58,23 @@ def tables_of(lake: Lake) -> Iterator[str]:
             yield str(status.getPath().getParent().toString())
 
 
-def maintain(lake: Lake, path: str, days: int, *, dry_run: bool) -> int:
-    """Compact and vacuum one table; returns how many files are, or would be, removed."""
-    name, table = path.rsplit("/", 1)[-1], DeltaTable.forPath(lake.spark, path)
-    found = lake.spark.sql(f"vacuum delta.`{path.replace('`', '``')}` retain {24 * days} hours dry run").count()
-    if dry_run:
-        return found
+def maintain(lake: Lake, path: str, days: int) -> None:
+    """Compact and vacuum one table."""
+    table = DeltaTable.forPath(lake.spark, path)
     _keep_history(lake, path, days)
-    if name not in PLANNED:
+    if path.rsplit("/", 1)[-1] not in PLANNED:
         table.optimize().executeCompaction()
     table.vacuum(24 * days)
-    return found
+
+
+def removable(lake: Lake, path: str, days: int) -> int:
+    """How many files of a table a vacuum would remove; Delta counts up to 1,000."""
+    return lake.spark.sql(f"vacuum delta.{quoted(path)} retain {24 * days} hours dry run").count()
+
+
+def quoted(path: str) -> str:
+    """A path as an identifier of SQL, whatever is in it."""
+    return "`" + path.replace("`", "``") + "`"
 
 
 def _keep_history(lake: Lake, path: str, days: int) -> None:
@@ -81,19 +86,21 @@ def _keep_history(lake: Lake, path: str, days: int) -> None:
     properties = DeltaTable.forPath(lake.spark, path).detail().first()["properties"]  # type: ignore[index]
     if any(properties.get(key) != value for key, value in wanted.items()):
         listed = ", ".join(f"'{key}' = '{value}'" for key, value in wanted.items())
-        lake.spark.sql(f"alter table delta.`{path.replace('`', '``')}` set tblproperties ({listed})")
+        lake.spark.sql(f"alter table delta.{quoted(path)} set tblproperties ({listed})")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, _ = open_lake(args, "maintain_tables")
-    days, removed = kept_days(lake, args.keep_days, args.at or now()), 0
-    for path in tables_of(lake):
-        files = maintain(lake, path, days, dry_run=args.dry_run)
-        more, done = "or more " * (files == MOST_COUNTED), "would be" if args.dry_run else "were"
-        print(f"{path.rsplit('/', 1)[-1]}: {files:,} {more}files {done} removed", flush=True)
-        removed += files
-    return removed
+    days, paths = kept_days(lake, args.keep_days, args.at or now()), list(tables_of(lake))
+    for path in paths:
+        name = path.rsplit("/", 1)[-1]
+        if args.dry_run:
+            print(f"{name}: {removable(lake, path, days):,} files would be removed", flush=True)
+        else:
+            maintain(lake, path, days)
+            print(f"{name}: {days} days are kept", flush=True)
+    return len(paths)
 
 
 if __name__ == "__main__":

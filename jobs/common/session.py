@@ -39,7 +39,11 @@ SMALL_DAYS_OPTIONS = "-XX:TieredStopAtLevel=1"
 # Executors of another machine could not reach a driver that listens here.
 LOOPBACK_SETTINGS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 # Small days on one machine, which `local-cluster` is too: 200 and 50 partitions would be spent on scheduling.
-LOCAL_SETTINGS = {"spark.sql.shuffle.partitions": "4", "spark.databricks.delta.snapshotPartitions": "2"}
+LOCAL_SETTINGS = {
+    "spark.sql.shuffle.partitions": "4",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",  # a vacuum would have 10,000 tasks
+}
 
 
 def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:

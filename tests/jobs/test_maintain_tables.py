@@ -64,16 +64,16 @@ def test_what_no_publication_of_the_kept_days_needs_is_removed(
     gone, kept = (
         row for row in lake.read(tables.PUBLICATIONS).orderBy("publication").collect() if row.publication in (3, 4)
     )
-    assert maintain_tables.main(["--lake", lake.uri, "--dry-run"]) > 0
+    maintain_tables.main(["--lake", lake.uri, "--dry-run"])
+    assert re.search(r"candidates: [1-9]\d* files would be removed", capsys.readouterr().out)
     assert is_readable(lake, gone)
-    assert maintain_tables.main(["--lake", lake.uri]) > 0
-    assert re.search(r"candidates: \d+ files were removed", capsys.readouterr().out)
+    maintain_tables.main(["--lake", lake.uri])
+    assert "candidates: 30 days are kept" in capsys.readouterr().out
     assert not is_readable(lake, gone)
     assert is_readable(lake, kept)
     assert read_candidates(lake.uri).equals(now)
     with pytest.raises(NotPublishable, match=r"files have been removed 2 places back"):
         publish_candidates.main(["--lake", lake.uri, "--rollback", "2"])
-    assert maintain_tables.main(["--lake", lake.uri]) == 0
 
 
 def test_small_files_become_larger_ones_and_the_rows_stay(simulated_copy: Lake) -> None:
