@@ -32,8 +32,8 @@ prepare() {
     [ "$AIRFLOW_HOME/prepared" -nt .airflow/.set_up ] && return
     mkdir -p "$AIRFLOW_HOME"
     {
-        airflow db migrate
-        airflow pools set batch_recall 1 "Spark jobs of batch_recall_daily at a time"
+        airflow db migrate &&
+            airflow pools set batch_recall 1 "Spark jobs of batch_recall_daily at a time"
     } >"$AIRFLOW_HOME/prepare.log" 2>&1 || { tail -n 15 "$AIRFLOW_HOME/prepare.log" >&2; exit 1; }
     touch "$AIRFLOW_HOME/prepared"
 }
