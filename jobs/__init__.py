@@ -19,6 +19,7 @@ build_item_index          item embeddings, and indexes over the available ones, 
 score_users               K candidates for every user
 evaluate_candidates       how good they are
 publish_candidates        the pointer that readers follow
+report_run                one page on all of it
 
 repair_table              brings a table whose log is damaged back to its last whole version
 """

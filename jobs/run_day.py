@@ -27,6 +27,7 @@ from jobs import (
     build_window_counts,
     evaluate_candidates,
     publish_candidates,
+    report_run,
     score_users,
     train_two_tower,
 )
@@ -77,7 +78,8 @@ def run_day(
     for job in (*WINDOW_TABLES, *MODEL):
         step(job, ds)
     evaluate(lake, step, ds, against)
-    step(publish_candidates, ds)
+    for job in (publish_candidates, report_run):
+        step(job, ds)
 
 
 def build_tables(lake: Lake, config: Config, ds: dt.date, step: Callable[..., None]) -> None:
