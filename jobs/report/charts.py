@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines, grouped bars, shares of a whole. The page's style has the colours (`.c1`, `.c2`, ...)."""
+"""Charts as inline SVG: lines, grouped bars, shares of a whole. The page's style has the colours (`.c1`, `.c2`...)."""
 
 from __future__ import annotations
 
@@ -29,27 +29,36 @@ class Axis:
     def place(self, value: float) -> float:
         return self.start + (value - self.low) / ((self.high - self.low) or 1.0) * (self.end - self.start)
 
-    def ticks(self, wanted: int = 5) -> list[float]:
+    def ticks(self, wanted: int = 6) -> list[float]:
         """Round values within the axis, some `wanted` of them."""
+        if self.low == self.high:
+            return [self.low]
         step = _round_step((self.high - self.low) / wanted)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
 
-def line_chart(title: str, x_label: str, y_label: str, lines: Mapping[str, Points], labels: Labels) -> Svg:
+def line_chart(
+    title: str,
+    x_label: str,
+    y_label: str,
+    lines: Mapping[str, Points],
+    labels: Labels,
+    x_labels: Labels = "{:,.0f}".format,
+) -> Svg:
     """A line for each name, over a common x axis of whole numbers; `labels` writes values of y."""
     points = [point for line in lines.values() for point in line]
     xs = Axis(min(x for x, _ in points), max(x for x, _ in points), LEFT, WIDTH - RIGHT)
     ys = Axis(*_padded([y for _, y in points]), HEIGHT - BOTTOM, TOP)
     parts = [*_y_axis(ys, y_label, labels), _x_label(x_label)]
     steps = sorted({round(tick) for tick in xs.ticks()} & set(range(math.ceil(xs.low), math.floor(xs.high) + 1)))
-    parts += [_text(f"{step:,}", xs.place(step), HEIGHT - BOTTOM + 16, "tick") for step in steps]
+    parts += [_text(x_labels(step), xs.place(step), HEIGHT - BOTTOM + 16, "tick") for step in steps]
     for number, (name, line) in enumerate(lines.items(), start=1):
         path = " ".join(f"{xs.place(x):.1f},{ys.place(y):.1f}" for x, y in line)
         parts.append(f'<polyline class="line c{number}" points="{path}"/>')
         dots = line if len(line) <= 40 else line[-1:]
-        parts += [_dot(xs.place(x), ys.place(y), number, f"{name}, {x:,.0f}: {labels(y)}") for x, y in dots]
+        parts += [_dot(xs.place(x), ys.place(y), number, f"{name}, {x_labels(x)}: {labels(y)}") for x, y in dots]
     return _svg(title, HEIGHT, parts)
 
 

@@ -18,8 +18,8 @@ def decimal(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """A share of 1; none that is there is told as 0."""
-    if share is None:
-        return NONE
+    if not share:
+        return NONE if share is None else "0 %"
     if 0 < share < 0.001:
         return "< 0.1 %"
     return f"{share * 100:.1f} %" if share < 0.1 else f"{share * 100:.0f} %"

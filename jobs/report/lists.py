@@ -16,7 +16,9 @@ from jobs.evaluate_candidates import item_slices
 from jobs.report.charts import bar_chart, share_chart
 from jobs.report.figures import count, percent
 from jobs.report.page import Block, Figure, Item, Missing, People, Person, Section
+from jobs.report.quality import ITEM_SLICES
 
+COUNTED = {"items": "items", "clicks": "clicks", "candidates": "places"}  # columns of sql/report/popularity.sql
 PEOPLE, SHOWN = 8, 10  # users, and items of each of their lists
 
 
@@ -26,25 +28,38 @@ def popularity_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         "What the lists are made of",
         "Popular items are no fault of a list; more of them than people click would be.",
     )
-    lists, items = lake.day(tables.CANDIDATES, ds), lake.day(tables.ITEM_SAMPLING_PROBS, ds)
-    if lists.isEmpty() or items.isEmpty():
+    lists = lake.day(tables.CANDIDATES, ds)
+    if lists.isEmpty():
         return Section("popularity", title, lead, [Missing(f"There are no candidates of {ds}.")])
-    return Section("popularity", title, lead, [_by_popularity(lists, items), _by_source(lists)])
+    frames = {"candidates": lists, "item_slices": item_slices(lake, config, ds)}
+    counts = query(lake.spark, "report/popularity", frames).collect()  # some a power of two
+    return Section("popularity", title, lead, [_by_bin(counts), _by_slice(counts), _by_source(lists)])
 
 
-def _by_popularity(lists: DataFrame, items: DataFrame) -> Figure:
-    frames = {"candidates": lists, "item_sampling_probs": items}
-    bins = query(lists.sparkSession, "report/popularity", frames).collect()  # one a power of two
+def _by_bin(counts: Sequence[Row]) -> Figure:
+    bins = sorted({row.bin for row in counts})
     bars = {
-        "items": _shares(row["items"] for row in bins),
-        "clicks": _shares(row.clicks for row in bins),
-        "candidates": _shares(row.places for row in bins),
+        name: _shares(sum(row[column] for row in counts if row.bin == number) for number in bins)
+        for name, column in COUNTED.items()
     }
     title = "Items, clicks and candidates by popularity"
-    groups = [clicks_of(row.bin) for row in bins]
+    groups = [clicks_of(number) for number in bins]
     svg = bar_chart(title, "clicks of the item in the training window", "share", groups, bars, percent)
     note = "Of all items, of the window's clicks, and of the places in the lists: the share of each bin of items."
     return Figure(title, svg, list(bars), note)
+
+
+def _by_slice(counts: Sequence[Row]) -> Figure:
+    rows = [
+        (name, dict(zip(ITEM_SLICES, _shares(_total(counts, column, part) for part in ITEM_SLICES), strict=True)))
+        for name, column in COUNTED.items()
+    ]
+    title = "The same by slice"
+    return Figure(title, share_chart(title, rows, percent), ITEM_SLICES)
+
+
+def _total(counts: Sequence[Row], column: str, part: str) -> int:
+    return sum(row[column] for row in counts if row.slice == part)
 
 
 def clicks_of(number: int) -> str:

@@ -19,6 +19,7 @@ class Missing:
 
     text: str
     kind: ClassVar[str] = "missing"
+    layout: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Note:
 
     text: str
     kind: ClassVar[str] = "note"
+    layout: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Facts:
 
     pairs: Sequence[tuple[str, str]]
     kind: ClassVar[str] = "facts"
+    layout: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Grid:
     rows: Sequence[Sequence[Cell]]
     texts: int = 1
     note: str = ""
+    layout: str = ""  # half: of the page's width
     kind: ClassVar[str] = "grid"
 
 
@@ -66,6 +70,7 @@ class Figure:
     legend: Sequence[str] = ()  # in the order of the colours
     note: str = ""
     kind: ClassVar[str] = "figure"
+    layout: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class People:
 
     people: Sequence[Person]
     kind: ClassVar[str] = "people"
+    layout: ClassVar[str] = ""
 
 
 Block = Missing | Note | Facts | Grid | Figure | People

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import functions as F
@@ -12,8 +11,8 @@ from jobs.common import tables
 from jobs.common.config import Config
 from jobs.common.partitions import Lake
 from jobs.evaluate_candidates import CANDIDATES, ORACLE, POPULARITY
-from jobs.report.charts import bar_chart, line_chart
-from jobs.report.figures import decimal, difference, direction
+from jobs.report.charts import bar_chart, line_chart, share_chart
+from jobs.report.figures import decimal, difference, direction, percent
 from jobs.report.page import Block, Cell, Figure, Grid, Missing, Section
 
 CHANNELS = (CANDIDATES, POPULARITY, ORACLE)
@@ -24,9 +23,10 @@ SLICES = {
     "cold_users": "cold users",
     "warm_users": "warm users",
 }
+ITEM_SLICES = ("head", "middle", "tail")
 RANKING = {"recall": "Recall", "ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR"}
 OF_LISTS = {
-    "item_coverage": "share of items that anybody is shown",
+    "item_coverage": "items that anybody is shown",
     "never_clicked_share": "places of never clicked items",
 }
 
@@ -82,7 +82,7 @@ def quality_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         if before is None
         else _trend(lake, config, ds, now.cutoffs[-1])
     )
-    return Section("quality", title, lead, [_by_slice(now), beside, _table(now, before), _of_lists(now, before)])
+    return Section("quality", title, lead, [_by_slice(now), beside, _table(now, before), *_of_lists(now, before)])
 
 
 def _by_slice(now: Evaluation) -> Figure:
@@ -104,14 +104,18 @@ def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> Figure:
     rows = lake.window(tables.EVALUATION, ds, config.log.state_lookback_days)
     rows = rows.where((F.col("metric") == "recall") & (F.col("slice") == "all") & (F.col("k") == k))
     points = sorted((row.channel, row.ds, row.value) for row in rows.collect())  # one a channel and day
-    first = min(day for _, day, _ in points)
+    first = min(when for _, when, _ in points)
     lines = {
-        channel: [(float((day - first).days), value) for name, day, value in points if name == channel]
+        channel: [(float((when - first).days), value) for name, when, value in points if name == channel]
         for channel in CHANNELS
         if any(name == channel for name, _, _ in points)
     }
+
+    def day(number: float) -> str:
+        return f"{first + dt.timedelta(days=int(number)):%m-%d}"
+
     title = f"Recall@{k} over the days"
-    return Figure(title, line_chart(title, f"days since {first}", f"Recall@{k}", lines, decimal), list(lines))
+    return Figure(title, line_chart(title, "day of the lists", f"Recall@{k}", lines, decimal, day), list(lines))
 
 
 def _table(now: Evaluation, before: Evaluation | None) -> Block:
@@ -121,7 +125,7 @@ def _table(now: Evaluation, before: Evaluation | None) -> Block:
         for channel in CHANNELS
         if channel != CANDIDATES and now.channels("recall", now.cutoffs[-1]).count(channel)
     ]
-    head = ["metric", "candidates", f"change since {before.ds}" if before else "change", *others]
+    head = ["metric", "candidates", f"since {before.ds}" if before else "change", *others]
     rows = [
         [
             Cell(f"{name}@{k}"),
@@ -133,26 +137,27 @@ def _table(now: Evaluation, before: Evaluation | None) -> Block:
         for k in now.cutoffs
     ]
     note = "Means over the users who clicked something that was not excluded for them; whole corpus."
-    return Grid(head, rows, 1, note)
+    return Grid(head, rows, 1, note, layout="half")
 
 
-def _of_lists(now: Evaluation, before: Evaluation | None) -> Block:
+def _of_lists(now: Evaluation, before: Evaluation | None) -> list[Block]:
+    """What the lists of each channel are made of."""
     k = now.cutoffs[-1]
-    shares: Sequence[tuple[str, str, str]] = [
-        *((label, metric, "all") for metric, label in OF_LISTS.items()),
-        *((f"places of {name} items", "list_share", name) for name in ("head", "middle", "tail")),
-    ]
-    others = [channel for channel in (POPULARITY, ORACLE) if now.of("item_coverage", k, channel) is not None]
+    channels = now.channels("item_coverage", k)
     rows = [
         [
             Cell(label),
-            Cell(decimal(value := now.of(metric, k, item_slice=part)), "strong"),
-            Cell(difference(value, before.of(metric, k, item_slice=part)) if before else "", "muted"),
-            *(Cell(decimal(now.of(metric, k, channel, part))) for channel in others),
+            Cell(difference(now.of(metric, k), before.of(metric, k) if before else None), "muted"),
+            *(Cell(decimal(now.of(metric, k, channel))) for channel in channels),
         ]
-        for label, metric, part in shares
+        for metric, label in OF_LISTS.items()
     ]
-    return Grid([f"lists of {k}", "candidates", "change", *others], rows)
+    table = Grid([f"lists of {k}", "change", *channels], rows, layout="half")
+    parts = [
+        (channel, {part: now.of("list_share", k, channel, part) or 0.0 for part in ITEM_SLICES}) for channel in channels
+    ]
+    title = f"Places in lists of {k} by popularity of the item"
+    return [table, Figure(title, share_chart(title, parts, percent), ITEM_SLICES)]
 
 
 def _change(value: float | None, before: float | None) -> Cell:

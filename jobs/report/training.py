@@ -27,18 +27,29 @@ def manifest(lake: Lake, ds: dt.date) -> dict[str, Any] | None:
     return json.loads(text) if text else None
 
 
+def no_model(lake: Lake, ds: dt.date) -> Missing:
+    """Which of the two is not there, where `manifest` finds none."""
+    found = not lake.day(tables.MODEL_VERSIONS, ds).isEmpty()
+    return Missing(f"There is no {MANIFEST} of the model of {ds}." if found else f"There is no model of {ds}.")
+
+
 def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     """Loss by step, recall by epoch, and what the training was."""
     row, model = lake.day(tables.MODEL_VERSIONS, ds).first(), manifest(lake, ds)
     if row is None or model is None:
-        return Section("training", "Training", "", [Missing(f"There is no model of {ds}.")])
+        return Section("training", "Training", "", [no_model(lake, ds)])
     metrics, settings = model["metrics"], model["configuration"]["training"]
     lead = "Two towers, sampled softmax."
     if row.trained_on != ds:
         lead += f" The model of {row.trained_on} goes on: training.every_days is {settings['every_days']}."
     curve = line_chart("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, lambda value: f"{value:.2f}")
-    blocks = [Figure("Loss by step", curve), _validation(metrics["validations"]), Facts(_facts(metrics, settings))]
-    return Section("training", "Training", lead, blocks)
+    ends = "It ends with one pass over the last day, which no epoch had seen." if metrics["validations"] else ""
+    blocks = [
+        Figure("Loss by step", curve, note=ends),
+        _validation(metrics["validations"]),
+        Facts(_facts(metrics, settings)),
+    ]
+    return Section("training", "Training", lead, [*blocks, Facts(_facts(metrics, settings))])
 
 
 def _validation(epochs: list[Mapping[str, float]]) -> Block:
@@ -81,7 +92,7 @@ def estimator_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         "How far the frequencies that training estimates from its batches are from the counted ones.",
     )
     if model is None:
-        return Section("estimator", title, lead, [Missing(f"There is no model of {ds}.")])
+        return Section("estimator", title, lead, [no_model(lake, ds)])
     drift = model["metrics"].get("estimator")
     if drift is None:
         frequency = model["configuration"]["training"]["frequency"]
