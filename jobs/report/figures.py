@@ -17,7 +17,7 @@ def decimal(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1; none that is there is told as 0."""
+    """A share of 1; one that is there is not told as 0."""
     if not share:
         return NONE if share is None else "0 %"
     if 0 < share < 0.001:
@@ -39,12 +39,11 @@ def growth(value: float | None, before: float | None) -> str:
     return f"{(value - before) / before * 100:+.1f} %".replace("-", "−")
 
 
-def direction(value: float | None, before: float | None, *, up_is: str = "good") -> str:
-    """good or bad, as a difference that shows is; muted where there is none."""
+def direction(value: float | None, before: float | None) -> str:
+    """good where a difference that shows is upwards, bad where it is downwards; muted where there is none."""
     if not (told := difference(value, before)) or told in ("+0.000", "−0.000"):
         return "muted"
-    rises = told.startswith("+")
-    return "good" if rises == (up_is == "good") else "bad"
+    return "good" if told.startswith("+") else "bad"
 
 
 def duration(seconds: float | None) -> str:
