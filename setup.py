@@ -8,6 +8,6 @@ setup(
     description="Daily recall candidates from two towers: Spark, Delta, Petastorm and torch",
     python_requires="==3.11.*",
     packages=["jobs", "jobs.common", "jobs.report", "model", "sql"],
-    package_data={"jobs.common": ["log4j2.properties"], "jobs.report": ["page.*"], "sql": ["*/*.sql"]},
+    package_data={"jobs.common": ["log4j2.properties"], "jobs.report": ["page.html", "page.css"], "sql": ["*/*.sql"]},
     data_files=[("share/batch-recall", ["recall.toml"])],
 )
