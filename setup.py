@@ -7,7 +7,7 @@ setup(
     version="0.1.0",
     description="Daily recall candidates from two towers: Spark, Delta, Petastorm and torch",
     python_requires="==3.11.*",
-    packages=["jobs", "jobs.common", "model", "sql"],
-    package_data={"jobs.common": ["log4j2.properties"], "sql": ["*/*.sql"]},
+    packages=["jobs", "jobs.common", "jobs.report", "model", "sql"],
+    package_data={"jobs.common": ["log4j2.properties"], "jobs.report": ["page.html", "page.css"], "sql": ["*/*.sql"]},
     data_files=[("share/batch-recall", ["recall.toml"])],
 )

@@ -22,6 +22,7 @@ score_users               K candidates for every user
 evaluate_candidates       how good they are
 gate_candidates           whether they are fit for readers
 publish_candidates        the pointer that readers follow
+report_run                one page on all of it
 
 forget_users              takes users out of every table
 maintain_tables           compacts, and removes what no kept publication needs

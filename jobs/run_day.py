@@ -24,6 +24,7 @@ from jobs import (
     evaluate_candidates,
     gate_candidates,
     publish_candidates,
+    report_run,
     score_users,
     train_two_tower,
 )
@@ -72,8 +73,11 @@ def run_day(
     for job in (*WINDOW_TABLES, *MODEL):
         step(job, ds)
     evaluate(step, ds, against)
-    step(gate_candidates, ds)
-    step(publish_candidates, ds)
+    try:
+        step(gate_candidates, ds)
+        step(publish_candidates, ds)
+    finally:  # what was held back is worth a page too
+        step(report_run, ds)
 
 
 def build_tables(lake: Lake, config: Config, ds: dt.date, step: Callable[..., None]) -> None:

@@ -23,6 +23,7 @@ from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
 from jobs.common.session import spark_session
 from jobs.evaluate_candidates import CANDIDATES, POPULARITY
+from jobs.report_run import report_path
 from jobs.run_day import MODEL, run_day
 
 FIRST_DAY = dt.date(2026, 1, 1)
@@ -85,10 +86,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_variant(display, scored, held_out, common)
     display.summary()
     compare(lake, scored, display.console)
-    report(args.lake, display.console)
+    show_published(args.lake, display.console)
+    display.console.print(f"report of {scored}: {report_path(args.lake, scored)}", soft_wrap=True)
 
 
-def report(lake: str, console: Console) -> None:
+def show_published(lake: str, console: Console) -> None:
     """Print where the candidates are, and one user's list as ranking would read it."""
     lists = read_candidates(lake)
     user = lists["user_id"].iloc[0]

@@ -36,6 +36,18 @@ def reference(spark: SparkSession, uri: str) -> str:
     return f"shipped:{path.getName()}"
 
 
+def read_text(spark: SparkSession, uri: str) -> str | None:
+    """The text of a file; None where there is none."""
+    filesystem, path = hadoop(spark, uri)
+    if not filesystem.exists(path):
+        return None
+    stream = filesystem.open(path)
+    try:
+        return str(spark._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))  # type: ignore[union-attr]
+    finally:
+        stream.close()
+
+
 def local_path(spark: SparkSession, uri: str) -> Path | None:
     """The folder of a URI, there or not, on a local or mounted disk; None on any other store."""
     filesystem, path = hadoop(spark, uri)

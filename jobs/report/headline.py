@@ -1,0 +1,89 @@
+"""The top of the page: day, model version, whether readers follow it, and a row of key figures."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.config import Config
+from jobs.common.partitions import Lake
+from jobs.evaluate_candidates import POPULARITY
+from jobs.report.figures import count, decimal, difference, direction, growth, moment
+from jobs.report.page import Headline, KeyFigure
+from jobs.report.quality import Evaluation, evaluations
+
+
+def headline(lake: Lake, ds: dt.date) -> Headline:
+    """What stands above all sections."""
+    model = lake.day(tables.MODEL_VERSIONS, ds).first()
+    status, tone, about = _published(lake, ds)
+    return Headline(str(ds), model.model_version if model else "no model", status, tone, about)
+
+
+def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:
+    """Whether the day is published, how to colour that, and what readers follow."""
+    publications = lake.read(tables.PUBLICATIONS).withColumn("at", F.unix_millis("published_at"))
+    newest = publications.orderBy(F.desc("publication")).first()
+    own = publications.where(F.col("ds") == F.lit(ds)).orderBy(F.desc("publication")).first()
+    follow = (
+        f"Readers follow publication {newest.publication}, of {newest.ds}." if newest else "Nothing is published yet."
+    )
+    if own is None:
+        return "not published", "bad", follow
+    when = f"Publication {own.publication}, {count(own.users)} users, {moment(own['at'])} UTC."
+    if newest is not None and newest.publication == own.publication:
+        return "published", "good", f"{when} Readers follow it."
+    return "published, superseded", "muted", f"{when} {follow}"
+
+
+def key_figures(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
+    """What a person looks at first; a figure whose table has no row is left out."""
+    return [*_of_evaluation(evaluations(lake, config, ds)), *_of_day(lake, config, ds)]
+
+
+def _of_evaluation(found: list[Evaluation]) -> list[KeyFigure]:
+    if not found:
+        return []
+    now, before = found[0], found[1] if len(found) > 1 else None
+    k = now.cutoffs[-1]
+    shown = {
+        "recall": "Recall",
+        "ndcg": "NDCG",
+        "item_coverage": "Item coverage",
+        "never_clicked_share": "Never clicked",
+    }
+    figures = []
+    for metric, name in shown.items():
+        value, earlier = now.of(metric, k), before.of(metric, k) if before else None
+        if value is not None:
+            other = now.of(metric, k, POPULARITY)
+            note = f"popularity {decimal(other)}" if other is not None else ""
+            tone = "muted" if metric == "never_clicked_share" else direction(value, earlier)  # neither way is better
+            figures.append(KeyFigure(f"{name}@{k}", decimal(value), difference(value, earlier), tone, note))
+    return figures
+
+
+def _of_day(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
+    """Counts of the day beside those of the day before, and the loss."""
+    today, before = _counts(lake, config, ds), _counts(lake, config, ds - dt.timedelta(days=1))
+    names = {"clicks": "Clicks of the day", "lists": "Users with a list", "rows": "Examples learned from"}
+    figures = [
+        KeyFigure(name, count(today[key]), growth(today[key], before[key])) for key, name in names.items() if today[key]
+    ]
+    if today["loss"] is not None:
+        change = difference(today["loss"], before["loss"])
+        figures.append(KeyFigure("Loss at the end", decimal(today["loss"]), change))
+    return figures
+
+
+def _counts(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
+    model, log = lake.day(tables.MODEL_VERSIONS, ds).first(), lake.day(tables.RECONCILIATION, ds).first()
+    return {
+        "clicks": log.clicked if log else None,
+        "lists": lake.day(tables.CANDIDATES, ds).count(),
+        "rows": model.training_rows if model else None,
+        "loss": model.final_loss if model else None,
+    }

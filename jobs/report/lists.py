@@ -1,0 +1,122 @@
+"""What the day's lists are made of: popularity of their items beside that of the clicks, channels, and a few users."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.config import Config
+from jobs.common.partitions import Lake
+from jobs.common.queries import query
+from jobs.evaluate_candidates import item_slices
+from jobs.report.charts import bar_chart, share_chart
+from jobs.report.figures import count, percent
+from jobs.report.page import Block, Figure, Item, Missing, People, Person, Section
+from jobs.report.quality import ITEM_SLICES
+
+COUNTED = {"items": "items", "clicks": "clicks", "candidates": "places"}  # columns of sql/report/popularity.sql
+PEOPLE, SHOWN = 8, 10  # users, and items of each of their lists
+
+
+def popularity_section(lake: Lake, config: Config, ds: dt.date) -> Section:
+    """Whether the lists follow popularity more than clicks do."""
+    title, lead = (
+        "What the lists are made of",
+        "Popular items are no fault of a list; more of them than people click would be.",
+    )
+    lists = lake.day(tables.CANDIDATES, ds)
+    if lists.isEmpty():
+        return Section("popularity", title, lead, [Missing(f"There are no candidates of {ds}.")])
+    frames = {"candidates": lists, "item_slices": item_slices(lake, config, ds)}
+    counts = query(lake.spark, "report/popularity", frames).collect()  # some a power of two
+    return Section("popularity", title, lead, [_by_bin(counts), _by_slice(counts), _by_source(lists)])
+
+
+def _by_bin(counts: Sequence[Row]) -> Figure:
+    bins = sorted({row.bin for row in counts})
+    bars = {
+        name: _shares(sum(row[column] for row in counts if row.bin == number) for number in bins)
+        for name, column in COUNTED.items()
+    }
+    title = "Items, clicks and candidates by popularity"
+    groups = [clicks_of(number) for number in bins]
+    svg = bar_chart(title, "clicks of the item in the training window", "share", groups, bars, percent)
+    note = "Of all items, of the window's clicks, and of the places in the lists: the share of each bin of items."
+    return Figure(title, svg, list(bars), note)
+
+
+def _by_slice(counts: Sequence[Row]) -> Figure:
+    rows = [
+        (name, dict(zip(ITEM_SLICES, _shares(_total(counts, column, part) for part in ITEM_SLICES), strict=True)))
+        for name, column in COUNTED.items()
+    ]
+    title = "The same by slice"
+    return Figure(title, share_chart(title, rows, percent), ITEM_SLICES)
+
+
+def _total(counts: Sequence[Row], column: str, part: str) -> int:
+    return sum(row[column] for row in counts if row.slice == part)
+
+
+def clicks_of(number: int) -> str:
+    """The clicks that a bin of sql/report/popularity.sql holds, as its label."""
+    if number < 2:
+        return str(number)
+    return f"{_short(2 ** (number - 1))}+"
+
+
+def _short(clicks: int) -> str:
+    return f"{clicks // 1024}k" if clicks >= 1024 else str(clicks)
+
+
+def _shares(counts: Iterable[int]) -> list[float]:
+    listed = list(counts)
+    total = sum(listed)
+    return [number / total if total else 0.0 for number in listed]
+
+
+def _by_source(lists: DataFrame) -> Figure:
+    sources = query(lists.sparkSession, "report/sources", {"candidates": lists}).collect()  # one a channel
+    shares = dict(zip([row.source for row in sources], _shares(row.places for row in sources), strict=True))
+    legend = [f"{row.source}: {count(row.places)} places, {count(row.users)} users" for row in sources]
+    title = "Places by the channel that named the item"
+    return Figure(title, share_chart(title, [("", shares)], percent), legend)
+
+
+def people_section(lake: Lake, config: Config, ds: dt.date) -> Section:
+    """Some users with what they clicked last and what they are shown."""
+    title, lists = "A look at some users", lake.day(tables.CANDIDATES, ds)
+    lead = f"Picked by hash: the last {SHOWN} clicks, newest first, and the first {SHOWN} candidates."
+    frames = {"candidates": lists, "user_histories": lake.day(tables.USER_HISTORIES, ds)}
+    rows = query(lake.spark, "report/people", frames, people=PEOPLE, shown=SHOWN).collect()
+    if not rows:
+        return Section("people", title, lead, [Missing(f"There are no candidates of {ds}.")])
+    named = named_items(lake, config, ds, rows)
+    people: Block = People([_person(row, named) for row in rows])
+    return Section("people", title, lead, [people])
+
+
+def named_items(lake: Lake, config: Config, ds: dt.date, people: Sequence[Row]) -> list[Row]:
+    """Rows (item_id, item_index, slice) of all items on the page: no more than users and places allow."""
+    indices = sorted({index for row in people for index in row.history})
+    ids = sorted({item.item_id for row in people for item in row.candidates})
+    slices = item_slices(lake, config, ds).select("item_id", "item_index", "slice")
+    return slices.where(F.col("item_index").isin(indices) | F.col("item_id").isin(ids)).collect()
+
+
+def _person(row: Row, named: Sequence[Row]) -> Person:
+    by_index: Mapping[int, Row] = {item.item_index: item for item in named}
+    slices = {item.item_id: item.slice for item in named}
+    history = [
+        Item(by_index[index].item_id, by_index[index].slice) if index in by_index else Item(f"index {index}", "")
+        for index in row.history
+    ]
+    candidates = [
+        Item(item.item_id, slices.get(item.item_id, ""), f"{item.score:.3f} {item.source}") for item in row.candidates
+    ]
+    about = f"{count(row.remembered)} clicks remembered, {count(row.listed)} candidates"
+    return Person(row.user_id, about, history, candidates)

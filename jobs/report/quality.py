@@ -1,0 +1,164 @@
+"""How good the lists are: the newest evaluation beside popularity and the evaluation before it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.config import Config
+from jobs.common.partitions import Lake
+from jobs.evaluate_candidates import CANDIDATES, ORACLE, POPULARITY
+from jobs.report.charts import bar_chart, line_chart, share_chart
+from jobs.report.figures import decimal, difference, direction, percent
+from jobs.report.page import Block, Cell, Figure, Grid, Missing, Section
+
+CHANNELS = (CANDIDATES, POPULARITY, ORACLE)
+SLICES = {
+    "head": "head items",
+    "middle": "middle items",
+    "tail": "tail items",
+    "cold_users": "cold users",
+    "warm_users": "warm users",
+}
+ITEM_SLICES = ("head", "middle", "tail")
+RANKING = {"recall": "Recall", "ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR"}
+OF_LISTS = {
+    "item_coverage": "items that anybody is shown",
+    "never_clicked_share": "places of never clicked items",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of one day's lists by (channel, slice, metric, k)."""
+
+    ds: dt.date
+    first: dt.date
+    last: dt.date
+    values: dict[tuple[str, str, str, int], float]
+
+    @property
+    def cutoffs(self) -> list[int]:
+        return sorted({k for _, _, metric, k in self.values if metric == "recall"})
+
+    def of(self, metric: str, k: int, channel: str = CANDIDATES, item_slice: str = "all") -> float | None:
+        return self.values.get((channel, item_slice, metric, k))
+
+    def channels(self, metric: str, k: int, item_slice: str = "all") -> list[str]:
+        return [channel for channel in CHANNELS if self.of(metric, k, channel, item_slice) is not None]
+
+    @property
+    def against(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+
+def evaluations(lake: Lake, config: Config, ds: dt.date) -> list[Evaluation]:
+    """The newest one up to a day, and the one before it, as far as there are."""
+    known = lake.window(tables.EVALUATION, ds, config.log.state_lookback_days)
+    days = [row.ds for row in known.select("ds").distinct().orderBy(F.desc("ds")).limit(2).collect()]
+    return [_evaluation(lake, day) for day in days]
+
+
+def _evaluation(lake: Lake, day: dt.date) -> Evaluation:
+    rows = lake.day(tables.EVALUATION, day).collect()  # some hundred
+    values = {(row.channel, row.slice, row.metric, row.k): row.value for row in rows}
+    return Evaluation(day, rows[0].against_from, rows[0].against_to, values)
+
+
+def quality_section(lake: Lake, config: Config, ds: dt.date) -> Section:
+    """Metrics at each k, by slice, and over the days."""
+    title, found = "How good the lists are", evaluations(lake, config, ds)
+    if not found:
+        return Section(
+            "quality", title, "", [Missing("No lists were evaluated yet: those of a day are measured on later clicks.")]
+        )
+    now, before = found[0], found[1] if len(found) > 1 else None
+    lead = f"The lists of {now.ds}, measured on the clicks of {now.against}."
+    beside = (
+        Missing("There is no earlier evaluation to compare with.")
+        if before is None
+        else _trend(lake, config, ds, now.cutoffs[-1])
+    )
+    return Section("quality", title, lead, [_by_slice(now), beside, _table(now, before), *_of_lists(now, before)])
+
+
+def _by_slice(now: Evaluation) -> Figure:
+    k = now.cutoffs[-1]
+    slices = [name for name in SLICES if now.of("recall", k, item_slice=name) is not None]
+    # a channel that has nothing in a slice has no bar there
+    bars = {
+        channel: [now.of("recall", k, channel, name) or 0.0 for name in slices] for channel in now.channels("recall", k)
+    }
+    labels = [SLICES[name] for name in slices]
+    title = f"Recall@{k} by popularity of the item and by user"
+    note = (
+        "Head: the most clicked items; tail: the rest, never clicked ones included. Cold: users without a click before."
+    )
+    return Figure(title, bar_chart(title, "", f"Recall@{k}", labels, bars, decimal), list(bars), note)
+
+
+def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> Figure:
+    rows = lake.window(tables.EVALUATION, ds, config.log.state_lookback_days)
+    rows = rows.where((F.col("metric") == "recall") & (F.col("slice") == "all") & (F.col("k") == k))
+    points = sorted((row.channel, row.ds, row.value) for row in rows.collect())  # one a channel and day
+    first = min(when for _, when, _ in points)
+    lines = {
+        channel: [(float((when - first).days), value) for name, when, value in points if name == channel]
+        for channel in CHANNELS
+        if any(name == channel for name, _, _ in points)
+    }
+
+    def day(number: float) -> str:
+        return f"{first + dt.timedelta(days=int(number)):%m-%d}"
+
+    title = f"Recall@{k} over the days"
+    return Figure(title, line_chart(title, "day of the lists", f"Recall@{k}", lines, decimal, day), list(lines))
+
+
+def _table(now: Evaluation, before: Evaluation | None) -> Block:
+    """A row a metric and k; what changed against the evaluation before it, and the other channels."""
+    others = [
+        channel
+        for channel in CHANNELS
+        if channel != CANDIDATES and now.channels("recall", now.cutoffs[-1]).count(channel)
+    ]
+    head = ["metric", "candidates", f"since {before.ds}" if before else "change", *others]
+    rows = [
+        [
+            Cell(f"{name}@{k}"),
+            Cell(decimal(value := now.of(metric, k)), "strong"),
+            _change(value, before.of(metric, k) if before else None),
+            *(Cell(decimal(now.of(metric, k, channel))) for channel in others),
+        ]
+        for metric, name in RANKING.items()
+        for k in now.cutoffs
+    ]
+    note = "Means over the users who clicked something that was not excluded for them; whole corpus."
+    return Grid(head, rows, 1, note, layout="half")
+
+
+def _of_lists(now: Evaluation, before: Evaluation | None) -> list[Block]:
+    """What the lists of each channel are made of."""
+    k = now.cutoffs[-1]
+    channels = now.channels("item_coverage", k)
+    rows = [
+        [
+            Cell(label),
+            Cell(difference(now.of(metric, k), before.of(metric, k) if before else None), "muted"),
+            *(Cell(decimal(now.of(metric, k, channel))) for channel in channels),
+        ]
+        for metric, label in OF_LISTS.items()
+    ]
+    table = Grid([f"lists of {k}", "change", *channels], rows, layout="half")
+    parts = [
+        (channel, {part: now.of("list_share", k, channel, part) or 0.0 for part in ITEM_SLICES}) for channel in channels
+    ]
+    title = f"Places in lists of {k} by popularity of the item"
+    return [table, Figure(title, share_chart(title, parts, percent), ITEM_SLICES)]
+
+
+def _change(value: float | None, before: float | None) -> Cell:
+    return Cell(difference(value, before), direction(value, before))

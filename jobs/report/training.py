@@ -1,0 +1,148 @@
+"""How the day's model learned: loss, validation and estimate of frequencies; and the indexes over its items."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.artifacts import read_text
+from jobs.common.config import Config
+from jobs.common.models import model_path
+from jobs.common.partitions import Lake
+from jobs.report.charts import line_chart
+from jobs.report.figures import NONE, count, decimal, duration, percent
+from jobs.report.page import Block, Cell, Facts, Figure, Grid, Missing, Section
+from model.versions import MANIFEST
+
+
+def manifest(lake: Lake, ds: dt.date) -> dict[str, Any] | None:
+    """The model.json of the day's model version; None where there is no model or no such file."""
+    row = lake.day(tables.MODEL_VERSIONS, ds).first()
+    text = read_text(lake.spark, f"{model_path(lake, row.model_version)}/{MANIFEST}") if row else None
+    return json.loads(text) if text else None
+
+
+def no_model(lake: Lake, ds: dt.date) -> Missing:
+    """Which of the two is not there, where `manifest` finds none."""
+    found = not lake.day(tables.MODEL_VERSIONS, ds).isEmpty()
+    return Missing(f"There is no {MANIFEST} of the model of {ds}." if found else f"There is no model of {ds}.")
+
+
+def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
+    """Loss by step, recall by epoch, and what the training was."""
+    row, model = lake.day(tables.MODEL_VERSIONS, ds).first(), manifest(lake, ds)
+    if row is None or model is None:
+        return Section("training", "Training", "", [no_model(lake, ds)])
+    metrics, settings = model["metrics"], model["configuration"]["training"]
+    lead = "Two towers, sampled softmax."
+    if row.trained_on != ds:
+        lead += f" The model of {row.trained_on} goes on: training.every_days is {settings['every_days']}."
+    curve = line_chart("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, lambda value: f"{value:.2f}")
+    ends = "It ends with one pass over the last day, which no epoch had seen." if metrics["validations"] else ""
+    blocks = [
+        Figure("Loss by step", curve, note=ends),
+        _validation(metrics["validations"]),
+        Facts(_facts(metrics, settings)),
+    ]
+    return Section("training", "Training", lead, [*blocks, Facts(_facts(metrics, settings))])
+
+
+def _validation(epochs: list[Mapping[str, float]]) -> Block:
+    if not epochs:
+        return Missing(
+            "No epoch was validated on the last day (training.validation, or a model that learned from it alone)."
+        )
+    names = [name for name in ("recall@100", "recall@10") if name in epochs[0]]
+    lines = {name: [(float(epoch), found[name]) for epoch, found in enumerate(epochs, 1)] for name in names}
+    title = "Held-out last day by epoch"
+    svg = line_chart(title, "epoch", "recall", lines, decimal)
+    return Figure(title, svg, names, f"On {count(epochs[-1]['rows'])} examples, before the model learned from them.")
+
+
+def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = [
+        ("negatives", f"{settings['preset']}, correction: {settings['correction']}"),
+        ("examples", count(metrics["training_rows"])),
+        ("steps", count(metrics["steps"])),
+        ("trained for", duration(metrics["seconds"])),
+        ("examples a second", count(metrics["rows_per_second"])),
+        ("waiting for data", percent(metrics["waiting_share"])),
+        ("loss at the end", decimal(metrics["final_loss"])),
+        ("temperature", decimal(metrics["temperature"])),
+    ]
+    bank = {
+        "bank_drift": "drift of the bank (1 − cosine)",
+        "bank_age": "age of the bank, steps",
+        "bank_warm_at": "bank used from step",
+    }
+    facts += [(label, f"{metrics[key]:.4g}") for key, label in bank.items() if metrics.get(key) is not None]
+    return facts
+
+
+def estimator_section(lake: Lake, config: Config, ds: dt.date) -> Section:
+    """How far the streaming estimate of item frequencies is from the counts."""
+    model = manifest(lake, ds)
+    title, lead = (
+        "Drift of the estimator",
+        "How far the frequencies that training estimates from its batches are from the counted ones.",
+    )
+    if model is None:
+        return Section("estimator", title, lead, [no_model(lake, ds)])
+    drift = model["metrics"].get("estimator")
+    if drift is None:
+        frequency = model["configuration"]["training"]["frequency"]
+        return Section(
+            "estimator", title, lead, [Missing(f"Nothing was estimated: training.frequency is {frequency}.")]
+        )
+    facts = [
+        ("items", count(drift["items"])),
+        ("updates", count(drift["updates"])),
+        ("total variation", decimal(drift["total_variation"])),
+        ("mean |ln(estimated / counted)|", decimal(drift["log_ratio"])),
+    ]
+    return Section("estimator", title, lead, [Facts(facts), _worst(lake, config, ds, drift["worst"])])
+
+
+def _worst(lake: Lake, config: Config, ds: dt.date, worst: list[Mapping[str, Any]]) -> Grid:
+    indices = [item["item_index"] for item in worst]  # a handful
+    items = lake.day(tables.item_snapshot(config), ds).where(F.col("item_index").isin(indices))
+    names = {row.item_index: row.item_id for row in items.select("item_index", "item_id").collect()}
+    rows = [
+        [
+            Cell(names.get(item["item_index"], f"index {item['item_index']}"), "code"),
+            *(Cell(f"{item[key]:.2e}") for key in ("estimated", "counted")),
+            Cell(f"{item['estimated'] / item['counted']:.2f}"),
+        ]
+        for item in worst
+    ]
+    return Grid(["off most", "estimated share", "counted share", "ratio"], rows)
+
+
+def index_section(lake: Lake, config: Config, ds: dt.date) -> Section:
+    """What was built over the item vectors, and which of it scoring searches."""
+    built = lake.day(tables.ITEM_INDEXES, ds).orderBy("backend").collect()  # one a backend
+    lead = "Recall is the share of the exact lists that an index finds; speed is that of one core."
+    if not built:
+        return Section("indexes", "Indexes", lead, [Missing(f"item_indexes has no row for {ds}.")])
+    rows = [
+        [
+            Cell(row.backend, "code"),
+            Cell("searched" if row.is_chosen else "", "good"),
+            Cell(count(row["items"])),
+            Cell(f"{row.recall:.4f}"),
+            Cell(count(row.users_per_second)),
+            Cell(count(row.effort) if row.effort is not None else NONE, "muted"),
+            Cell(duration(row.build_seconds), "muted"),
+        ]
+        for row in built
+    ]
+    note = (
+        f"Measured on {count(built[0].sampled_users)} users, lists of {built[0].k}. Effort: nodes (annoy), lists (ivf)."
+    )
+    head = ["index", "", "items", "recall", "users a second", "effort", "built in"]
+    return Section("indexes", "Indexes", lead, [Grid(head, rows, 2, note)])

@@ -1,0 +1,71 @@
+"""reports/<ds>/index.html: one page on a run, to be read without a network.
+
+Made of what the day left in the lake: its tables, and the model's folder. What is not there is left out, with a word
+that says so. A section more is a function more in SECTIONS. Takes the place of the day's page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.artifacts import put_folder
+from jobs.common.config import Config
+from jobs.common.partitions import Lake
+from jobs.report.flow import flow_section, log_section
+from jobs.report.headline import headline, key_figures
+from jobs.report.lists import people_section, popularity_section
+from jobs.report.page import Section, render
+from jobs.report.quality import quality_section
+from jobs.report.training import estimator_section, index_section, training_section
+
+PAGE = "index.html"
+SECTIONS: tuple[Callable[[Lake, Config, dt.date], Section], ...] = (
+    flow_section,
+    log_section,
+    quality_section,
+    popularity_section,
+    training_section,
+    estimator_section,
+    index_section,
+    people_section,
+)
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return job_parser(__doc__)
+
+
+def report(lake: Lake, config: Config, ds: dt.date) -> str:
+    """The HTML of the day's page: the same for the same lake."""
+    sections = [section(lake, config, ds) for section in SECTIONS]
+    return render(headline(lake, ds), key_figures(lake, config, ds), sections)
+
+
+def report_path(lake: str, ds: dt.date) -> str:
+    """Where the page of a day lies: a path or URI."""
+    return f"{lake.rstrip('/')}/reports/{ds}/{PAGE}"
+
+
+def put_report(lake: Lake, ds: dt.date, text: str) -> None:
+    """Write the page; readers see the old or the new one, whole."""
+    with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder:
+        (Path(folder) / PAGE).write_text(text, "utf-8")
+        put_folder(lake.spark, Path(folder), report_path(lake.uri, ds).removesuffix(f"/{PAGE}"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the sections of the page."""
+    args = arg_parser().parse_args(argv)
+    lake, config = open_lake(args, "report_run")
+    put_report(lake, args.ds, report(lake, config, args.ds))
+    print(f"report: {report_path(args.lake, args.ds)}", flush=True)
+    return len(SECTIONS)
+
+
+if __name__ == "__main__":
+    run(main)

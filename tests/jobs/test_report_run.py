@@ -1,0 +1,240 @@
+"""The page says what the tables hold, needs nothing but itself, and can be opened by a browser."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from jobs import report_run, train_two_tower
+from jobs.common import tables
+from jobs.common.config import Config, load_config
+from jobs.common.models import model_path, model_version
+from jobs.common.partitions import Lake
+from jobs.common.queries import query
+from jobs.evaluate_candidates import item_slices
+from jobs.report.lists import clicks_of
+from jobs.report.training import estimator_section, manifest
+from tests.conftest import DAYS, SMALL
+from tests.jobs.report.pages import Page
+
+FIRST, SECOND, THIRD, FOURTH = DAYS
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell", "chromium-headless-shell")
+HOSTILE = "<script>alert('x')</script>\"&"
+
+
+def read(lake: Lake, ds: dt.date) -> str:
+    return Path(report_run.report_path(lake.uri, ds)).read_text("utf-8")
+
+
+def metric(lake: Lake, ds: dt.date, channel: str, name: str, k: int) -> float:
+    named = (F.col("channel") == channel) & (F.col("metric") == name) & (F.col("k") == k) & (F.col("slice") == "all")
+    (row,) = lake.day(tables.EVALUATION, ds).where(named).collect()
+    return float(row.value)
+
+
+@pytest.fixture(scope="module")
+def text(simulated: Lake) -> str:
+    """The page that the third day's run left."""
+    return read(simulated, THIRD)
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_rows_of_each_table_are_those_of_the_day(simulated: Lake, config: Config, page: Page) -> None:
+    for table in (
+        tables.IMPRESSIONS, tables.CLICKS, tables.INTERACTIONS, tables.user_snapshot(config), tables.training_examples(config),
+        tables.VOCABULARIES, tables.ITEM_SAMPLING_PROBS, tables.CANDIDATES, tables.ITEM_INDEXES,
+    ):  # fmt: skip
+        today, before = (simulated.read(table).where(F.col("ds") == F.lit(day)).count() for day in (THIRD, SECOND))
+        assert page.row(table.name)[2:4] == [f"{today:,}", f"{before:,}"], table.name
+    assert page.row("quarantine")[2] == "none"
+
+
+def test_tables_are_written_one_after_the_other(page: Page) -> None:
+    names = ["interactions", "training_examples", "item_sampling_probs", "model_versions", "candidates", "publications"]
+    times = [dt.datetime.fromisoformat(page.row(name)[5]) for name in names]
+    assert times == sorted(times)
+    assert page.row("interactions")[6] == "–", "the first step of a run follows nothing"
+    assert page.row("candidates")[6].endswith(" s")
+
+
+def test_metrics_stand_beside_those_of_the_day_before_and_of_popularity(simulated: Lake, page: Page) -> None:
+    """On the third day the second day's lists have been measured, and the first day's before them."""
+    for name, label in (("recall", "Recall@50"), ("ndcg", "NDCG@20"), ("mrr", "MRR@10")):
+        k = int(label.split("@")[1])
+        now, before = (metric(simulated, day, "candidates", name, k) for day in (SECOND, FIRST))
+        assert page.row(label)[1] == f"{now:.3f}"
+        assert page.row(label)[2] == f"{now - before:+.3f}".replace("-", "−")
+        assert page.row(label)[3] == f"{metric(simulated, SECOND, 'popularity', name, k):.3f}"
+        assert page.row(label)[4] == f"{metric(simulated, SECOND, 'oracle', name, k):.3f}"
+    assert page.key_figure("Recall@50")[0] == page.row("Recall@50")[1]
+    assert (
+        page.key_figure("Item coverage@50")[0] == f"{metric(simulated, SECOND, 'candidates', 'item_coverage', 50):.3f}"
+    )
+    assert ("p", f"The lists of {SECOND}, measured on the clicks of {THIRD}.") in page.texts
+
+
+def test_the_model_is_told_by_its_manifest(simulated: Lake, text: str, page: Page) -> None:
+    model = manifest(simulated, THIRD)
+    assert model is not None
+    assert ("code", model_version(simulated, THIRD)) in page.texts
+    assert page.key_figure("Loss at the end")[0] == f"{model['metrics']['final_loss']:.3f}"
+    (curve,) = re.findall(r'aria-label="Loss by step">.*?</svg>', text, re.DOTALL)
+    (points,) = re.findall(r'<polyline class="line c1" points="([^"]*)"', curve)
+    assert len(points.split()) == len(model["metrics"]["loss_curve"])
+    for row in simulated.day(tables.ITEM_INDEXES, THIRD).collect():
+        assert page.row(row.backend)[1:4] == [
+            "searched" if row.is_chosen else "",
+            f"{row['items']:,}",
+            f"{row.recall:.4f}",
+        ]
+
+
+def test_readers_are_told_what_is_published(simulated: Lake, text: str, page: Page) -> None:
+    assert ("span", "published") in page.texts
+    assert "Publication 3, 400 users, " in text
+    early = report_run.report(simulated, load_config(SMALL), FIRST)
+    assert "published, superseded" in early
+    assert f"Readers follow publication 3, of {THIRD}." in early
+    assert "not published" in report_run.report(simulated, load_config(SMALL), FOURTH)
+
+
+def test_bins_of_popularity_hold_every_item_click_and_place_once(simulated: Lake, config: Config) -> None:
+    items, lists = simulated.day(tables.ITEM_SAMPLING_PROBS, THIRD), simulated.day(tables.CANDIDATES, THIRD)
+    slices = item_slices(simulated, config, THIRD)
+    found = query(simulated.spark, "report/popularity", {"candidates": lists, "item_slices": slices})
+    assert {row.slice for row in found.collect()} == {"head", "middle", "tail"}
+    bins = found.groupBy("bin").agg(*(F.sum(name).alias(name) for name in ("items", "clicks", "places"))).collect()
+    assert sum(row["items"] for row in bins) == items.count()
+    assert sum(row.clicks for row in bins) == items.agg(F.sum("clicks")).first()[0]  # type: ignore[index]
+    assert sum(row.places for row in bins) == lists.select(F.explode("candidates")).count()
+    for row in bins:
+        first, last = (0, 0) if row.bin == 0 else (2 ** (row.bin - 1), 2**row.bin - 1)
+        assert row["items"] == items.where(F.col("clicks").between(first, last)).count()
+        assert clicks_of(row.bin).rstrip("+") == str(first)
+
+
+def test_users_have_the_items_of_their_list_and_history(simulated: Lake, page: Page) -> None:
+    texts = [text for _, text in page.texts]
+    users = [text for element, text in page.texts if element == "h3"]
+    assert len(users) == 8
+    names = {row.item_index: row.item_id for row in simulated.day(tables.ITEM_SAMPLING_PROBS, THIRD).collect()}
+    lists = simulated.day(tables.CANDIDATES, THIRD).where(F.col("user_id").isin(users))
+    histories = {row.user_id: row.history for row in simulated.day(tables.USER_HISTORIES, THIRD).collect()}
+    for row in lists.collect():
+        own = texts[texts.index(row.user_id) :]
+        candidates = own[own.index("candidates") + 1 :]
+        assert candidates[0:20:2] == [item.item_id for item in row.candidates[:10]]
+        clicked = [names[index] for index in reversed(histories.get(row.user_id, [])) if index][:10]
+        assert own[own.index("clicked") + 1 : own.index("candidates")] == (clicked or ["nothing yet"])
+
+
+def test_the_page_needs_nothing_but_itself(text: str, page: Page) -> None:
+    for reference in ("http://", "https://", "src=", "url(", "@import", "file:"):
+        assert reference not in text
+    assert page.tags.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "base", "form"})
+    assert sorted(set(re.findall(r'href="#([a-z]+)"', text))) == sorted(page.ids)
+    assert len(page.ids) == len(report_run.SECTIONS)
+
+
+def test_the_same_lake_gives_the_same_page(simulated_copy: Lake, text: str) -> None:
+    assert report_run.main(["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(THIRD)]) == len(
+        report_run.SECTIONS
+    )
+    assert read(simulated_copy, THIRD) == text
+    left = {path.name for path in Path(simulated_copy.path("reports")).iterdir()}
+    assert left == {str(day) for day in (FIRST, SECOND, THIRD)}, "no draft"
+
+
+def test_ids_are_hostile(simulated_copy: Lake, config: Config) -> None:
+    lists = simulated_copy.day(tables.CANDIDATES, THIRD)
+    named = F.transform("candidates", lambda item: item.withField("item_id", F.concat(F.lit(HOSTILE), item["item_id"])))
+    ids = {"user_id": F.concat(F.lit(HOSTILE), "user_id"), "candidates": named, "model_version": F.lit(HOSTILE)}
+    simulated_copy.overwrite(tables.CANDIDATES, THIRD, lists.withColumns(ids))
+    model = simulated_copy.day(tables.MODEL_VERSIONS, THIRD).withColumn("model_version", F.lit("<b>bold</b>"))
+    simulated_copy.overwrite(tables.MODEL_VERSIONS, THIRD, model)
+    text = report_run.report(simulated_copy, config, THIRD)
+    assert "<script" not in text
+    assert "<b>" not in text
+    page = Page(text)
+    assert sum(found.startswith(HOSTILE) for element, found in page.texts if element == "h3") == 8
+    assert sum(found.startswith(HOSTILE) for element, found in page.texts if element == "span") == 80
+
+
+def test_what_is_not_there_is_said(lake: Lake, config: Config) -> None:
+    text = report_run.report(lake, config, THIRD)
+    page = Page(text)
+    said = [found for element, found in page.texts if element == "p"]
+    for word in (
+        f"reconciliation has no row for {THIRD}.",
+        "No lists were evaluated yet: those of a day are measured on later clicks.",
+        f"There are no candidates of {THIRD}.",
+        f"There is no model of {THIRD}.",
+        f"item_indexes has no row for {THIRD}.",
+    ):
+        assert word in said
+    assert page.row("interactions")[2] == "none"
+    assert "not published" in text
+    assert "<svg" not in text, "no chart without its data"
+
+
+def test_a_model_without_its_folder_is_said(simulated_copy: Lake, config: Config) -> None:
+    shutil.rmtree(model_path(simulated_copy, model_version(simulated_copy, THIRD)))
+    assert f"There is no model.json of the model of {THIRD}." in report_run.report(simulated_copy, config, THIRD)
+
+
+def test_the_first_day_has_nothing_to_be_held_against(simulated: Lake, config: Config) -> None:
+    page = Page(report_run.report(simulated, config, FIRST))
+    assert ("p", "There is no earlier evaluation to compare with.") in page.texts
+    assert page.key_figure("Recall@50")[1] == "no day before"
+    assert page.row("interactions")[3:5] == ["–", ""]
+
+
+def test_drift_names_the_items_that_are_off_most(simulated_copy: Lake) -> None:
+    """The variant whose frequencies are estimated, looked at as a lake looks at its main model."""
+    config = load_config(SMALL)
+    train_two_tower.main(
+        ["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(THIRD), "--variant", "everything"]
+    )
+    beside = Lake(simulated_copy.spark, simulated_copy.uri, "everything")
+    model = manifest(beside, THIRD)
+    assert model is not None
+    drift = model["metrics"]["estimator"]
+    facts, worst = estimator_section(beside, config, THIRD).blocks
+    assert ("total variation", f"{drift['total_variation']:.3f}") in facts.pairs  # type: ignore[union-attr]
+    names = {row.item_index: row.item_id for row in beside.day(tables.ITEM_SAMPLING_PROBS, THIRD).collect()}
+    assert [row[0].text for row in worst.rows] == [names[item["item_index"]] for item in drift["worst"]]  # type: ignore[union-attr]
+    main = estimator_section(simulated_copy, config, THIRD).blocks[0]
+    assert main.text == "Nothing was estimated: training.frequency is counted."  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_a_browser_shows_it(simulated: Lake, page: Page, tmp_path: Path, width: int) -> None:
+    """A real, headless one that reaches no network."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"no browser on PATH: {', '.join(BROWSERS)}")
+    shot = tmp_path / "report.png"
+    command = [
+        browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}",
+        "--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={width},3000", f"--screenshot={shot}",
+        Path(report_run.report_path(simulated.uri, THIRD)).as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    pixels = matplotlib.image.imread(shot)[:, :, :3]
+    assert pixels.shape[:2] == (3000, width)
+    assert len(np.unique((pixels * 255).astype(np.uint8).reshape(-1, 3), axis=0)) > 50, "more than an empty page"
+    bands = np.array_split(pixels, 10)
+    assert all(band.std() > 0.01 for band in bands), "something is drawn all the way down"
