@@ -134,6 +134,5 @@ with DAG(
     )
     publish = {"pre_execute": require_publishing, "post_execute": tell_day, "outlets": [CANDIDATES]}
     jobs = [submit(job, **(publish if job == "publish_candidates" else {})) for job in JOBS]
-    chain(await_log, *jobs)
-    # A report of the run comes here as a teardown, which runs whatever came before and is no leaf:
-    # jobs[-1] >> submit("report_run").as_teardown(). The publication alone decides how the run ended.
+    # a teardown runs whatever came before and is no leaf: the publication alone decides how the run ended
+    chain(await_log, *jobs, submit("report_run").as_teardown())

@@ -17,6 +17,7 @@ from jobs.common.artifacts import put_folder
 from jobs.common.config import Config
 from jobs.common.partitions import Lake
 from jobs.report.flow import flow_section, log_section
+from jobs.report.gate import gate_section
 from jobs.report.headline import headline, key_figures
 from jobs.report.lists import people_section, popularity_section
 from jobs.report.page import Section, render
@@ -27,6 +28,7 @@ PAGE = "index.html"
 SECTIONS: tuple[Callable[[Lake, Config, dt.date], Section], ...] = (
     flow_section,
     log_section,
+    gate_section,
     quality_section,
     popularity_section,
     training_section,

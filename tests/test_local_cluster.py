@@ -102,7 +102,7 @@ def test_zip_holds_the_project_and_nothing_else(batch_recall_zip: Path, tmp_path
         file.relative_to(ROOT).as_posix()
         for room in ("jobs", "model", "sql")
         for file in (ROOT / room).rglob("*")
-        if file.suffix in {".py", ".sql", ".properties"}
+        if file.suffix in {".py", ".sql", ".properties", ".html", ".css"}
     }
     assert set(names) == wanted | {"recall.toml"}
     assert names == sorted(names, key=Path)

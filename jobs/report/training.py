@@ -134,7 +134,7 @@ def index_section(lake: Lake, config: Config, ds: dt.date) -> Section:
             Cell(row.backend, "code"),
             Cell("searched" if row.is_chosen else "", "good"),
             Cell(count(row["items"])),
-            Cell(f"{row.recall:.4f}"),
+            Cell(NONE if row.recall is None else f"{row.recall:.4f}"),
             Cell(count(row.users_per_second)),
             Cell(count(row.effort) if row.effort is not None else NONE, "muted"),
             Cell(duration(row.build_seconds), "muted"),

@@ -1,0 +1,40 @@
+"""What the gate said of the run, rule by rule."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import Row
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.config import Config
+from jobs.common.partitions import Lake
+from jobs.report.figures import NONE
+from jobs.report.page import Cell, Grid, Missing, Section
+
+
+def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
+    """Each rule with its number and its bound, what failed first."""
+    verdicts = lake.day(tables.GATE, ds).orderBy(F.col("passed"), "rule").collect()  # a dozen rows
+    lead = "What has to hold before readers get a day; bounds stand in [gate] of the configuration."
+    if not verdicts:
+        return Section("gate", "Gate", lead, [Missing(f"The gate has not judged {ds}.")])
+    rows = [[Cell(row.rule, "code"), _verdict(row), _number(row.value), Cell(_bound(row), "muted")] for row in verdicts]
+    return Section("gate", "Gate", lead, [Grid(["rule", "", "value", "wanted"], rows, 2)])
+
+
+def _verdict(row: Row) -> Cell:
+    if row.value is None:
+        return Cell("not measured", "muted")
+    return Cell("passed", "good") if row.passed else Cell("failed", "bad")
+
+
+def _number(value: float | None) -> Cell:
+    return Cell(NONE if value is None else f"{value:.4g}")
+
+
+def _bound(row: Row) -> str:
+    if row.least is not None:
+        return f"at least {row.least:.4g}"
+    return NONE if row.most is None else f"at most {row.most:.4g}"
