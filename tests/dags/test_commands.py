@@ -37,7 +37,7 @@ def in_airflow(script: str, folder: Path, **place: str) -> subprocess.CompletedP
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     environment |= PLACE | place | {"AIRFLOW_HOME": str(folder)}
     command = [AIRFLOW / "bin" / "python", Path(__file__).with_name(script), folder]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done
 
