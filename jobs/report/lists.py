@@ -82,7 +82,10 @@ def _shares(counts: Iterable[int]) -> list[float]:
 def _by_source(lists: DataFrame) -> Figure:
     sources = query(lists.sparkSession, "report/sources", {"candidates": lists}).collect()  # one a channel
     shares = dict(zip([row.source for row in sources], _shares(row.places for row in sources), strict=True))
-    legend = [f"{row.source}: {count(row.places)} places, {count(row.users)} users" for row in sources]
+    legend = [
+        f"{row.source}: {count(row.places)} places, {count(row.users)} user{'' if row.users == 1 else 's'}"
+        for row in sources
+    ]
     title = "Places by the channel that named the item"
     return Figure(title, share_chart(title, [("", shares)], percent), legend)
 

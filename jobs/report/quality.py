@@ -42,7 +42,8 @@ class Evaluation:
 
     @property
     def cutoffs(self) -> list[int]:
-        return sorted({k for _, _, metric, k in self.values if metric == "recall"})
+        """The k of its metrics, ascending."""
+        return sorted({k for _, _, _, k in self.values})
 
     def of(self, metric: str, k: int, channel: str = CANDIDATES, item_slice: str = "all") -> float | None:
         return self.values.get((channel, item_slice, metric, k))
@@ -77,12 +78,12 @@ def quality_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         )
     now, before = found[0], found[1] if len(found) > 1 else None
     lead = f"The lists of {now.ds}, measured on the clicks of {now.against}."
-    beside = (
-        Missing("There is no earlier evaluation to compare with.")
-        if before is None
-        else _trend(lake, config, ds, now.cutoffs[-1])
-    )
-    return Section("quality", title, lead, [_by_slice(now), beside, _table(now, before), *_of_lists(now, before)])
+    k = now.cutoffs[-1]
+    if now.of("recall", k) is None:
+        nothing = Missing("Nobody clicked on those days what was not excluded for them: there was nothing to find.")
+        return Section("quality", title, lead, [nothing, *_of_lists(now, before)])
+    days = _trend(lake, config, ds, k) if before else Missing("There is no earlier evaluation to compare with.")
+    return Section("quality", title, lead, [_by_slice(now), days, _table(now, before), *_of_lists(now, before)])
 
 
 def _by_slice(now: Evaluation) -> Figure:
@@ -119,46 +120,43 @@ def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> Figure:
 
 
 def _table(now: Evaluation, before: Evaluation | None) -> Block:
-    """A row a metric and k; what changed against the evaluation before it, and the other channels."""
-    others = [
-        channel
-        for channel in CHANNELS
-        if channel != CANDIDATES and now.channels("recall", now.cutoffs[-1]).count(channel)
-    ]
-    head = ["metric", "candidates", f"since {before.ds}" if before else "change", *others]
+    """A row a metric and k: the candidates, what changed since the evaluation before, and the other channels."""
+    others = [channel for channel in now.channels("recall", now.cutoffs[-1]) if channel != CANDIDATES]
     rows = [
         [
             Cell(f"{name}@{k}"),
             Cell(decimal(value := now.of(metric, k)), "strong"),
-            _change(value, before.of(metric, k) if before else None),
+            *([Cell(difference(value, was := before.of(metric, k)), direction(value, was))] if before else []),
             *(Cell(decimal(now.of(metric, k, channel))) for channel in others),
         ]
         for metric, name in RANKING.items()
         for k in now.cutoffs
     ]
     note = "Means over the users who clicked something that was not excluded for them; whole corpus."
-    return Grid(head, rows, 1, note, layout="half")
+    return Grid(["metric", "candidates", *_since(before), *others], rows, 1, note, layout="half")
 
 
 def _of_lists(now: Evaluation, before: Evaluation | None) -> list[Block]:
     """What the lists of each channel are made of."""
     k = now.cutoffs[-1]
     channels = now.channels("item_coverage", k)
+    if CANDIDATES not in channels:
+        return []
+    others = channels[1:]
     rows = [
         [
             Cell(label),
-            Cell(difference(now.of(metric, k), before.of(metric, k) if before else None), "muted"),
-            *(Cell(decimal(now.of(metric, k, channel))) for channel in channels),
+            Cell(decimal(value := now.of(metric, k)), "strong"),
+            *([Cell(difference(value, before.of(metric, k)), "muted")] if before else []),
+            *(Cell(decimal(now.of(metric, k, channel))) for channel in others),
         ]
         for metric, label in OF_LISTS.items()
     ]
-    table = Grid([f"lists of {k}", "change", *channels], rows, layout="half")
-    parts = [
-        (channel, {part: now.of("list_share", k, channel, part) or 0.0 for part in ITEM_SLICES}) for channel in channels
-    ]
+    table = Grid([f"lists of {k}", CANDIDATES, *_since(before), *others], rows, layout="half")
+    shares = [(name, {part: now.of("list_share", k, name, part) or 0.0 for part in ITEM_SLICES}) for name in channels]
     title = f"Places in lists of {k} by popularity of the item"
-    return [table, Figure(title, share_chart(title, parts, percent), ITEM_SLICES)]
+    return [table, Figure(title, share_chart(title, shares, percent), ITEM_SLICES)]
 
 
-def _change(value: float | None, before: float | None) -> Cell:
-    return Cell(difference(value, before), direction(value, before))
+def _since(before: Evaluation | None) -> list[str]:
+    return [f"since {before.ds}"] if before else []

@@ -44,12 +44,8 @@ def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         lead += f" The model of {row.trained_on} goes on: training.every_days is {settings['every_days']}."
     curve = line_chart("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, lambda value: f"{value:.2f}")
     ends = "It ends with one pass over the last day, which no epoch had seen." if metrics["validations"] else ""
-    blocks = [
-        Figure("Loss by step", curve, note=ends),
-        _validation(metrics["validations"]),
-        Facts(_facts(metrics, settings)),
-    ]
-    return Section("training", "Training", lead, [*blocks, Facts(_facts(metrics, settings))])
+    curves = [Figure("Loss by step", curve, note=ends), _validation(metrics["validations"])]
+    return Section("training", "Training", lead, [*curves, Facts(_facts(metrics, settings))])
 
 
 def _validation(epochs: list[Mapping[str, float]]) -> Block:

@@ -1,0 +1,51 @@
+"""What is said where evaluations lack something."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from jobs.common.config import load_config
+from jobs.common.partitions import Lake
+from jobs.report import quality
+from jobs.report.page import Figure, Grid, Missing, Section
+from jobs.report.quality import Evaluation, quality_section
+
+DAY = dt.date(2026, 1, 5)
+OF_LISTS = {
+    ("candidates", "all", "item_coverage", 10): 0.5,
+    ("candidates", "all", "never_clicked_share", 10): 0.0,
+    **{
+        ("candidates", name, "list_share", 10): share
+        for name, share in (("head", 0.5), ("middle", 0.25), ("tail", 0.25))
+    },
+}
+RANKING = {
+    ("candidates", part, name, 10): 0.25 for part in ("all", "tail") for name in ("recall", "ndcg", "hit_rate", "mrr")
+}
+
+
+def section(monkeypatch: pytest.MonkeyPatch, values: dict[tuple[str, str, str, int], float]) -> Section:
+    only = Evaluation(DAY, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2), values)
+    monkeypatch.setattr(quality, "evaluations", lambda lake, config, ds: [only])
+    return quality_section(Lake(None, "nowhere"), load_config(None), DAY)  # type: ignore[arg-type]
+
+
+def test_a_day_on_which_nothing_was_to_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = section(monkeypatch, OF_LISTS)
+    nothing, table, chart = found.blocks
+    assert isinstance(nothing, Missing)
+    assert isinstance(table, Grid)
+    assert isinstance(chart, Figure)
+    assert found.lead == "The lists of 2026-01-05, measured on the clicks of 2026-01-06 to 2026-01-07."
+
+
+def test_candidates_alone_without_a_day_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_slice, before, table, *_ = section(monkeypatch, OF_LISTS | RANKING).blocks
+    assert isinstance(by_slice, Figure)
+    assert list(by_slice.legend) == ["candidates"]
+    assert isinstance(before, Missing)
+    assert isinstance(table, Grid)
+    assert list(table.head) == ["metric", "candidates"]
+    assert [cell.text for cell in table.rows[0]] == ["Recall@10", "0.250"]
