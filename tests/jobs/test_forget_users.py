@@ -36,7 +36,8 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     lake = simulated_copy
     last = lake.read(tables.VOCABULARIES).where("feature = 'user_id'").orderBy(F.desc("index")).first()
     assert last is not None
-    users = [str(last.value), str(read_candidates(lake.uri)["user_id"].iloc[0])]
+    users = [str(last.value), str(read_candidates(lake.uri)["user_id"].iloc[-1])]  # "u0" names a category too
+    assert users[0] != users[1]
     refused = [(THIRD, "clicks", "x", "y", f'{{"user_id":"{users[1]}"}}')]
     lake.append(tables.QUARANTINE, lake.spark.createDataFrame(refused, tables.QUARANTINE.schema))
     before = named(lake, users)
