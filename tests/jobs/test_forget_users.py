@@ -61,7 +61,7 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
         assert ids == sorted(ids)
     lake.append(tables.VOCABULARIES, lake.read(tables.VOCABULARIES).limit(0))
     build_vocabularies.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(DAYS[2])])
-    taken = lake.read(tables.VOCABULARIES).where(f"feature = 'user_id' and index = {last.index}").collect()
+    taken = lake.read(tables.VOCABULARIES).where(f"feature = 'user_id' and index = {last['index']}").collect()
     assert [row.value for row in taken] == [None]
     assert forget_users.main(["--lake", lake.uri, "--users", str(file)]) == 0
 
