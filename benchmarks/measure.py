@@ -27,6 +27,7 @@ from model.index import ExactIndex
 from model.loaders import read_files
 from model.metrics import popularity_slices, ranking_metrics, share_of
 from model.order import Order
+from model.ragged import of_lists
 from model.towers import TwoTowers
 from model.training import Progress
 
@@ -44,7 +45,9 @@ class Judge:
         counted = read_files(order.probabilities.files)
         self.clicks = np.zeros(order.spec.vocabulary_sizes["item_id"], dtype=np.int64)  # [I]
         self.clicks[counted["item_index"].to_numpy()] = counted["clicks"].to_numpy()
-        self.relevant, self.excluded = ragged(self.users["relevant"]), ragged(self.users["excluded"])
+        self.relevant, self.excluded = (
+            of_lists(self.users[name].combine_chunks()) for name in ("relevant", "excluded")
+        )
         self.slices = popularity_slices(self.clicks)  # [I]
 
     def of_towers(self, towers: TwoTowers) -> dict[str, float]:
@@ -85,7 +88,7 @@ class Judge:
 
     def of_oracle(self) -> dict[str, float]:
         """What the simulated world itself would show."""
-        flat, offsets = ragged(self.users["oracle"])
+        flat, offsets = of_lists(self.users["oracle"].combine_chunks())
         lists = np.full((len(self.users), max(AT)), -1, dtype=np.int64)  # [U, K]
         for user, (start, end) in enumerate(itertools.pairwise(offsets)):
             own = flat[start : min(end, start + max(AT))]
@@ -143,13 +146,6 @@ def measure(
     kept = {name: version.metrics[name] for name in ("seconds", "rows_per_second", "steps")}
     kept |= {name: value for name, value in version.metrics.items() if name.startswith(("bank_", "estimator"))}
     return found | kept | ({"curve": points} if curve else {})
-
-
-def ragged(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """A list column as flat values and offsets [U + 1], both int64."""
-    lists = column.combine_chunks()
-    offsets = lists.offsets.to_numpy().astype(np.int64)
-    return lists.flatten().to_numpy().astype(np.int64), offsets - offsets[0]
 
 
 def _only(lists: tuple[np.ndarray, np.ndarray], flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 
-def peak_mib() -> float:
-    """Peak resident memory of this process since it was started (Linux); a parent's own does not count."""
-    status = Path("/proc/self/status").read_text("ascii")
+def peak_mib(pid: int | str = "self") -> float:
+    """Peak resident memory of a process, this one by default, since it was started (Linux); not that of its parent."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 

@@ -25,11 +25,11 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import faiss
-import numpy as np
 from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import functions as F
 
 from benchmarks import scored_world
+from benchmarks.memory import peak_mib
 from jobs import score_users
 from jobs.common import tables
 from jobs.common.config import Config, load_config
@@ -37,6 +37,7 @@ from jobs.common.models import refer_index
 from jobs.common.partitions import Lake
 from jobs.common.scoring import Plan, open_lists
 from jobs.common.session import spark_session
+from model.ragged import of_lists
 
 CONFIG = """
 [index]
@@ -114,11 +115,12 @@ def bare_search(lake: Lake, config: Config) -> Callable[[int], object]:
         .combine_chunks()
     )
     queries = some["embedding"].combine_chunks().flatten().to_numpy().reshape(some.num_rows, -1)
-    excluded = some["excluded"].combine_chunks()
-    flat, offsets = excluded.flatten().to_numpy().astype(np.int64), excluded.offsets.to_numpy().astype(np.int64)
+    excluded = of_lists(some["excluded"].combine_chunks())
 
     def search(users: int) -> object:
-        return lists.index.search(queries[:users], config.scoring.candidates_per_user, (flat, offsets[: users + 1]))
+        return lists.index.search(
+            queries[:users], config.scoring.candidates_per_user, (excluded.flat, excluded.offsets[: users + 1])
+        )
 
     return search
 
@@ -144,13 +146,11 @@ def worker_peak() -> Iterator[list[float]]:
 
     def watch() -> None:
         while not done.wait(0.5):
-            for status in Path("/proc").glob("[0-9]*/status"):
+            for process in Path("/proc").glob("[0-9]*"):
                 try:
-                    text = status.read_text("utf-8")
-                    if "pyspark.daemon" in status.with_name("cmdline").read_text("utf-8"):
-                        most = next(line for line in text.splitlines() if line.startswith("VmHWM"))
-                        peak[0] = max(peak[0], int(most.split()[1]) / 1024)
-                except (OSError, StopIteration):  # it has ended
+                    if "pyspark.daemon" in (process / "cmdline").read_text("utf-8"):
+                        peak[0] = max(peak[0], peak_mib(process.name))
+                except (OSError, TypeError):  # it has ended
                     continue
 
     thread = threading.Thread(target=watch)

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
+from benchmarks.memory import peak_mib
 from benchmarks.synthetic_log import SLATE, SyntheticLog
 from jobs.common.config import load_config
 from jobs.common.display import Display
@@ -25,12 +25,6 @@ from jobs.run_day import WINDOW_TABLES, run_day
 
 DAY = dt.date(2026, 1, 1)
 CASES = {"even": {}, "hot item": {"hot_item": 0.3}, "hot user": {"hot_user": 0.3}}
-
-
-def peak_mib(pid: int | str) -> float:
-    """The largest resident set of a process so far."""
-    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def measure(case: str, impressions: int, rounds: int) -> dict[str, object]:
@@ -49,7 +43,7 @@ def measure(case: str, impressions: int, rounds: int) -> dict[str, object]:
                 arguments = ["--lake", folder, "--ds", str(DAY)]
                 display.step(job.__name__.split(".")[-1], DAY, lambda job=job, a=arguments: job.main(a))  # type: ignore[misc]
             taken.append({step.job: step.seconds for step in display.steps})
-    return {"rounds": taken[1:], "jvm": peak_mib(pid), "python": peak_mib("self")}
+    return {"rounds": taken[1:], "jvm": peak_mib(pid), "python": peak_mib()}
 
 
 def main() -> None:

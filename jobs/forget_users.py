@@ -22,12 +22,12 @@ from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.artifacts import hadoop, local_path
 from jobs.common.offer import ids_of_file
 from jobs.common.partitions import Lake
+from jobs.common.published import last_publication
 from jobs.common.row_groups import row_groups_of
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
-from jobs.publish_candidates import POINTED_TO, add, last_publication
+from jobs.publish_candidates import add, newest_versions
 from jobs.score_users import LOOKED_UP_AT_ONCE
 
-PINNED = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
 NAMED_OTHERWISE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}
 MOST = 100_000  # users of one run: their ids are a condition of every table
 
@@ -80,10 +80,8 @@ def publish_without(lake: Lake, last: Row, still_theirs: bool, at: dt.datetime) 
     if not still_theirs:
         print(f"warning: {last.ds} was scored again since, and is not published; readers keep their lists", flush=True)
         return
-    versions = {f"{table.name}_version": lake.version(table) for table in PINNED}
-    users = lists_of(lake, last)[0]
-    changed = {**last.asDict(), **versions, "users": users}
-    add(lake, last, (*(changed[name] for name in POINTED_TO), at))
+    wanted = {**last.asDict(), **newest_versions(lake), "users": lists_of(lake, last)[0]}
+    add(lake, last, wanted, at)
 
 
 def ages_out(lake: Lake, version: int) -> list[str]:

@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.artifacts import local_folder, reference
 from jobs.common.config import Config
 from jobs.common.ground import Stop
-from jobs.common.models import model_path, model_version
+from jobs.common.manifests import required_manifest
+from jobs.common.models import model_version
 from jobs.common.offer import offered_items
 from jobs.common.partitions import Lake, NoSuchDay
+from jobs.common.published import last_scored_at
 from jobs.common.queries import query
 from jobs.evaluate_candidates import item_slices
-from model.versions import MANIFEST
 
 SAMPLED = 100_000  # vectors whose mean cosine is taken
 RECALL, RECALL_OF_THE_FIRST = "recall@100", "recall@10"  # popularity fills long lists of a small catalogue too
@@ -61,21 +59,16 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def metrics_of(lake: Lake, version: str) -> dict[str, Any]:
-    """What the training of a model has measured."""
-    manifest = local_folder(reference(lake.spark, model_path(lake, version))) / MANIFEST
-    return dict(json.loads(manifest.read_text("utf-8"))["metrics"])
-
-
 def of_training(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
     """Recall on the held-out day, rows read, and the age of what was read."""
     row = lake.day(tables.MODEL_VERSIONS, ds).first()
     if row is None:
         raise NoSuchDay(f"no model was trained for {ds} in {lake.table_path(tables.MODEL_VERSIONS)}")
-    found, gate = metrics_of(lake, row.model_version), config.gate
+    found, gate = required_manifest(lake, row.model_version)["metrics"], config.gate
     measured, popular = found["validation"] or {}, (found.get("popularity") or {}).get(RECALL_OF_THE_FIRST)
     last = lake.read(tables.PUBLICATIONS).where(F.col("ds") < F.lit(ds)).orderBy(F.desc("publication")).first()
-    before = (metrics_of(lake, last.model_version)["validation"] or {}).get(RECALL) if last is not None else None
+    published = required_manifest(lake, last.model_version)["metrics"] if last is not None else {}
+    before = (published.get("validation") or {}).get(RECALL)
     examples = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
     pinned = lake.read(tables.training_examples(config), version=row.training_examples_version)
     first = row.trained_on - dt.timedelta(days=config.log.examples_window_days - 1)
@@ -133,8 +126,7 @@ def of_vectors(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
 
 def write(lake: Lake, ds: dt.date, verdicts: Sequence[Verdict]) -> None:
     """Put the verdicts, with the model and the time of the lists that they are about."""
-    scored_at = lake.day(tables.CANDIDATES, ds).agg(F.max("scored_at")).first()[0]  # type: ignore[index]
-    version = model_version(lake, ds)
+    version, scored_at = model_version(lake, ds), last_scored_at(lake, ds)
     rows = [(ds, v.rule, v.value, v.least, v.most, v.passed, version, scored_at) for v in verdicts]
     lake.overwrite(tables.GATE, ds, lake.spark.createDataFrame(rows, tables.GATE.schema))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Row
 from pyspark.sql import functions as F
@@ -20,13 +20,10 @@ from jobs.common.config import Config
 from jobs.common.models import model_version
 from jobs.common.offer import blocked_items
 from jobs.common.partitions import Lake, Taken
-from jobs.common.published import is_readable
+from jobs.common.published import is_readable, last_publication, last_scored_at
 from jobs.common.tracking import record_publication
 
 MOST_LISTED = 50  # publications that a rollback looks back
-POINTED_TO = (
-    "ds", "model_version", "candidates_version", "item_embeddings_version", "user_embeddings_version", "users",
-)  # fmt: skip
 
 
 class NotPublishable(ValueError):
@@ -80,8 +77,7 @@ def require_whole(lake: Lake, config: Config, ds: dt.date) -> int:
 def require_passed(lake: Lake, ds: dt.date) -> None:
     """Raises NotPublishable unless the gate has passed exactly the day's lists."""
     verdicts = lake.day(tables.GATE, ds).collect()  # a dozen rows
-    scored_at = lake.day(tables.CANDIDATES, ds).agg(F.max("scored_at")).first()[0]  # type: ignore[index]
-    judged = (model_version(lake, ds), scored_at)
+    judged = (model_version(lake, ds), last_scored_at(lake, ds))
     if not verdicts or {(row.model_version, row.scored_at) for row in verdicts} != {judged}:
         raise NotPublishable(f"the gate has not judged the candidates of {ds}: run gate_candidates")
     if failed := sorted(row.rule for row in verdicts if not row.passed):
@@ -93,8 +89,8 @@ def publish(lake: Lake, ds: dt.date, users: int, published_at: dt.datetime, repu
     last = last_publication(lake)
     if last is not None and last.ds > ds and not republish:
         raise NotPublishable(f"{last.ds} is published already and {ds} lies before it; --republish puts it back")
-    versions = [lake.version(table) for table in (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)]
-    return add(lake, last, (ds, model_version(lake, ds), *versions, users, published_at))
+    row = {"ds": ds, "model_version": model_version(lake, ds), **newest_versions(lake), "users": users}
+    return add(lake, last, row, published_at)
 
 
 def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> Row:
@@ -108,18 +104,25 @@ def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> Row:
         there = [f"{n} ({row.ds})" for n, row in enumerate(rows) if n and is_readable(lake, row)]
         fault = "is none" if wanted is None else "is one whose files have been removed"
         raise NotPublishable(f"there {fault} {steps} places back; there are: {', '.join(there) or 'none'}")
-    add(lake, rows[0], (*(wanted[name] for name in POINTED_TO), published_at))
+    add(lake, rows[0], wanted.asDict(), published_at)
     return wanted
 
 
-def last_publication(lake: Lake) -> Row | None:
-    return lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
+def newest_versions(lake: Lake) -> dict[str, int]:
+    """The newest Delta versions of the tables that a publication points to, by its columns."""
+    pinned = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
+    return {f"{table.name}_version": lake.version(table) for table in pinned}
 
 
-def add(lake: Lake, last: Row | None, rest: tuple[object, ...]) -> int:
-    """Add the publication that follows `last`, and return its number. Raises PublicationConflict."""
+def add(lake: Lake, last: Row | None, wanted: Mapping[str, object], published_at: dt.datetime) -> int:
+    """Add the publication that follows `last` and points where `wanted` does, by its columns; returns its number.
+
+    Raises PublicationConflict.
+    """
     number, follows = (last.publication + 1, last.publication) if last is not None else (1, None)
-    row = lake.spark.createDataFrame([(number, follows, *rest)], tables.PUBLICATIONS.schema)
+    values = {**wanted, "publication": number, "follows": follows, "published_at": published_at}
+    listed = tuple(values[name] for name in tables.PUBLICATIONS.columns)
+    row = lake.spark.createDataFrame([listed], tables.PUBLICATIONS.schema)
     try:
         lake.insert(tables.PUBLICATIONS, row)
     except Taken as error:

@@ -13,14 +13,13 @@ import numpy as np
 
 from model.channels import Cap, Channel, merged
 from model.item_index import ItemIndex
-from model.ragged import Ragged, cut, rows_of
+from model.ragged import Ragged, among, cut, rows_of
 from model.top_k import MISSING, dot_products
 
 SOURCES = ("two_tower", "popular", "explore")
 TWO_TOWER, POPULAR, EXPLORE = range(len(SOURCES))
 EVERYBODY = 0  # the segment of whoever has no other
 WIDEST = 64  # times the length of a list: so far a search goes for items that the cap lets through
-USERS_AT_ONCE = 16_384  # as many as a batch has: the index splits them
 
 Lists = tuple[np.ndarray, np.ndarray, np.ndarray]  # items [N, K], -1 after the last; scores [N, K]; sources [N, K]
 
@@ -84,12 +83,10 @@ class CandidateLists:
         k, n_users = self.quotas.k, len(queries)
         found = np.full((n_users, k), MISSING, dtype=np.int64)
         scores, sources = np.full((n_users, k), -np.inf, dtype=np.float32), np.zeros((n_users, k), dtype=np.int64)
-        ragged, warm = Ragged(*excluded), np.flatnonzero(~cold)
-        for start in range(0, len(warm), USERS_AT_ONCE):
-            rows = warm[start : start + USERS_AT_ONCE]
+        if len(warm := np.flatnonzero(~cold)):
             width = k if self.cap is None else 2 * k
-            part = self._searched(queries[rows], rows_of(ragged, rows), segments[rows], width)
-            found[rows], scores[rows], sources[rows] = part
+            part = self._searched(queries[warm], rows_of(Ragged(*excluded), warm), segments[warm], width)
+            found[warm], scores[warm], sources[warm] = part
         if cold.any():
             found[cold], scores[cold], sources[cold] = self._popular(segments[cold])
         return found, scores, sources
@@ -124,9 +121,7 @@ class CandidateLists:
         nothing = items[:, 0] == MISSING
         items[nothing] = self.popular.of(np.zeros(1, dtype=np.int64), width)[0]
         rows, left_out = cut(excluded, 0, len(queries))
-        stride = max(items.max(initial=0), left_out.max(initial=0)) + 2
-        keys = np.arange(len(items))[:, None] * stride + items
-        items[np.isin(keys, rows * stride + left_out)] = MISSING
+        items[among(items, left_out, rows)] = MISSING
         scores = dot_products(queries, self.index.matrix, self.index.positions(items))
         items[np.isneginf(scores)] = MISSING
         return Channel(POPULAR, items, scores, quota=self.quotas.popular)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.ragged import among
 from model.top_k import MISSING, empty_results
 
 
@@ -47,7 +48,7 @@ def merged(channels: Sequence[Channel], k: int, cap: Cap | None = None) -> tuple
     sources = np.zeros((n_users, k), dtype=np.int64)
     filled = np.zeros(n_users, dtype=np.int64)  # [N]
     for channel in channels:
-        fresh = _fresh(channel.items, found)  # [N, W]
+        fresh = (channel.items != MISSING) & ~among(channel.items, found)  # [N, W]
         if cap is not None and channel.capped:
             fresh &= _below_cap(channel.items, fresh, found, cap)
         place = np.cumsum(fresh, axis=1)  # [N, W], from 1
@@ -60,13 +61,6 @@ def merged(channels: Sequence[Channel], k: int, cap: Cap | None = None) -> tuple
         filled += np.bincount(rows, minlength=n_users)
     order = np.lexsort((found, -scores), axis=-1)  # [N, K]; what is missing is last
     return tuple(np.take_along_axis(array, order, axis=1) for array in (found, scores, sources))  # type: ignore[return-value]
-
-
-def _fresh(items: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Which of the items [N, W] are there and not among those found [N, K]: bool [N, W]."""
-    stride = max(items.max(initial=0), found.max(initial=0)) + 2
-    rows = np.arange(len(items))[:, None] * stride  # a -1 is no item of the row before
-    return (items != MISSING) & ~np.isin(rows + items, rows + found)
 
 
 def _below_cap(items: np.ndarray, fresh: np.ndarray, found: np.ndarray, cap: Cap) -> np.ndarray:

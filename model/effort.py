@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
 from model.approximate_index import ApproximateIndex
 from model.item_index import ItemIndex
 from model.metrics import shared_share
+from model.ragged import of_lists
 
 HALVINGS = 3  # between the last power of two that falls short and the first that does not
 
@@ -44,17 +42,8 @@ class Sample:
 def sample_of(users: pa.Table, k: int) -> Sample:
     """The rows (embedding, excluded) as a sample."""
     users = users.combine_chunks()
-    excluded = users["excluded"].combine_chunks()
-    offsets = excluded.offsets.to_numpy().astype(np.int64)
     queries = users["embedding"].combine_chunks().flatten().to_numpy().reshape(len(users), -1 if len(users) else 0)
-    return Sample(queries, (excluded.flatten().to_numpy().astype(np.int64), offsets - offsets[0]), k)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """What a task with one core can use, for as long as the block runs."""
-    with threadpool_limits(limits=1):
-        yield
+    return Sample(queries, of_lists(users["excluded"].combine_chunks()), k)
 
 
 def tuned(

@@ -31,11 +31,6 @@ def learn_lists(matrix: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, 
     return np.asarray(kmeans.centroids, dtype=np.float32), lists
 
 
-def use_one_thread() -> None:
-    """In a worker that is one of several on its machine."""
-    faiss.omp_set_num_threads(1)
-
-
 def blocks(matrix: np.ndarray) -> list[np.ndarray]:
     return [matrix[start : start + AT_ONCE] for start in range(0, len(matrix), AT_ONCE)]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.ragged import checked_ragged, cut
+from model.ragged import among, checked_ragged, cut
 
 PADDING = -1
 
@@ -91,9 +91,7 @@ def checked_lists(ranked: np.ndarray) -> np.ndarray:
 
 def shared_share(ranked: np.ndarray, wanted: np.ndarray) -> float:
     """The share of a user's items in `wanted` [U, K] that `ranked` [U, L] holds too; the mean of users who have any."""
-    stride = max(wanted.max(initial=0), ranked.max(initial=0)) + 2  # so that a -1 is no item of the row before
-    rows = np.arange(len(wanted))[:, None] * stride  # [U, 1]
-    n_shared = (np.isin(rows + wanted, rows + ranked) & (wanted != PADDING)).sum(axis=1)  # [U]
+    n_shared = (among(wanted, ranked) & (wanted != PADDING)).sum(axis=1)  # [U]
     n_wanted = (wanted != PADDING).sum(axis=1)
     asked = n_wanted > 0
     return float((n_shared[asked] / n_wanted[asked]).mean()) if asked.any() else float("nan")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 
 class Ragged(NamedTuple):
@@ -13,6 +14,12 @@ class Ragged(NamedTuple):
 
     flat: np.ndarray  # int64 [E]
     offsets: np.ndarray  # int64 [N + 1]
+
+
+def of_lists(lists: pa.ListArray) -> Ragged:
+    """A list column, whole or a slice of one, as int64; its offsets start at 0."""
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    return Ragged(lists.flatten().to_numpy().astype(np.int64), offsets - offsets[0])
 
 
 def checked_ragged(pair: tuple[np.ndarray, np.ndarray], n_rows: int, name: str) -> Ragged:
@@ -36,6 +43,16 @@ def cut(ragged: Ragged, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.diff(ragged.offsets[start : stop + 1])
     rows = np.repeat(np.arange(len(lengths)), lengths)
     return rows, ragged.flat[ragged.offsets[start] : ragged.offsets[stop]]
+
+
+def among(items: np.ndarray, others: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Which of the items int64 [N, W] are among the others of their row: bool [N, W]. A -1 is only like a -1.
+
+    others: [N, K], or [P] with the row of each in `rows` [P].
+    """
+    stride = max(items.max(initial=0), others.max(initial=0)) + 2  # so that a -1 is no item of the row before
+    own = np.arange(len(items))[:, None] * stride
+    return np.isin(own + items, (own if rows is None else rows * stride) + others)
 
 
 def rows_of(ragged: Ragged, rows: np.ndarray) -> Ragged:

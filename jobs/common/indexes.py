@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
+from threadpoolctl import threadpool_limits
 
 from jobs.common import tables
 from jobs.common.artifacts import put_folder
@@ -21,7 +22,7 @@ from jobs.common.config import Config
 from jobs.common.models import EXPLORE, ITEMS, index_path
 from jobs.common.partitions import Lake
 from jobs.common.scoring import ITEMS_FILE, POPULAR_FILE
-from model.effort import RecallNotReached, Sample, one_thread, tuned
+from model.effort import RecallNotReached, Sample, tuned
 from model.folders import sha256
 from model.index import ApproximateIndex, ExactIndex, ItemIndex, build_index
 from model.loaders import read_files
@@ -70,13 +71,19 @@ def _built(config: Config, rows: pa.Table, version: str, sample: Sample, folder:
     vectors, item_indices = _vectors(rows.filter(rows["available"]), "embedding")
     found: list[Measured] = []
     short: dict[str, RecallNotReached] = {}
-    with one_thread():
+    with threadpool_limits(limits=1):  # what a task with one core can use
+        began = time.perf_counter()
         exact = ExactIndex.build(vectors, item_indices, model_version=version)
+        exact_seconds = time.perf_counter() - began
         wanted, speed = sample.search(exact) if len(sample) else (np.empty((0, sample.k)), 0.0)  # [N, K]
         for backend in config.index.build:
-            began = time.perf_counter()
-            index = build_index(backend, vectors, item_indices, model_version=version, **_options(config, backend))
-            one = Measured(backend, len(index), len(sample), sample.k, build_seconds=time.perf_counter() - began)
+            index: ItemIndex = exact
+            build_seconds = exact_seconds
+            if backend != exact.backend:
+                began = time.perf_counter()
+                index = build_index(backend, vectors, item_indices, model_version=version, **_options(config, backend))
+                build_seconds = time.perf_counter() - began
+            one = Measured(backend, len(index), len(sample), sample.k, build_seconds=build_seconds)
             if len(sample) and index.is_exact:
                 one.recall, one.users_per_second = 1.0, speed
             elif len(sample):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from urllib.parse import unquote
 
@@ -16,6 +17,16 @@ from jobs.common.artifacts import hadoop
 from jobs.common.lookup import PublishedCandidates
 from jobs.common.partitions import Lake, NoSuchDay
 from jobs.common.queries import query
+
+
+def last_publication(lake: Lake) -> Row | None:
+    """What readers follow now; None before the first publication."""
+    return lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
+
+
+def last_scored_at(lake: Lake, ds: dt.date) -> dt.datetime | None:
+    """When the last of a day's lists was made: with the model it tells them from those of another run."""
+    return lake.day(tables.CANDIDATES, ds).agg(F.max("scored_at")).first()[0]  # type: ignore[index]
 
 
 def is_readable(lake: Lake, publication: Row) -> bool:
@@ -52,7 +63,7 @@ def published_lists(lake: Lake, model_version: str | None) -> DataFrame:
 def published_candidates(lake: Lake) -> DataFrame:
     """The published candidates at exactly the version that the pointer names. Raises NoSuchDay before the first one."""
     publications = lake.read(tables.PUBLICATIONS)
-    current = publications.orderBy(F.desc("publication")).first()
+    current = last_publication(lake)
     if current is None:
         raise NoSuchDay(f"nothing is published in {lake.uri}")
     candidates = lake.read(tables.CANDIDATES, version=current.candidates_version)

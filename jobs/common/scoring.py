@@ -24,6 +24,7 @@ from jobs.common.models import IndexReference, batches_with_rows
 from model.candidates import SOURCES, CandidateLists, Popular, Quotas
 from model.channels import Cap
 from model.index import VersionMismatch, load_index
+from model.ragged import of_lists
 
 ITEMS_FILE, POPULAR_FILE = "items.parquet", "popular.parquet"
 KEPT, KEPT_AT = "kept", "kept_scored_at"  # a list of an earlier day that is to stand, or null
@@ -93,11 +94,9 @@ def _lists(batch: pa.RecordBatch, ref: IndexReference, plan: Plan) -> tuple[pa.L
     ids = items["item_id"].combine_chunks()
     if rest.num_rows:
         vectors = rest.column("embedding").flatten().to_numpy().reshape(rest.num_rows, -1)  # [B, D]
-        excluded = rest.column("excluded")
-        offsets = excluded.offsets.to_numpy().astype(np.int64)
-        ragged = (excluded.flatten().to_numpy().astype(np.int64), offsets - offsets[0])
+        excluded = of_lists(rest.column("excluded"))
         cold = rest.column("is_cold").to_numpy(zero_copy_only=False)  # [B]
-        made = _as_lists(*lists.of(vectors, ragged, cold, rest.column("segment").to_numpy().astype(np.int64)), ids)
+        made = _as_lists(*lists.of(vectors, excluded, cold, rest.column("segment").to_numpy().astype(np.int64)), ids)
     if not stands.any():
         return made, stands
     old = batch.column(KEPT).filter(pa.array(stands))

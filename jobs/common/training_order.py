@@ -18,12 +18,12 @@ from jobs.common.config import Config
 from jobs.common.damage import readable_data
 from jobs.common.declared_features import Feature
 from jobs.common.encoding import FIRST, vocabulary_name
+from jobs.common.manifests import required_manifest
 from jobs.common.models import model_path
 from jobs.common.partitions import Lake, NoSuchDay, PinnedWindow, day_end
 from jobs.common.presets import negatives_of, settings_of
 from jobs.common.queries import query
 from model.features import FeatureSpec, ModelSpec
-from model.versions import MANIFEST
 
 
 class StaleProbabilities(ValueError):
@@ -176,7 +176,7 @@ def model_to_keep(lake: Lake, config: Config, ds: dt.date) -> Row | None:
     last = _last_trained(lake, ds, config.training.every_days - 1)
     if last is None or (ds - last.trained_on).days >= config.training.every_days:
         return None
-    manifest = json.loads((_folder(lake, last.model_version) / MANIFEST).read_text("utf-8"))
+    manifest = required_manifest(lake, last.model_version)
     return last if manifest["configuration"] == _configuration(config) else None
 
 

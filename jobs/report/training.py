@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pyspark.sql import functions as F
 
 from jobs.common import tables
-from jobs.common.artifacts import read_text
 from jobs.common.config import Config
-from jobs.common.models import model_path
+from jobs.common.manifests import manifest_of
 from jobs.common.partitions import Lake
 from jobs.report.charts import line_chart
 from jobs.report.figures import NONE, count, decimal, duration, percent
@@ -23,8 +21,7 @@ from model.versions import MANIFEST
 def manifest(lake: Lake, ds: dt.date) -> dict[str, Any] | None:
     """The model.json of the day's model version; None where there is no model or no such file."""
     row = lake.day(tables.MODEL_VERSIONS, ds).first()
-    text = read_text(lake.spark, f"{model_path(lake, row.model_version)}/{MANIFEST}") if row else None
-    return json.loads(text) if text else None
+    return manifest_of(lake, row.model_version) if row else None
 
 
 def no_model(lake: Lake, ds: dt.date) -> Missing:
