@@ -291,7 +291,7 @@ def test_another_name_is_refused(whole: Lake, table: str, message: str) -> None:
 def test_a_variants_table_is_named_with_its_variant(spark: SparkSession, tmp_path: Path) -> None:
     lake = Lake(spark, str(tmp_path / "lake"), "mns")
     table = tables.MODEL_VERSIONS
-    row = (FIRST, "v1", 1, 1, 1.0, 1.0)
+    row = (FIRST, "v1", FIRST, 1, 1, 1.0, 1.0)
 
     def rows() -> DataFrame:
         return spark.createDataFrame([row], table.schema)
