@@ -106,7 +106,7 @@ def report(args: argparse.Namespace, lake: Lake, config: Config, file: Path) -> 
 
 def bare_search(lake: Lake, config: Config) -> Callable[[int], object]:
     """The executors' search, in this process with all cores; how many users, the first ones of the lake."""
-    lists, _ = open_lists(refer_index(lake, scored_world.DAY), Plan.of(config))
+    lists = open_lists(refer_index(lake, scored_world.DAY), Plan.of(config)).lists
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     some = (
         score_users.users_to_score(lake, scored_world.DAY, scored_world.VERSION)

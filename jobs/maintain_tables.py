@@ -2,7 +2,8 @@
 
 Every table is compacted, but for those whose files are planned. What publications of the last `--keep-days` days point
 to, and what readers follow now, stays readable, data files and table log alike: tables keep their history as long as
-the oldest of them needs it, and 7 days at least.
+the oldest of them needs it, and 7 days at least. Folders of models and indexes go when they are as old, and no row of
+these days names them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.artifacts import hadoop
+from jobs.common.models import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
 from jobs.common.partitions import Lake
 
 DEFAULT_KEEP_DAYS = 30
@@ -67,6 +69,31 @@ def maintain(lake: Lake, path: str, days: int) -> None:
     table.vacuum(24 * days)
 
 
+def unused_folders(lake: Lake, days: int, at: dt.datetime) -> Iterator[str]:
+    """Folders of models and indexes that have lain there for `days` days and that no row of these days names."""
+    filesystem, root = hadoop(lake.spark, lake.uri)
+    variants = [status.getPath().getName() for status in filesystem.globStatus(root.suffix("/variants/*")) or ()]
+    for variant in (None, *variants):
+        own = Lake(lake.spark, lake.uri, variant)
+        named = set(_named_folders(own, at.date() - dt.timedelta(days=days)))
+        for pattern in (f"{MODELS}/*", f"{INDEXES}/*/*"):
+            _, path = hadoop(lake.spark, own.model_path(pattern))
+            for status in filesystem.globStatus(path) or ():
+                age = dt.timedelta(seconds=at.timestamp() - status.getModificationTime() / 1000)
+                if age.days >= days and status.getPath().getName() not in named:
+                    yield str(status.getPath().toString())
+
+
+def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
+    """Names of the folders of the days from `first` on, and of the model that readers follow."""
+    since = F.col("ds") >= F.lit(first)
+    newest = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).select("model_version").limit(1)
+    for row in newest.union(lake.read(tables.MODEL_VERSIONS).where(since).select("model_version")).toLocalIterator():
+        yield row.model_version
+    for row in lake.read(tables.ITEM_INDEXES).where(since).toLocalIterator():
+        yield from (index_folder(row.folder, part) for part in (row.backend, ITEMS, EXPLORE))
+
+
 def removable(lake: Lake, path: str, days: int) -> int:
     """How many files of a table a vacuum would remove; Delta counts up to 1,000."""
     return lake.spark.sql(f"vacuum delta.{quoted(path)} retain {24 * days} hours dry run").count()
@@ -92,7 +119,8 @@ def _keep_history(lake: Lake, path: str, days: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, _ = open_lake(args, "maintain_tables")
-    days, paths = kept_days(lake, args.keep_days, args.at or now()), list(tables_of(lake))
+    at = args.at or now()
+    days, paths = kept_days(lake, args.keep_days, at), list(tables_of(lake))
     for path in paths:
         name = path.rsplit("/", 1)[-1]
         if args.dry_run:
@@ -100,6 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             maintain(lake, path, days)
             print(f"{name}: {days} days are kept", flush=True)
+    for path in list(unused_folders(lake, days, at)):
+        if not args.dry_run:
+            filesystem, folder = hadoop(lake.spark, path)
+            filesystem.delete(folder, True)
+        print(f"{path}: {'would be removed' if args.dry_run else 'removed'}", flush=True)
     return len(paths)
 
 

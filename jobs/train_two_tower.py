@@ -23,6 +23,7 @@ from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.artifacts import local_path, put_folder
 from jobs.common.config import Config
 from jobs.common.ground import require_ground
+from jobs.common.models import MODELS, model_path
 from jobs.common.partitions import Lake
 from jobs.common.tracking import record_training
 from jobs.common.training_order import model_to_keep, training_order
@@ -89,7 +90,7 @@ def _shared(lake: Lake, config: Config) -> Path | None:
     """
     if config.training.launch != "spark_executors":
         return None
-    folder = local_path(lake.spark, lake.model_path("models"))
+    folder = local_path(lake.spark, lake.model_path(MODELS))
     if folder is None:
         raise ValueError(f"training.launch spark_executors wants a lake that every machine mounts, got {lake.uri}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = training_order(lake, config, args.ds)
     with tempfile.TemporaryDirectory(prefix=".batch-recall-", dir=_shared(lake, config)) as folder:
         manifest = train(lake, config, order, Path(folder))
-        put_folder(lake.spark, Path(folder) / "model", lake.model_path("models", order["model_version"]))
+        put_folder(lake.spark, Path(folder) / "model", model_path(lake, order["model_version"]))
     metrics, examples_version = manifest["metrics"], order["inputs"]["versions"]["training_examples"]
     row = (
         args.ds,

@@ -13,6 +13,7 @@ from jobs.common.artifacts import reference
 from jobs.common.partitions import Lake, NoSuchDay
 from model.index import VersionMismatch
 
+MODELS, INDEXES = "models", "indexes"  # folders of the lake
 ITEMS, EXPLORE = "items", "explore"  # parts of a day's index that are no backend of the main one
 
 
@@ -43,7 +44,7 @@ def model_version(lake: Lake, ds: dt.date) -> str:
 
 
 def model_path(lake: Lake, version: str) -> str:
-    return lake.model_path("models", version)
+    return lake.model_path(MODELS, version)
 
 
 def index_path(lake: Lake, ds: dt.date, folder: str, part: str) -> str:
@@ -51,7 +52,11 @@ def index_path(lake: Lake, ds: dt.date, folder: str, part: str) -> str:
 
     Its last name alone tells it from all others: that is what a folder has that is shipped to workers.
     """
-    return lake.model_path("indexes", ds.isoformat(), f"{folder}-{part}")
+    return lake.model_path(INDEXES, ds.isoformat(), index_folder(folder, part))
+
+
+def index_folder(folder: str, part: str) -> str:
+    return f"{folder}-{part}"
 
 
 def refer(lake: Lake, ds: dt.date) -> ModelReference:

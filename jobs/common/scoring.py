@@ -62,14 +62,23 @@ def candidates(users: DataFrame, ref: IndexReference, plan: Plan) -> DataFrame:
     return users.select(names).mapInArrow(score, made)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The channels, the item_ids by item_index, and those that are available."""
+
+    lists: CandidateLists
+    item_ids: pa.Array
+    offered: pa.Array
+
+
 @cache
-def open_lists(ref: IndexReference, plan: Plan) -> tuple[CandidateLists, pa.Table]:
+def open_lists(ref: IndexReference, plan: Plan) -> Opened:
     """What `read_lists` gives, kept for as long as the worker lives: folders have names by their content."""
     return read_lists(ref, plan)
 
 
-def read_lists(ref: IndexReference, plan: Plan) -> tuple[CandidateLists, pa.Table]:
-    """The channels, and the items by item_index; as many threads as a task has cores.
+def read_lists(ref: IndexReference, plan: Plan) -> Opened:
+    """What a worker searches, with as many threads as a task has cores.
 
     Raises IndexCorrupt where a file is not what it should be, VersionMismatch where it is another model version's.
     """
@@ -83,20 +92,22 @@ def read_lists(ref: IndexReference, plan: Plan) -> tuple[CandidateLists, pa.Tabl
     cap = Cap(items["category"].to_numpy().astype(np.int64), plan.category_cap) if plan.category_cap else None
     segments, indices, shares = (popular[name].to_numpy() for name in ("segment", "item_index", "share"))
     lists = Popular(segments.astype(np.int64), indices.astype(np.int64), shares.astype(np.float32))
-    return CandidateLists(index, lists, plan.quotas, explore, cap), items
+    offered = items.filter(pc.field("available"))["item_id"]
+    channels = CandidateLists(index, lists, plan.quotas, explore, cap)
+    return Opened(channels, items["item_id"].combine_chunks(), offered.combine_chunks())
 
 
 def _lists(batch: pa.RecordBatch, ref: IndexReference, plan: Plan) -> tuple[pa.ListArray, np.ndarray]:
     """The candidates of a batch of users, and which of them stood already: bool [B]."""
-    lists, items = open_lists(ref, plan)
-    stands = _stands(batch.column(KEPT), items)  # [B]
+    opened = open_lists(ref, plan)
+    stands = _stands(batch.column(KEPT), opened.offered)  # [B]
     rest = batch.filter(pa.array(~stands)) if stands.any() else batch
-    ids = items["item_id"].combine_chunks()
     if rest.num_rows:
         vectors = rest.column("embedding").flatten().to_numpy().reshape(rest.num_rows, -1)  # [B, D]
         excluded = of_lists(rest.column("excluded"))
         cold = rest.column("is_cold").to_numpy(zero_copy_only=False)  # [B]
-        made = _as_lists(*lists.of(vectors, excluded, cold, rest.column("segment").to_numpy().astype(np.int64)), ids)
+        segments = rest.column("segment").to_numpy().astype(np.int64)  # [B]
+        made = _as_lists(*opened.lists.of(vectors, excluded, cold, segments), opened.item_ids)
     if not stands.any():
         return made, stands
     old = batch.column(KEPT).filter(pa.array(stands))
@@ -106,12 +117,11 @@ def _lists(batch: pa.RecordBatch, ref: IndexReference, plan: Plan) -> tuple[pa.L
     return both.take(pa.array(order)), stands
 
 
-def _stands(kept: pa.ListArray, items: pa.Table) -> np.ndarray:
-    """Which lists are there, with items that are all available still: bool [B]."""
+def _stands(kept: pa.ListArray, offered: pa.Array) -> np.ndarray:
+    """Which lists are there, with items that are all offered still: bool [B]."""
     there = kept.is_valid().to_numpy(zero_copy_only=False)
     if not there.any():
         return there
-    offered = items.filter(pc.field("available"))["item_id"]
     gone = ~pc.is_in(kept.flatten().field("item_id"), value_set=offered).to_numpy(zero_copy_only=False)
     rows = np.repeat(np.flatnonzero(there), pc.list_value_length(kept.filter(kept.is_valid())).to_numpy())
     return there & (np.bincount(rows[gone], minlength=len(there)) == 0)

@@ -56,7 +56,7 @@ def stages(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
             (tables.MODEL_VERSIONS, "the day's model"), (tables.USER_EMBEDDINGS, "a user"),
             (tables.ITEM_EMBEDDINGS, "an item"), (tables.ITEM_INDEXES, "an index"),
             (tables.CANDIDATES, "a user's list"), (tables.EVALUATION, "a metric of these lists"),
-            (tables.PUBLICATIONS, "a publication"),
+            (tables.GATE, "a rule that judges them"), (tables.PUBLICATIONS, "a publication"),
         ],
     }  # fmt: skip
 

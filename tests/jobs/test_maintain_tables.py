@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import time
@@ -86,6 +87,30 @@ def test_small_files_become_larger_ones_and_the_rows_stay(simulated_copy: Lake) 
     maintain_tables.main(["--lake", lake.uri])
     assert len(lake.read(table).inputFiles()) < files
     assert len(lake.read(table).collect()) == len(before) + 3
+
+
+def test_folders_of_models_and_indexes_go_when_no_kept_day_names_them(
+    simulated_copy: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = simulated_copy
+    models, indexes = Path(lake.path("models")), Path(lake.path("indexes"))
+    second, third = (next((indexes / str(day)).glob("*-items")) for day in DAYS[1:3])
+    old_model, model = (row.model_version for row in lake.read(tables.MODEL_VERSIONS).orderBy("ds").collect()[1:])
+    abandoned = third.with_name("of-a-run-that-was-cut-short-items")
+    abandoned.mkdir()
+    at = f"{THIRD + dt.timedelta(days=30)}T00:00:00+00:00"  # the second day is 31 days old then
+    long_ago = dt.datetime.fromisoformat(at).timestamp() - 40 * 86_400
+    for folder in (third, second, models / old_model, models / model):
+        os.utime(folder, (long_ago, long_ago))
+    maintain_tables.main(["--lake", lake.uri, "--at", at, "--dry-run"])
+    assert f"{second}: would be removed" in capsys.readouterr().out
+    assert second.exists()
+    maintain_tables.main(["--lake", lake.uri, "--at", at])
+    assert not second.exists()
+    assert not (models / old_model).exists()
+    assert all(folder.exists() for folder in (third, models / model))
+    assert abandoned.exists()  # it is young: its row may be on the way
+    assert f"{second}: removed" in capsys.readouterr().out
 
 
 def test_less_than_a_week_is_refused(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
