@@ -24,6 +24,7 @@ gate_candidates           whether they are fit for readers
 publish_candidates        the pointer that readers follow
 report_run                one page on all of it
 
+sample_log                a small lake of a fraction of the users, to try things on
 forget_users              takes users out of every table
 maintain_tables           compacts, and removes what no kept publication needs
 repair_table              brings a table whose log is damaged back to its last whole version
