@@ -28,7 +28,7 @@ MODEL = "benchmark"
 
 
 def exclusions(queries: int, items: int, each: int) -> tuple[np.ndarray, np.ndarray]:
-    flat = np.random.default_rng(3).integers(0, items, queries * each)
+    flat = np.sort(np.random.default_rng(3).integers(0, items, (queries, each))).ravel()  # as user_histories gives them
     return flat, np.arange(0, queries * each + 1, each)
 
 

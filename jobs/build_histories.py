@@ -54,7 +54,7 @@ def excluded_since(rule: str | int, ds: dt.date) -> dt.date:
 
 
 def excluded(histories: DataFrame) -> DataFrame:
-    """Rows (user_id, history, excluded): the indices of the items that a user is not shown again."""
+    """Rows (user_id, history, excluded): the indices, ascending, of the items that a user is not shown again."""
     return query(histories.sparkSession, "user_histories/excluded", {"user_histories": histories})
 
 

@@ -39,7 +39,7 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
     segment = config.scoring.segment
     users = users.withColumn("segment", F.col(segment) if segment else F.lit(0))
     read = dict.fromkeys([*inputs, "is_cold", "segment"])
-    return users.withColumn("scored_from", F.xxhash64(*read, F.array_sort("excluded")))
+    return users.withColumn("scored_from", F.xxhash64(*read, "excluded"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,6 +35,13 @@ class ItemIndex(ABC):
         self.matrix, self.item_indices = matrix, item_indices
         self.model_version = checked_version(model_version)
         self.largest_norm = largest_norm(matrix, unit_norm=self.metric == "angular")
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """The position of each item_index, and -1 at last for those beyond: int32 [largest item_index + 2]."""
+        places = np.full(int(self.item_indices[-1]) + 2, MISSING, dtype=np.int32)
+        places[self.item_indices] = np.arange(len(self))
+        return places
 
     @classmethod
     @abstractmethod
@@ -76,15 +84,15 @@ class ItemIndex(ABC):
         rows, items = cut(excluded, start, stop)
         positions = self.positions(items)
         held = positions != MISSING
-        return np.unique(rows[held] * len(self) + positions[held])
+        keys = rows[held] * len(self) + positions[held]
+        return keys if (np.diff(keys) > 0).all() else np.unique(keys)  # rows may come in order
 
     def positions(self, items: np.ndarray) -> np.ndarray:
-        """Where in the matrix items int64 [...] stand; -1 for those that the index does not hold."""
+        """Where in the matrix items int64 [...] stand, integers [...]; -1 for those that the index does not hold."""
         if not len(self):
             return np.full(items.shape, MISSING, dtype=np.int64)
-        positions = np.searchsorted(self.item_indices, items)
-        positions[positions == len(self)] = 0
-        return np.where(self.item_indices[positions] == items, positions, MISSING)
+        last = len(self._places) - 1
+        return self._places[np.where((items < 0) | (items > last), last, items)]
 
     def save(self, folder: Path | str) -> None:
         """Writes the index as a folder that appears whole or not at all, in place of an older one."""

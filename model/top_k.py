@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 
 RANKED_VALUES = 1 << 19  # of float64 that are scored at once: 4 MB, in the cache
-FLAGS = 4_096  # a query: by an item's last digits most candidates are known to be allowed
+FLAGS = 4_096  # a query, a power of two: by an item's last digits most candidates are known to be allowed
 SPARE = 4  # candidates beyond k: the first look nearly always suffices
 WIDER = 4  # rows whose exclusions ask for so many times the candidates are searched apart
 MISSING = -1
@@ -81,8 +81,9 @@ def forbid(candidates: np.ndarray, forbidden: np.ndarray, n_items: int) -> None:
         return
     rows, positions = np.divmod(forbidden, n_items)
     flags = np.zeros((len(candidates), FLAGS), dtype=bool)
-    flags[rows, positions % FLAGS] = True
-    rows, columns = np.nonzero(np.take_along_axis(flags, candidates % FLAGS, axis=1))  # few: only these are looked up
+    flags[rows, positions & (FLAGS - 1)] = True
+    few = np.take_along_axis(flags, candidates & (FLAGS - 1), axis=1)
+    rows, columns = np.nonzero(few)  # only these are looked up
     keys = np.where(candidates[rows, columns] == MISSING, MISSING, rows * n_items + candidates[rows, columns])
     found = forbidden[np.minimum(np.searchsorted(forbidden, keys), len(forbidden) - 1)] == keys
     candidates[rows[found], columns[found]] = MISSING

@@ -2,5 +2,5 @@
 select
   user_id,
   history,
-  array_distinct(flatten(transform(clicked, day -> day.item_indices))) as excluded
+  array_sort(array_distinct(flatten(transform(clicked, day -> day.item_indices)))) as excluded
 from {user_histories}
