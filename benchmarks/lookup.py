@@ -3,38 +3,33 @@
     python -m benchmarks.scoring --users 1000000 --als-users 0 --rounds 1 --lake /tmp/scored
     python -m benchmarks.lookup --lake /tmp/scored
 
-The lake is published as it is, by a row of its own; each look-up is that of another user.
+The lake is published as it is; each look-up is that of another user.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
-import polars as pl
-from deltalake import DeltaTable
 
 from benchmarks.scored_world import DAY
-from jobs.common import tables
+from jobs import publish_candidates
+from jobs.common.arguments import now
 from jobs.common.lookup import PublishedCandidates
+from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
+from jobs.common.session import spark_session
 
 
 def publish(lake: str) -> None:
-    """A row that points to the newest version of the candidates; without Spark, for a lake that nothing else reads."""
-    newest = {
-        name: DeltaTable(f"{lake}/{name}").version() for name in ("candidates", "item_embeddings", "user_embeddings")
-    }
-    row = {
-        "publication": 1, "follows": None, "ds": DAY, "model_version": "benchmark", "users": 0,
-        "published_at": dt.datetime(2026, 1, 2, tzinfo=dt.UTC), **{f"{name}_version": v for name, v in newest.items()},
-    }  # fmt: skip
-    pl.DataFrame([row]).write_delta(f"{lake}/{tables.PUBLICATIONS.name}", mode="overwrite")
+    """A publication of the newest candidates."""
+    spark = spark_session("lookup")
+    publish_candidates.publish(Lake(spark, lake), DAY, 0, now(), republish=True)
+    spark.stop()
 
 
 def milliseconds(look_up: Callable[[str], object], users: list[str]) -> np.ndarray:

@@ -38,9 +38,9 @@ class ItemIndex(ABC):
 
     @cached_property
     def _places(self) -> np.ndarray:
-        """The position of each item_index, and -1 at last for those beyond: int32 [largest item_index + 2]."""
-        places = np.full(int(self.item_indices[-1]) + 2, MISSING, dtype=np.int32)
-        places[self.item_indices] = np.arange(len(self))
+        """The position of each item_index, with a -1 at either end for those beyond: int32 [largest + 3]."""
+        places = np.full(int(self.item_indices[-1]) + 3, MISSING, dtype=np.int32)
+        places[self.item_indices + 1] = np.arange(len(self))
         return places
 
     @classmethod
@@ -91,8 +91,7 @@ class ItemIndex(ABC):
         """Where in the matrix items int64 [...] stand, integers [...]; -1 for those that the index does not hold."""
         if not len(self):
             return np.full(items.shape, MISSING, dtype=np.int64)
-        last = len(self._places) - 1
-        return self._places[np.where((items < 0) | (items > last), last, items)]
+        return self._places.take(items + 1, mode="clip")
 
     def save(self, folder: Path | str) -> None:
         """Writes the index as a folder that appears whole or not at all, in place of an older one."""

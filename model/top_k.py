@@ -135,6 +135,8 @@ def _rounding(queries: np.ndarray, largest_norm: float) -> np.ndarray:
 
 def keys_of_rows(keys: np.ndarray, rows: np.ndarray, n_items: int) -> np.ndarray:
     """Those of the keys [P] that belong to `rows` (ascending), which are renumbered 0, 1, ..."""
+    if not len(keys) or (keys[-1] < len(rows) * n_items and rows[-1] == len(rows) - 1):  # the first rows, and theirs
+        return keys
     key_rows, positions = np.divmod(keys, n_items)
     renumbered = np.minimum(np.searchsorted(rows, key_rows), len(rows) - 1)
     kept = rows[renumbered] == key_rows

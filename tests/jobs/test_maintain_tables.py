@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -19,7 +20,16 @@ from jobs.publish_candidates import NotPublishable
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]
+UNNEEDED = ("clicks", "daily_item_counts", "impressions", "interactions", "items", "oracle", "reconciliation", "users")
 DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def published(simulated_copy: Lake) -> Lake:
+    """Few tables, since each is looked after for seconds: those that scoring, gate and publication read."""
+    for name in UNNEEDED:
+        shutil.rmtree(simulated_copy.path(name))
+    return simulated_copy
 
 
 def age(lake: Lake, days: int) -> None:
@@ -46,8 +56,8 @@ def publish_again(lake: Lake) -> None:
         job.main(arguments)
 
 
-def test_what_readers_follow_stays_however_old_it_is(simulated_copy: Lake) -> None:
-    lake, before = simulated_copy, read_candidates(simulated_copy.uri)
+def test_what_readers_follow_stays_however_old_it_is(published: Lake) -> None:
+    lake, before = published, read_candidates(published.uri)
     score_users.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD)])  # and is not published
     age(lake, 45)
     maintain_tables.main(["--lake", lake.uri])
@@ -55,9 +65,9 @@ def test_what_readers_follow_stays_however_old_it_is(simulated_copy: Lake) -> No
 
 
 def test_what_no_publication_of_the_kept_days_needs_is_removed(
-    simulated_copy: Lake, capsys: pytest.CaptureFixture[str]
+    published: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lake = simulated_copy
+    lake = published
     publish_again(lake)
     age(lake, 45)
     publish_again(lake)
@@ -77,8 +87,8 @@ def test_what_no_publication_of_the_kept_days_needs_is_removed(
         publish_candidates.main(["--lake", lake.uri, "--rollback", "2"])
 
 
-def test_small_files_become_larger_ones_and_the_rows_stay(simulated_copy: Lake) -> None:
-    lake, table = simulated_copy, tables.VOCABULARIES
+def test_small_files_become_larger_ones_and_the_rows_stay(published: Lake) -> None:
+    lake, table = published, tables.VOCABULARIES
     before = sorted(map(str, lake.read(table).collect()))
     for number in range(3):
         row = [("item_id", f"more-{number}", 9_000 + number, THIRD)]
@@ -90,9 +100,9 @@ def test_small_files_become_larger_ones_and_the_rows_stay(simulated_copy: Lake) 
 
 
 def test_folders_of_models_and_indexes_go_when_no_kept_day_names_them(
-    simulated_copy: Lake, capsys: pytest.CaptureFixture[str]
+    published: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lake = simulated_copy
+    lake = published
     models, indexes = Path(lake.path("models")), Path(lake.path("indexes"))
     second, third = (next((indexes / str(day)).glob("*-items")) for day in DAYS[1:3])
     old_model, model = (row.model_version for row in lake.read(tables.MODEL_VERSIONS).orderBy("ds").collect()[1:])

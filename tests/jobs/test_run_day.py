@@ -371,11 +371,11 @@ def test_three_real_days_in_a_row(lake: Lake, data: Path, tmp_path: Path) -> Non
         day = first + dt.timedelta(days=number)
         backlog = ["--backlog"] if number == 0 else []
         ingest_movielens.main([*common, "--ds", str(day), "--source", str(data / "ml-latest-small"), *backlog])
-        run_day.main([*common, "--ds", str(day)])
+        run_day.main([*common, "--ds", str(day), *(["--tables-only"] if number == 2 else [])])
     sizes = [lake.day(tables.INTERACTIONS, first + dt.timedelta(days=number)).count() for number in range(3)]
     assert sizes[0] > 10_000
     assert sizes[1:] == [356, 181]  # the cost of a day is the day's own rows
     assert [row.ds for row in lake.read(tables.PUBLICATIONS).orderBy("publication").collect()] == [
-        first + dt.timedelta(days=n) for n in range(3)
+        first + dt.timedelta(days=n) for n in range(2)
     ]
     assert lake.read(tables.UNCLICKED_ITEMS).where(F.col("ds") == F.lit(first + dt.timedelta(days=1))).count() > 0
