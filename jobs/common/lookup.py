@@ -74,9 +74,10 @@ class PublishedCandidates:
     def current(cls, lake: str) -> PublishedCandidates:
         """What the newest publication of a lake points to. Raises NoSuchDay before the first one."""
         try:
-            rows = pl.read_delta(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
-        except (TableNotFoundError, FileNotFoundError) as error:
+            table = DeltaTable(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
+        except TableNotFoundError as error:
             raise NoSuchDay(f"nothing is published in {lake}") from error
+        rows = pl.read_delta(table)
         if rows.is_empty():
             raise NoSuchDay(f"nothing is published in {lake}")
         return cls(lake, rows.sort("publication").row(-1, named=True))
