@@ -1,7 +1,7 @@
 """Where a file's URL leads, for those who read Parquet without Spark: local disks and stores alike, through pyarrow.
 
-Credentials, region and endpoint of an S3 store are those of the environment, under AWS's own names; Spark's
-configuration is not looked at.
+Credentials, region and endpoint of an S3 store are those of the environment, under AWS's own names, as Spark and
+delta-rs take them; Spark's configuration is not looked at.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ class ForPetastorm(OldFileSystem):
 
     def open(self, path: str, mode: str = "rb") -> pa.NativeFile:
         return self.filesystem.open_input_file(f"{self.root}{path}")
+
+    def isdir(self, path: str) -> bool:
+        return False
 
     def isfile(self, path: str) -> bool:
         return self.filesystem.get_file_info(f"{self.root}{path}").type == fs.FileType.File

@@ -8,7 +8,7 @@ import pytest
 from pyarrow import fs
 
 from model import file_systems
-from model.file_systems import for_petastorm, located, opened
+from model.file_systems import ForPetastorm, for_petastorm, located, opened
 
 
 @pytest.fixture
@@ -42,6 +42,18 @@ def test_petastorm_gets_the_paths_below_the_bucket(endpoint: None) -> None:
     assert urls == ["file:///a b/1.parquet", "file:///a b/2.parquet"]
     assert through is not None
     assert through.root == "bucket"
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_petastorm_reads_through_the_file_system_that_it_is_given(tmp_path: Path, files: int) -> None:
+    from petastorm import make_batch_reader  # slow to import
+
+    for number in range(files):
+        pq.write_table(pa.table({"x": [10 * number, 10 * number + 1]}), tmp_path / f"{number}.parquet")
+    urls = [f"file:///{number}.parquet" for number in range(files)]  # below the root, and nowhere else
+    with make_batch_reader(urls, filesystem=ForPetastorm(fs.LocalFileSystem(), str(tmp_path))) as reader:
+        read = sorted(int(x) for batch in reader for x in batch.x)
+    assert read == [0, 1, 10, 11][: 2 * files]
 
 
 def test_a_store_that_pyarrow_does_not_read_is_named() -> None:
