@@ -11,16 +11,17 @@ DS ?=
 PORT ?= 8080
 SET_UP := .venv/.set_up
 SET_UP_AIRFLOW := .airflow/.set_up
+SET_UP_S3 := .s3/.set_up
 RUN := .venv/bin/python -m
 COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate-hashes --no-annotate --no-header $(UPGRADE)
 
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test test-gpu airflow airflow-run lint format lock dist clean
+.PHONY: help demo test test-gpu test-s3 airflow airflow-run lint format lock dist clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
+	@sed -n 's/^\([a-z0-9_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
 		printf '  make %-11s %s\n' "$$target" "$$what"; done
 
 demo: $(SET_UP)  ## run whole days on MovieLens-100k, from raw log to published candidates (LAKE=lake: the folder to write)
@@ -31,6 +32,9 @@ test: $(SET_UP)  ## run the tests (PYTEST_ARGS="tests/model -x" picks some)
 
 test-gpu: $(SET_UP)  ## run the tests that need a GPU (each is skipped, with the reason, where torch sees none)
 	$(RUN) pytest -rs tests/model/test_gpu.py $(PYTEST_ARGS)
+
+test-s3: $(SET_UP_S3)  ## run the tests of a lake on an object store, against a local S3 server (downloads 570 MB into .s3, once)
+	BATCH_RECALL_S3="$(CURDIR)/.s3" $(RUN) pytest -rs tests/test_object_store.py $(PYTEST_ARGS)
 
 airflow: $(SET_UP_AIRFLOW)  ## start Airflow here, its page on 127.0.0.1, the DAG ready to trigger (LAKE=, CONFIG=, PORT=8080)
 	@LAKE="$(LAKE)" CONFIG="$(CONFIG)" PORT="$(PORT)" exec bash dags/local/start.sh
@@ -51,17 +55,21 @@ lock: $(SET_UP)  ## compile requirements/*.in to locks with hashes (UPGRADE=--up
 	$(COMPILE) requirements/compute.in --output-file requirements/compute.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
 	$(COMPILE) requirements/airflow.in --output-file requirements/airflow.txt
+	$(COMPILE) requirements/s3.in --output-file requirements/s3.txt
 
 dist: $(SET_UP)  ## pack jobs, model, sql and recall.toml into dist/batch-recall.zip, for spark-submit --py-files
 	.venv/bin/python build_zip.py dist/batch-recall.zip
 
-clean:  ## delete what the tools leave behind (never .venv, .airflow or a lake)
+clean:  ## delete what the tools leave behind (never .venv, .airflow, .s3 or a lake)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache spark-warehouse metastore_db derby.log
-	find . \( -path ./.venv -o -path ./.airflow \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	find . \( -path ./.venv -o -path ./.airflow -o -path ./.s3 \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 # The stamp is the last thing that set_up.sh writes: an interrupted set-up goes on at the next `make`.
-$(SET_UP): setup.py $(filter-out requirements/airflow% requirements/set_up_airflow.sh,$(wildcard requirements/*))
+$(SET_UP): setup.py $(filter-out requirements/airflow% requirements/s3% requirements/set_up_%.sh,$(wildcard requirements/*))
 	@bash requirements/set_up.sh
 
 $(SET_UP_AIRFLOW): requirements/airflow.txt requirements/set_up_airflow.sh requirements/steps.sh | $(SET_UP)
 	@bash requirements/set_up_airflow.sh
+
+$(SET_UP_S3): requirements/s3.txt requirements/s3_jars.txt requirements/set_up_s3.sh requirements/steps.sh | $(SET_UP)
+	@bash requirements/set_up_s3.sh

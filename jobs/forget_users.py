@@ -118,8 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _remove_checkpoints(lake: Lake) -> None:
     for pattern in ("checkpoints", "variants/*/checkpoints"):
-        filesystem, path = hadoop(lake.spark, lake.uri)
-        for status in filesystem.globStatus(path.suffix(f"/{pattern}")) or ():
+        filesystem, path = hadoop(lake.spark, lake.path(pattern))
+        for status in filesystem.globStatus(path) or ():
             folder = local_path(lake.spark, str(status.getPath().toString()))
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)

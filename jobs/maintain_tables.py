@@ -55,8 +55,8 @@ def kept_days(lake: Lake, keep: int, at: dt.datetime) -> int:
 def tables_of(lake: Lake) -> Iterator[str]:
     """Paths of all Delta tables of a lake, those of variants included."""
     for pattern in ("*", "variants/*/*"):
-        filesystem, path = hadoop(lake.spark, lake.uri)
-        for status in filesystem.globStatus(path.suffix(f"/{pattern}/_delta_log")) or ():
+        filesystem, path = hadoop(lake.spark, lake.path(pattern, "_delta_log"))
+        for status in filesystem.globStatus(path) or ():
             yield str(status.getPath().getParent().toString())
 
 

@@ -13,16 +13,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pyarrow import fs
 from torch import Tensor
 
 from model.features import FeatureSpec, arrays, tensor, tensors
+from model.file_systems import for_petastorm, opened
 from model.shards import Shard
 
 Arrays = dict[str, np.ndarray]  # rows by feature name
@@ -108,11 +107,13 @@ def _row_groups(files: Sequence[str], features: Sequence[FeatureSpec], seed: int
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")  # it reads through pyarrow's old API
     fields = sorted({f"^{re.escape(feature.column)}$" for feature in features})  # it wants regular expressions
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         turns: deque[Iterator[pa.Table]] = deque()
         for number in range(min(readers, len(files))):
+            urls, filesystem = for_petastorm(files[number::readers])
             reader = make_batch_reader(
-                [unquote(file) for file in files[number::readers]],  # it takes the path of a URL literally
+                urls,
+                filesystem=filesystem,
                 schema_fields=fields,
                 workers_count=1,
                 shuffle_row_groups=True,
@@ -120,7 +121,7 @@ def _row_groups(files: Sequence[str], features: Sequence[FeatureSpec], seed: int
                 num_epochs=1,
             )
             reader._results_queue_reader = _ArrowTables()
-            turns.append(iter(opened.enter_context(reader)))
+            turns.append(iter(stack.enter_context(reader)))
         while turns:
             group = next(turns[0], None)
             if group is None:
@@ -197,15 +198,10 @@ def read_files(files: Sequence[str]) -> pa.Table:
 
 
 def _read(url: str, names: list[str] | None) -> pa.Table:
-    file = _open(url)
+    file = pq.ParquetFile(opened(url))
     if lacking := set(names or ()).difference(file.schema_arrow.names):
         raise ValueError(f"{url} lacks the columns {sorted(lacking)}")
     return file.read(columns=names)
-
-
-def _open(url: str) -> pq.ParquetFile:
-    filesystem, path = fs.FileSystem.from_uri(url)
-    return pq.ParquetFile(filesystem.open_input_file(path))
 
 
 def _require_rows(rows: int, pinned: PinnedFiles) -> None:

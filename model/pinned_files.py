@@ -8,8 +8,8 @@ from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
+from model.file_systems import opened
 from model.loaders import PinnedFiles, RowCountMismatch
 from model.parquet_pages import PageDamaged, check_chunk
 
@@ -46,9 +46,8 @@ def check_files(table: str, pinned: PinnedFiles, columns: Sequence[str]) -> list
 
 def _look_at(url: str, columns: frozenset[str]) -> tuple[int, str | None]:
     """The file's rows, and what is wrong with it; an error of the store itself is raised as it is."""
-    filesystem, path = fs.FileSystem.from_uri(url)
     try:
-        with filesystem.open_input_file(path) as file:
+        with opened(url) as file:
             footer = _footer(file, columns)
             for group in range(footer.num_row_groups):
                 _check_group(file, footer.row_group(group), columns)

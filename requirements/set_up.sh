@@ -73,21 +73,6 @@ install_packages() {
         --preview-features build-dependency-hashes --require-build-hashes --build-constraints requirements/build.txt
 }
 
-# Through Spark's own resolution, which knows where JARs come from and honours DEFAULT_ARTIFACT_REPOSITORY. A home of
-# its own, because a half-filled Maven repository in the user's breaks it.
-fetch_jars() {
-    local list=$PWD/requirements/jars.txt ivy=$CACHE/ivy
-    (cd "$SHARE/jars" && sha256sum --check --status "$list") 2>/dev/null && return
-    rm -rf "$ivy" "$SHARE/jars"
-    mkdir -p "$ivy" "$SHARE"
-    : >"$ivy/nothing.py"
-    logged "fetching Delta's JARs" env -u SPARK_HOME -u SPARK_CONF_DIR PYSPARK_PYTHON="$PYTHON_HERE" \
-        SPARK_SUBMIT_OPTS=-Duser.home=.venv/cache/ivy .venv/bin/spark-submit --master 'local[1]' \
-        --packages $DELTA --conf "spark.jars.ivy=$ivy" "$ivy/nothing.py"
-    logged "checking Delta's JARs" env -C "$ivy/jars" sha256sum --check --strict "$list"
-    mv "$ivy/jars" "$SHARE/jars"
-}
-
 # On Spark's own class path every way to start a job finds them: python -m, spark-submit, an executor's process.
 link_jars() {
     local spark_jars=.venv/lib/python3.11/site-packages/pyspark/jars jar name
@@ -126,7 +111,7 @@ make_environment
 say "installing $(grep -c '^[^ #]' requirements/compute.txt) Python packages"
 install_packages
 say "fetching Delta's JARs and MovieLens-100k"
-fetch_jars
+fetch_jars "Delta's JARs" $DELTA jars.txt "$SHARE/jars"
 link_jars
 fetch_data
 install_project

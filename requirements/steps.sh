@@ -1,4 +1,4 @@
-# What the set-up scripts share: a log of each step, and pip's settings for uv. They set LOG and PYTHON_HERE.
+# What the set-up scripts share: a log of each step, pip's settings for uv, JARs. They set LOG, PYTHON_HERE and CACHE.
 
 say() { printf 'set-up: %s\n' "$*"; }
 
@@ -28,3 +28,19 @@ export_pip_settings() {
 }
 
 uv() { .venv/bin/uv "$@"; }
+
+# fetch_jars WHAT COORDINATES LIST FOLDER: what the coordinates resolve to, checked against requirements/LIST.
+# Through Spark's own resolution, which knows where JARs come from and honours DEFAULT_ARTIFACT_REPOSITORY. A home of
+# its own, because a half-filled Maven repository in the user's breaks it.
+fetch_jars() {
+    local list=$PWD/requirements/$3 ivy=$CACHE/ivy
+    (cd "$4" && sha256sum --check --status "$list") 2>/dev/null && return
+    rm -rf "$ivy" "$4"
+    mkdir -p "$ivy" "$(dirname "$4")"
+    : >"$ivy/nothing.py"
+    logged "fetching $1" env -u SPARK_HOME -u SPARK_CONF_DIR PYSPARK_PYTHON="$PYTHON_HERE" \
+        SPARK_SUBMIT_OPTS="-Duser.home=$ivy" .venv/bin/spark-submit --master 'local[1]' \
+        --packages "$2" --conf "spark.jars.ivy=$ivy" "$ivy/nothing.py"
+    logged "checking $1" env -C "$ivy/jars" sha256sum --check --strict "$list"
+    mv "$ivy/jars" "$4"
+}

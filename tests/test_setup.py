@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from distutils.core import run_setup
 from pathlib import Path
 
+import pyspark
 import pytest
 from packaging.requirements import Requirement
 
@@ -185,6 +186,18 @@ def test_airflow_is_set_up_apart_and_its_lock_does_not_touch_the_compute_environ
     assert lines[1].endswith('exec bash dags/local/run_one_day.sh "2026-01-31"')
 
 
+def test_the_object_store_is_set_up_apart_and_nothing_else_needs_it(machine: Machine) -> None:
+    stamp = machine.checkout / ".venv" / ".set_up"
+    stamp.parent.mkdir()
+    stamp.touch()
+    for name in ("s3.txt", "s3_jars.txt", "set_up_s3.sh"):
+        (machine.checkout / "requirements" / name).touch()
+    assert machine.run("make", "--dry-run", "test").stdout.strip() == ".venv/bin/python -m pytest"
+    lines = said(machine.run("make", "--dry-run", "test-s3"))
+    assert lines[0] == "bash requirements/set_up_s3.sh"
+    assert lines[1].strip().endswith(".venv/bin/python -m pytest -rs tests/test_object_store.py")
+
+
 def test_help_explains_every_target(machine: Machine) -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert phony is not None
@@ -203,7 +216,7 @@ def pinned(lock: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "lock", ["airflow.txt", "bootstrap.txt", "build.txt", "compiler.txt", "compute.txt", "data.txt"]
+    "lock", ["airflow.txt", "bootstrap.txt", "build.txt", "compiler.txt", "compute.txt", "data.txt", "s3.txt"]
 )
 def test_every_locked_line_has_one_version_and_a_hash(lock: str) -> None:
     assert entries(lock)
@@ -211,7 +224,7 @@ def test_every_locked_line_has_one_version_and_a_hash(lock: str) -> None:
         assert re.fullmatch(r"[\w.-]+==[\w.]+( +--hash=sha256:[0-9a-f]{64})+", entry), entry
 
 
-@pytest.mark.parametrize("name", ["airflow", "build", "compute"])
+@pytest.mark.parametrize("name", ["airflow", "build", "compute", "s3"])
 def test_lock_pins_what_is_asked_for(name: str) -> None:
     versions = pinned(f"{name}.txt")
     for asked in map(Requirement, entries(f"{name}.in")):
@@ -226,6 +239,16 @@ def test_jars_are_pinned_and_of_the_version_of_the_python_package() -> None:
     assert entries("jars.txt")[0].endswith(f"  io.delta_delta-spark_2.13-{version}.jar")
     set_up = (ROOT / "requirements" / "set_up.sh").read_text("utf-8")
     assert f"DELTA=io.delta:delta-spark_2.13:{version}\n" in set_up
+
+
+def test_the_s3_connector_is_pinned_and_of_the_hadoop_that_is_in_spark() -> None:
+    for line in entries("s3_jars.txt"):
+        assert re.fullmatch(r"[0-9a-f]{64}  \S+\.jar", line), line
+    (client,) = (Path(pyspark.__file__).parent / "jars").glob("hadoop-client-api-*.jar")
+    version = client.stem.removeprefix("hadoop-client-api-")
+    assert entries("s3_jars.txt")[0].endswith(f"  org.apache.hadoop_hadoop-aws-{version}.jar")
+    set_up = (ROOT / "requirements" / "set_up_s3.sh").read_text("utf-8")
+    assert f"HADOOP_AWS=org.apache.hadoop:hadoop-aws:{version} " in set_up
 
 
 def test_every_package_and_sql_file_is_shipped() -> None:

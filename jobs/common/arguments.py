@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from jobs.common.config import Config, config_argument, load_config
 from jobs.common.ground import Stop
+from jobs.common.log_store import require_safe_commits
 from jobs.common.partitions import Lake, day_argument
 from jobs.common.session import spark_session
 from model.parent import end_with_parent
@@ -50,10 +51,15 @@ def now() -> dt.datetime:
 
 
 def open_lake(args: argparse.Namespace, name: str) -> tuple[Lake, Config]:
-    """The lake and the (variant's) configuration that the arguments name."""
+    """The lake and the (variant's) configuration that the arguments name.
+
+    Raises UnsafeLogStore for a lake on which another driver's commits could be overwritten.
+    """
     variant = getattr(args, "variant", None)
     config = load_config(args.config).of_variant(variant)
-    return Lake(spark_session(name, args.master), args.lake, variant), config
+    spark = spark_session(name, args.master)
+    require_safe_commits(spark, args.lake, single_driver=config.lake.single_driver)
+    return Lake(spark, args.lake, variant), config
 
 
 def run(main: Callable[[Sequence[str] | None], object]) -> None:

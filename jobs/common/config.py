@@ -17,6 +17,7 @@ from jobs.common.config_sections import (
     Exclusions,
     Gate,
     Index,
+    LakeUse,
     Log,
     Model,
     Negatives,
@@ -28,11 +29,14 @@ from jobs.common.config_sections import (
 from jobs.common.declared_features import Features, Section
 from model.sources import COLDEST
 
-SHARED = frozenset({"log", "examples", "pool", "exclusions", "features"})  # sections that say what is in the tables
+SHARED = frozenset(
+    {"lake", "log", "examples", "pool", "exclusions", "features"}
+)  # sections on the tables of all models
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
 class Config(Section):
+    lake: LakeUse
     log: Log
     examples: Examples
     pool: Pool

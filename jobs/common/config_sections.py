@@ -11,6 +11,10 @@ from jobs.common.declared_features import Count, Section
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class LakeUse(Section):
+    single_driver: bool
+
+
 class Log(Section):
     attribution: Literal["impression_id", "user_item"]
     attribution_window_hours: Annotated[int, Field(ge=1, le=24 * 7)]

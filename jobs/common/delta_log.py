@@ -121,7 +121,9 @@ def read_log(spark: SparkSession, table: str) -> DeltaLog | None:
             return None
         raise
     jvm: Any = spark._jvm
-    paths = jvm.org.apache.hadoop.fs.FileUtil.stat2Paths(statuses)
+    listed = spark.sparkContext._gateway.new_array(jvm.org.apache.hadoop.fs.FileStatus, len(statuses))  # type: ignore[union-attr]
+    jvm.java.lang.System.arraycopy(statuses, 0, listed, 0, len(statuses))  # py4j takes no array of a store's own kind
+    paths = jvm.org.apache.hadoop.fs.FileUtil.stat2Paths(listed)
     lines = jvm.scala.Predef.genericWrapArray(paths).mkString("\n")  # all in one call: each takes a moment
     found = [line.rsplit("/", 1)[-1] for line in lines.splitlines()]
     return DeltaLog(spark, table, {name: place for place, name in enumerate(found)}, statuses, hint)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlsplit
 
 import pandas as pd
 import polars as pl
@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from pyarrow import fs
+from deltalake.exceptions import TableNotFoundError
 
 from jobs.common import tables
 from jobs.common.partitions import NoSuchDay
+from model.file_systems import opened
 
 READ = ["user_id", "candidates", "model_version"]
 FIRST, LAST = "", "\U0010ffff"  # what lies before and after every id
@@ -40,8 +41,7 @@ class SortedFile:
 
     @cached_property
     def opened(self) -> pq.ParquetFile:
-        filesystem, path = fs.FileSystem.from_uri(self.uri)
-        return pq.ParquetFile(filesystem.open_input_file(path))
+        return pq.ParquetFile(opened(self.uri))
 
     @cached_property
     def groups(self) -> list[tuple[str, str]]:
@@ -61,7 +61,7 @@ class PublishedCandidates:
         root = f"{lake.rstrip('/')}/{tables.CANDIDATES.name}"
         pinned = DeltaTable(root, version=int(publication["candidates_version"]))
         actions = pl.DataFrame(pinned.get_add_actions(flatten=True)).filter(pl.col("partition.ds") == self.ds)
-        base = root if urlparse(root).scheme else Path(root).resolve().as_uri()
+        base = _url(root)
         self.files = sorted(
             (
                 SortedFile(f"{base}/{unquote(row['path'])}", row["min.user_id"] or FIRST, row["max.user_id"] or LAST)
@@ -74,9 +74,12 @@ class PublishedCandidates:
     def current(cls, lake: str) -> PublishedCandidates:
         """What the newest publication of a lake points to. Raises NoSuchDay before the first one."""
         try:
-            rows = pl.read_delta(f"{lake}/{tables.PUBLICATIONS.name}")
-        except Exception as error:
+            table = DeltaTable(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
+        except TableNotFoundError as error:
             raise NoSuchDay(f"nothing is published in {lake}") from error
+        rows = pl.read_delta(table)
+        if rows.is_empty():
+            raise NoSuchDay(f"nothing is published in {lake}")
         return cls(lake, rows.sort("publication").row(-1, named=True))
 
     def of(self, user_ids: Sequence[str]) -> pd.DataFrame:
@@ -91,10 +94,20 @@ class PublishedCandidates:
                     parts.append(rows.filter(pc.is_in(rows["user_id"], value_set=pa.array(wanted))))
         return exploded(pa.concat_tables(parts))
 
+    def all(self) -> pd.DataFrame:
+        """The same of all users."""
+        return exploded(pa.concat_tables(file.opened.read(columns=READ) for file in self.files))
+
     @cached_property
     def schema(self) -> pa.Schema:
         footer = self.files[0].opened.schema_arrow
         return pa.schema([footer.field(name) for name in READ])
+
+
+def _url(path: str) -> str:
+    """A path or URI of Hadoop's, which knows no escapes, as a URL."""
+    parts = urlsplit(path)
+    return f"{parts.scheme}://{parts.netloc}{quote(parts.path)}" if parts.scheme else Path(path).resolve().as_uri()
 
 
 def _any_within(ids: Sequence[str], first: str, last: str) -> bool:

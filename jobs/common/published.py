@@ -1,4 +1,4 @@
-"""Reading what is published: with Spark, or without it through delta-rs and DuckDB."""
+"""Reading what is published: with Spark, or without it through delta-rs and pyarrow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-import duckdb
 import pandas as pd
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row
@@ -77,11 +76,4 @@ def read_candidates(lake: str, user_ids: Sequence[str] | None = None) -> pd.Data
     opens `PublishedCandidates` once.
     """
     published = PublishedCandidates.current(lake)
-    if user_ids is not None:
-        return published.of(user_ids)
-    text = """
-        select user_id, item.item_id, item.score, item.rank, item.source, model_version
-        from (select user_id, unnest(candidates) as item, model_version from read_parquet(?))
-        order by user_id, item.rank
-    """
-    return duckdb.connect().execute(text, [[file.uri for file in published.files]]).df()
+    return published.all() if user_ids is None else published.of(user_ids)

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Fills .s3, for `make test-s3`: a local S3 server in an environment of its own, and the JARs that Spark needs for s3a://.
+# `make` calls it when a file that it reads is newer than .s3/.set_up. Every step may be run again.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+HADOOP_AWS=org.apache.hadoop:hadoop-aws:3.4.1  # of the very Hadoop that is in pyspark
+LOG=.s3/set_up.log
+PYTHON_HERE=$PWD/.venv/bin/python
+CACHE=$PWD/.s3/cache
+
+. requirements/steps.sh
+
+mkdir -p .s3
+exec 9>.s3/.set_up.lock
+flock --nonblock 9 || { say "another set-up is running here, waiting for it"; flock 9; }
+
+say "filling .s3: about 570 MB to download, 620 MB on disk ($LOG shows all)"
+date --utc >$LOG
+if ! .s3/bin/python -c 'import sys; assert sys.version_info[:2] == (3, 11)' 2>/dev/null; then
+    logged "making .s3" "$PYTHON_HERE" -m venv --without-pip .s3
+fi
+export_pip_settings
+export UV_CACHE_DIR=$CACHE/uv UV_PYTHON=$PWD/.s3/bin/python
+say "installing $(grep -c '^[^ #]' requirements/s3.txt) Python packages"
+logged "installing the packages" uv pip sync --require-hashes requirements/s3.txt
+say "fetching Hadoop's S3 connector, with the AWS SDK"
+fetch_jars "the S3 connector" $HADOOP_AWS s3_jars.txt "$PWD/.s3/jars"
+rm -rf "$CACHE"
+touch .s3/.set_up
+say "the S3 server is ready after $SECONDS s"

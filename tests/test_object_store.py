@@ -1,0 +1,283 @@
+"""A whole day with its lake on `s3a://`, against a local S3 server: `make test-s3` starts both.
+
+What holds of the server (moto) is what was tried; it is no proof for AWS or another store.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pyarrow import fs
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs import maintain_tables, publish_candidates, run_day, simulate_log
+from jobs.common import tables
+from jobs.common.artifacts import read_text
+from jobs.common.config import Config, load_config
+from jobs.common.log_store import UnsafeLogStore
+from jobs.common.lookup import PublishedCandidates
+from jobs.common.manifests import required_manifest
+from jobs.common.models import model_version
+from jobs.common.partitions import Lake, NoSuchDay
+from jobs.common.published import published_candidates, read_candidates
+from jobs.common.session import spark_session
+from jobs.report_run import report_path
+from model.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
+from model.pinned_files import PinnedFileDamaged, check_files
+from model.shards import shards
+from tests.conftest import DAYS
+from tests.processes import session_of_its_own
+
+HOME = os.environ.get("BATCH_RECALL_S3")  # what requirements/set_up_s3.sh fills
+pytestmark = pytest.mark.skipif(HOME is None, reason="make test-s3 runs it, with a server and JARs of its own")
+
+DAY, NEXT = DAYS[:2]
+# Its HTTP server says "100 Continue" twice, which the AWS SDK's second client takes for the end of an upload.
+SERVER = """
+from moto.server import main
+from werkzeug.serving import WSGIRequestHandler
+WSGIRequestHandler.handle_expect_100 = lambda self: True
+main()
+"""
+SECRET = "no-log-may-show-this"
+CONFIG = """
+[lake]
+single_driver = true
+[training]
+epochs = 2
+batch_size = 256
+threads = 2
+validation = "none"
+[tracking]
+uri = "none"
+[index]
+backend = "exact"
+build = ["exact", "annoy"]
+annoy_trees = 10
+sample_users = 100
+[scoring]
+candidates_per_user = 50
+[evaluation]
+at = [10, 20, 50]
+[negatives]
+corpus = 128
+unclicked = 32
+"""
+CLOCK = {"seconds", "build_seconds", "users_per_second", "scored_at", "published_at"}  # columns that differ in each run
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    log: Path
+
+    @property
+    def submit_args(self) -> str:
+        """A session as a user starts it: endpoint and credentials are in the environment, and nowhere else."""
+        jars = ",".join(map(str, sorted(Path(f"{HOME}/jars").iterdir())))
+        return f"--jars {jars} --conf spark.hadoop.fs.s3a.path.style.access=true pyspark-shell"
+
+    @property
+    def requests(self) -> int:
+        return len(re.findall(r'" \d{3} -$', self.log.read_text("utf-8"), re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An S3 server on a free port of this machine, with an empty bucket; this process's environment leads to it."""
+    assert HOME is not None
+    log = tmp_path_factory.mktemp("server") / "requests.log"
+    command = [f"{HOME}/bin/python", "-c", SERVER, "--host", "127.0.0.1", "--port", "0"]
+    with log.open("w") as out, session_of_its_own(command, stdout=out, stderr=out, env={"PATH": os.environ["PATH"]}):
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text("utf-8"))):
+            assert time.monotonic() < deadline, log.read_text("utf-8")
+            time.sleep(0.1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", found[1])
+            patch.setenv("AWS_ALLOW_HTTP", "true")
+            patch.setenv("AWS_REGION", "us-east-1")
+            patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+            fs.S3FileSystem(
+                region="us-east-1", scheme="http", endpoint_override=found[1][7:], allow_bucket_creation=True
+            ).create_dir("bucket")
+            yield Server(found[1], log)
+
+
+@contextmanager
+def descriptors_to(file: int) -> Iterator[None]:
+    """What processes that are started in the block write goes to a file too."""
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    try:
+        for number, _ in kept:
+            os.dup2(file, number)
+        yield
+    finally:
+        for number, descriptor in kept:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the day's processes, the JVM and the trainer among them, write to the terminal."""
+    return tmp_path_factory.mktemp("said") / "said.txt"
+
+
+@pytest.fixture(scope="module")
+def spark(server: Server, said: Path) -> Iterator[SparkSession]:
+    with pytest.MonkeyPatch.context() as patch, said.open("a") as out, descriptors_to(out.fileno()):
+        patch.setenv("PYSPARK_SUBMIT_ARGS", server.submit_args)
+        session = spark_session("object store", small_days=True)
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("config") / "s3.toml"
+    file.write_text(CONFIG, "utf-8")
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def config(path: str) -> Config:
+    return load_config(path)
+
+
+def run_a_day(lake: Lake, config: str) -> float:
+    """Two days land, the first is run from its raw log to its page; returns the seconds of the run."""
+    common = ["--lake", lake.uri, "--config", config, "--ds", str(DAY)]
+    simulate_log.main([*common, "--days", "2", "--users", "150", "--items", "100", "--late", "0.1"])
+    began = time.monotonic()
+    run_day.main([*common, "--against", str(NEXT)])
+    return time.monotonic() - began
+
+
+@dataclass(frozen=True)
+class Ran:
+    """The same day on both kinds of lake."""
+
+    remote: Lake
+    local: Lake
+
+
+@pytest.fixture(scope="module")
+def ran(spark: SparkSession, server: Server, said: Path, path: str, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    remote, local = Lake(spark, "s3a://bucket/lake"), Lake(spark, str(tmp_path_factory.mktemp("local") / "lake"))
+    with pytest.raises(NoSuchDay, match="nothing is published"):
+        read_candidates(remote.uri)
+    with said.open("a", buffering=1) as out, redirect_stdout(out), redirect_stderr(out), descriptors_to(out.fileno()):
+        seconds = run_a_day(remote, path)
+    requests = server.requests
+    print(f"\na day on {remote.uri}: {seconds:.0f} s, {requests:,} requests with the landing of two days")
+    print(f"a day on a local disk, in the same session after it: {run_a_day(local, path):.0f} s")
+    return Ran(remote, local)
+
+
+def rows_of(lake: Lake, name: str) -> list[str]:
+    rows: DataFrame = lake.spark.read.format("delta").load(lake.path(name))
+    return sorted(map(str, rows.select(sorted(set(rows.columns) - CLOCK)).collect()))
+
+
+def test_the_tables_are_those_of_a_local_disk_row_for_row(ran: Ran) -> None:
+    written = sorted(folder.parent.name for folder in Path(ran.local.uri).glob("*/_delta_log"))
+    assert len(written) > 20
+    assert sorted(path.rsplit("/", 1)[-1] for path in maintain_tables.tables_of(ran.remote)) == written
+    for name in written:
+        rows = rows_of(ran.local, name)
+        assert rows or name == "unclicked_items", name  # on a first day no exposure has matured
+        assert rows_of(ran.remote, name) == rows, name
+
+
+def test_petastorm_reads_each_pinned_row_once(ran: Ran, config: Config) -> None:
+    """The trainer did, and does not keep a model otherwise; and here they are, one by one."""
+    table = tables.training_examples(config)
+    examples = ran.remote.pinned(table, DAY, 1)
+    assert all(file.startswith("s3a://bucket/lake/training_examples/ds=") for file in examples.files)
+    trained = required_manifest(ran.remote, model_version(ran.remote, DAY))
+    assert trained["metrics"]["training_rows"] == examples.rows
+    pinned = PinnedFiles(examples.files, examples.rows)
+    (whole,) = shards(pinned.files, check_files("training_examples", pinned, ["item_index"]), 256)
+    read = [int(index) for batch in epoch_batches(whole, [ITEM_INDEX], seed=1) for index in batch["item_index"]]
+    assert sorted(read) == sorted(row.item_index for row in ran.remote.day(table, DAY).collect())
+    lost = PinnedFiles((*pinned.files, pinned.files[0].replace("part-", "gone-")), examples.rows)
+    with pytest.raises(PinnedFileDamaged, match=r"gone-\S+: it is missing"):
+        check_files("training_examples", lost, ["item_index"])
+
+
+def test_what_is_published_is_read_without_spark(ran: Ran) -> None:
+    """delta-rs finds the publication and its files, pyarrow reads them: what Spark reads."""
+    current = published_candidates(ran.remote)
+    lists = {row.user_id: [item.item_id for item in row.candidates] for row in current.collect()}
+    assert len(lists) == 150
+    read = read_candidates(f"{ran.remote.uri}/")
+    assert read.groupby("user_id", sort=False)["item_id"].agg(list).to_dict() == lists
+    user = min(lists)
+    found = PublishedCandidates.current(ran.remote.uri).of([user, "nobody"])
+    assert list(found["item_id"]) == lists[user]
+    assert set(found["user_id"]) == {user}
+
+
+def test_the_day_leaves_its_page_and_no_draft(ran: Ran) -> None:
+    page = read_text(ran.remote.spark, report_path(ran.remote.uri, DAY))
+    assert page is not None
+    assert page.rstrip().endswith("</html>")
+    listed = fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:]).get_file_info(
+        fs.FileSelector("bucket/lake", recursive=True)
+    )
+    assert [file.path for file in listed if ".draft" in file.path] == []
+
+
+def test_nothing_secret_is_said(ran: Ran, said: Path) -> None:
+    text = said.read_text("utf-8")
+    assert "publish_candidates" in text
+    assert "incubator modules" in text  # the JVM's first word
+    jvm = ran.remote.spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]
+    assert SECRET not in text + Path(f"/proc/{jvm}/cmdline").read_text("utf-8")
+
+
+def test_a_second_driver_has_to_be_ruled_out(ran: Ran) -> None:
+    before = ran.remote.version(tables.PUBLICATIONS)
+    with pytest.raises(
+        UnsafeLogStore, match=r"s3a://bucket/lake, which Delta writes through \S*S3SingleDriverLogStore"
+    ):
+        publish_candidates.main(["--lake", ran.remote.uri, "--rollback"])
+    assert ran.remote.version(tables.PUBLICATIONS) == before
+
+
+def test_tables_are_compacted_and_vacuumed(ran: Ran, path: str) -> None:
+    common = ["--lake", ran.remote.uri, "--config", path]
+    before = rows_of(ran.remote, "interactions")
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+    assert maintain_tables.main([*common, "--at", later.isoformat()]) > 20
+    assert rows_of(ran.remote, "interactions") == before
+    assert read_candidates(ran.remote.uri)["user_id"].nunique() == 150
+
+
+def test_a_damaged_commit_is_named_and_taken_back(ran: Ran, server: Server) -> None:
+    """By the command that the error names, as a process of its own: Delta remembers what this one has written."""
+    lake, store = ran.remote, fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:])
+    whole = lake.version(tables.GATE)
+    with store.open_output_stream(f"bucket/lake/gate/_delta_log/{whole + 1:020d}.json") as file:
+        file.write(b"")
+    with pytest.raises(
+        ValueError, match=r"table gate in s3a://bucket/lake/gate is damaged: commit \d+ is empty"
+    ) as told:
+        lake.read(tables.GATE)
+    command = str(told.value).rpartition("to restore it: python ")[2].split()
+    options = os.environ | {"PYSPARK_SUBMIT_ARGS": server.submit_args}
+    done = subprocess.run([sys.executable, *command], env=options, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert lake.version(tables.GATE) == whole
