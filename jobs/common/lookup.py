@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 from pyarrow import fs
 
 from jobs.common import tables
@@ -61,10 +62,9 @@ class PublishedCandidates:
         root = f"{lake.rstrip('/')}/{tables.CANDIDATES.name}"
         pinned = DeltaTable(root, version=int(publication["candidates_version"]))
         actions = pl.DataFrame(pinned.get_add_actions(flatten=True)).filter(pl.col("partition.ds") == self.ds)
-        base = root if urlparse(root).scheme else Path(root).resolve().as_uri()
         self.files = sorted(
             (
-                SortedFile(f"{base}/{unquote(row['path'])}", row["min.user_id"] or FIRST, row["max.user_id"] or LAST)
+                SortedFile(_uri(root, row["path"]), row["min.user_id"] or FIRST, row["max.user_id"] or LAST)
                 for row in actions.iter_rows(named=True)
             ),
             key=lambda file: file.first,
@@ -73,11 +73,16 @@ class PublishedCandidates:
     @classmethod
     def current(cls, lake: str) -> PublishedCandidates:
         """What the newest publication of a lake points to. Raises NoSuchDay before the first one."""
+        root = f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}"
         try:
-            rows = pl.read_delta(f"{lake}/{tables.PUBLICATIONS.name}")
-        except Exception as error:
+            held = pl.DataFrame(DeltaTable(root).get_add_actions(flatten=True))  # a file a publication: one is read
+        except TableNotFoundError as error:
             raise NoSuchDay(f"nothing is published in {lake}") from error
-        return cls(lake, rows.sort("publication").row(-1, named=True))
+        if held.is_empty():
+            raise NoSuchDay(f"nothing is published in {lake}")
+        newest = held.sort("partition.publication").row(-1, named=True)
+        row = SortedFile(_uri(root, newest["path"]), FIRST, LAST).opened.read().to_pylist()[0]
+        return cls(lake, {**row, "publication": newest["partition.publication"]})
 
     def of(self, user_ids: Sequence[str]) -> pd.DataFrame:
         """Rows (user_id, item_id, score, rank, source, model_version), a row an item; none for an unknown user."""
@@ -95,6 +100,11 @@ class PublishedCandidates:
     def schema(self) -> pa.Schema:
         footer = self.files[0].opened.schema_arrow
         return pa.schema([footer.field(name) for name in READ])
+
+
+def _uri(root: str, path: str) -> str:
+    """Of a file that a table's log names."""
+    return f"{root if urlparse(root).scheme else Path(root).resolve().as_uri()}/{unquote(path)}"
 
 
 def _any_within(ids: Sequence[str], first: str, last: str) -> bool:
