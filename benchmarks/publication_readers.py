@@ -1,8 +1,8 @@
 """Readers at 100 a second while candidates are published and rolled back: does one of them ever see half a publication?
 
 Each publication's lists name it in every item and in their model version. Readers are processes without Spark, as
-ranking is one; every answer has to be wholly of one publication. A rollback is timed in a session that runs, and as
-the command that a person types.
+ranking is one; they follow the pointer and look a user up, and now and then read all lists. Every answer has to be
+wholly of one publication. A rollback is timed in a session that runs, and as the command that a person types.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from jobs.common import tables
+from jobs.common.lookup import PublishedCandidates
 from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
 from jobs.common.session import spark_session
@@ -36,7 +37,7 @@ DAY = dt.date(2026, 1, 1)
 AT = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 LIST = 20
 MOST_BACK = 3  # places that a rollback goes back
-ALL_LISTS_EVERY = 50  # reads: the others are look-ups of a few users
+ALL_LISTS_EVERY = 50  # reads; the others look one user up
 
 
 @dataclass
@@ -96,14 +97,18 @@ def fault_of(answer: Any, users: int) -> str | None:
 
 def read_on(lake: str, rate: float, users: int, seed: int, stop: Any, answer: Any) -> None:
     """Read `rate` times a second, each at its time however long the others took, until told to stop."""
-    chance, seen, began = random.Random(seed), Seen(), time.perf_counter()
+    chance, seen, published = random.Random(seed), Seen(), PublishedCandidates.current(lake)
+    began = time.perf_counter()
     while not stop.is_set():
         due = began + seen.reads / rate
         time.sleep(max(due - time.perf_counter(), 0))
         whole = seen.reads % ALL_LISTS_EVERY == 0
-        asked = None if whole else [f"user{chance.randrange(users)}" for _ in range(1)]
         start = time.perf_counter()
-        found = read_candidates(lake, asked)
+        if whole:
+            found = read_candidates(lake)
+        else:
+            published = published.newest()
+            found = published.of([f"user{chance.randrange(users)}"])
         seen.milliseconds.append(1_000 * (time.perf_counter() - start))
         seen.reads += 1
         seen.late += start - due > 1

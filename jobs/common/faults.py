@@ -38,7 +38,7 @@ CONFLICTS = (
     ProtocolChangedException,
 )
 FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FULL = re.compile("No space left on device|Disk quota exceeded|File too large")
+FULL = re.compile("No space left on device|Disk quota exceeded|File too large|quota of .* is exceeded")  # HDFS's, too
 SILENT = re.compile(
     r"(?:[a-z]\w*\.)+(?:SocketTimeout|ConnectTimeout|ConnectionPoolTimeout|Connect|NoRouteToHost|UnknownHost)Exception"
     r": .*"

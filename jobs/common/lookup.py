@@ -53,14 +53,15 @@ class SortedFile:
 
 
 class PublishedCandidates:
-    """The lists of one publication, whatever is published later: open anew to follow the pointer."""
+    """The lists of one publication, whatever is published later: `newest` follows the pointer."""
 
-    def __init__(self, lake: str, publication: dict[str, Any]) -> None:
-        """publication: a row of publications."""
-        self.publication = publication
-        self.ds: dt.date = publication["ds"]
+    def __init__(self, lake: str, publications: DeltaTable) -> None:
+        """publications: the table as it is read now. Raises NoSuchDay where it has no row."""
+        self.lake, self.publications, self.seen = lake, publications, publications.version()
+        self.publication: dict[str, Any] = _last_row(lake, publications)
+        self.ds: dt.date = self.publication["ds"]
         root = f"{lake.rstrip('/')}/{tables.CANDIDATES.name}"
-        pinned = DeltaTable(root, version=int(publication["candidates_version"]))
+        pinned = DeltaTable(root, version=int(self.publication["candidates_version"]))
         actions = pl.DataFrame(pinned.get_add_actions(flatten=True)).filter(pl.col("partition.ds") == self.ds)
         self.files = sorted(
             (
@@ -73,16 +74,16 @@ class PublishedCandidates:
     @classmethod
     def current(cls, lake: str) -> PublishedCandidates:
         """What the newest publication of a lake points to. Raises NoSuchDay before the first one."""
-        root = f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}"
         try:
-            held = pl.DataFrame(DeltaTable(root).get_add_actions(flatten=True))  # a file a publication: one is read
+            publications = DeltaTable(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
         except TableNotFoundError as error:
             raise NoSuchDay(f"nothing is published in {lake}") from error
-        if held.is_empty():
-            raise NoSuchDay(f"nothing is published in {lake}")
-        newest = held.sort("partition.publication").row(-1, named=True)
-        row = SortedFile(_uri(root, newest["path"]), FIRST, LAST).opened.read().to_pylist()[0]
-        return cls(lake, {**row, "publication": newest["partition.publication"]})
+        return cls(lake, publications)
+
+    def newest(self) -> PublishedCandidates:
+        """Itself until something else is published, then that: so long a look at the log of publications is all."""
+        self.publications.update_incremental()
+        return self if self.publications.version() == self.seen else PublishedCandidates(self.lake, self.publications)
 
     def of(self, user_ids: Sequence[str]) -> pd.DataFrame:
         """Rows (user_id, item_id, score, rank, source, model_version), a row an item; none for an unknown user."""
@@ -100,6 +101,16 @@ class PublishedCandidates:
     def schema(self) -> pa.Schema:
         footer = self.files[0].opened.schema_arrow
         return pa.schema([footer.field(name) for name in READ])
+
+
+def _last_row(lake: str, publications: DeltaTable) -> dict[str, Any]:
+    """The newest row of publications: each has a file of its own, and one is read."""
+    held = pl.DataFrame(publications.get_add_actions(flatten=True))
+    if held.is_empty():
+        raise NoSuchDay(f"nothing is published in {lake}")
+    newest = held.sort("partition.publication").row(-1, named=True)
+    file = SortedFile(_uri(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}", newest["path"]), FIRST, LAST)
+    return {**file.opened.read().to_pylist()[0], "publication": newest["partition.publication"]}
 
 
 def _uri(root: str, path: str) -> str:

@@ -75,8 +75,9 @@ class Lake:
         return self.model_path(table.name) if table.per_variant else self.path(table.name)
 
     def has(self, table: Table) -> bool:
-        with opened(self, table):
-            return DeltaTable.isDeltaTable(self.spark, self.table_path(table))
+        """Whether it has a commit: a first one that was cut off, or is being made, leaves a log without any."""
+        with opened(self, table) as log:
+            return log is not None and bool(log.commits)
 
     def version(self, table: Table) -> int:
         """The newest Delta version of a table."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,7 +78,6 @@ DAY = (
 OTHERS = (
     of_day("simulate_log", FIFTH, *WORLD),
     Step("forget_users", ("--users", "LAKE/forgotten.txt")),
-    Step("publish_candidates", ("--rollback",)),
     Step("maintain_tables", ()),
 )
 # In a fraction of the time: what a fourth day changes of the third, and the third is published again.
@@ -154,7 +154,7 @@ def written(lake: str, what: str) -> set[str]:
     return found
 
 
-def strike(step: Step, lake: str, what: str, seconds: float, seed: int, *, how: int = signal.SIGKILL) -> str:
+def strike(step: Step, lake: str, what: str, seconds: float, seed: int) -> str:
     """Run a step as a process of its own and kill it: its driver, its JVM, or all of them, as the seed will have it.
 
     At the first file or commit that it writes, or at a moment of the `seconds` that it takes. Says what was killed, or
@@ -174,7 +174,8 @@ def strike(step: Step, lake: str, what: str, seconds: float, seed: int, *, how: 
         members = processes(job.pid)
         chosen = {"all": members, "driver": [job.pid], "JVM": [pid for pid in members if is_jvm(pid)]}[victim]
         for pid in chosen:
-            os.kill(pid, how)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         job.wait(PATIENCE)
         end = time.monotonic() + 60
         while (left := processes(job.pid)) and time.monotonic() < end:

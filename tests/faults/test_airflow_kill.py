@@ -14,6 +14,11 @@ from tests.faults.steps import PATIENCE, THIRD, changed, of_day, rows, versions,
 from tests.model.test_parent import ended
 from tests.processes import processes, session_of_its_own
 
+QUICK_TO_START = (
+    *("--driver-java-options", "-XX:TieredStopAtLevel=1"),
+    *("--conf", "spark.sql.codegen.wholeStage=false"),
+    *("--conf", "spark.sql.codegen.factoryMode=NO_CODEGEN"),
+)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -21,7 +26,7 @@ def test_what_is_killed_and_tried_again_is_committed_once(simulated: Lake, simul
     """SIGTERM to the process group of the task, then SIGKILL to spark-submit: what the supervisor and the hook do."""
     lake, old, step = simulated_copy.uri, simulated.uri, of_day("build_item_counts", THIRD)
     before = versions(lake, "daily_item_counts")
-    submit = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", "local[2]"]
+    submit = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", "local[2]", *QUICK_TO_START]
     command = [*submit, str(ROOT / "jobs" / "build_item_counts.py"), *step.argv(lake)]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     environment.pop("PYSPARK_GATEWAY_PORT", None)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,8 @@ def stopped_at_its_first_file(step: Step, lake: str) -> Iterator[subprocess.Pope
             time.sleep(0.001)
         for signalled in (signal.SIGSTOP, signal.SIGCONT):
             for pid in processes(job.pid):
-                os.kill(pid, signalled)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signalled)
             if signalled == signal.SIGSTOP:
                 yield job
         job.said, job.errors = job.communicate(timeout=PATIENCE)  # type: ignore[attr-defined]
@@ -61,10 +62,10 @@ def test_of_two_who_write_the_same_day_one_is_told(simulated_copy: Lake) -> None
     assert rows(lake, "daily_item_counts") == before
 
 
-def test_of_two_who_make_a_table_one_is_told(simulated_copy: Lake) -> None:
+def test_of_two_who_make_a_table_one_is_told(simulated: Lake, simulated_copy: Lake) -> None:
     """The first commit of all: there is no day yet that could be replaced."""
     lake, step = simulated_copy.uri, of_day("build_item_counts", THIRD)
-    day = simulated_copy.day(tables.DAILY_ITEM_COUNTS, THIRD).count()
+    day = simulated.day(tables.DAILY_ITEM_COUNTS, THIRD).count()
     shutil.rmtree(f"{lake}/daily_item_counts")
     with stopped_at_its_first_file(step, lake) as job:
         step.run(lake)
