@@ -184,7 +184,7 @@ class Lake:
         except WriteConflict as error:
             raise Taken(f"another writer was quicker in {path}; nothing was written: {AGAIN}") from error
         except SparkRuntimeException as error:
-            if "taken" not in str(error):
+            if "USER_RAISED_EXCEPTION" not in str(error):
                 raise
             added = None
         if added is None or added["num_inserted_rows"] != count:
