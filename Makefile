@@ -9,6 +9,7 @@ UPGRADE ?=
 CONFIG ?=
 DS ?=
 PORT ?= 8080
+SEEDS ?= 1
 SET_UP := .venv/.set_up
 SET_UP_AIRFLOW := .airflow/.set_up
 SET_UP_S3 := .s3/.set_up
@@ -18,7 +19,7 @@ COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test test-gpu test-s3 airflow airflow-run lint format lock dist clean
+.PHONY: help demo test test-gpu test-s3 test-faults airflow airflow-run lint format lock dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
@@ -35,6 +36,9 @@ test-gpu: $(SET_UP)  ## run the tests that need a GPU (each is skipped, with the
 
 test-s3: $(SET_UP_S3)  ## run the tests of a lake on an object store, against a local S3 server (downloads 570 MB into .s3, once)
 	BATCH_RECALL_S3="$(CURDIR)/.s3" $(RUN) pytest -rs tests/test_object_store.py $(PYTEST_ARGS)
+
+test-faults: $(SET_UP)  ## kill every job at its first file, at its first commit and at seeded moments (SEEDS=1: so many a job)
+	FAULT_SEEDS="$(SEEDS)" $(RUN) pytest -s tests/faults/test_killed.py $(PYTEST_ARGS)
 
 airflow: $(SET_UP_AIRFLOW)  ## start Airflow here, its page on 127.0.0.1, the DAG ready to trigger (LAKE=, CONFIG=, PORT=8080)
 	@LAKE="$(LAKE)" CONFIG="$(CONFIG)" PORT="$(PORT)" exec bash dags/local/start.sh

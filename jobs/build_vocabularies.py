@@ -1,6 +1,7 @@
 """vocabularies: a dense index for every id and category, given once and never changed.
 
-Reads the day's interactions, users and items; appends the values that have no index yet, so a second run adds nothing.
+Reads the day's interactions, users and items; adds the values that have no index yet, so a second run adds nothing. Of
+two runs that would give the same index, one ends with an error and adds nothing.
 """
 
 from __future__ import annotations
@@ -41,10 +42,20 @@ def numbered(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> DataFra
     return query(unseen.sparkSession, "vocabularies/query", {"unseen": unseen, "vocabularies": vocabularies}, ds=ds)
 
 
-def append(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
-    """Check the rows that no vocabulary has yet, and add them."""
+def held(lake: Lake) -> DataFrame:
+    """The vocabularies as they are now: each query on `lake.read` would take those that are newest by then."""
+    if not lake.has(tables.VOCABULARIES):
+        return lake.spark.createDataFrame([], tables.VOCABULARIES.schema)
+    return lake.read(tables.VOCABULARIES, version=lake.version(tables.VOCABULARIES))
+
+
+def add(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
+    """Check the rows that no vocabulary has yet, and add them.
+
+    Raises Taken where an index was given since: as they follow each other, the first one is then there already.
+    """
     with checked(tables.VOCABULARIES, ds, rows) as fresh:
-        return lake.append(tables.VOCABULARIES, fresh)
+        return lake.insert(tables.VOCABULARIES, fresh, key=("feature", "index"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_vocabularies")
     interactions = lake.required_day(tables.INTERACTIONS, args.ds)
     users, items = lake.day(tables.users(config), args.ds), lake.day(tables.items(config), args.ds)
-    vocabularies = lake.read(tables.VOCABULARIES)
+    vocabularies = held(lake)
     with kept(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
-        return 0 if unseen.isEmpty() else append(lake, numbered(unseen, vocabularies, args.ds), args.ds)
+        return 0 if unseen.isEmpty() else add(lake, numbered(unseen, vocabularies, args.ds), args.ds)
 
 
 if __name__ == "__main__":

@@ -68,20 +68,22 @@ def forget(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
     return found
 
 
-def lists_of(lake: Lake, row: Row, version: int | None = None) -> tuple[object, ...]:
-    """What tells the lists of a publication's day apart: how many, of which model, scored when."""
+def lists_of(lake: Lake, row: Row, user_ids: Sequence[str], version: int | None = None) -> tuple[object, ...]:
+    """What tells a publication's lists apart, but for those users': how many, of which model, scored when."""
     rows = lake.read(tables.CANDIDATES, version=version).where(F.col("ds") == row.ds)
+    rows = rows.where(~F.col("user_id").isin(list(user_ids)))
     found = rows.agg(F.count(F.lit(1)), F.max("model_version"), F.max("scored_at")).first()
     return tuple(found or ())
 
 
-def publish_without(lake: Lake, last: Row, still_theirs: bool, at: dt.datetime) -> None:
+def publish_without(lake: Lake, last: Row, user_ids: Sequence[str], still_theirs: bool, at: dt.datetime) -> None:
     """Let readers follow the newest versions, from which the users have gone."""
     if not still_theirs:
         print(f"warning: {last.ds} was scored again since, and is not published; readers keep their lists", flush=True)
         return
-    wanted = {**last.asDict(), **newest_versions(lake), "users": lists_of(lake, last)[0]}
-    add(lake, last, wanted, at)
+    wanted = {**last.asDict(), **newest_versions(lake), "users": lists_of(lake, last, user_ids)[0]}
+    if wanted != last.asDict():
+        add(lake, last, wanted, at)
 
 
 def ages_out(lake: Lake, version: int) -> list[str]:
@@ -103,7 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < len(user_ids) <= MOST:
         raise ValueError(f"--users wants 1 to {MOST:,} user ids, got {'more' if user_ids else 'none'}")
     last = last_publication(lake)
-    still_theirs = last is not None and lists_of(lake, last) == lists_of(lake, last, last.candidates_version)
+    lists = None if last is None else lists_of(lake, last, user_ids, last.candidates_version)
+    still_theirs = last is not None and lists_of(lake, last, user_ids) == lists  # also behind a run that was cut off
     deleted = 0
     for path in tables_of(lake):
         if (rows := forget(lake, path, user_ids)) is not None:
@@ -111,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             deleted += rows
     _remove_checkpoints(lake)
     if last is not None:
-        publish_without(lake, last, still_theirs, args.published_at or now())
+        publish_without(lake, last, user_ids, still_theirs, args.published_at or now())
         print("\n".join(ages_out(lake, lake.version(tables.CANDIDATES))), flush=True)
     return deleted
 

@@ -17,9 +17,10 @@ from pyspark.sql import functions as F
 from jobs.common import tables
 from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.config import Config
+from jobs.common.faults import Taken
 from jobs.common.models import model_version
 from jobs.common.offer import blocked_items
-from jobs.common.partitions import Lake, Taken
+from jobs.common.partitions import Lake
 from jobs.common.published import is_readable, last_publication, last_scored_at
 from jobs.common.tracking import record_publication
 
@@ -85,11 +86,16 @@ def require_passed(lake: Lake, ds: dt.date) -> None:
 
 
 def publish(lake: Lake, ds: dt.date, users: int, published_at: dt.datetime, republish: bool) -> int:
-    """Add the publication and return its number; raises PublicationConflict, and NotPublishable for an older day."""
+    """Add the publication and return its number; where readers follow exactly this already, that one's.
+
+    Raises PublicationConflict, and NotPublishable for an older day.
+    """
     last = last_publication(lake)
     if last is not None and last.ds > ds and not republish:
         raise NotPublishable(f"{last.ds} is published already and {ds} lies before it; --republish puts it back")
     row = {"ds": ds, "model_version": model_version(lake, ds), **newest_versions(lake), "users": users}
+    if last is not None and not republish and last.asDict().items() >= row.items():
+        return int(last.publication)  # a run that was cut off behind it
     return add(lake, last, row, published_at)
 
 

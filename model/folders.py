@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -19,7 +20,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """A draft to write files into; at the end of the block it is flushed and takes the place of `folder`.
 
     Killed at any moment, `folder` is absent or whole. What a kill leaves beside it starts with a dot, and a later
-    writer of the same name removes it once it is a day old. An error inside the block leaves nothing.
+    writer of the same name removes it once it is a day old. An error inside the block leaves nothing. Raises OSError
+    that names the folder where its disk is full.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
@@ -30,6 +32,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         for path in (*draft.iterdir(), draft):
             flush(path)
         _show(draft, folder)
+    except Exception as error:
+        if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # the latter of safetensors
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

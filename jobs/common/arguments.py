@@ -8,7 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from pyspark.accumulators import AccumulatorServer
+
 from jobs.common.config import Config, config_argument, load_config
+from jobs.common.faults import told
 from jobs.common.ground import Stop
 from jobs.common.log_store import require_safe_commits
 from jobs.common.partitions import Lake, day_argument
@@ -63,7 +66,11 @@ def open_lake(args: argparse.Namespace, name: str) -> tuple[Lake, Config]:
 
 
 def run(main: Callable[[Sequence[str] | None], object]) -> None:
-    """Run a job as a program: a user's error is one line on stderr and exit code 2, never a torn table."""
+    """Run a job as a program: what is no fault of its own is one line on stderr and exit code 2, never a torn table.
+
+    That is a user's error, another writer, a full disk, a store that is silent, a JVM that was killed.
+    """
+    AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call tells it better
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # a child of spark-submit's JVM, which a scheduler may kill
         end_with_parent()
     try:
@@ -71,4 +78,9 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     except ValueError as error:
         code = f" [{error.code}]" if isinstance(error, Stop) else ""
         print(f"error{code}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        if (line := told(error)) is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -9,17 +11,33 @@ from urllib.parse import urlparse
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
+from jobs.common.faults import jvm_is_gone, room_at
+from model.folders import ABANDONED
+
 
 def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
-    """Copy a local folder to `uri` under a draft's name and rename it: readers see the old or the new one, whole."""
+    """Copy a local folder to `uri` under a draft's name and rename it: what is there is whole, the old or the new one.
+
+    Killed between the two, it is not there. Drafts of those who were killed go once they are a day old.
+    Raises DiskFull.
+    """
     filesystem, path = hadoop(spark, uri)
-    draft = path.suffix(".draft")
-    filesystem.delete(draft, True)
-    filesystem.mkdirs(draft.getParent())
-    filesystem.copyFromLocalFile(False, True, _path(spark, folder.resolve().as_uri()), draft)
-    filesystem.delete(path, True)
-    if not filesystem.rename(draft, path):
-        raise OSError(f"could not rename {draft} to {path}")
+    for status in filesystem.globStatus(path.suffix(".*.draft")) or ():
+        if time.time() - status.getModificationTime() / 1_000 > ABANDONED:
+            filesystem.delete(status.getPath(), True)
+    draft = path.suffix(f".{uuid.uuid4().hex}.draft")  # two who put the same folder have one each
+    try:
+        with room_at(uri):
+            filesystem.mkdirs(draft.getParent())
+            filesystem.copyFromLocalFile(False, True, _path(spark, folder.resolve().as_uri()), draft)
+        filesystem.delete(path, True)
+        if not filesystem.rename(draft, path):
+            raise OSError(f"could not rename {draft} to {path}")
+        filesystem.delete(_path(spark, f"{path}/{draft.getName()}"), True)  # another's was there first, and is whole
+    except Exception as error:
+        if not jvm_is_gone(error):
+            filesystem.delete(draft, True)
+        raise
 
 
 def reference(spark: SparkSession, uri: str) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors.exceptions.captured import CapturedException
-from pyspark.sql import SparkSession
 
 from jobs.common.delta_log import DeltaLog, Unreadable, read_log
 
@@ -36,17 +35,23 @@ class DataFileDamaged(ValueError):
 
 
 @contextmanager
-def opened(lake: Lake, table: Table, version: int | None = None) -> Iterator[None]:
-    """Open a table in this block: raises TableDamaged where its log, up to `version` or the newest, is not whole."""
+def opened(lake: Lake, table: Table, version: int | None = None) -> Iterator[DeltaLog | None]:
+    """Open a table in this block, with its log: None where there is none.
+
+    Raises TableDamaged where the log, up to `version` or the newest, is not whole.
+    """
     path = lake.table_path(table)
-    if fault := log_fault(lake.spark, path, version):
-        if version is not None and not log_fault(lake.spark, path):
+    log = read_log(lake.spark, path)
+    if fault_of(log, version) is not None:
+        log = read_log(lake.spark, path)  # a writer may have been at work
+    if fault := fault_of(log, version):
+        if version is not None and fault_of(log) is None:
             raise TableDamaged(
                 f"version {version} of table {table.name} in {path} is lost: {fault}; newer ones are whole"
             )
         raise TableDamaged(_message(lake, table, fault))
     with used(lake, table):
-        yield
+        yield log
 
 
 @contextmanager
@@ -73,13 +78,6 @@ def readable_data() -> Iterator[None]:
             raise
         file = FILE.search(text)
         raise DataFileDamaged(f"a data file is missing or damaged: {file[1] if file else _first_line(text)}") from error
-
-
-def log_fault(spark: SparkSession, path: str, version: int | None = None) -> str | None:
-    """What keeps a table from being opened at `version` (the newest), looked at twice: a writer may be at work."""
-    if fault_of(read_log(spark, path), version) is None:
-        return None
-    return fault_of(read_log(spark, path), version)
 
 
 def fault_of(log: DeltaLog | None, version: int | None = None) -> str | None:

@@ -52,35 +52,32 @@ class SortedFile:
 
 
 class PublishedCandidates:
-    """The lists of one publication, whatever is published later: open anew to follow the pointer."""
+    """The lists of one publication, whatever is published later: `newest` follows the pointer."""
 
-    def __init__(self, lake: str, publication: dict[str, Any]) -> None:
-        """publication: a row of publications."""
-        self.publication = publication
-        self.ds: dt.date = publication["ds"]
+    def __init__(self, lake: str, publications: DeltaTable) -> None:
+        """publications: the table as it is read now. Raises NoSuchDay where it has no row."""
+        self.lake, self.publications, self.seen = lake, publications, publications.version()
+        self.publication: dict[str, Any] = _last_row(lake, publications)
+        self.ds: dt.date = self.publication["ds"]
         root = f"{lake.rstrip('/')}/{tables.CANDIDATES.name}"
-        pinned = DeltaTable(root, version=int(publication["candidates_version"]))
+        pinned = DeltaTable(root, version=int(self.publication["candidates_version"]))
         actions = pl.DataFrame(pinned.get_add_actions(flatten=True)).filter(pl.col("partition.ds") == self.ds)
-        base = _url(root)
-        self.files = sorted(
-            (
-                SortedFile(f"{base}/{unquote(row['path'])}", row["min.user_id"] or FIRST, row["max.user_id"] or LAST)
-                for row in actions.iter_rows(named=True)
-            ),
-            key=lambda file: file.first,
-        )
+        listed = actions.select("path", first=pl.col("min.user_id"), last=pl.col("max.user_id")).sort("first")
+        self.files = [_file(root, path, first or FIRST, last or LAST) for path, first, last in listed.iter_rows()]
 
     @classmethod
     def current(cls, lake: str) -> PublishedCandidates:
         """What the newest publication of a lake points to. Raises NoSuchDay before the first one."""
         try:
-            table = DeltaTable(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
+            publications = DeltaTable(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
         except TableNotFoundError as error:
             raise NoSuchDay(f"nothing is published in {lake}") from error
-        rows = pl.read_delta(table)
-        if rows.is_empty():
-            raise NoSuchDay(f"nothing is published in {lake}")
-        return cls(lake, rows.sort("publication").row(-1, named=True))
+        return cls(lake, publications)
+
+    def newest(self) -> PublishedCandidates:
+        """Itself until something else is published, then that: so long a look at the log of publications is all."""
+        self.publications.update_incremental()
+        return self if self.publications.version() == self.seen else PublishedCandidates(self.lake, self.publications)
 
     def of(self, user_ids: Sequence[str]) -> pd.DataFrame:
         """Rows (user_id, item_id, score, rank, source, model_version), a row an item; none for an unknown user."""
@@ -104,10 +101,22 @@ class PublishedCandidates:
         return pa.schema([footer.field(name) for name in READ])
 
 
-def _url(path: str) -> str:
-    """A path or URI of Hadoop's, which knows no escapes, as a URL."""
-    parts = urlsplit(path)
-    return f"{parts.scheme}://{parts.netloc}{quote(parts.path)}" if parts.scheme else Path(path).resolve().as_uri()
+def _last_row(lake: str, publications: DeltaTable) -> dict[str, Any]:
+    """The newest row of publications: each has a file of its own, and one is read."""
+    held = pl.DataFrame(publications.get_add_actions(flatten=True))
+    if held.is_empty():
+        raise NoSuchDay(f"nothing is published in {lake}")
+    newest = held.sort("partition.publication").row(-1, named=True)
+    root = f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}"
+    row = _file(root, newest["path"]).opened.read()
+    return {**row.to_pylist()[0], "publication": newest["partition.publication"]}
+
+
+def _file(root: str, path: str, first: str = FIRST, last: str = LAST) -> SortedFile:
+    """A file that the log of the table `root` names: a path or URI of Hadoop's, which knows no escapes, as a URL."""
+    parts = urlsplit(root)
+    base = f"{parts.scheme}://{parts.netloc}{quote(parts.path)}" if parts.scheme else Path(root).resolve().as_uri()
+    return SortedFile(f"{base}/{unquote(path)}", first, last)
 
 
 def _any_within(ids: Sequence[str], first: str, last: str) -> bool:

@@ -10,24 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from delta.exceptions.captured import ConcurrentAppendException, MetadataChangedException, ProtocolChangedException
 from delta.tables import DeltaTable
+from pyspark.errors.exceptions.captured import SparkRuntimeException
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from jobs.common.damage import opened, used
+from jobs.common.faults import AGAIN, Taken, WriteConflict, commit_of
 from jobs.common.tables import Table
-
-CONFLICTS = (ConcurrentAppendException, MetadataChangedException, ProtocolChangedException)
 
 
 class SchemaMismatch(ValueError):
     """A table's columns are not those that its one home names."""
-
-
-class Taken(ValueError):
-    """Another writer has put a row where this one was to put one."""
 
 
 class NoSuchDay(ValueError):
@@ -80,8 +75,9 @@ class Lake:
         return self.model_path(table.name) if table.per_variant else self.path(table.name)
 
     def has(self, table: Table) -> bool:
-        with opened(self, table):
-            return DeltaTable.isDeltaTable(self.spark, self.table_path(table))
+        """Whether it has a commit: a first one that was cut off, or is being made, leaves a log without any."""
+        with opened(self, table) as log:
+            return log is not None and bool(log.commits)
 
     def version(self, table: Table) -> int:
         """The newest Delta version of a table."""
@@ -168,37 +164,45 @@ class Lake:
         """Put `rows` in the place of those that fulfil `predicate`, which never holds user input."""
         return self._commit(table, rows, predicate)
 
-    def insert(self, table: Table, rows: DataFrame) -> None:
-        """Add `rows`, in one commit, where the table holds none with their keys.
+    def insert(self, table: Table, rows: DataFrame, key: Sequence[str] = ()) -> int:
+        """Add `rows`, in one commit, where the table holds none with their `key` (default: the table's own).
 
-        Raises Taken where it does, or another writer is putting some there: of two, one is told.
+        Raises Taken where it does, or another writer is putting some there, and adds none: of two, one is told.
         """
         check_schema(table, rows.schema)
-        count = rows.count()
+        count, path = rows.count(), self.table_path(table)
+        same = " and ".join(f"held.{name} = added.{name}" for name in key or table.key)
         try:
-            if not self.has(table):
-                self.append(table, rows.limit(0))
-            held = DeltaTable.forPath(self.spark, self.table_path(table))
-            same = " and ".join(f"held.{name} = added.{name}" for name in table.key)
-            merge = held.alias("held").merge(rows.select(table.columns).alias("added"), same)
-            added = merge.whenNotMatchedInsertAll().execute().first()
-        except CONFLICTS as error:
-            raise Taken(f"another writer was quicker in {self.table_path(table)}") from error
+            with commit_of(path):
+                if not self.has(table):
+                    self.append(table, rows.limit(0))
+                held = DeltaTable.forPath(self.spark, path).alias("held")
+                merge = held.merge(rows.select(table.columns).alias("added"), same).whenNotMatchedInsertAll()
+                if count > 1:  # one alone is added or not; of several none may be added without the others
+                    merge = merge.whenMatchedUpdate(set={table.columns[-1]: "raise_error('taken')"})
+                added = merge.execute().first()
+        except WriteConflict as error:
+            raise Taken(f"another writer was quicker in {path}; nothing was written: {AGAIN}") from error
+        except SparkRuntimeException as error:
+            if "USER_RAISED_EXCEPTION" not in str(error):
+                raise
+            added = None
         if added is None or added["num_inserted_rows"] != count:
-            raise Taken(f"{self.table_path(table)} holds the key {table.key} of a row by now that was to be added")
+            raise Taken(f"{path} holds the key {key or table.key} of a row by now that was to be added")
+        return count
 
     def _commit(self, table: Table, rows: DataFrame, predicate: str | None) -> int:
         check_schema(table, rows.schema)
+        path = self.table_path(table)
         if self.has(table):
-            check_schema(table, self.spark.read.format("delta").load(self.table_path(table)).schema)
+            check_schema(table, self.spark.read.format("delta").load(path).schema)
         counted = Observation()
         writer = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows")).write.format("delta")
-        writer = writer.partitionBy(table.partition)
-        with used(self, table):
-            if predicate is None or not self.has(table):
-                writer.mode("append").save(self.table_path(table))
-            else:
-                writer.mode("overwrite").option("replaceWhere", predicate).save(self.table_path(table))
+        writer = writer.partitionBy(table.partition).mode("append")
+        if predicate is not None:  # of a new table too: a bare append would not see one that was made meanwhile
+            writer = writer.mode("overwrite").option("replaceWhere", predicate)
+        with used(self, table), commit_of(path):
+            writer.save(path)
         return int(counted.get["rows"])
 
 

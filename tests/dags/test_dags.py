@@ -15,6 +15,15 @@ from tests.dags.test_commands import GOLDEN, in_airflow, render
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     secret = {
         "AIRFLOW_CONN_ELSEWHERE": '{"conn_type": "http", "password": "hunter2"}',
+        "AIRFLOW_CONN_BATCH_RECALL_SPARK": json.dumps(
+            {
+                "conn_type": "spark",
+                "host": "local[2]",
+                "login": "me",
+                "password": "hunter2",
+                "extra": {"deploy-mode": "client", "secret_key": "hunter2"},
+            }
+        ),
         "AWS_SECRET_ACCESS_KEY": "hunter2",
     }
     return render(tmp_path_factory.mktemp("airflow"), **secret)
@@ -30,7 +39,8 @@ def test_the_dag_files_load(found: dict[str, Any]) -> None:
     assert set(found["dags"]) == {"batch_recall_daily", "batch_recall_backfill", "ranking_example"}
 
 
-def test_nothing_of_the_environment_is_rendered(found: dict[str, Any]) -> None:
+def test_no_secret_of_the_environment_or_the_connection_is_rendered(found: dict[str, Any]) -> None:
+    assert found["scheduled"]["score_users"][:3] == ["spark-submit", "--master", "local[2]"]
     assert "hunter2" not in json.dumps(found)
     assert all("hunter2" not in path.read_text("utf-8") for path in GOLDEN.iterdir())
 

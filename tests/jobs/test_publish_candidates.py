@@ -46,6 +46,14 @@ def test_an_older_day_does_not_take_the_place_of_a_later_one(simulated_copy: Lak
     assert {row.ds for row in published_candidates(simulated_copy).select("ds").distinct().collect()} == {FIRST}
 
 
+def test_a_publication_that_is_made_again_is_no_other(simulated_copy: Lake) -> None:
+    publish_candidates.main(arguments(simulated_copy, THIRD))
+    assert simulated_copy.read(tables.PUBLICATIONS).count() == 3
+    publish_candidates.main(["--lake", simulated_copy.uri, "--rollback"])
+    publish_candidates.main(arguments(simulated_copy, THIRD))
+    assert simulated_copy.read(tables.PUBLICATIONS).count() == 5
+
+
 def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake) -> None:
     lake = simulated_copy
     before = read_candidates(lake.uri)
@@ -86,7 +94,7 @@ def test_candidates_that_are_not_whole_are_refused(
 def test_of_publishers_at_the_same_time_each_place_goes_to_one(simulated_copy: Lake) -> None:
     def attempt(_: int) -> int | None:
         try:
-            return publish(simulated_copy, THIRD, 400, AT, republish=False)
+            return publish(simulated_copy, THIRD, 400, AT, republish=True)
         except PublicationConflict:
             return None
 

@@ -31,6 +31,15 @@ def test_a_day_is_overwritten_and_no_other(lake: Lake, spark: SparkSession) -> N
     assert lake.read(TABLE).count() == 2
 
 
+def test_a_first_commit_that_was_cut_off_leaves_no_table(lake: Lake, spark: SparkSession) -> None:
+    """Killed before it, a writer leaves the log's folder, which Delta takes for a table."""
+    Path(lake.table_path(TABLE), "_delta_log").mkdir(parents=True)
+    assert not lake.has(TABLE)
+    assert lake.read(TABLE).isEmpty()
+    assert lake.overwrite(TABLE, DAY, rows(spark, 2)) == 1
+    assert held(lake, DAY) == [2]
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -1,0 +1,195 @@
+"""Readers at 100 a second while candidates are published and rolled back: does one of them ever see half a publication?
+
+Each publication's lists name it in every item and in their model version. Readers are processes without Spark, as
+ranking is one; they follow the pointer and look a user up, and now and then read all lists. Every answer has to be
+wholly of one publication. A rollback is timed in a session that runs, and as the command that a person types.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import multiprocessing
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from jobs.common import tables
+from jobs.common.lookup import PublishedCandidates
+from jobs.common.partitions import Lake
+from jobs.common.published import read_candidates
+from jobs.common.session import spark_session
+from jobs.publish_candidates import publish, roll_back
+
+DAY = dt.date(2026, 1, 1)
+AT = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+LIST = 20
+MOST_BACK = 3  # places that a rollback goes back
+ALL_LISTS_EVERY = 50  # reads; the others look one user up
+
+
+@dataclass
+class Seen:
+    """What one reader has seen."""
+
+    reads: int = 0
+    torn: list[str] = field(default_factory=list)
+    late: int = 0  # reads that began more than a second behind their time
+    publications: list[str] = field(default_factory=list)
+    milliseconds: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def write_lists(lake: Lake, name: str, users: int) -> None:
+    """The day's candidates, each of which says of which publication it is, and the model that they are of."""
+    spark = lake.spark
+    places = F.sequence(F.lit(1), F.lit(LIST))
+    items = F.transform(
+        places,
+        lambda n: F.struct(
+            F.concat(F.lit(f"{name}-"), n).alias("item_id"),
+            (1 / n).cast("float").alias("score"),
+            n.alias("rank"),
+            F.lit("two_tower").alias("source"),
+        ),
+    )
+    rows = spark.range(users).select(
+        F.lit(DAY).alias("ds"),
+        F.concat(F.lit("user"), "id").alias("user_id"),
+        items.alias("candidates"),
+        F.lit(name).alias("model_version"),
+        F.lit(AT).alias("scored_at"),
+    )
+    ordered = rows.repartitionByRange(2, "user_id").sortWithinPartitions("user_id")
+    lake.overwrite(tables.CANDIDATES, DAY, ordered)
+    model = [(DAY, name, DAY, 1, 0, 1.0, 1.0)]
+    lake.overwrite(tables.MODEL_VERSIONS, DAY, spark.createDataFrame(model, tables.MODEL_VERSIONS.schema))
+
+
+def write_vectors(lake: Lake) -> None:
+    """What a publication points to beside the lists; nobody reads it here."""
+    for table in (tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS):
+        lake.append(table, lake.spark.createDataFrame([], table.schema))
+
+
+def fault_of(answer: Any, users: int) -> str | None:
+    """What is not whole of an answer that was asked for so many users."""
+    versions = set(answer["model_version"])
+    if len(answer) != users * LIST or len(versions) != 1:
+        return f"{len(answer)} rows of {sorted(versions)}, wanted {users * LIST} of one publication"
+    (version,) = versions
+    if set(answer["item_id"].str.rpartition("-")[0]) != {version}:
+        return f"items of {sorted(set(answer['item_id'].str.rpartition('-')[0]))} in lists of {version}"
+    return None
+
+
+def read_on(lake: str, rate: float, users: int, seed: int, stop: Any, answer: Any) -> None:
+    """Read `rate` times a second, each at its time however long the others took, until told to stop."""
+    chance, seen, published = random.Random(seed), Seen(), PublishedCandidates.current(lake)
+    began = time.perf_counter()
+    while not stop.is_set():
+        due = began + seen.reads / rate
+        time.sleep(max(due - time.perf_counter(), 0))
+        whole = seen.reads % ALL_LISTS_EVERY == 0
+        start = time.perf_counter()
+        if whole:
+            found = read_candidates(lake)
+        else:
+            published = published.newest()
+            found = published.of([f"user{chance.randrange(users)}"])
+        seen.milliseconds.append(1_000 * (time.perf_counter() - start))
+        seen.reads += 1
+        seen.late += start - due > 1
+        fault = fault_of(found, users if whole else 1)
+        if fault:
+            seen.torn.append(fault)
+        elif not seen.publications or seen.publications[-1] != found["model_version"].iloc[0]:
+            seen.publications.append(found["model_version"].iloc[0])
+    seen.seconds = time.perf_counter() - began
+    answer.put(vars(seen))
+
+
+@contextmanager
+def readers(lake: str, rate: float, users: int, processes: int) -> Iterator[list[dict[str, Any]]]:
+    """Reader processes for as long as the block runs; afterwards what each has seen."""
+    context = multiprocessing.get_context("spawn")  # Spark's JVM is not to be inherited
+    stop, answer = context.Event(), context.Queue()
+    arguments = [(lake, rate / processes, users, seed, stop, answer) for seed in range(processes)]
+    started = [context.Process(target=read_on, args=each, daemon=True) for each in arguments]
+    for process in started:
+        process.start()
+    seen: list[dict[str, Any]] = []
+    try:
+        yield seen
+    finally:
+        stop.set()
+        seen += [answer.get(timeout=60) for process in started]
+        for process in started:
+            process.join(60)
+
+
+def publications_and_rollbacks(lake: Lake, count: int, users: int, seed: int) -> list[float]:
+    """So many of them, every third a rollback; the seconds that each rollback took."""
+    chance, seconds = random.Random(seed), []
+    for number in range(1, count + 1):
+        if number % 3 == 0:
+            began = time.perf_counter()
+            roll_back(lake, chance.randint(1, min(MOST_BACK, number - 1)), AT)
+            seconds.append(time.perf_counter() - began)
+        else:
+            write_lists(lake, f"publication-{number}", users)
+            publish(lake, DAY, users, AT, republish=False)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--publications", type=int, default=200, help="and rollbacks, of which a third are")
+    parser.add_argument("--rate", type=float, default=100, help="reads a second, of all readers together")
+    parser.add_argument("--readers", type=int, default=1, help="processes")
+    parser.add_argument("--users", type=int, default=2_000)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="publication-readers-") as folder:
+        lake = Lake(spark_session("publication_readers", small_days=True), str(Path(folder) / "lake"))
+        write_vectors(lake)
+        write_lists(lake, "publication-0", args.users)
+        publish(lake, DAY, args.users, AT, republish=False)
+        with readers(lake.uri, args.rate, args.users, args.readers) as seen:
+            time.sleep(3)
+            rollbacks = publications_and_rollbacks(lake, args.publications, args.users, seed=1)
+        print(f"publications in the table: {lake.read(tables.PUBLICATIONS).count():,}")
+        tell(seen)
+        print(f"rollback, session running: median {statistics.median(rollbacks):.2f} s, longest {max(rollbacks):.2f} s")
+        command = [sys.executable, "-m", "jobs.publish_candidates", "--lake", lake.uri, "--rollback"]
+        taken = []
+        for _ in range(3):
+            began = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            taken.append(time.perf_counter() - began)
+        print(f"rollback, the whole command with the start of Spark: {json.dumps([round(one, 1) for one in taken])} s")
+
+
+def tell(seen: list[dict[str, Any]]) -> None:
+    reads, seconds = sum(one["reads"] for one in seen), max(one["seconds"] for one in seen)
+    taken = np.concatenate([one["milliseconds"] for one in seen])
+    torn = [fault for one in seen for fault in one["torn"]]
+    print(f"{reads:,} reads in {seconds:,.0f} s, {reads / seconds:.1f} a second; {len(torn)} not whole: {torn[:3]}")
+    print(f"median {np.median(taken):.1f} ms, 99th percentile {np.percentile(taken, 99):.1f} ms")
+    print(f"late by more than a second: {sum(one['late'] for one in seen):,}")
+    print(f"publications seen by the first reader, one after the other: {len(seen[0]['publications']):,}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""A day job by job, with the lake as each finds and as each leaves it; and jobs that are struck in the midst of it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+
+from jobs.common.published import read_candidates
+from tests.conftest import DAYS, SMALL
+from tests.processes import processes, session_of_its_own
+
+PATIENCE = 240  # seconds
+THIRD, FOURTH = DAYS[2:]
+FIFTH = "2026-03-03"
+WORLD = ["--users", "400", "--items", "300", "--late", "0.1", "--start", str(DAYS[0])]
+FORGOTTEN = ("u1", "u7")
+# What two runs of a job may differ in: when it ran, how long it took, and what was therefore the quickest.
+OF_THE_RUN = {
+    "scored_at", "seconds", "published_at", "build_seconds", "users_per_second", "is_chosen", "inserted", "folder",
+}  # fmt: skip
+CHILD = """
+import importlib, sys
+from jobs.common.arguments import run
+from jobs.common.session import spark_session
+
+job = importlib.import_module("jobs." + sys.argv[1])
+spark_session(sys.argv[1], small_days=True)
+print("ready", flush=True)
+run(lambda _: job.main(sys.argv[2:]))
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job and what it is told beside the lake."""
+
+    job: str
+    arguments: tuple[str, ...]
+
+    def argv(self, lake: str) -> list[str]:
+        return ["--lake", lake, *(argument.replace("LAKE", lake) for argument in self.arguments)]
+
+    def run(self, lake: str) -> None:
+        importlib.import_module(f"jobs.{self.job}").main(self.argv(lake))
+
+    def command(self, lake: str) -> list[str]:
+        return [sys.executable, "-c", CHILD, self.job, *self.argv(lake)]
+
+
+def of_day(job: str, ds: object, *more: str) -> Step:
+    return Step(job, ("--ds", str(ds), "--config", SMALL, *more))
+
+
+DAY = (
+    *(of_day(job, FOURTH) for job in (
+        "build_interactions", "rebuild_days", "build_reconciliation", "build_vocabularies", "build_snapshots",
+        "build_training_examples", "build_histories", "build_item_counts", "build_window_counts", "build_negative_pools",
+        "build_sampling_probs", "build_popular_items", "train_two_tower", "build_user_embeddings", "build_item_index",
+        "score_users",
+    )),
+    of_day("evaluate_candidates", THIRD, "--if-any"),
+    *(of_day(job, FOURTH) for job in ("gate_candidates", "publish_candidates", "report_run")),
+)  # fmt: skip
+OTHERS = (
+    of_day("simulate_log", FIFTH, *WORLD),
+    Step("forget_users", ("--users", "LAKE/forgotten.txt")),
+    Step("maintain_tables", ()),
+)
+# In a fraction of the time: what a fourth day changes of the third, and the third is published again.
+QUICK = (
+    *(of_day(job, FOURTH) for job in ("build_interactions", "rebuild_days", "build_vocabularies")),
+    *(of_day(job, THIRD) for job in ("score_users", "gate_candidates", "publish_candidates")),
+)
+
+
+@dataclass
+class Stages:
+    """A lake as it was before each step of a day, made as far as it is asked for. Read only: take copies."""
+
+    folder: Path
+    first: str
+    steps: Sequence[Step]
+    seconds: list[float] = field(default_factory=list)
+
+    def before(self, number: int) -> str:
+        """Where the lake lies that step `number` finds; `number` + 1 is what it leaves."""
+        if not (self.folder / "0").exists():
+            shutil.copytree(self.first, self.folder / "0")
+            (self.folder / "0" / "forgotten.txt").write_text("\n".join(FORGOTTEN))
+        for done in range(len(self.seconds), number):
+            lake = shutil.copytree(self.folder / str(done), self.folder / str(done + 1))
+            began = time.monotonic()
+            self.steps[done].run(str(lake))
+            self.seconds.append(time.monotonic() - began)
+        return str(self.folder / str(number))
+
+    def number(self, job: str) -> int:
+        return next(number for number, step in enumerate(self.steps) if step.job == job)
+
+
+def commits(lake: str) -> dict[str, int]:
+    """The newest version of each table, by its path under the lake."""
+    root = Path(lake)
+    found: dict[str, int] = {}
+    for file in root.rglob("_delta_log/*.json"):
+        if file.stem.isdigit():
+            table = str(file.parent.parent.relative_to(root))
+            found[table] = max(found.get(table, -1), int(file.stem))
+    return found
+
+
+def rows(lake: str, table: str) -> list[str]:
+    """A table's rows as text, sorted, but for what is of the run; read without Spark. None where there is no table."""
+    if not (Path(lake) / table / "_delta_log").is_dir():
+        return []
+    held = pl.read_delta(str(Path(lake) / table))
+    kept = sorted(set(held.columns) - OF_THE_RUN)
+    # weights follow the order in which two threads add: the last digits of a float are of the run too
+    return sorted(re.sub(r"(\d\.\d{3})\d+(e-?\d+)?", r"\1", str(row)) for row in held.select(kept).rows())
+
+
+def published(lake: str) -> list[str]:
+    """What readers get, as text."""
+    lists = read_candidates(lake)
+    return sorted(re.sub(r"(\.\d{3})\d+", r"\1", str(row)) for row in lists.itertuples(index=False))
+
+
+def changed(one: str, other: str) -> list[str]:
+    """The tables that have another version in two copies of a lake."""
+    left, right = commits(one), commits(other)
+    return sorted(table for table in left | right if left.get(table) != right.get(table))
+
+
+def written(lake: str, what: str) -> set[str]:
+    """The commits of a lake (`commit`), or its other files (`file`), as far as they have their names."""
+    found = set()
+    for folder, _, names in os.walk(lake):
+        if folder.endswith("_delta_log") == (what == "commit"):
+            found |= {f"{folder}/{name}" for name in names if not name.startswith(("_", ".")) or what == "file"}
+    return found
+
+
+def strike(step: Step, lake: str, what: str, seconds: float, seed: int) -> str:
+    """Run a step as a process of its own and kill it: its driver, its JVM, or all of them, as the seed will have it.
+
+    At the first file or commit that it writes, or at a moment of the `seconds` that it takes. Says what was killed, or
+    that it had ended by then. Nothing of it is left.
+    """
+    chance = random.Random(seed)
+    victim = chance.choice(("all", "driver", "JVM"))
+    with session_of_its_own(step.command(lake), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as job:
+        assert job.stdout is not None
+        before = written(lake, what)
+        assert job.stdout.readline() == "ready\n"
+        end = time.monotonic() + (chance.uniform(0, 1.5 * seconds) if what == "moment" else PATIENCE)
+        while job.poll() is None and time.monotonic() < end and (what == "moment" or written(lake, what) == before):
+            time.sleep(0.002)
+        if job.poll() is not None:
+            return "ended"
+        members = processes(job.pid)
+        chosen = {"all": members, "driver": [job.pid], "JVM": [pid for pid in members if is_jvm(pid)]}[victim]
+        for pid in chosen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        job.wait(PATIENCE)
+        end = time.monotonic() + 60
+        while (left := processes(job.pid)) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not left, f"{step.job}: {len(left)} processes live on without their {victim}"
+    return victim
+
+
+def is_jvm(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name == "java"
+    except OSError:
+        return False
+
+
+def versions(lake: str, table: str) -> int:
+    return DeltaTable(f"{lake}/{table}").version()

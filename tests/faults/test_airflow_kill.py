@@ -1,0 +1,50 @@
+"""A task that Airflow kills and tries again: nothing of the first attempt lives on, and the day is committed once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from jobs.common.partitions import Lake
+from tests.faults.steps import PATIENCE, THIRD, changed, of_day, rows, versions, written
+from tests.model.test_parent import ended
+from tests.processes import processes, session_of_its_own
+
+QUICK_TO_START = (
+    *("--driver-java-options", "-XX:TieredStopAtLevel=1"),
+    *("--conf", "spark.sql.codegen.wholeStage=false"),
+    *("--conf", "spark.sql.codegen.factoryMode=NO_CODEGEN"),
+)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_what_is_killed_and_tried_again_is_committed_once(simulated: Lake, simulated_copy: Lake) -> None:
+    """SIGTERM to the process group of the task, then SIGKILL to spark-submit: what the supervisor and the hook do."""
+    lake, old, step = simulated_copy.uri, simulated.uri, of_day("build_item_counts", THIRD)
+    before = versions(lake, "daily_item_counts")
+    submit = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", "local[2]", *QUICK_TO_START]
+    command = [*submit, str(ROOT / "jobs" / "build_item_counts.py"), *step.argv(lake)]
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment.pop("PYSPARK_GATEWAY_PORT", None)
+    options = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with session_of_its_own(command, **options) as first:
+        files, end = written(lake, "file"), time.monotonic() + PATIENCE
+        while written(lake, "file") == files and time.monotonic() < end and first.poll() is None:
+            time.sleep(0.002)
+        assert len(processes(first.pid)) >= 2  # the JVM, and the driver that it has started
+        os.killpg(first.pid, signal.SIGTERM)
+        time.sleep(0.1)
+        os.kill(first.pid, signal.SIGKILL)
+        assert first.wait(PATIENCE) != 0
+        assert ended(first.pid, 0)
+    assert not changed(lake, old)
+    with session_of_its_own(command, **options) as second:
+        assert second.wait(PATIENCE) == 0
+        assert ended(second.pid, 0)
+    assert changed(lake, old) == ["daily_item_counts"]
+    assert versions(lake, "daily_item_counts") == before + 1
+    assert rows(lake, "daily_item_counts") == rows(old, "daily_item_counts")

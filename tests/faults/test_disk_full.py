@@ -1,0 +1,145 @@
+"""A disk without room, under everything that is written: one line that names the path, and nothing half written to be seen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from jobs.common.arguments import run
+from jobs.common.models import model_version
+from jobs.common.partitions import Lake
+from model.versions import load_model
+from tests.conftest import DAYS, SMALL
+from tests.faults.steps import Step, changed, of_day, rows
+from tests.processes import session_of_its_own
+
+THIRD = DAYS[2]
+KIB = 1024
+PAGE = 4 * KIB
+Resize = Callable[[int], object]
+Disk = Callable[[Path, int], Resize]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """Puts a disk with so many bytes of room in the place of a folder, with what is in it; gives what resizes it."""
+    with ExitStack() as mounted:
+
+        def put(folder: Path, room: int) -> Resize:
+            folder.mkdir(exist_ok=True)
+            kept = Path(shutil.move(folder, tmp_path / f"{folder.name}.kept"))
+            folder.mkdir()
+            taken = sum(-(-file.stat().st_size // PAGE) * PAGE for file in kept.rglob("*") if file.is_file())
+
+            def mount(room: int, *how: str) -> subprocess.CompletedProcess[str]:
+                options = ",".join((*how, f"size={max(taken + room, PAGE)}"))  # a size of 0 would be no limit
+                command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+                return subprocess.run(command, capture_output=True, text=True, check="remount" in how)
+
+            if (made := mount(room)).returncode:
+                pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
+            mounted.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
+            return lambda room: mount(room, "remount")
+
+        yield put
+
+
+def refused(step: Step, lake: Path, capfd: pytest.CaptureFixture[str]) -> str | None:
+    """The line in which a job tells that it has failed; None where it has not."""
+    capfd.readouterr()
+    try:
+        run(lambda _: step.run(str(lake)))
+        return None
+    except SystemExit as ended:
+        code = ended.code
+    line = next(line for line in capfd.readouterr().err.splitlines() if line.startswith("error: "))
+    return line if code == 2 else f"exit code {code}: {line}"
+
+
+def test_a_table_without_room_stays_as_it_was(
+    simulated: Lake, simulated_copy: Lake, disk: Disk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """From no room at all on, more each time, until there is enough."""
+    lake, before = Path(simulated_copy.uri), rows(simulated.uri, "user_histories")
+    resize, failures = disk(lake / "user_histories", 0), 0
+    for room in (0, *(PAGE * 2**power for power in range(2, 12))):
+        resize(room)
+        line = refused(of_day("build_histories", THIRD), lake, capfd)
+        if line is None:
+            break
+        failures += 1
+        assert line.startswith(f"error: no room to write {lake}/user_histories; free are ")
+        assert rows(str(lake), "user_histories") == before
+    assert failures >= 2
+    assert changed(simulated.uri, str(lake)) == ["user_histories"]
+    assert rows(str(lake), "user_histories") == before
+
+
+def test_a_trainer_without_room_leaves_no_model_and_goes_on_where_it_was(
+    simulated: Lake, simulated_copy: Lake, tmp_path: Path, disk: Disk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lake, often = Path(simulated_copy.uri), tmp_path / "often.toml"
+    often.write_text(Path(SMALL).read_text("utf-8").replace("[training]", "[training]\ncheckpoint_steps = 2"), "utf-8")
+    step = Step("train_two_tower", ("--ds", str(THIRD), "--config", str(often)))
+    checkpoints, models = disk(lake / "checkpoints", 8 * PAGE), disk(lake / "models", 8 * PAGE)
+    before = sorted(path.name for path in (lake / "models").iterdir())
+
+    line = str(refused(step, lake, capfd))
+    assert line.startswith(f"error: OSError: [Errno 28] No space left on device: '{lake}/checkpoints/2026-03-01-")
+    checkpoints(64 * KIB * KIB)
+    assert f"error: no room to write {lake}/models/2026-03-01-" in str(refused(step, lake, capfd))
+    assert not changed(str(lake), simulated.uri)
+    assert sorted(path.name for path in (lake / "models").iterdir()) == before
+    models(64 * KIB * KIB)
+    capfd.readouterr()
+    step.run(str(lake))
+    assert "goes on after step " in capfd.readouterr().out
+    load_model(lake / "models" / model_version(simulated_copy, THIRD))
+
+
+def test_the_trainer_names_the_checkpoint_for_which_there_is_no_room(tmp_path: Path, disk: Disk) -> None:
+    from model.checkpoints import Checkpoints
+
+    disk(tmp_path / "checkpoints", 0)
+    import torch
+
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/checkpoints/step-000000000001'"):
+        Checkpoints(tmp_path / "checkpoints", "a run").save_step(1, {"weights": torch.zeros(100_000)})
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_an_index_without_room_is_not_searched(
+    simulated: Lake, simulated_copy: Lake, disk: Disk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lake = Path(simulated_copy.uri)
+    shutil.rmtree(lake / "indexes" / str(THIRD))
+    disk(lake / "indexes" / str(THIRD), 8 * PAGE)
+    line = refused(of_day("build_item_index", THIRD), lake, capfd)
+    assert line is not None
+    assert line.startswith(f"error: no room to write {lake}/indexes/{THIRD}/")
+    assert not [path for path in (lake / "indexes" / str(THIRD)).iterdir() if path.name.endswith(".draft")]
+    assert rows(str(lake), "item_indexes") == rows(simulated.uri, "item_indexes")
+
+
+def test_a_shuffle_without_room_names_where_spark_spills(
+    simulated: Lake, simulated_copy: Lake, tmp_path: Path, disk: Disk
+) -> None:
+    step, lake = of_day("build_interactions", THIRD), simulated_copy.uri
+    disk(tmp_path / "spill", 16 * PAGE)
+    environment = {**os.environ, "SPARK_LOCAL_DIRS": str(tmp_path / "spill"), "TMPDIR": tempfile.gettempdir()}
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    with session_of_its_own(step.command(lake), env=environment, **pipes) as job:
+        _, errors = job.communicate(timeout=240)
+    assert job.returncode == 2, errors
+    assert f" MiB in {tmp_path}/spill" in next(
+        line for line in errors.splitlines() if line.startswith("error: no room")
+    )
+    assert not changed(lake, simulated.uri)

@@ -1,0 +1,77 @@
+"""What a job needs and is suddenly not there: the JVM under it, a file system, MLflow. A bounded wait, then one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from jobs.common.partitions import Lake
+from jobs.common.tracking import LIMITS, record_training
+from tests.faults.steps import PATIENCE, THIRD, changed, is_jvm, of_day
+from tests.jobs.common.test_tracking import config_with, manifest
+from tests.processes import processes, session_of_its_own
+
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_jvm_that_is_killed_under_its_driver_is_told_in_one_line(simulated: Lake, simulated_copy: Lake) -> None:
+    lake = simulated_copy.uri
+    with session_of_its_own(of_day("build_interactions", THIRD).command(lake), **PIPES) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "ready\n"
+        (jvm,) = (pid for pid in processes(job.pid) if is_jvm(pid))
+        time.sleep(0.5)
+        os.kill(jvm, signal.SIGKILL)
+        began = time.monotonic()
+        _, errors = job.communicate(timeout=PATIENCE)
+    assert time.monotonic() - began < 20
+    assert job.returncode == 2, errors
+    assert "error: the JVM of Spark has ended: killed, perhaps for want of memory" in errors
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) < 5, errors
+    assert not changed(lake, simulated.uri)
+
+
+def test_a_store_that_does_not_answer_ends_the_job(silent: int) -> None:
+    """A name node, with a time of waiting that suits a test; docs/operations.md says what it is by default."""
+    step = of_day("build_interactions", THIRD)
+    settings = {"ipc.client.rpc-timeout.ms": 2_000, "ipc.ping.interval": 2_000}
+    listed = " ".join(f"--conf spark.hadoop.{key}={value}" for key, value in settings.items())
+    environment = {**os.environ, "PYSPARK_SUBMIT_ARGS": f"{listed} pyspark-shell"}
+    with session_of_its_own(step.command(f"hdfs://127.0.0.1:{silent}/lake"), env=environment, **PIPES) as job:
+        assert job.stdout is not None
+        job.stdout.readline()
+        began = time.monotonic()
+        _, errors = job.communicate(timeout=PATIENCE)
+    assert time.monotonic() - began < 60
+    assert job.returncode == 2, errors
+    (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
+    assert line.startswith("error: a store does not answer: java.net.SocketTimeoutException: ")
+    assert f":{silent}" in line
+    assert "Traceback" not in errors
+
+
+def test_an_mlflow_that_does_not_answer_is_a_warning_in_bounded_time(
+    lake: Lake, silent: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    began = time.monotonic()
+    record_training(lake, config_with(f"http://127.0.0.1:{silent}"), manifest("first"))
+    assert 1.5 < time.monotonic() - began < 15  # it has tried twice
+    assert f"warning: MLflow at http://127.0.0.1:{silent} was not told" in capsys.readouterr().out
+    tries, wait = int(LIMITS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) + 1, int(LIMITS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    assert tries * wait <= 30  # by default

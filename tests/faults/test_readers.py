@@ -1,0 +1,56 @@
+"""A reader without Spark beside publications and rollbacks: what benchmarks/publication_readers.py does 200 times."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import pandas as pd
+import pytest
+
+from benchmarks.publication_readers import (
+    AT,
+    DAY,
+    LIST,
+    fault_of,
+    publications_and_rollbacks,
+    readers,
+    write_lists,
+    write_vectors,
+)
+from jobs.common.partitions import Lake
+from jobs.common.published import read_candidates
+from jobs.publish_candidates import publish
+
+USERS = 200
+
+
+@pytest.fixture
+def published(lake: Lake) -> Lake:
+    write_vectors(lake)
+    write_lists(lake, "publication-0", USERS)
+    publish(lake, DAY, USERS, AT, republish=False)
+    return lake
+
+
+def test_a_reader_sees_whole_publications_only(published: Lake) -> None:
+    with readers(published.uri, rate=100, users=USERS, processes=1) as seen:
+        time.sleep(3)
+        rollbacks = publications_and_rollbacks(published, 6, USERS, seed=1)
+    (one,) = seen
+    assert one["torn"] == []
+    assert one["reads"] > 100
+    assert len(one["publications"]) >= 6  # it follows the pointer, back too
+    assert statistics.median(rollbacks) < 5
+
+
+def test_half_an_answer_would_be_seen(published: Lake) -> None:
+    """What the test above relies on."""
+    whole = read_candidates(published.uri, ["user1"])
+    assert fault_of(whole, 1) is None
+    other = whole.assign(model_version="publication-1", item_id=whole["item_id"].str.replace("-0-", "-1-"))
+    assert fault_of(other, 1) is None
+    mixed = pd.concat([whole.head(LIST // 2), other.tail(LIST // 2)])
+    assert "of ['publication-0', 'publication-1']" in str(fault_of(mixed, 1))
+    assert "items of" in str(fault_of(whole.assign(model_version="publication-1"), 1))
+    assert str(fault_of(whole.head(3), 1)).startswith("3 rows")

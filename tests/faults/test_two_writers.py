@@ -1,0 +1,113 @@
+"""Two real processes that write the same day, or index, at once: one result, and the other is told so in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs import build_vocabularies
+from jobs.common import tables
+from jobs.common.faults import Taken
+from jobs.common.partitions import Lake
+from tests.conftest import DAYS
+from tests.faults.steps import PATIENCE, Stages, Step, changed, commits, of_day, rows, written
+from tests.processes import processes, session_of_its_own
+
+THIRD, FOURTH = DAYS[2:]
+
+
+@contextmanager
+def stopped_at_its_first_file(step: Step, lake: str) -> Iterator[subprocess.Popen]:
+    """The step as a process of its own, stopped while it writes; it goes on when the block ends."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with session_of_its_own(step.command(lake), **pipes) as job:
+        assert job.stdout is not None
+        before, end = written(lake, "file"), time.monotonic() + PATIENCE
+        job.stdout.readline()
+        while written(lake, "file") == before and time.monotonic() < end and job.poll() is None:
+            time.sleep(0.001)
+        for signalled in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in processes(job.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signalled)
+            if signalled == signal.SIGSTOP:
+                yield job
+        job.said, job.errors = job.communicate(timeout=PATIENCE)  # type: ignore[attr-defined]
+
+
+def told_in_one_line(job: subprocess.Popen, message: str) -> None:
+    errors = job.errors  # type: ignore[attr-defined]
+    assert job.returncode == 2, errors
+    assert message in errors
+    assert "Traceback" not in errors
+    assert errors.count("error: ") == 1
+
+
+def test_of_two_who_write_the_same_day_one_is_told(simulated_copy: Lake) -> None:
+    lake, step = simulated_copy.uri, of_day("build_item_counts", THIRD)
+    before, version = rows(lake, "daily_item_counts"), commits(lake)["daily_item_counts"]
+    with stopped_at_its_first_file(step, lake) as job:
+        step.run(lake)
+    told_in_one_line(job, f"error: another writer changed {lake}/daily_item_counts meanwhile; nothing was written")
+    assert commits(lake)["daily_item_counts"] == version + 1
+    assert rows(lake, "daily_item_counts") == before
+
+
+def test_of_two_who_make_a_table_one_is_told(simulated: Lake, simulated_copy: Lake) -> None:
+    """The first commit of all: there is no day yet that could be replaced."""
+    lake, step = simulated_copy.uri, of_day("build_item_counts", THIRD)
+    day = simulated.day(tables.DAILY_ITEM_COUNTS, THIRD).count()
+    shutil.rmtree(f"{lake}/daily_item_counts")
+    with stopped_at_its_first_file(step, lake) as job:
+        step.run(lake)
+    told_in_one_line(job, "error: another writer changed")
+    assert len(rows(lake, "daily_item_counts")) == day
+
+
+def test_the_daily_run_and_a_back_fill_of_the_day_before(stages: Stages, tmp_path: Path) -> None:
+    """Late clicks let the daily run build the day before again, while somebody else runs that day."""
+    number = stages.number("rebuild_days")
+    step, old, new = stages.steps[number], stages.before(number), stages.before(number + 1)
+    lake = str(shutil.copytree(old, tmp_path / "lake"))
+    with stopped_at_its_first_file(step, lake) as job:
+        of_day("build_interactions", THIRD).run(lake)
+    told_in_one_line(job, f"error: another writer changed {lake}/interactions meanwhile")
+    assert rows(lake, "interactions") == rows(new, "interactions")
+    step.run(lake)  # what a scheduler does
+    for table in changed(old, new):
+        assert rows(lake, table) == rows(new, table), table
+
+
+def test_no_index_is_given_twice(spark: SparkSession, stages: Stages, tmp_path: Path) -> None:
+    number = stages.number("build_vocabularies")
+    step, old, new = stages.steps[number], stages.before(number), stages.before(number + 1)
+    lake = Lake(spark, str(shutil.copytree(old, tmp_path / "lake")))
+    seen_early = build_vocabularies.held(lake)
+    with stopped_at_its_first_file(step, lake.uri) as job:
+        give(lake, build_vocabularies.held(lake), "of-another")
+    told_in_one_line(job, f"error: another writer was quicker in {lake.uri}/vocabularies; nothing was written")
+    before = lake.version(tables.VOCABULARIES)
+    with pytest.raises(Taken, match="was to be added"):  # both had read the same, but one wrote after the other
+        give(lake, seen_early, "too-late", "and-another")
+    assert lake.version(tables.VOCABULARIES) == before
+    step.run(lake.uri)
+    held = lake.read(tables.VOCABULARIES).collect()
+    assert len({(row.feature, row["index"]) for row in held}) == len({(row.feature, row.value) for row in held})
+    assert len(held) == len({(row.feature, row.value) for row in held}) == len(rows(new, "vocabularies")) + 1
+
+
+def give(lake: Lake, held: DataFrame, *values: str) -> None:
+    """Add items to the vocabularies as they were read into `held`."""
+    unseen = lake.spark.createDataFrame(
+        [("item_id", value, 0) for value in values], "feature string, value string, bucket int"
+    )
+    build_vocabularies.add(lake, build_vocabularies.numbered(unseen, held, THIRD), THIRD)
