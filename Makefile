@@ -10,6 +10,8 @@ CONFIG ?=
 DS ?=
 PORT ?= 8080
 SEEDS ?= 1
+FULL ?=
+NODE_PYTHON ?= /usr/bin/python3.11
 SET_UP := .venv/.set_up
 SET_UP_AIRFLOW := .airflow/.set_up
 SET_UP_S3 := .s3/.set_up
@@ -19,7 +21,7 @@ COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test test-gpu test-s3 test-faults airflow airflow-run lint format lock dist clean
+.PHONY: help demo test test-gpu test-s3 test-faults airflow airflow-run lint format lock dist test-dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
@@ -61,8 +63,12 @@ lock: $(SET_UP)  ## compile requirements/*.in to locks with hashes (UPGRADE=--up
 	$(COMPILE) requirements/airflow.in --output-file requirements/airflow.txt
 	$(COMPILE) requirements/s3.in --output-file requirements/s3.txt
 
-dist: $(SET_UP)  ## pack jobs, model, sql and recall.toml into dist/batch-recall.zip, for spark-submit --py-files
+dist: $(SET_UP)  ## pack into dist/ batch-recall.zip (--py-files) and environment.tar.gz (--archives; FULL=1: with torch)
 	.venv/bin/python build_zip.py dist/batch-recall.zip
+	.venv/bin/python build_environment.py dist/environment.tar.gz --python "$(NODE_PYTHON)" $(if $(FULL),--full)
+
+test-dist: dist  ## run a job on a standalone cluster whose Python is the packed environment (NODE_PYTHON=/usr/bin/python3.11)
+	$(RUN) pytest tests/check_dist.py $(PYTEST_ARGS)
 
 clean:  ## delete what the tools leave behind (never .venv, .airflow, .s3 or a lake)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache spark-warehouse metastore_db derby.log

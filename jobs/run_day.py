@@ -2,7 +2,8 @@
 
 The tables of earlier days that late clicks touch are built again (rebuild_days). With --tables-only it stops before
 training; with --against the new candidates are evaluated on the clicks of later days that have landed already (a
-back-test), without it the candidates of the day before are, on this day's clicks.
+back-test), without it the candidates of the day before are, on this day's clicks. With --last it runs one day after the
+other, and ends with the first that fails: days that lie before the published one want --tables-only.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ MODEL = (train_two_tower, build_user_embeddings, build_item_index, score_users)
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__)
+    parser.add_argument("--last", type=day_argument, metavar="DAY", help="run all days from --ds to this one")
     parser.add_argument("--tables-only", action="store_true", help="build the day's tables and stop before training")
     parser.add_argument(
         "--against", type=day_argument, nargs="+", metavar="DAY", help="first and last day to evaluate on"
@@ -100,12 +102,25 @@ def evaluate(step: Callable[..., None], ds: dt.date, against: Sequence[dt.date])
     step(evaluate_candidates, ds - dt.timedelta(days=1), "--if-any")
 
 
+def asked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[dt.date]:
+    """The day of --ds, or all from it to --last; ends the program where they make no sense."""
+    days = days_between(args.ds, args.last or args.ds)
+    if not days:
+        parser.error(f"--last wants a day from {args.ds} (--ds) on, got {args.last}")
+    if len(days) > 1 and args.against:
+        parser.error("--against judges the candidates of one day, and --last asks for several")
+    return days
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    args = arg_parser().parse_args(argv)
+    parser = arg_parser()
+    args = parser.parse_args(argv)
+    days = asked_days(parser, args)
     lake, config = open_lake(args, "run_day")
     common = ["--lake", args.lake, *(["--config", args.config] if args.config else [])]
-    display = Display(f"batch-recall  {args.ds}  {args.lake}")
-    run_day(lake, config, args.ds, common, display, tables_only=args.tables_only, against=args.against or ())
+    display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
+    for day in days:
+        run_day(lake, config, day, common, display, tables_only=args.tables_only, against=args.against or ())
     display.summary()
 
 

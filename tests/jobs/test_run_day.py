@@ -100,8 +100,8 @@ def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(
         shutil.copytree(simulated.path(name), on_time.path(name))
     clicks = simulated.read(tables.CLICKS).where(F.col("ds") <= F.lit(SECOND)).withColumn("ds", F.to_date("clicked_at"))
     on_time.overwrite_days(tables.CLICKS, [FIRST, SECOND], clicks)
-    for day in (FIRST, SECOND):
-        run_day.main(["--lake", on_time.uri, "--config", SMALL, "--ds", str(day), "--tables-only"])
+    days = ["--ds", str(FIRST), "--last", str(SECOND), "--tables-only"]
+    run_day.main(["--lake", on_time.uri, "--config", SMALL, *days])
     # indices follow the order in which ids appear: the same ids, and here the same days, so the same indices
     for table in (
         tables.INTERACTIONS,
@@ -115,6 +115,25 @@ def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(
         job.main(["--lake", on_time.uri, "--config", SMALL, "--ds", str(SECOND)])
     for table in (tables.UNCLICKED_ITEMS, tables.ITEM_SAMPLING_PROBS):
         assert same(simulated.day(table, SECOND), on_time.day(table, SECOND)), table.name
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["--last", str(FIRST)], f"--last wants a day from {SECOND} (--ds) on, got {FIRST}"),
+        (
+            ["--last", str(THIRD), "--against", str(FOURTH)],
+            "--against judges the candidates of one day, and --last asks for several",
+        ),
+    ],
+)
+def test_days_that_make_no_sense_are_refused_before_spark_starts(
+    more: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_day.main(["--lake", str(tmp_path / "none"), "--ds", str(SECOND), *more])
+    assert stop.value.code == 2
+    assert complaint in capsys.readouterr().err
 
 
 def test_every_user_has_as_many_candidates_as_the_catalogue_allows(simulated: Lake, config: Config) -> None:

@@ -15,6 +15,7 @@ from jobs.common import tables
 from jobs.common.partitions import Lake
 from tests.conftest import DAYS, SMALL
 from tests.processes import processes, session_of_its_own, spark_home
+from tests.standalone import build_zip, python_without_the_project
 
 THIRD = DAYS[2]
 PATIENCE = 240  # seconds
@@ -43,18 +44,22 @@ def strike(job: subprocess.Popen, victim: str) -> bool:
     return False
 
 
+# The processes find no project but in the zip, which the driver's PYTHONPATH names and which it sends to executors.
 @pytest.mark.parametrize("victim", ["worker", "executor"])
 def test_a_task_whose_process_is_killed_is_done_again(simulated_copy: Lake, tmp_path: Path, victim: str) -> None:
     before = {row.user_id: row.candidates for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
     version = simulated_copy.version(tables.CANDIDATES)
-    command = [sys.executable, "-m", "jobs.score_users", "--lake", simulated_copy.uri, "--ds", str(THIRD)]
+    zipped, python = build_zip(tmp_path / "batch-recall.zip"), python_without_the_project(tmp_path / "python")
+    command = [str(python), "-m", "jobs.score_users", "--lake", simulated_copy.uri, "--ds", str(THIRD)]
     command += ["--config", SMALL, "--master", "local-cluster[2,1,1024]"]
-    environment = {**os.environ, "SPARK_HOME": str(spark_home(tmp_path / "spark"))}
-    with session_of_its_own(command, env=environment, stderr=subprocess.PIPE, text=True) as job:
+    home = {"SPARK_HOME": str(spark_home(tmp_path / "spark")), "PYTHONPATH": str(zipped)}
+    environment = {**{name: value for name, value in os.environ.items() if name != "PYSPARK_PYTHON"}, **home}
+    with session_of_its_own(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as job:
         killed = strike(job, victim)
         _, errors = job.communicate(timeout=PATIENCE)
     assert killed, errors
     assert job.returncode == 0, errors
+    assert " WARN " not in errors  # log4j2.properties is read from the zip
     assert simulated_copy.version(tables.CANDIDATES) == version + 1
     after = {row.user_id: row.candidates for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
     assert after == before

@@ -61,6 +61,7 @@ def test_an_empty_day_publishes_nothing_and_says_why_to_machines(simulated_copy:
     before = read_candidates(lake.uri)
     root = Path(__file__).resolve().parents[3]
     command = [sys.executable, "-m", "jobs.run_day", "--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]
+    command += ["--last", str(FOURTH + dt.timedelta(days=1))]  # a range ends with the first day that fails
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error [empty_day]: no impression landed on {FOURTH}")

@@ -1,0 +1,91 @@
+"""Packs installed packages into a virtual environment for `--archives`: the same bytes for the same packages.
+
+Not in it: Spark itself, which brings its pyspark to driver and executors, and this project, which the zip brings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import re
+import sys
+import tarfile
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent
+SPARK = {"pyspark", "py4j"}
+# What Python workers import in every job but those that run the towers (torch): a fifteenth of the whole.
+WORKERS = ("annoy", "delta-spark", "faiss-cpu", "numpy", "pandas", "pyarrow", "pydantic")
+SITE = f"lib/python3.{sys.version_info.minor}/site-packages"
+LEVEL = 6  # of gzip
+
+
+def all_packages() -> list[str]:
+    """What requirements/compute.in asks for at run time."""
+    lines = (ROOT / "requirements" / "compute.in").read_text("utf-8").partition("# development")[0].splitlines()
+    return [re.split(r"[=<>]", line)[0].strip() for line in lines if line and not line.startswith("#")]
+
+
+def needed(names: Iterable[str]) -> list[Distribution]:
+    """The installed packages of these names and all that they need, by name. Spark's are left out."""
+    found: dict[str, Distribution] = {}
+    left = [*names]
+    while left:
+        name = re.sub(r"[-_.]+", "-", left.pop()).lower()
+        if name in found or name in SPARK:
+            continue
+        found[name] = distribution(name)
+        wanted = map(Requirement, found[name].requires or ())
+        left += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return [found[name] for name in sorted(found)]
+
+
+def files(packages: Iterable[Distribution]) -> Iterator[tuple[str, Path]]:
+    """Where each file goes and where it lies: no command-line programs, no bytecode."""
+    for package in packages:
+        for file in sorted(package.files or ()):
+            if ".." not in file.parts and file.suffix != ".pyc":
+                yield f"{SITE}/{file.as_posix()}", Path(str(package.locate_file(file)))
+
+
+def build_environment(target: Path, names: Iterable[str], python: str) -> None:
+    """`python` is the nodes' interpreter, of this one's version: an environment holds a link to it, and no copy."""
+    config = f"home = {Path(python).parent}\ninclude-system-site-packages = false\n"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        target.open("wb") as raw,
+        gzip.GzipFile("", "wb", LEVEL, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, python
+            archive.addfile(link)
+        _add(archive, "pyvenv.cfg", config.encode())
+        for name, path in files(needed(names)):
+            _add(archive, name, path.read_bytes())
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)  # of 1970, of root, readable for all
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path, help="a name that ends with .tar.gz")
+    parser.add_argument("--full", action="store_true", help="all of requirements/compute.in: torch with CUDA, too")
+    parser.add_argument("--python", required=True, help="path of the interpreter on the nodes")
+    args = parser.parse_args()
+    build_environment(args.target, all_packages() if args.full else WORKERS, args.python)
+    print(f"{args.target}: {args.target.stat().st_size / 1e6:,.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
