@@ -13,29 +13,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from delta.exceptions.captured import (
-    ConcurrentAppendException,
-    ConcurrentDeleteDeleteException,
-    ConcurrentDeleteReadException,
-    ConcurrentTransactionException,
-    ConcurrentWriteException,
-    DeltaConcurrentModificationException,
-    MetadataChangedException,
-    ProtocolChangedException,
-)
+from delta.exceptions import captured
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
 from pyspark import SparkContext
 from pyspark.errors.exceptions.captured import CapturedException
 
 CONFLICTS = (
-    ConcurrentAppendException,
-    ConcurrentDeleteDeleteException,
-    ConcurrentDeleteReadException,
-    ConcurrentTransactionException,
-    ConcurrentWriteException,
-    DeltaConcurrentModificationException,
-    MetadataChangedException,
-    ProtocolChangedException,
+    captured.ConcurrentAppendException,
+    captured.ConcurrentDeleteDeleteException,
+    captured.ConcurrentDeleteReadException,
+    captured.ConcurrentTransactionException,
+    captured.ConcurrentWriteException,
+    captured.DeltaConcurrentModificationException,
+    captured.MetadataChangedException,
+    captured.ProtocolChangedException,
 )
 FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FULL = re.compile("No space left on device|Disk quota exceeded|File too large|quota of .* is exceeded")  # HDFS's, too
