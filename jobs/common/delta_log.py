@@ -17,7 +17,8 @@ from pyspark.sql import SparkSession
 
 from jobs.common.artifacts import hadoop
 
-VERSIONED = re.compile(r"\.?(\d{20})\.")  # a leading dot: the checksum that Hadoop keeps on a local disk
+# A leading dot: the checksum that Hadoop keeps on a local disk. What a writer renames when it is whole is no trace.
+VERSIONED = re.compile(r"\.?(\d{20})\.(?!.*\.tmp$)")
 CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10})|\.[0-9a-f-]{36})?\.(parquet|json)")
 HINT = "_last_checkpoint"
 MAGIC = b"PAR1"
@@ -54,7 +55,7 @@ class DeltaLog:
 
     @property
     def last_trace(self) -> int:
-        """The highest version that any file names, -1 without one."""
+        """The highest version that any file names, but for drafts; -1 without one."""
         return max((int(match[1]) for name in self.places if (match := VERSIONED.match(name))), default=-1)
 
     def size(self, name: str) -> int:

@@ -306,6 +306,15 @@ def test_a_variants_table_is_named_with_its_variant(spark: SparkSession, tmp_pat
     assert lake.version(table) == 0
 
 
+def test_the_draft_of_a_writer_that_was_cut_off_is_no_damage(damaged: Lake) -> None:
+    draft = f".{commit_name(LAST + 1)}.2fb0dd38-c7ef-4bfc-8a8d-fe359e1a8f10.tmp"
+    for name in (draft, f".{draft}.crc"):
+        (log_of(damaged) / name).write_bytes(b"")
+    assert damaged.read(TABLE).count() == held(LAST)
+    write(damaged, LAST + 1)
+    assert damaged.version(TABLE) == LAST + 1
+
+
 @pytest.mark.parametrize(
     "work",
     [
