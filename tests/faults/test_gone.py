@@ -56,7 +56,7 @@ def test_a_store_that_does_not_answer_ends_the_job(silent: int) -> None:
         job.stdout.readline()
         began = time.monotonic()
         _, errors = job.communicate(timeout=PATIENCE)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < PATIENCE / 2
     assert job.returncode == 2, errors
     (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
     assert line.startswith("error: a store does not answer: java.net.SocketTimeoutException: ")
@@ -71,7 +71,7 @@ def test_an_mlflow_that_does_not_answer_is_a_warning_in_bounded_time(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     began = time.monotonic()
     record_training(lake, config_with(f"http://127.0.0.1:{silent}"), manifest("first"))
-    assert 1.5 < time.monotonic() - began < 15  # it has tried twice
+    assert 1.5 < time.monotonic() - began < PATIENCE / 4  # it has tried twice
     assert f"warning: MLflow at http://127.0.0.1:{silent} was not told" in capsys.readouterr().out
     tries, wait = int(LIMITS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) + 1, int(LIMITS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
     assert tries * wait <= 30  # by default
