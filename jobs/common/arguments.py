@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -70,6 +71,7 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
 
     That is a user's error, another writer, a full disk, a store that is silent, a JVM that was killed.
     """
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it logs, with its traceback, what is told below
     AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call tells it better
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # a child of spark-submit's JVM, which a scheduler may kill
         end_with_parent()
