@@ -97,9 +97,7 @@ install_project() {
 }
 
 python=$(bash requirements/preflight.sh)
-mkdir -p .venv
-exec 9>.venv/.set_up.lock  # not .lock, which is uv's own
-flock --nonblock 9 || { say "another set-up is running here, waiting for it"; flock 9; }
+alone .venv
 
 if [ -e .venv/.set_up ]; then
     say "bringing .venv up to date ($LOG shows all)"

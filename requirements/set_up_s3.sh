@@ -11,19 +11,9 @@ CACHE=$PWD/.s3/cache
 
 . requirements/steps.sh
 
-mkdir -p .s3
-exec 9>.s3/.set_up.lock
-flock --nonblock 9 || { say "another set-up is running here, waiting for it"; flock 9; }
-
+alone .s3
 say "filling .s3: about 570 MB to download, 620 MB on disk ($LOG shows all)"
-date --utc >$LOG
-if ! .s3/bin/python -c 'import sys; assert sys.version_info[:2] == (3, 11)' 2>/dev/null; then
-    logged "making .s3" "$PYTHON_HERE" -m venv --without-pip .s3
-fi
-export_pip_settings
-export UV_CACHE_DIR=$CACHE/uv UV_PYTHON=$PWD/.s3/bin/python
-say "installing $(grep -c '^[^ #]' requirements/s3.txt) Python packages"
-logged "installing the packages" uv pip sync --require-hashes requirements/s3.txt
+fill_environment .s3 s3.txt
 say "fetching Hadoop's S3 connector, with the AWS SDK"
 fetch_jars "the S3 connector" $HADOOP_AWS s3_jars.txt "$PWD/.s3/jars"
 rm -rf "$CACHE"

@@ -29,6 +29,25 @@ export_pip_settings() {
 
 uv() { .venv/bin/uv "$@"; }
 
+# fill_environment FOLDER LOCK: an environment beside .venv, whose uv and Python it takes.
+fill_environment() {
+    export_pip_settings
+    export UV_CACHE_DIR=$CACHE/uv UV_PYTHON=$PWD/$1/bin/python
+    date --utc >$LOG
+    if ! "$1/bin/python" -c 'import sys; assert sys.version_info[:2] == (3, 11)' 2>/dev/null; then
+        logged "making $1" "$PYTHON_HERE" -m venv --without-pip "$1"
+    fi
+    say "installing $(grep -c '^[^ #]' "requirements/$2") Python packages"
+    logged "installing the packages" uv pip sync --require-hashes "requirements/$2"
+}
+
+# alone FOLDER: one set-up of it at a time.
+alone() {
+    mkdir -p "$1"
+    exec 9>"$1/.set_up.lock"  # not .lock, which is uv's own
+    flock --nonblock 9 || { say "another set-up is running here, waiting for it"; flock 9; }
+}
+
 # fetch_jars WHAT COORDINATES LIST FOLDER: what the coordinates resolve to, checked against requirements/LIST.
 # Through Spark's own resolution, which knows where JARs come from and honours DEFAULT_ARTIFACT_REPOSITORY. A home of
 # its own, because a half-filled Maven repository in the user's breaks it.
