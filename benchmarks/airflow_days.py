@@ -63,7 +63,8 @@ def main() -> int:
     rows, as_it_should = [], True
     for number, day in enumerate(DAYS, start=1):
         last = number == len(DAYS)
-        started([sys.executable, "-m", "jobs.simulate_log", "--lake", str(lake), "--config", str(config)], day, *WORLD)
+        landing = ["--lake", str(lake), "--config", str(config), "--ds", str(day), *WORLD]
+        subprocess.run([sys.executable, "-m", "jobs.simulate_log", *landing], check=True)
         if last:
             subprocess.run([sys.executable, "-c", SHUFFLE, str(lake), str(config), *map(str, DAYS[:-1])], check=True)
         began = time.perf_counter()
@@ -77,10 +78,6 @@ def main() -> int:
     print("\n| day | seconds | exit code | rules broken | readers follow |\n|---|---|---|---|---|")
     print("\n".join(rows))
     return 0 if as_it_should else 1
-
-
-def started(command: list[str], day: dt.date, *more: str) -> None:
-    subprocess.run([*command, "--ds", str(day), *more], check=True)
 
 
 def failed_rules(lake: Path, day: dt.date) -> list[str]:

@@ -44,9 +44,8 @@ def numbered(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> DataFra
 
 def held(lake: Lake) -> DataFrame:
     """The vocabularies as they are now: each query on `lake.read` would take those that are newest by then."""
-    if not lake.has(tables.VOCABULARIES):
-        return lake.spark.createDataFrame([], tables.VOCABULARIES.schema)
-    return lake.read(tables.VOCABULARIES, version=lake.version(tables.VOCABULARIES))
+    version = lake.version(tables.VOCABULARIES) if lake.has(tables.VOCABULARIES) else None
+    return lake.read(tables.VOCABULARIES, version=version)
 
 
 def add(lake: Lake, rows: DataFrame, ds: dt.date) -> int:

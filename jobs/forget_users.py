@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.common.artifacts import hadoop, local_path
+from jobs.common.artifacts import local_path, matching
 from jobs.common.offer import ids_of_file
 from jobs.common.partitions import Lake
 from jobs.common.published import last_publication
@@ -121,8 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _remove_checkpoints(lake: Lake) -> None:
     for pattern in ("checkpoints", "variants/*/checkpoints"):
-        filesystem, path = hadoop(lake.spark, lake.path(pattern))
-        for status in filesystem.globStatus(path) or ():
+        for status in matching(lake.spark, lake.path(pattern)):
             folder = local_path(lake.spark, str(status.getPath().toString()))
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)

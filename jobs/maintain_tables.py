@@ -18,9 +18,10 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.common.artifacts import hadoop
+from jobs.common.artifacts import hadoop, matching
 from jobs.common.models import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
 from jobs.common.partitions import Lake
+from jobs.common.published import last_publication
 
 DEFAULT_KEEP_DAYS = 30
 LEAST_DAYS = 7  # files that a running training or reader may hold
@@ -55,8 +56,7 @@ def kept_days(lake: Lake, keep: int, at: dt.datetime) -> int:
 def tables_of(lake: Lake) -> Iterator[str]:
     """Paths of all Delta tables of a lake, those of variants included."""
     for pattern in ("*", "variants/*/*"):
-        filesystem, path = hadoop(lake.spark, lake.path(pattern, "_delta_log"))
-        for status in filesystem.globStatus(path) or ():
+        for status in matching(lake.spark, lake.path(pattern, "_delta_log")):
             yield str(status.getPath().getParent().toString())
 
 
@@ -71,14 +71,12 @@ def maintain(lake: Lake, path: str, days: int) -> None:
 
 def unused_folders(lake: Lake, days: int, at: dt.datetime) -> Iterator[str]:
     """Folders of models and indexes that have lain there for `days` days and that no row of these days names."""
-    filesystem, root = hadoop(lake.spark, lake.uri)
-    variants = [status.getPath().getName() for status in filesystem.globStatus(root.suffix("/variants/*")) or ()]
+    variants = [status.getPath().getName() for status in matching(lake.spark, lake.path("variants", "*"))]
     for variant in (None, *variants):
         own = Lake(lake.spark, lake.uri, variant)
         named = set(_named_folders(own, at.date() - dt.timedelta(days=days)))
         for pattern in (f"{MODELS}/*", f"{INDEXES}/*/*"):
-            _, path = hadoop(lake.spark, own.model_path(pattern))
-            for status in filesystem.globStatus(path) or ():
+            for status in matching(lake.spark, own.model_path(pattern)):
                 age = dt.timedelta(seconds=at.timestamp() - status.getModificationTime() / 1000)
                 if age.days >= days and status.getPath().getName() not in named:
                     yield str(status.getPath().toString())
@@ -87,8 +85,9 @@ def unused_folders(lake: Lake, days: int, at: dt.datetime) -> Iterator[str]:
 def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
     """Names of the folders of the days from `first` on, and of the model that readers follow."""
     since = F.col("ds") >= F.lit(first)
-    newest = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).select("model_version").limit(1)
-    for row in newest.union(lake.read(tables.MODEL_VERSIONS).where(since).select("model_version")).toLocalIterator():
+    if (last := last_publication(lake)) is not None:
+        yield last.model_version
+    for row in lake.read(tables.MODEL_VERSIONS).where(since).toLocalIterator():
         yield row.model_version
     for row in lake.read(tables.ITEM_INDEXES).where(since).toLocalIterator():
         yield from (index_folder(row.folder, part) for part in (row.backend, ITEMS, EXPLORE))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.arguments import count_argument, job_parser, open_lake, run
 from jobs.common.config import Config
 from jobs.common.ground import require_impressions
 from jobs.common.landing import land, raw_tables
@@ -31,7 +31,7 @@ def arg_parser() -> argparse.ArgumentParser:
         "--into", required=True, metavar="LAKE", help="folder of the new lake: a path or any Hadoop URI"
     )
     parser.add_argument("--fraction", type=_fraction, required=True, help="of the users: above 0, at most 1")
-    parser.add_argument("--days", type=_days, default=1, help="how many days, --ds the last (default: 1)")
+    parser.add_argument("--days", type=count_argument, default=1, help="how many days, --ds the last (default: 1)")
     return parser
 
 
@@ -43,13 +43,6 @@ def _fraction(text: str) -> float:
     if not 0 < fraction <= 1:
         raise argparse.ArgumentTypeError(f"wants a number above 0 and at most 1, got {text!r}")
     return fraction
-
-
-def _days(text: str) -> int:
-    days = int(text) if text.isdigit() else 0
-    if days < 1:
-        raise argparse.ArgumentTypeError(f"wants a number of days from 1 on, got {text!r}")
-    return days
 
 
 def sampled(rows: DataFrame, fraction: float) -> DataFrame:

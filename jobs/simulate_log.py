@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
+from jobs.common.arguments import count_argument, job_parser, open_lake, run
 from jobs.common.config import Config
 from jobs.common.declared_features import Feature
 from jobs.common.encoding import raw_features, union
@@ -32,9 +32,9 @@ ORACLE_LENGTH = 300  # items a user: enough for a list of 100 when what they cli
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__)
-    parser.add_argument("--users", type=_positive, default=2_000, help="users of the world (default 2000)")
-    parser.add_argument("--items", type=_positive, default=1_000, help="items of the world (default 1000)")
-    parser.add_argument("--days", type=_positive, default=1, help="days to land, --ds first (default 1)")
+    parser.add_argument("--users", type=count_argument, default=2_000, help="users of the world (default 2000)")
+    parser.add_argument("--items", type=count_argument, default=1_000, help="items of the world (default 1000)")
+    parser.add_argument("--days", type=count_argument, default=1, help="days to land, --ds first (default 1)")
     parser.add_argument("--start", help="the world's day 0, YYYY-MM-DD (default: --ds)", type=day_argument)
     parser.add_argument(
         "--active", type=float, default=0.5, help="share of users with a request on a day (default 0.5)"
@@ -47,14 +47,8 @@ def arg_parser() -> argparse.ArgumentParser:
         default=World.taste,
         help=f"weight of users' tastes beside popularity (default {World.taste})",
     )
-    parser.add_argument("--seed", type=_positive, default=1)
+    parser.add_argument("--seed", type=count_argument, default=1)
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"wants a whole number from 1, got {text!r}")
-    return int(text)
 
 
 def day_log(spark: SparkSession, world: World, start: dt.date, ds: dt.date, active: float) -> DataFrame:

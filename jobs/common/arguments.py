@@ -38,6 +38,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def count_argument(text: str) -> int:
+    """A whole number from 1 on, as an argparse type."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wants a whole number from 1, got {text!r}")
+    return int(text)
+
+
 def at_argument(text: str) -> dt.datetime:
     """A time to record, ISO 8601 with its offset, as an argparse type."""
     try:

@@ -83,5 +83,11 @@ def hadoop(spark: SparkSession, uri: str) -> tuple[Any, Any]:
     return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
 
 
+def matching(spark: SparkSession, pattern: str) -> list[Any]:
+    """Hadoop's FileStatus of each path that a pattern (a path or URI with `*`) names."""
+    filesystem, path = hadoop(spark, pattern)
+    return list(filesystem.globStatus(path) or ())
+
+
 def _path(spark: SparkSession, uri: str) -> Any:
     return spark._jvm.org.apache.hadoop.fs.Path(uri)  # type: ignore[union-attr]

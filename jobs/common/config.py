@@ -29,9 +29,8 @@ from jobs.common.config_sections import (
 from jobs.common.declared_features import Features, Section
 from model.sources import COLDEST
 
-SHARED = frozenset(
-    {"lake", "log", "examples", "pool", "exclusions", "features"}
-)  # sections on the tables of all models
+# Sections that say what is in the tables, which all models share.
+SHARED = frozenset({"lake", "log", "examples", "pool", "exclusions", "features"})
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
