@@ -3,7 +3,7 @@
 Every table is compacted, but for those whose files are planned. What publications of the last `--keep-days` days point
 to, and what readers follow now, stays readable, data files and table log alike: tables keep their history as long as
 the oldest of them needs it, and 7 days at least. Folders of models and indexes go when they are as old, and no row of
-these days names them.
+these days names them, nor a publication that readers followed in them or that a gate of these days compares with.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from delta.tables import DeltaTable
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from jobs.common import tables
@@ -21,7 +22,6 @@ from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.artifacts import hadoop, matching
 from jobs.common.models import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
 from jobs.common.partitions import Lake
-from jobs.common.published import last_publication
 
 DEFAULT_KEEP_DAYS = 30
 LEAST_DAYS = 7  # files that a running training or reader may hold
@@ -74,7 +74,7 @@ def unused_folders(lake: Lake, days: int, at: dt.datetime) -> Iterator[str]:
     variants = [status.getPath().getName() for status in matching(lake.spark, lake.path("variants", "*"))]
     for variant in (None, *variants):
         own = Lake(lake.spark, lake.uri, variant)
-        named = set(_named_folders(own, at.date() - dt.timedelta(days=days)))
+        named = {*_named_folders(own, at.date() - dt.timedelta(days=days)), *_published_models(own, days, at)}
         for pattern in (f"{MODELS}/*", f"{INDEXES}/*/*"):
             for status in matching(lake.spark, own.model_path(pattern)):
                 age = dt.timedelta(seconds=at.timestamp() - status.getModificationTime() / 1000)
@@ -83,14 +83,22 @@ def unused_folders(lake: Lake, days: int, at: dt.datetime) -> Iterator[str]:
 
 
 def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
-    """Names of the folders of the days from `first` on, and of the model that readers follow."""
+    """Names of the folders that rows of the days from `first` on name."""
     since = F.col("ds") >= F.lit(first)
-    if (last := last_publication(lake)) is not None:
-        yield last.model_version
     for row in lake.read(tables.MODEL_VERSIONS).where(since).toLocalIterator():
         yield row.model_version
     for row in lake.read(tables.ITEM_INDEXES).where(since).toLocalIterator():
         yield from (index_folder(row.folder, part) for part in (row.backend, ITEMS, EXPLORE))
+
+
+def _published_models(lake: Lake, days: int, at: dt.datetime) -> set[str]:
+    """Models that readers followed in the last `days` days, and the one before: a re-run's gate compares with it."""
+    first, publications = at.date() - dt.timedelta(days=days), lake.read(tables.PUBLICATIONS)
+    until = F.lead("published_at").over(Window.orderBy("publication"))
+    followed = F.col("until").isNull() | (F.unix_timestamp("until") >= at.timestamp() - days * 86_400)
+    kept = publications.withColumn("until", until).where(followed).select("model_version")
+    earlier = publications.where(F.col("ds") < F.lit(first)).orderBy(F.desc("publication")).limit(1)
+    return {row.model_version for row in kept.union(earlier.select("model_version")).toLocalIterator()}
 
 
 def removable(lake: Lake, path: str, days: int) -> int:

@@ -79,6 +79,8 @@ def _settled(
         return rank(queries[start:stop], matrix, named[:, :kept], k)
 
     threads = faiss.omp_get_max_threads()
+    if threads == 1:  # a thread of its own would have a heap of its own
+        return settle(0, len(queries))
     edges = np.linspace(0, len(queries), threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
         positions, scores = zip(*pool.map(settle, edges[:-1], edges[1:]), strict=True)

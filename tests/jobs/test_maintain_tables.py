@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from jobs import gate_candidates, maintain_tables, publish_candidates, score_users
@@ -32,6 +33,16 @@ def published(simulated_copy: Lake) -> Lake:
     return simulated_copy
 
 
+@pytest.fixture
+def bare(published: Lake) -> Lake:
+    """Only the tables that say what is in use, and one with rows to compact."""
+    kept = {"publications", "model_versions", "item_indexes", "vocabularies"}
+    for log in Path(published.uri).glob("*/_delta_log"):
+        if log.parent.name not in kept:
+            shutil.rmtree(log.parent)
+    return published
+
+
 def age(lake: Lake, days: int) -> None:
     """Everything that was written or replaced in the candidates so far happened so many days earlier."""
     folder = Path(lake.table_path(tables.CANDIDATES))
@@ -44,10 +55,19 @@ def age(lake: Lake, days: int) -> None:
         commit.write_text(older)
         commit.with_name(f".{commit.name}.crc").unlink(missing_ok=True)
         os.utime(commit, (then, then))
+    set_published_at(lake, F.col("published_at") - F.make_dt_interval(F.lit(days)))
+
+
+def set_published_at(lake: Lake, time: Column) -> None:
     rows = lake.read(tables.PUBLICATIONS).localCheckpoint()
-    earlier = rows.withColumn("published_at", F.col("published_at") - F.make_dt_interval(F.lit(days)))
-    lake.overwrite_where(tables.PUBLICATIONS, earlier, "publication > 0")
+    lake.overwrite_where(tables.PUBLICATIONS, rows.withColumn("published_at", time), "publication > 0")
     lake.spark.sql("clear cache")
+
+
+def publish_at(lake: Lake, seconds: dict[dt.date, float]) -> None:
+    """The publications of these days happened at these times, in seconds since 1970."""
+    times = F.create_map(*(F.lit(part) for pair in seconds.items() for part in pair))
+    set_published_at(lake, F.timestamp_seconds(times[F.col("ds")]))
 
 
 def publish_again(lake: Lake) -> None:
@@ -87,8 +107,8 @@ def test_what_no_publication_of_the_kept_days_needs_is_removed(
         publish_candidates.main(["--lake", lake.uri, "--rollback", "2"])
 
 
-def test_small_files_become_larger_ones_and_the_rows_stay(published: Lake) -> None:
-    lake, table = published, tables.VOCABULARIES
+def test_small_files_become_larger_ones_and_the_rows_stay(bare: Lake) -> None:
+    lake, table = bare, tables.VOCABULARIES
     before = sorted(map(str, lake.read(table).collect()))
     for number in range(3):
         row = [("item_id", f"more-{number}", 9_000 + number, THIRD)]
@@ -100,27 +120,41 @@ def test_small_files_become_larger_ones_and_the_rows_stay(published: Lake) -> No
 
 
 def test_folders_of_models_and_indexes_go_when_no_kept_day_names_them(
-    published: Lake, capsys: pytest.CaptureFixture[str]
+    bare: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lake = published
+    lake = bare
     models, indexes = Path(lake.path("models")), Path(lake.path("indexes"))
     second, third = (next((indexes / str(day)).glob("*-items")) for day in DAYS[1:3])
-    old_model, model = (row.model_version for row in lake.read(tables.MODEL_VERSIONS).orderBy("ds").collect()[1:])
+    oldest, old_model, model = (row.model_version for row in lake.read(tables.MODEL_VERSIONS).orderBy("ds").collect())
     abandoned = third.with_name("of-a-run-that-was-cut-short-items")
     abandoned.mkdir()
     at = f"{THIRD + dt.timedelta(days=30)}T00:00:00+00:00"  # the second day is 31 days old then
     long_ago = dt.datetime.fromisoformat(at).timestamp() - 40 * 86_400
-    for folder in (third, second, models / old_model, models / model):
+    publish_at(lake, {DAYS[0]: long_ago, DAYS[1]: long_ago, THIRD: long_ago + 11 * 86_400})
+    for folder in (third, second, models / oldest, models / old_model, models / model):
         os.utime(folder, (long_ago, long_ago))
     maintain_tables.main(["--lake", lake.uri, "--at", at, "--dry-run"])
     assert f"{second}: would be removed" in capsys.readouterr().out
     assert second.exists()
     maintain_tables.main(["--lake", lake.uri, "--at", at])
     assert not second.exists()
-    assert not (models / old_model).exists()
+    assert not (models / oldest).exists()
     assert all(folder.exists() for folder in (third, models / model))
+    assert (models / old_model).exists()  # it was followed until the third day came
     assert abandoned.exists()  # it is young: its row may be on the way
     assert f"{second}: removed" in capsys.readouterr().out
+
+
+def test_models_that_readers_followed_in_the_kept_days_stay(bare: Lake) -> None:
+    lake, models = bare, Path(bare.path("models"))
+    at = dt.datetime.combine(THIRD + dt.timedelta(days=90), dt.time(), dt.UTC)
+    ago = {day: at.timestamp() - days * 86_400 for day, days in zip(DAYS, (50, 40, 10), strict=False)}
+    publish_at(lake, ago)
+    oldest, old_model, model = (row.model_version for row in lake.read(tables.MODEL_VERSIONS).orderBy("ds").collect())
+    for folder in models.iterdir():
+        os.utime(folder, (ago[DAYS[0]], ago[DAYS[0]]))
+    maintain_tables.main(["--lake", lake.uri, "--at", at.isoformat()])
+    assert {folder.name for folder in models.iterdir()} == {old_model, model}, f"{oldest} is wanted by nobody"
 
 
 def test_less_than_a_week_is_refused(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
