@@ -141,11 +141,12 @@ def add(lake: Lake, last: Row | None, wanted: Mapping[str, object], published_at
 def main(argv: Sequence[str] | None = None) -> int:
     parser = arg_parser()
     args = parser.parse_args(argv)
-    if (args.ds is None) == (args.rollback is None):
+    goes_back = args.rollback is not None
+    if (args.ds is not None) == goes_back:
         parser.error("wants either --ds or --rollback")
-    lake, config = open_lake(args, "publish_candidates")
+    lake, config = open_lake(args, "publish_candidates", small_days=goes_back)  # it reads a few rows, and is urgent
     at = args.published_at or now()
-    if args.rollback is not None:
+    if goes_back:
         row = roll_back(lake, args.rollback, at)
         print(f"readers get {row.ds} again, of model {row.model_version}", flush=True)
         record_publication(lake, config, row.model_version)

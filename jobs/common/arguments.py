@@ -61,14 +61,14 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def open_lake(args: argparse.Namespace, name: str) -> tuple[Lake, Config]:
-    """The lake and the (variant's) configuration that the arguments name.
+def open_lake(args: argparse.Namespace, name: str, *, small_days: bool = False) -> tuple[Lake, Config]:
+    """The lake and the (variant's) configuration that the arguments name; small_days as for `spark_session`.
 
     Raises UnsafeLogStore for a lake on which another driver's commits could be overwritten.
     """
     variant = getattr(args, "variant", None)
     config = load_config(args.config).of_variant(variant)
-    spark = spark_session(name, args.master)
+    spark = spark_session(name, args.master, small_days=small_days)
     require_safe_commits(spark, args.lake, single_driver=config.lake.single_driver)
     return Lake(spark, args.lake, variant), config
 
