@@ -107,7 +107,6 @@ def report(args: argparse.Namespace, lake: Lake, config: Config, file: Path) -> 
 def bare_search(lake: Lake, config: Config) -> Callable[[int], object]:
     """The executors' search, in this process with all cores; how many users, the first ones of the lake."""
     lists = open_lists(refer_index(lake, scored_world.DAY), Plan.of(config)).lists
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
     some = (
         score_users.users_to_score(lake, scored_world.DAY, scored_world.VERSION)
         .limit(20_000)
@@ -118,6 +117,7 @@ def bare_search(lake: Lake, config: Config) -> Callable[[int], object]:
     excluded = of_lists(some["excluded"].combine_chunks())
 
     def search(users: int) -> object:
+        faiss.omp_set_num_threads(os.cpu_count() or 1)  # score_users, in this process, has taken a task's
         return lists.index.search(
             queries[:users], config.scoring.candidates_per_user, (excluded.flat, excluded.offsets[: users + 1])
         )

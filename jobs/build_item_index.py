@@ -23,6 +23,7 @@ from jobs.common.indexes import put_indexes
 from jobs.common.models import refer
 from jobs.common.offer import offered_items
 from jobs.common.partitions import Lake
+from model.candidates import WIDER_BY_CAP
 from model.effort import Sample, sample_of
 
 
@@ -44,7 +45,8 @@ def sampled_users(lake: Lake, config: Config, ds: dt.date) -> Sample:
     some = users.orderBy(F.xxhash64("user_id"), "user_id").limit(config.index.sample_users)
     some = some.join(excluded(lake.day(tables.USER_HISTORIES, ds)), "user_id", "left")
     found = some.select("embedding", F.coalesce("excluded", F.array().cast("array<int>")).alias("excluded")).toArrow()
-    return sample_of(found, config.scoring.candidates_per_user)
+    wider = WIDER_BY_CAP if config.scoring.category_cap else 1
+    return sample_of(found, wider * config.scoring.candidates_per_user)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -38,8 +38,14 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
     users = users.withColumn("history", pad(F.col("clicks"), max(config.features.history_length, 1)))
     segment = config.scoring.segment
     users = users.withColumn("segment", F.col(segment) if segment else F.lit(0))
-    read = dict.fromkeys([*inputs, "is_cold", "segment"])
-    return users.withColumn("scored_from", F.xxhash64(*read, "excluded"))
+    read = dict.fromkeys([*inputs, "is_cold", "segment", "excluded"])
+    nulls = [F.isnull(name) for name in read]  # a hash passes over them
+    return users.withColumn("scored_from", F.xxhash64(*read, *nulls, F.lit(lists_of(config))))
+
+
+def lists_of(config: Config) -> str:
+    """All of the configuration that a list depends on."""
+    return config.scoring.model_dump_json() + config.index.model_dump_json()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -44,6 +44,7 @@ def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_only: bool 
     foreign = users.where(F.col("model_version") != version).first()
     if foreign is not None:
         raise VersionMismatch(f"user_embeddings of {ds} are those of model {foreign.model_version}, wanted {version}")
+    changed_only &= lake.variant is None  # a publication is of the main model's lists
     frames = {
         "user_embeddings": users,
         "user_histories": excluded(lake.day(tables.USER_HISTORIES, ds)),

@@ -18,7 +18,7 @@ import numpy as np
 
 from model import annoy_trees, index_files, ivf_lists
 from model.item_index import ItemIndex, largest_norm, ordered_items
-from model.top_k import MISSING, alike, exact_top_k, forbid, keys_of_rows, rank
+from model.top_k import MISSING, alike, empty_results, exact_top_k, forbid, keys_of_rows, rank
 
 MOST_NODES = 2**31 - 1  # Annoy counts them in 32 bits
 
@@ -52,15 +52,17 @@ class ApproximateIndex(ItemIndex):
 
     @abstractmethod
     def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        """About wanted [N] candidates of each query [N, D]: positions [N, C], -1 where there is none."""
+        """About wanted [N] candidates of each query [N, D]: positions [N, max wanted], -1 where there is none."""
 
     def _search(self, queries: np.ndarray, k: int, forbidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n_items, n_queries = len(self), len(queries)
         n_forbidden = np.bincount(forbidden // n_items, minlength=n_queries)  # [N]
         wanted = np.minimum(k + n_forbidden, n_items)  # [N] enough for k once the forbidden ones are gone
-        candidates = self._nearest(queries, wanted)  # [N, C]
-        forbid(candidates, forbidden, n_items)
-        found, scores = rank(queries, self.matrix, candidates, k)  # [N, K], [N, K]
+        found, scores = empty_results(n_queries, k)  # [N, K], [N, K]
+        for rows in alike(wanted):  # else one user with many exclusions would widen the search of all
+            candidates = self._nearest(queries[rows], wanted[rows])  # [n, C]
+            forbid(candidates, keys_of_rows(forbidden, rows, n_items), n_items)
+            found[rows], scores[rows] = rank(queries[rows], self.matrix, candidates, k)
         due = np.minimum(k, n_items - n_forbidden)
         short = np.flatnonzero((found != MISSING).sum(axis=1) < due)
         if short.size and self.fills:
@@ -188,11 +190,7 @@ class IvfIndex(ApproximateIndex):
         return len(self.centroids)
 
     def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-        table = np.full((len(queries), wanted.max(initial=0)), MISSING, dtype=np.int64)  # [N, C]
-        for rows in alike(wanted):
-            width = int(wanted[rows].max())
-            table[rows, :width] = ivf_lists.nearest(self.filled, queries[rows], width, self.options.probes)
-        return table
+        return ivf_lists.nearest(self.filled, queries, int(wanted.max()), self.options.probes)
 
     def _writers(self) -> dict[str, Callable[[Path], object]]:
         kept = {"centroids.npy": self.centroids, "lists.npy": self.lists}

@@ -14,12 +14,14 @@ import numpy as np
 from model.channels import Cap, Channel, merged
 from model.item_index import ItemIndex
 from model.ragged import Ragged, among, cut, rows_of
-from model.top_k import MISSING, dot_products
+from model.top_k import MISSING, alike, dot_products, empty_results
 
 SOURCES = ("two_tower", "popular", "explore")
 TWO_TOWER, POPULAR, EXPLORE = range(len(SOURCES))
 EVERYBODY = 0  # the segment of whoever has no other
 WIDEST = 64  # times the length of a list: so far a search goes for items that the cap lets through
+WIDER_BY_CAP = 2  # times the length of a list that is searched for at first, where there is a cap
+ENTRIES = 1 << 20  # of a table [N, W] that are at hand at once
 
 Lists = tuple[np.ndarray, np.ndarray, np.ndarray]  # items [N, K], -1 after the last; scores [N, K]; sources [N, K]
 
@@ -45,6 +47,7 @@ class Popular:
         known, starts = np.unique(segments[order], return_index=True)
         parts = zip(known.tolist(), np.split(order, starts[1:]), strict=False)
         self.lists = {segment: (items[part], shares[part]) for segment, part in parts}
+        self.longest = max((len(of_segment) for of_segment, _ in self.lists.values()), default=0)
         if EVERYBODY not in self.lists:
             raise ValueError(f"popular items want a list for segment {EVERYBODY}, got {known[:5].tolist()}")
 
@@ -72,6 +75,8 @@ class CandidateLists:
     ) -> None:
         """explore: items without a click, by the vectors of their features; None where nothing is explored."""
         self.index, self.popular, self.quotas, self.explore, self.cap = index, popular, quotas, explore, cap
+        self.widest = min(WIDEST * quotas.k, len(index))
+        self.reachable = quotas.k if cap is None else min(quotas.k, _most_under(cap, index.item_indices))
 
     def of(
         self, queries: np.ndarray, excluded: tuple[np.ndarray, np.ndarray], cold: np.ndarray, segments: np.ndarray
@@ -84,7 +89,7 @@ class CandidateLists:
         found = np.full((n_users, k), MISSING, dtype=np.int64)
         scores, sources = np.full((n_users, k), -np.inf, dtype=np.float32), np.zeros((n_users, k), dtype=np.int64)
         if len(warm := np.flatnonzero(~cold)):
-            width = k if self.cap is None else 2 * k
+            width = k if self.cap is None else WIDER_BY_CAP * k
             part = self._searched(queries[warm], rows_of(Ragged(*excluded), warm), segments[warm], width)
             found[warm], scores[warm], sources[warm] = part
         if cold.any():
@@ -92,6 +97,13 @@ class CandidateLists:
         return found, scores, sources
 
     def _searched(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray, width: int) -> Lists:
+        """Lists out of each user's `width` best items, or more where the cap wants it; some users at a time."""
+        parts = np.array_split(np.arange(len(queries)), -(-len(queries) * width // ENTRIES))
+        made = [self._merged(queries[rows], rows_of(excluded, rows), segments[rows], width) for rows in parts]
+        items, scores, sources = (np.concatenate(arrays) for arrays in zip(*made, strict=True))
+        return items, scores, sources
+
+    def _merged(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray, width: int) -> Lists:
         quotas, items_scores = self.quotas, self.index.search(queries, width, excluded)
         if self.cap is None and not quotas.popular and not quotas.explore:
             return *items_scores, np.full(items_scores[0].shape, TWO_TOWER)
@@ -103,12 +115,13 @@ class CandidateLists:
             named = self.explore.search(queries, quotas.k, excluded)
             channels.append(Channel(EXPLORE, *named, quota=quotas.explore))
         channels.append(main)
-        at_its_widest = width >= min(WIDEST * quotas.k, len(self.index))
-        if at_its_widest:
-            channels.append(Channel(TWO_TOWER, *items_scores, capped=False))
         lists = merged(channels, quotas.k, self.cap)
-        short = np.flatnonzero(lists[0][:, -1] == MISSING)
-        if len(short) and not at_its_widest:
+        named = (lists[0] != MISSING).sum(axis=1)  # [N]
+        if (named < quotas.k).any():
+            channels.append(Channel(TWO_TOWER, *items_scores, capped=False))
+            lists = merged(channels, quotas.k, self.cap)
+        short = np.flatnonzero(named < self.reachable)
+        if len(short) and width < self.widest:
             more = self._searched(queries[short], rows_of(excluded, short), segments[short], 4 * width)
             for whole, part in zip(lists, more, strict=True):
                 whole[short] = part
@@ -116,23 +129,47 @@ class CandidateLists:
 
     def _popular_channel(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray) -> Channel:
         """What is popular with each user's segment, or with everybody where that has no clicks; scored by the index."""
-        width = 2 * self.quotas.k + int(np.diff(excluded.offsets).max(initial=0))
-        items, _ = self.popular.of(segments, width)
-        nothing = items[:, 0] == MISSING
-        items[nothing] = self.popular.of(np.zeros(1, dtype=np.int64), width)[0]
-        rows, left_out = cut(excluded, 0, len(queries))
-        items[among(items, left_out, rows)] = MISSING
+        wanted = 2 * self.quotas.k
+        items, scores = empty_results(len(queries), wanted)
+        widths = np.minimum(wanted + np.diff(excluded.offsets), self.popular.longest)  # [N]
+        for rows in alike(widths):
+            named = self._allowed(segments[rows], rows_of(excluded, rows), int(widths[rows].max()))[:, :wanted]
+            items[rows, : named.shape[1]] = named
         scores = dot_products(queries, self.index.matrix, self.index.positions(items))
         items[np.isneginf(scores)] = MISSING
         return Channel(POPULAR, items, scores, quota=self.quotas.popular)
 
+    def _allowed(self, segments: np.ndarray, excluded: Ragged, width: int) -> np.ndarray:
+        """Of the first popular items of each segment [N] those that are not excluded, in order: int64 [N, W]."""
+        items, _ = self.popular.of(segments, width)
+        nothing = items[:, 0] == MISSING
+        items[nothing] = self.popular.of(np.zeros(1, dtype=np.int64), width)[0]
+        rows, left_out = cut(excluded, 0, len(segments))
+        items[among(items, left_out, rows)] = MISSING
+        return np.take_along_axis(items, np.argsort(items == MISSING, axis=1, kind="stable"), axis=1)
+
     def _popular(self, segments: np.ndarray) -> Lists:
-        """Lists of cold users: their segment's, filled up with everybody's."""
+        """Lists of cold users: their segment's, filled up with everybody's, whose shares are scaled to come after."""
         known, inverse = np.unique(segments, return_inverse=True)
         width = WIDEST * self.quotas.k
         own = self.popular.of(known, width)
-        everybody = self.popular.of(np.zeros(len(known), dtype=np.int64), width)
-        channels = [Channel(POPULAR, *named) for named in (own, everybody)]
-        channels += [Channel(POPULAR, *named, capped=False) for named in (own, everybody)]
+        items, shares = self.popular.of(np.zeros(len(known), dtype=np.int64), width)
+        everybody = items, shares * _scale(own[1], shares)[:, None]
+        channels = [
+            Channel(POPULAR, items, shares, capped=capped)
+            for capped in (True, False)
+            for items, shares in (own, everybody)
+        ]
         lists = merged(channels, self.quotas.k, self.cap)
         return lists[0][inverse], lists[1][inverse], lists[2][inverse]
+
+
+def _scale(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """What brings the other shares [S, W] down to the least of one's own [S, W]: [S], at most 1."""
+    least = np.where(np.isfinite(own), own, np.inf).min(axis=1, initial=np.inf)
+    return np.minimum(1, least / np.maximum(others.max(axis=1, initial=0), np.finfo(np.float32).tiny))
+
+
+def _most_under(cap: Cap, items: np.ndarray) -> int:
+    """How many of the items [I] a list can hold under the cap."""
+    return int(np.minimum(np.bincount(cap.categories[items]), cap.most).sum())

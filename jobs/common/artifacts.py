@@ -40,6 +40,11 @@ def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
         raise
 
 
+def is_folder(spark: SparkSession, uri: str) -> bool:
+    filesystem, path = hadoop(spark, uri)
+    return bool(filesystem.isDirectory(path))
+
+
 def reference(spark: SparkSession, uri: str) -> str:
     """What a worker hands to `local_folder`. A folder on a local or shared disk is read in place; any other is shipped.
 

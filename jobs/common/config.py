@@ -113,6 +113,8 @@ class Config(Section):
             raise ValueError(f"no variant {name!r} in the configuration; it has {sorted(self.variants)}")
         if shared := SHARED.intersection(self.variants[name]):
             raise ValueError(f"variants.{name}: the tables of {sorted(shared)} are shared by all models")
+        if "segment" in self.variants[name].get("scoring", {}):
+            raise ValueError(f"variants.{name}: scoring.segment is that of popular_items, which all models share")
         return Config.model_validate(merge(self.model_dump(), self.variants[name]))
 
 

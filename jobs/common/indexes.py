@@ -7,6 +7,7 @@ import hashlib
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from jobs.common.scoring import ITEMS_FILE, POPULAR_FILE
 from model.effort import RecallNotReached, Sample, tuned
 from model.folders import sha256
 from model.index import ApproximateIndex, ExactIndex, ItemIndex, build_index
+from model.index_files import write_folder
 from model.loaders import read_files
 
 
@@ -55,8 +57,8 @@ def put_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample: S
         folder = Path(text)
         found = _built(config, rows, version, sample, folder)
         if config.scoring.explore_quota:
-            explored = _vectors(rows.filter(rows["feature_embedding"].is_valid()), "feature_embedding")
-            ExactIndex.build(*explored, model_version=version).save(folder / EXPLORE)
+            backend = next(one.backend for one in found if one.is_chosen)
+            explored_index(config, rows, version, sample, backend).save(folder / EXPLORE)
         _write_items(lake, config, ds, rows, version, folder / ITEMS)
         name = f"{version}-{_content(folder)}"
         for part in sorted(folder.iterdir()):
@@ -101,6 +103,20 @@ def _built(config: Config, rows: pa.Table, version: str, sample: Sample, folder:
     return found
 
 
+def explored_index(config: Config, rows: pa.Table, version: str, sample: Sample, backend: str) -> ItemIndex:
+    """An index of what is explored: of the backend that was chosen, or exact where that misses the target here."""
+    vectors, item_indices = _vectors(rows, "feature_embedding")
+    exact = ExactIndex.build(vectors, item_indices, model_version=version)
+    if backend == exact.backend or not len(sample) or not len(exact):
+        return exact
+    with threadpool_limits(limits=1):
+        index = build_index(backend, vectors, item_indices, model_version=version, **_options(config, backend))
+        try:
+            return _tuned(index, sample.search(exact)[0], sample, config)[0]
+        except RecallNotReached:
+            return exact
+
+
 def _content(folder: Path) -> str:
     """Eight digits that tell what lies in a folder from anything else."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -125,11 +141,22 @@ def _choose(found: list[Measured], short: dict[str, RecallNotReached], backend: 
 
 
 def _write_items(lake: Lake, config: Config, ds: dt.date, embedded: pa.Table, version: str, folder: Path) -> None:
-    """What scoring knows of the items beside the vectors: their ids and categories, and what is popular."""
-    folder.mkdir()
+    """What scoring knows of the items beside the vectors: their ids and categories, and what of them is popular."""
     popular = read_files(lake.pinned(tables.POPULAR_ITEMS, ds, 1).files)
-    pq.write_table(listed(embedded, _categories(lake, config, ds), version), folder / ITEMS_FILE)
-    pq.write_table(popular.sort_by([("segment", "ascending"), ("place", "ascending")]), folder / POPULAR_FILE)
+    available = embedded.filter(embedded["available"])["item_index"]  # may be fewer than when it was counted
+    popular = popular.filter(pc.is_in(popular["item_index"], value_set=available.combine_chunks()))
+    popular = popular.sort_by([("segment", "ascending"), ("place", "ascending")])
+    items = listed(embedded, _categories(lake, config, ds))
+    manifest = {
+        "backend": ITEMS,
+        "metric": "none",
+        "dimension": len(embedded["embedding"][0]),
+        "item_count": embedded.num_rows,
+        "model_version": version,
+        "options": {"category": config.scoring.category},
+    }
+    files = {ITEMS_FILE: items, POPULAR_FILE: popular}
+    write_folder(folder, manifest, {name: partial(pq.write_table, table) for name, table in files.items()})
 
 
 def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
@@ -142,7 +169,7 @@ def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
     return pa.table({"item_index": rows["item_index"], "category": category})
 
 
-def listed(rows: pa.Table, categories: pa.Table | None, version: str) -> pa.Table:
+def listed(rows: pa.Table, categories: pa.Table | None) -> pa.Table:
     """item_id (null where there is none), available and category by item_index."""
     size = int(rows["item_index"].to_numpy().max()) + 1
     order = np.full(size, -1)  # where in the table an index stands
@@ -152,14 +179,14 @@ def listed(rows: pa.Table, categories: pa.Table | None, version: str) -> pa.Tabl
     if categories is not None:
         category[categories["item_index"].to_numpy()] = categories["category"].to_numpy()
     item_ids, available = (rows[name].combine_chunks().take(where) for name in ("item_id", "available"))
-    table = pa.table({"item_id": item_ids, "available": available.fill_null(False), "category": category})
-    return table.replace_schema_metadata({"model_version": version})
+    return pa.table({"item_id": item_ids, "available": available.fill_null(False), "category": category})
 
 
 def _vectors(rows: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [I, D] and item indices int64 [I]."""
+    """float32 [I, D] and item indices int64 [I] of the I rows that have a vector there; D is that of all vectors."""
+    size = len(rows["embedding"][0]) if rows.num_rows else 1
+    rows = rows.filter(rows[column].is_valid())
     vectors = rows[column].combine_chunks().flatten().to_numpy()
-    size = len(rows[column][0]) if rows.num_rows else 1
     return vectors.reshape(rows.num_rows, size), rows["item_index"].to_numpy().astype(np.int64)
 
 

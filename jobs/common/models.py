@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from jobs.common import tables
-from jobs.common.artifacts import reference
+from jobs.common.artifacts import is_folder, reference
 from jobs.common.partitions import Lake, NoSuchDay
 from model.index import VersionMismatch
 
@@ -66,7 +66,7 @@ def refer(lake: Lake, ds: dt.date) -> ModelReference:
 
 
 def refer_index(lake: Lake, ds: dt.date, *, explore: bool = False) -> IndexReference:
-    """The index that was chosen for the day; raises NoSuchDay where there is none."""
+    """The index that was chosen for the day; raises NoSuchDay where there is none, or none of what is explored."""
     version = model_version(lake, ds)
     chosen = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen").first()
     if chosen is None:
@@ -74,7 +74,10 @@ def refer_index(lake: Lake, ds: dt.date, *, explore: bool = False) -> IndexRefer
     if chosen.model_version != version:
         raise VersionMismatch(f"the index of {ds} is that of model {chosen.model_version}, wanted {version}")
     parts = [chosen.backend, ITEMS, *([EXPLORE] if explore else [])]
-    folders = [reference(lake.spark, index_path(lake, ds, chosen.folder, part)) for part in parts]
+    paths = [index_path(lake, ds, chosen.folder, part) for part in parts]
+    if explore and not is_folder(lake.spark, paths[-1]):
+        raise NoSuchDay(f"the index of {ds} was built without scoring.explore_quota: run build_item_index again")
+    folders = [reference(lake.spark, path) for path in paths]
     return IndexReference(version, folders[0], folders[1], folders[2] if explore else None)
 
 

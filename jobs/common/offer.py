@@ -24,10 +24,16 @@ def blocked_items(lake: Lake, config: Config) -> DataFrame:
 
 
 def ids_of_file(lake: Lake, name: str, column: str, wanted_by: str) -> DataFrame:
-    """The lines of a text file, trimmed, each once, as `column`. Raises ValueError where there is no such file."""
+    """The lines of a text file, trimmed, each once, as `column`.
+
+    Raises ValueError where there is no such file, or Spark would not read it for its name.
+    """
     filesystem, path = hadoop(lake.spark, name)
     if not filesystem.isFile(path):
         raise ValueError(f"{wanted_by} wants a text file, and there is none at {path.toString()}")
+    if path.getName().startswith(("_", ".")) or set(path.toString()) & set("*?[]{}"):
+        wanted = "a name that does not begin with '_' or '.' and a path without any of *?[]{}"
+        raise ValueError(f"{wanted_by} wants {wanted}, which Spark would pass over or expand, got {path.toString()}")
     lines = lake.spark.read.text(str(path.toString()))
     return lines.select(F.trim("value").alias(column)).where(F.col(column) != "").distinct()
 

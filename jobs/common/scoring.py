@@ -24,6 +24,7 @@ from jobs.common.models import IndexReference, batches_with_rows
 from model.candidates import SOURCES, CandidateLists, Popular, Quotas
 from model.channels import Cap
 from model.index import VersionMismatch, load_index
+from model.index_files import check_files, read_manifest
 from model.ragged import of_lists
 
 ITEMS_FILE, POPULAR_FILE = "items.parquet", "popular.parquet"
@@ -35,13 +36,14 @@ class Plan:
     """What a list is to hold."""
 
     quotas: Quotas
+    category: str
     category_cap: int
 
     @classmethod
     def of(cls, config: Config) -> Plan:
         scoring = config.scoring
         quotas = Quotas(scoring.candidates_per_user, scoring.popular_quota, scoring.explore_quota)
-        return cls(quotas, scoring.category_cap)
+        return cls(quotas, scoring.category, scoring.category_cap)
 
 
 def candidates(users: DataFrame, ref: IndexReference, plan: Plan) -> DataFrame:
@@ -80,13 +82,12 @@ def open_lists(ref: IndexReference, plan: Plan) -> Opened:
 def read_lists(ref: IndexReference, plan: Plan) -> Opened:
     """What a worker searches, with as many threads as a task has cores.
 
-    Raises IndexCorrupt where a file is not what it should be, VersionMismatch where it is another model version's.
+    Raises IndexCorrupt where a file is not what it should be, VersionMismatch where it is another model version's, and
+    ValueError where the index knows other categories than the plan.
     """
     task = TaskContext.get()
     faiss.omp_set_num_threads(task.cpus() if task else 1)
-    items, popular = (pq.read_table(local_folder(ref.items) / name) for name in (ITEMS_FILE, POPULAR_FILE))
-    if (got := (items.schema.metadata or {}).get(b"model_version", b"").decode()) != ref.version:
-        raise VersionMismatch(f"{ref.items} lists the items of model version {got!r}, wanted {ref.version}")
+    items, popular = _read_items(ref, plan)
     index = load_index(local_folder(ref.index), ref.version)
     explore = load_index(local_folder(ref.explore), ref.version) if ref.explore else None
     cap = Cap(items["category"].to_numpy().astype(np.int64), plan.category_cap) if plan.category_cap else None
@@ -95,6 +96,19 @@ def read_lists(ref: IndexReference, plan: Plan) -> Opened:
     offered = items.filter(pc.field("available"))["item_id"]
     channels = CandidateLists(index, lists, plan.quotas, explore, cap)
     return Opened(channels, items["item_id"].combine_chunks(), offered.combine_chunks())
+
+
+def _read_items(ref: IndexReference, plan: Plan) -> list[pa.Table]:
+    """What is known of the items, by item_index, and what is popular."""
+    folder, names = local_folder(ref.items), (ITEMS_FILE, POPULAR_FILE)
+    manifest = read_manifest(folder)
+    if (got := manifest["model_version"]) != ref.version:
+        raise VersionMismatch(f"{ref.items} lists the items of model version {got!r}, wanted {ref.version!r}")
+    if (got := manifest["options"]["category"]) != plan.category:
+        why = f"wants scoring.category {plan.category!r}, and the index was built with {got!r}"
+        raise ValueError(f"{ref.items}: {why}: run build_item_index again")
+    check_files(folder, manifest, set(names))
+    return [pq.read_table(folder / name) for name in names]
 
 
 def _lists(batch: pa.RecordBatch, ref: IndexReference, plan: Plan) -> tuple[pa.ListArray, np.ndarray]:

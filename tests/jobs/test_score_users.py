@@ -25,8 +25,8 @@ from jobs import (
 )
 from jobs.common import tables
 from jobs.common.config import Config, load_config
-from jobs.common.models import index_path, model_path, model_version
-from jobs.common.partitions import Lake
+from jobs.common.models import ITEMS, index_path, model_path, model_version
+from jobs.common.partitions import Lake, NoSuchDay
 from jobs.publish_candidates import NotPublishable
 from model.effort import RecallNotReached
 from model.features import tensors
@@ -34,6 +34,7 @@ from model.index import IndexCorrupt, VersionMismatch
 from model.loaders import read_files
 from model.versions import load_model
 from tests.conftest import DAYS, SMALL
+from tests.model.catalogues import brute_force, ragged
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 K = 50
@@ -119,6 +120,19 @@ def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tm
         run(simulated_copy, THIRD, settings(tmp_path, index), build_item_index, score_users)
         assert simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").count() == 1
         lists[backend] = listed(simulated_copy, THIRD).toPandas().sort_values(["user_id", "rank"], ignore_index=True)
+    users = score_users.users_to_score(simulated_copy, THIRD, model_version(simulated_copy, THIRD))
+    users = users.where("not is_cold").toPandas()
+    items = simulated_copy.day(tables.ITEM_EMBEDDINGS, THIRD).where("available").toPandas()
+    vectors, indices, queries = (
+        np.stack(items["embedding"]),
+        items["item_index"].to_numpy(),
+        np.stack(users["embedding"]),
+    )
+    best, _ = brute_force(vectors, indices, queries, K, ragged([row.tolist() for row in users["excluded"]]))
+    item_ids = items.set_index("item_index")["item_id"]
+    found = lists["exact"].groupby("user_id")["item_id"].agg(list)
+    assert [found[user] for user in users["user_id"]] == [item_ids[row].tolist() for row in best]
+    assert users["excluded"].map(len).max() > K / 2
     for backend in ("annoy", "ivf"):
         same = lists[backend].merge(lists["exact"], on=["user_id", "item_id", "score"])
         assert len(same) > 0.99 * len(lists["exact"])
@@ -133,7 +147,11 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
     probs = simulated_copy.day(tables.ITEM_SAMPLING_PROBS, THIRD).localCheckpoint()
     unclicked = F.when(F.col("item_index") % 10 == 0, 0).otherwise(F.col("clicks"))
     simulated_copy.overwrite(tables.ITEM_SAMPLING_PROBS, THIRD, probs.withColumn("clicks", unclicked.cast("long")))
+    with pytest.raises(NoSuchDay, match=r"built without scoring\.explore_quota: run build_item_index again"):
+        run(simulated_copy, THIRD, over, score_users)
     run(simulated_copy, THIRD, over, build_popular_items, build_user_embeddings, build_item_index, score_users)
+    with pytest.raises(ValueError, match=r"wants scoring\.category '', and the index was built with 'genres'"):
+        run(simulated_copy, THIRD, ["--config", SMALL], score_users)
     lists = listed(simulated_copy, THIRD)
     warm = lists.join(simulated_copy.day(tables.USER_HISTORIES, THIRD), "user_id", "left_semi")
     counts = warm.groupBy("user_id", "source").count().groupBy("source").agg(F.max("count"), F.min("count"))
@@ -169,6 +187,11 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
     over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
     with pytest.raises(ValueError, match=r"exclusions\.blocklist wants a text file, and there is none at"):
         run(simulated_copy, THIRD, over, build_item_index)
+    hidden = blocklist.with_name("_blocked")  # Spark would read it as empty
+    hidden.write_text(ids[0])
+    with pytest.raises(ValueError, match=r"wants a name that does not begin with '_' or '\.' .* got \S*_blocked"):
+        run(simulated_copy, THIRD, settings(tmp_path, f'[exclusions]\nblocklist = "{hidden}"'), build_item_index)
+    over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
     blocklist.write_text(f"{ids[0]}\n\n {ids[1]} \nnever-heard-of\n")
     version = simulated_copy.version(tables.PUBLICATIONS)
     with pytest.raises(NotPublishable, match="2 items that are on the blocklist"):
@@ -250,17 +273,27 @@ def test_parts_of_different_models_are_refused(simulated_copy: Lake) -> None:
     assert simulated_copy.version(tables.CANDIDATES) == before
 
 
-@pytest.mark.parametrize("fault", ["truncated", "foreign", "missing"])
-def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: Lake, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("embeddings.npy", "truncated"),
+        ("embeddings.npy", "foreign"),
+        ("embeddings.npy", "missing"),
+        ("items.parquet", "foreign"),
+        ("popular.parquet", "truncated"),
+    ],
+)
+def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: Lake, name: str, fault: str) -> None:
     chosen = simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").first()
     assert chosen is not None
-    file = Path(index_path(simulated_copy, THIRD, chosen.folder, chosen.backend)) / "embeddings.npy"
+    part = chosen.backend if name == "embeddings.npy" else ITEMS
+    file = Path(index_path(simulated_copy, THIRD, chosen.folder, part)) / name
     whole = file.read_bytes()
     file.unlink()
     if fault != "missing":
         file.write_bytes(whole[:-100] if fault == "truncated" else np.random.default_rng(0).bytes(len(whole)))
     before = simulated_copy.version(tables.CANDIDATES)
-    with pytest.raises(IndexCorrupt, match=r"embeddings\.npy: wants"):
+    with pytest.raises(IndexCorrupt, match=rf"{name}: wants"):
         run(simulated_copy, THIRD, ["--config", SMALL], score_users)
     assert simulated_copy.version(tables.CANDIDATES) == before
 

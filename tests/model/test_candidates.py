@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from model import candidates, top_k
 from model.candidates import EXPLORE, POPULAR, TWO_TOWER, CandidateLists, Popular, Quotas
 from model.channels import Cap
+from model.top_k import dot_products
 from tests.model.catalogues import brute_force, build, catalogue, ragged, unit
 
 N_USERS, K = 30, 20
@@ -92,6 +94,44 @@ def test_cold_users_get_their_segment_and_then_everybody() -> None:
     for user in (1, 2):
         assert found[user].tolist() == ITEMS[:K].tolist()
     assert (found != -1).all()
+
+
+def test_a_segments_own_items_come_before_everybodys_however_popular_those_are() -> None:
+    segments = np.repeat([0, 7], [40, 5])
+    items = np.concatenate([ITEMS[:40], ITEMS[35:40]])
+    shares = np.concatenate([np.linspace(0.2, 0.01, 40), np.full(5, 0.05)]).astype(np.float32)
+    made = CandidateLists(build("exact", EMBEDDINGS, ITEMS), Popular(segments, items, shares), Quotas(K))
+    found, scores, _ = made.of(QUERIES[:1], ragged([[]]), np.ones(1, dtype=bool), np.array([7]))
+    assert set(found[0, :5]) == set(ITEMS[35:40])
+    assert (scores[0, 5:] <= 0.05).all()
+    assert set(found[0, 5:]) == set(ITEMS[: K - 5])
+
+
+def test_a_heavy_user_widens_no_other_users_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what the popular channel and an approximate search look at, a user with many exclusions has its own width."""
+    looked_at: list[int] = []
+
+    def counted(queries: np.ndarray, matrix: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        looked_at.append(positions.size)
+        return dot_products(queries, matrix, positions)
+
+    monkeypatch.setattr(top_k, "dot_products", counted)
+    index = build("ivf", EMBEDDINGS, ITEMS)
+    light = ragged([[]] * (N_USERS - 1) + [ITEMS[:2].tolist()])
+    heavy = ragged([[]] * (N_USERS - 1) + [ITEMS[:150].tolist()])
+    for excluded in (light, heavy):
+        index.search(QUERIES, K, excluded)
+    assert sum(looked_at[1:]) < looked_at[0] + len(ITEMS)
+
+
+def test_many_users_are_searched_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    categories = np.zeros(int(ITEMS.max()) + 1, dtype=np.int64)
+    categories[ITEMS] = np.arange(len(ITEMS)) % 12
+    excluded, capped = some_left_out(), lists(Quotas(K), cap=Cap(categories, 2))
+    wanted = capped.of(QUERIES, excluded, WARM, EVERYBODY)
+    monkeypatch.setattr(candidates, "ENTRIES", 7 * K)
+    for some, whole in zip(capped.of(QUERIES, excluded, WARM, EVERYBODY), wanted, strict=True):
+        np.testing.assert_array_equal(some, whole)
 
 
 def test_cold_and_warm_users_stay_in_their_rows() -> None:
