@@ -45,7 +45,7 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
 
 def lists_of(config: Config) -> str:
     """All of the configuration that a list depends on."""
-    return config.scoring.model_dump_json() + config.index.model_dump_json()
+    return config.scoring.model_dump_json(exclude={"changed_only"}) + config.index.model_dump_json()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -154,7 +154,7 @@ class CandidateLists:
         width = WIDEST * self.quotas.k
         own = self.popular.of(known, width)
         items, shares = self.popular.of(np.zeros(len(known), dtype=np.int64), width)
-        everybody = items, shares * _scale(own[1], shares)[:, None]
+        everybody = items, np.maximum(shares, 0) * _scale(own[1], shares)[:, None]  # -inf where there is no item
         channels = [
             Channel(POPULAR, items, shares, capped=capped)
             for capped in (True, False)
