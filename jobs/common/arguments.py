@@ -61,15 +61,18 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def open_lake(args: argparse.Namespace, name: str, *, small_days: bool = False) -> tuple[Lake, Config]:
+def open_lake(
+    args: argparse.Namespace, name: str, *, small_days: bool = False, written: str | None = None
+) -> tuple[Lake, Config]:
     """The lake and the (variant's) configuration that the arguments name; small_days as for `spark_session`.
 
-    Raises UnsafeLogStore for a lake on which another driver's commits could be overwritten.
+    Raises UnsafeLogStore where another driver's commits could be overwritten, in the lake or, where the job writes
+    another one, in the one that is `written`.
     """
     variant = getattr(args, "variant", None)
     config = load_config(args.config).of_variant(variant)
     spark = spark_session(name, args.master, small_days=small_days)
-    require_safe_commits(spark, args.lake, single_driver=config.lake.single_driver)
+    require_safe_commits(spark, written or args.lake, single_driver=config.lake.single_driver)
     return Lake(spark, args.lake, variant), config
 
 
