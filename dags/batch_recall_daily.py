@@ -126,7 +126,11 @@ with DAG(
 ) as dag:
     await_log = BashSensor(
         task_id="await_log",
-        bash_command=quoted(f"cd {CODE} && exec python -m jobs.await_log --lake {LAKE} --ds {DAY} --config {CONFIG}"),
+        # 2 is a refusal, and fails at once; what else goes wrong may pass, and is asked again until the time is over
+        bash_command=quoted(
+            f"cd {CODE} && python -m jobs.await_log --lake {LAKE} --ds {DAY} --config {CONFIG}; "
+            "case $? in 0) ;; 2) exit 2 ;; *) exit 99 ;; esac"
+        ),
         retry_exit_code=99,
         mode="reschedule",
         poke_interval=300,
