@@ -9,7 +9,12 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
@@ -66,7 +71,10 @@ def check_backfill(backfill: ModuleType) -> None:
 
     backfill.require_day_before({"ti": ti(0, "failed")})
     backfill.require_day_before({"ti": ti(1, "success")})
-    raised(AirflowFailException, backfill.require_day_before, {"ti": ti(1, "failed")})
+    for state in ("failed", "upstream_failed"):
+        raised(AirflowFailException, backfill.require_day_before, {"ti": ti(1, state)})
+    for state in ("up_for_retry", "up_for_reschedule", "running"):
+        raised(AirflowRescheduleException, backfill.require_day_before, {"ti": ti(1, state)})
 
 
 def check_ranking(ranking: ModuleType) -> None:
