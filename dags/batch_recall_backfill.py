@@ -11,7 +11,9 @@ from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Param, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+
+OVER = {"failed", "upstream_failed", "skipped", "removed"}  # states of a task that will not succeed any more
 
 
 def days_between(first: str, last: str) -> list[str]:
@@ -23,7 +25,10 @@ def days_between(first: str, last: str) -> list[str]:
 
 
 def require_day_before(context: Any) -> None:
-    """Fails at once where the day before it in the range did not succeed: each builds on the last."""
+    """Fails at once where the day before it in the range has failed: each builds on the last.
+
+    One that is to be tried again is waited for: its task gives its place to the next meanwhile.
+    """
     ti = context["ti"]
     if ti.map_index == 0:
         return
@@ -31,8 +36,11 @@ def require_day_before(context: Any) -> None:
         dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index - 1
     )
     ended = [state for found in states.values() for state in found.values()]
-    if ended != ["success"]:
+    if ended == ["success"]:
+        return
+    if ended and set(ended) <= OVER:
         raise AirflowFailException(f"the day before it did not succeed: {states}")
+    raise AirflowRescheduleException(datetime.now(UTC) + timedelta(minutes=1))
 
 
 with DAG(
@@ -42,6 +50,7 @@ with DAG(
     schedule=None,
     start_date=datetime(2000, 1, 1, tzinfo=UTC),
     max_active_runs=1,
+    default_args={"retries": 1, "retry_delay": timedelta(minutes=5)},  # the day's own tasks have theirs
     params={
         "first": Param(type="string", format="date", description="first day, YYYY-MM-DD"),
         "last": Param(type="string", format="date", description="last day, YYYY-MM-DD"),
@@ -59,7 +68,7 @@ with DAG(
         trigger_dag_id="batch_recall_daily",
         trigger_run_id="{{ run_id }}_{{ task.conf.day }}",
         logical_date=None,
-        reset_dag_run=True,  # a retried task goes on with the run that it started
+        reset_dag_run=True,  # a retried task clears the run that it started: the day begins anew, not beside itself
         wait_for_completion=True,
         fail_when_dag_is_paused=True,
         max_active_tis_per_dagrun=1,

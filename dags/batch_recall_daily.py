@@ -6,6 +6,7 @@ What differs between places stands in no file: the connection `batch_recall_spar
     batch_recall_code        the checkout, or wherever jobs/ lies on the workers
     batch_recall_config      TOML file laid over recall.toml (optional)
     batch_recall_py_files    the zip of `make dist`, where executors need it (optional)
+    batch_recall_conf        JSON, Spark's configuration by job: {"score_users": {"spark.task.cpus": "8"}} (optional)
 
 and the pool `batch_recall`. The workers' PATH begins with the compute environment's bin.
 """
@@ -19,7 +20,7 @@ from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.sensors.bash import BashSensor
-from airflow.sdk import DAG, Asset, Connection, CronDataIntervalTimetable, Param, chain
+from airflow.sdk import DAG, Asset, Connection, CronDataIntervalTimetable, Param, Variable, chain
 from airflow.sdk.exceptions import AirflowSkipException
 
 CANDIDATES = Asset("batch_recall_candidates")
@@ -74,11 +75,21 @@ def require_connection(context: Any) -> None:
     Connection.get(context["task"]._conn_id)
 
 
+def prepare(context: Any) -> None:
+    """Gives a job what `batch_recall_conf` says of it; raises ValueError where that is no object, or as above."""
+    require_connection(context)
+    task, by_job = context["task"], Variable.get("batch_recall_conf", default={}, deserialize_json=True)
+    own = by_job.get(task.task_id, {}) if isinstance(by_job, dict) else by_job
+    if not isinstance(own, dict):
+        raise ValueError(f"batch_recall_conf wants an object of objects, a job each, got {type(own).__name__}")
+    task.conf = {**(task.conf or {}), **own}
+
+
 def require_publishing(context: Any) -> None:
     """Skips the publication of a run that is not to publish: one of a day that lies before the published one."""
     if not context["params"]["publish"]:
         raise AirflowSkipException("this run does not publish (params.publish)")
-    require_connection(context)
+    prepare(context)
 
 
 def tell_day(context: Any, result: Any) -> None:
@@ -98,7 +109,7 @@ def submit(job: str, **options: Any) -> SparkSubmitOperator:
         env_vars={"PYTHONPATH": CODE},  # the code beside the job, whatever is installed
         execution_timeout=timedelta(hours=HOURS.get(job, 3)),
         pool="batch_recall",
-        **{"pre_execute": require_connection, **options},
+        **{"pre_execute": prepare, **options},
     )
 
 
@@ -126,7 +137,11 @@ with DAG(
 ) as dag:
     await_log = BashSensor(
         task_id="await_log",
-        bash_command=quoted(f"cd {CODE} && exec python -m jobs.await_log --lake {LAKE} --ds {DAY} --config {CONFIG}"),
+        # 2 is a refusal, and fails at once; what else goes wrong may pass, and is asked again until the time is over
+        bash_command=quoted(
+            f"cd {CODE} && python -m jobs.await_log --lake {LAKE} --ds {DAY} --config {CONFIG}; "
+            "case $? in 0) ;; 2) exit 2 ;; *) exit 99 ;; esac"
+        ),
         retry_exit_code=99,
         mode="reschedule",
         poke_interval=300,

@@ -2,34 +2,38 @@
 
 What is published is published again without them, where the day's lists are still those that readers have. Older
 versions of the tables hold their rows until they are vacuumed: the job says which publications those are, and when that
-is. A user's index stays taken by nobody, and the weights keep a vector that no id leads to. Checkpoints of trainings,
-which remember pairs of users and items, are removed.
+is. Reports that show one of them are removed. A user's index stays taken by nobody, and the weights keep a vector that
+no id leads to. Checkpoints of trainings, which remember pairs of users and items, are removed.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import re
 import shutil
 from collections.abc import Sequence
 
 from delta.tables import DeltaTable
+from markupsafe import escape
 from pyspark.sql import Column, Row
 from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.common.artifacts import local_path, matching
+from jobs.common.artifacts import hadoop, local_path, matching, read_text
 from jobs.common.offer import ids_of_file
 from jobs.common.partitions import Lake
 from jobs.common.published import last_publication
-from jobs.common.row_groups import row_groups_of
+from jobs.common.row_groups import in_their_order, row_groups_of
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
 from jobs.publish_candidates import add, newest_versions
+from jobs.report_run import PAGE
 from jobs.score_users import LOOKED_UP_AT_ONCE
 
 NAMED_OTHERWISE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}
 MOST = 100_000  # users of one run: their ids are a condition of every table
+NAME_ON_PAGE = re.compile("<h3>(.*?)</h3>")  # of a user in jobs/report/page.html
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -51,7 +55,8 @@ def whose(table: str) -> Column:
 def forget(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
     """Take the users' rows, or their names, out of a table; how many they were, None for one that names no user.
 
-    By a condition, not by a join: what stays of a file stays in its order, so that look-ups are as quick as before.
+    By a merge, not by a condition: the table's log keeps a condition's text, and with it the ids. What stays of a file
+    stays in its order, so that look-ups are as quick as before.
     """
     held, name = DeltaTable.forPath(lake.spark, path), path.rsplit("/", 1)[-1]
     if name not in NAMED_OTHERWISE and "user_id" not in held.toDF().columns:
@@ -60,11 +65,14 @@ def forget(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
     found = held.toDF().where(theirs).count()
     if not found:
         return 0
+    ids = lake.spark.createDataFrame([(user_id,) for user_id in user_ids], "forgotten string")
+    merge = held.merge(F.broadcast(ids), whose(name) == F.col("forgotten"))
     if name == tables.VOCABULARIES.name:  # a row that went would leave its index to the next user
-        held.update(theirs, {"value": F.lit(None)})
+        merge = merge.whenMatchedUpdate(set={"value": F.lit(None)})
     else:
-        with row_groups_of(lake.spark, LOOKED_UP_AT_ONCE):
-            held.delete(theirs)
+        merge = merge.whenMatchedDelete()
+    with in_their_order(lake.spark), row_groups_of(lake.spark, LOOKED_UP_AT_ONCE):
+        merge.execute()
     return found
 
 
@@ -86,16 +94,27 @@ def publish_without(lake: Lake, last: Row, user_ids: Sequence[str], still_theirs
         add(lake, last, wanted, at)
 
 
-def ages_out(lake: Lake, version: int) -> list[str]:
-    """A line for each publication whose candidates are older than `version`, with the day after which it may go."""
+def ages_out(lake: Lake, version: int, at: dt.datetime) -> list[str]:
+    """A line for each publication whose candidates are older than `version`, with the day after which it may go.
+
+    Days count from `at`, when the files of those versions were left behind.
+    """
     older = lake.read(tables.PUBLICATIONS).where(F.col("candidates_version") < version).orderBy("publication")
-    rows = older.select("publication", "ds", F.unix_timestamp("published_at").alias("at")).toLocalIterator()
-    lines = []
-    for row in rows:
-        day = dt.datetime.fromtimestamp(row["at"], dt.UTC) + dt.timedelta(days=DEFAULT_KEEP_DAYS)
-        which = f"publication {row.publication} of {row.ds}"
-        lines.append(f"{which} holds them until maintain_tables runs after {day:%Y-%m-%d}")
-    return lines
+    day = at + dt.timedelta(days=DEFAULT_KEEP_DAYS)
+    return [
+        f"publication {row.publication} of {row.ds} holds them until maintain_tables runs after {day:%Y-%m-%d}"
+        for row in older.select("publication", "ds").toLocalIterator()
+    ]
+
+
+def remove_pages(lake: Lake, user_ids: Sequence[str]) -> None:
+    """Remove the reports of days that show one of the users; report_run writes a day's page anew."""
+    forgotten = {escape(user_id) for user_id in user_ids}
+    for status in matching(lake.spark, lake.path("reports", "*", PAGE)):
+        page = str(status.getPath().toString())
+        if forgotten.intersection(NAME_ON_PAGE.findall(read_text(lake.spark, page) or "")):
+            hadoop(lake.spark, page)[0].delete(status.getPath(), False)
+            print(f"{page} showed one of them, and is removed: report_run writes it anew", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,9 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{path.rsplit('/', 1)[-1]}: {rows:,} rows", flush=True)
             deleted += rows
     _remove_checkpoints(lake)
+    remove_pages(lake, user_ids)
     if last is not None:
         publish_without(lake, last, user_ids, still_theirs, args.published_at or now())
-        print("\n".join(ages_out(lake, lake.version(tables.CANDIDATES))), flush=True)
+        print("\n".join(ages_out(lake, lake.version(tables.CANDIDATES), now())), flush=True)
     return deleted
 
 

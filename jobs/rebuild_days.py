@@ -1,7 +1,8 @@
 """The earlier days whose outcomes change by clicks that landed on this day: what follows from them is built again.
 
 Runs after build_interactions of the day, since a click may seem to come before its impression, and before everything
-else of it. Finds the same days when it is run again, so a run that was cut short is made good by the next.
+else of it. Stops where a day before it, on which it would build, has landed and was not run. Finds the same days when
+it is run again, so a run that was cut short is made good by the next.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from jobs.common import tables
 from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.attribution import Reach
 from jobs.common.config import Config
+from jobs.common.ground import require_days_before
 from jobs.common.partitions import Lake
 
 # What follows from the outcomes of a day, and is built again where they change.
@@ -41,7 +43,11 @@ def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
 
 
 def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
-    """Run `step(job, day)` for every job that an earlier day needs again, in the order of days."""
+    """Run `step(job, day)` for every job that an earlier day needs again, in the order of days.
+
+    Raises Stop where a day before `ds` has landed and was not run.
+    """
+    require_days_before(lake, ds, config.log.state_lookback_days)
     touched = build_interactions.touched_days(lake, config, ds)
     for day in touched:
         step(build_interactions, day)

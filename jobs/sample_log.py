@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.common.arguments import count_argument, job_parser, open_lake, run
+from jobs.common.artifacts import qualified
 from jobs.common.config import Config
 from jobs.common.ground import require_impressions
 from jobs.common.landing import land, raw_tables
@@ -83,10 +84,10 @@ def copy_sample(lake: Lake, into: Lake, config: Config, last: dt.date, days: int
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "sample_log")
+    lake, config = open_lake(args, "sample_log", written=args.into)
     into = Lake(lake.spark, args.into)
-    if into.path() == lake.path():
-        raise ValueError(f"--into wants another lake than --lake, got {args.into} for both")
+    if qualified(lake.spark, args.into) == qualified(lake.spark, args.lake):  # its days would be replaced by the sample
+        raise ValueError(f"--into wants another lake than --lake, got {args.into} and {args.lake}, which are one")
     require_impressions(lake, args.ds)
     counts = copy_sample(lake, into, config, args.ds, args.days, args.fraction)
     print(", ".join(f"{rows:,} {name}" for name, rows in counts.items()), flush=True)

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from pyspark.accumulators import AccumulatorServer
 
 from jobs.common.config import Config, config_argument, load_config
-from jobs.common.faults import told
+from jobs.common.faults import DiskFull, WriteConflict, told
 from jobs.common.ground import Stop
 from jobs.common.log_store import require_safe_commits
 from jobs.common.partitions import Lake, day_argument
 from jobs.common.session import spark_session
 from model.parent import end_with_parent
+
+TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may end well later
 
 
 def job_parser(doc: str | None, *, variant: bool = False, needs_day: bool = True) -> argparse.ArgumentParser:
@@ -61,22 +63,26 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def open_lake(args: argparse.Namespace, name: str, *, small_days: bool = False) -> tuple[Lake, Config]:
+def open_lake(
+    args: argparse.Namespace, name: str, *, small_days: bool = False, written: str | None = None
+) -> tuple[Lake, Config]:
     """The lake and the (variant's) configuration that the arguments name; small_days as for `spark_session`.
 
-    Raises UnsafeLogStore for a lake on which another driver's commits could be overwritten.
+    Raises UnsafeLogStore where another driver's commits could be overwritten, in the lake or, where the job writes
+    another one, in the one that is `written`.
     """
     variant = getattr(args, "variant", None)
     config = load_config(args.config).of_variant(variant)
     spark = spark_session(name, args.master, small_days=small_days)
-    require_safe_commits(spark, args.lake, single_driver=config.lake.single_driver)
+    require_safe_commits(spark, written or args.lake, single_driver=config.lake.single_driver)
     return Lake(spark, args.lake, variant), config
 
 
 def run(main: Callable[[Sequence[str] | None], object]) -> None:
-    """Run a job as a program: what is no fault of its own is one line on stderr and exit code 2, never a torn table.
+    """Run a job as a program: what is no fault of its own is one line on stderr, never a torn table.
 
-    That is a user's error, another writer, a full disk, a store that is silent, a JVM that was killed.
+    Exit code 2 is a user's error, or a day that stops on purpose: it would end so again. 75 (TRY_AGAIN) is another
+    writer, a full disk, a store that is silent, a JVM that was killed.
     """
     logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it logs, with its traceback, what is told below
     AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call tells it better
@@ -87,9 +93,9 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     except ValueError as error:
         code = f" [{error.code}]" if isinstance(error, Stop) else ""
         print(f"error{code}: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(TRY_AGAIN if isinstance(error, WriteConflict | DiskFull) else 2)
     except Exception as error:
         if (line := told(error)) is None:
             raise
         print(f"error: {line}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(TRY_AGAIN)

@@ -88,6 +88,14 @@ def hadoop(spark: SparkSession, uri: str) -> tuple[Any, Any]:
     return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
 
 
+def qualified(spark: SparkSession, uri: str) -> str:
+    """The one name of a path or URI as Spark takes it: whole, and on a local disk without links."""
+    path = _path(spark, uri)
+    path = path.getFileSystem(spark._jsc.hadoopConfiguration()).makeQualified(path)
+    name = path.toUri()
+    return Path(str(name.getPath())).resolve().as_uri() if name.getScheme() == "file" else str(path.toString())
+
+
 def matching(spark: SparkSession, pattern: str) -> list[Any]:
     """Hadoop's FileStatus of each path that a pattern (a path or URI with `*`) names."""
     filesystem, path = hadoop(spark, pattern)

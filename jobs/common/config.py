@@ -147,15 +147,21 @@ def load_config(path: str | Path | None = None) -> Config:
             config.of_variant(name)
         return config
     except ValidationError as error:
-        faults = (
-            "{}: {}, got {!r}".format(".".join(map(str, fault["loc"])), fault["msg"], fault["input"])
-            if fault["type"] != "extra_forbidden"
-            else "{}: no such key".format(".".join(map(str, fault["loc"])))
-            for fault in error.errors(include_url=False)
-        )
+        faults = (_told(fault) for fault in error.errors(include_url=False))
         raise ValueError(f"configuration {path or default_path()}: " + "; ".join(faults)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"configuration {path or default_path()} cannot be read: {error}") from error
+
+
+def _told(fault: Any) -> str:
+    """One fault of a configuration in words, without what may be a secret: sections, and all of `tracking`."""
+    key, value = ".".join(map(str, fault["loc"])), fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: no such key"
+    text = ": ".join(filter(None, (key, fault["msg"])))
+    # a fault between sections is found in the whole configuration, and a variant may hold any section
+    secret = isinstance(value, dict) or fault["loc"][0] in ("tracking", "variants")
+    return text if secret else f"{text}, got {value!r}"
 
 
 def config_argument(path: str) -> str:

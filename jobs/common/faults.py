@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from delta.exceptions import captured
-from py4j.protocol import Py4JJavaError, Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark import SparkContext
 from pyspark.errors.exceptions.captured import CapturedException
 
@@ -93,7 +93,7 @@ def jvm_is_gone(error: BaseException) -> bool:
     if any(isinstance(cause, Py4JNetworkError) for cause in _causes(error)):
         return True
     started: Any = getattr(SparkContext._gateway, "proc", None)  # none under spark-submit, where it is the parent
-    return isinstance(error, ConnectionError) and started is not None and started.poll() is not None
+    return isinstance(error, ConnectionError | Py4JError) and started is not None and started.poll() is not None
 
 
 def free(uri: str | None = None) -> str:

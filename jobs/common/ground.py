@@ -22,6 +22,21 @@ def require_impressions(lake: Lake, ds: dt.date) -> None:
         raise Stop("empty_day", f"no impression landed on {ds} in {lake.table_path(tables.IMPRESSIONS)}")
 
 
+def require_days_before(lake: Lake, ds: dt.date, days: int) -> None:
+    """Raises Stop `day_not_run` where a day has landed since the last that was run, of the `days` before `ds`.
+
+    Histories are handed on from day to day: without it, its clicks would be in none. Item counts are built behind
+    them. A day of which no impression landed cannot be run, and is passed over.
+    """
+    last = lake.latest_day_before(tables.DAILY_ITEM_COUNTS, ds, days)
+    if last is None:
+        return
+    for number in range(1, (ds - last).days):
+        day = last + dt.timedelta(days=number)
+        if not lake.day(tables.IMPRESSIONS, day).isEmpty():
+            raise Stop("day_not_run", f"{ds} builds on {day}, which has landed and was not run: run {day} first")
+
+
 def require_ground(lake: Lake, ds: dt.date) -> None:
     """Raises Stop where the day's log cannot be what it should be: not reconciled, no click, one user, one item.
 

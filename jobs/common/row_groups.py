@@ -15,6 +15,7 @@ LARGEST_BLOCK = 1 << 30  # bytes: a row group ends with its file, not before
 SMALLEST_BLOCK = 1 << 10  # bytes: it ends as soon as its size is looked at
 ROWS_BETWEEN_CHECKS = ("parquet.page.size.row.check.min", "parquet.page.size.row.check.max")
 ROWS_OF_A_FILE = 100_000
+MERGE_SHUFFLES = "spark.databricks.delta.merge.repartitionBeforeWrite.enabled"
 
 
 def planned(rows: int, row_group_rows: int, multiple: int) -> int:
@@ -74,6 +75,11 @@ def one_row_group_a_file(spark: SparkSession) -> AbstractContextManager[None]:
 def row_groups_of(spark: SparkSession, rows: int) -> AbstractContextManager[None]:
     """Files that are written inside the block have row groups of so many rows; the last one has what is left."""
     return _settings(spark, {BLOCK_SIZE: SMALLEST_BLOCK, **dict.fromkeys(ROWS_BETWEEN_CHECKS, rows)})
+
+
+def in_their_order(spark: SparkSession) -> AbstractContextManager[None]:
+    """A merge with a broadcast frame inside the block leaves the rows that stay in a file in their order."""
+    return _settings(spark, {MERGE_SHUFFLES: False})
 
 
 @contextmanager

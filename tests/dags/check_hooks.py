@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
 
+PUBLICATION = {"_conn_id": "batch_recall_spark", "task_id": "publish_candidates", "conf": None}
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
 
@@ -33,7 +40,7 @@ def raised(kind: type[Exception], call: Any, *arguments: Any) -> str:
 
 
 def check_daily(daily: ModuleType) -> None:
-    known, unknown = SimpleNamespace(_conn_id="batch_recall_spark"), SimpleNamespace(_conn_id="nowhere")
+    known, unknown = SimpleNamespace(**PUBLICATION), SimpleNamespace(**{**PUBLICATION, "_conn_id": "nowhere"})
     daily.require_connection({"task": known})
     assert "nowhere" in raised(AirflowException, daily.require_connection, {"task": unknown})
     daily.require_publishing({"task": known, "params": {"publish": True}})
@@ -44,6 +51,21 @@ def check_daily(daily: ModuleType) -> None:
     context = {"outlet_events": {daily.CANDIDATES: event}, "dag_run": run, "params": {"day": "2026-02-14"}}
     daily.tell_day({**context, "task": daily.dag.get_task("publish_candidates")}, None)
     assert event.extra == {"ds": "2026-02-14"}
+
+
+def check_conf(daily: ModuleType) -> None:
+    """What the variable says of a job reaches its command, and that of no other."""
+    os.environ["AIRFLOW_VAR_BATCH_RECALL_CONF"] = '{"score_users": {"spark.task.cpus": "8"}}'
+    commands = {}
+    for job in ("score_users", "build_item_counts"):
+        task = daily.dag.get_task(job)
+        daily.prepare({"task": task})
+        commands[job] = task._get_hook()._build_spark_submit_command("job.py")
+    assert "spark.task.cpus=8" in commands["score_users"]
+    assert "spark.task.cpus=8" not in commands["build_item_counts"]
+    for wrong in ('["spark.task.cpus"]', '{"score_users": "spark.task.cpus=8"}'):
+        os.environ["AIRFLOW_VAR_BATCH_RECALL_CONF"] = wrong
+        assert "wants an object" in raised(ValueError, daily.prepare, {"task": daily.dag.get_task("score_users")})
 
 
 def check_report(daily: ModuleType) -> None:
@@ -66,7 +88,10 @@ def check_backfill(backfill: ModuleType) -> None:
 
     backfill.require_day_before({"ti": ti(0, "failed")})
     backfill.require_day_before({"ti": ti(1, "success")})
-    raised(AirflowFailException, backfill.require_day_before, {"ti": ti(1, "failed")})
+    for state in ("failed", "upstream_failed"):
+        raised(AirflowFailException, backfill.require_day_before, {"ti": ti(1, state)})
+    for state in ("up_for_retry", "up_for_reschedule", "running"):
+        raised(AirflowRescheduleException, backfill.require_day_before, {"ti": ti(1, state)})
 
 
 def check_ranking(ranking: ModuleType) -> None:
@@ -78,6 +103,7 @@ def check_ranking(ranking: ModuleType) -> None:
 if __name__ == "__main__":
     check_daily(daily := dag_file("batch_recall_daily"))
     check_report(daily)
+    check_conf(daily)
     check_backfill(dag_file("batch_recall_backfill"))
     check_ranking(dag_file("ranking_example"))
     print("checked", file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jobs import await_log, run_day
+from jobs.common.arguments import TRY_AGAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
@@ -116,10 +117,25 @@ def test_no_golden_command_goes_to_yarn_by_mistake() -> None:
 def test_the_sensor_asks_the_job_with_its_own_code_for_not_yet() -> None:
     (line,) = golden("await_log")
     quoted = f"python -m jobs.await_log --lake '/lake of $HOME' --ds {DAY} --config /code/recall.toml"
-    assert line == f"cd /code && exec {quoted}"
+    assert line.startswith(f"cd /code && {quoted}; ")
     argv = ["--lake", "/lake of $HOME", "--ds", DAY, "--config", "/code/recall.toml"]
     assert parsed("await_log", argv)["ds"] == dt.date.fromisoformat(DAY)
     assert f"retry_exit_code={await_log.NOT_YET}" in (ROOT / "dags" / "batch_recall_daily.py").read_text("utf-8")
+
+
+def test_the_sensor_fails_at_a_refusal_alone(tmp_path: Path) -> None:
+    line = golden("await_log")[0].replace("/code ", f"{tmp_path} ", 1)
+    (tmp_path / "python").write_text('#!/bin/bash\n[ "$ENDS" = killed ] && kill -9 $$\nexit "$ENDS"\n')
+    (tmp_path / "python").chmod(0o755)
+    ended = {}
+    for how in ("0", "2", str(await_log.NOT_YET), "1", str(TRY_AGAIN), "killed"):
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ENDS": how}
+        ended[how] = subprocess.run(["bash", "-c", line], env=environment, check=False).returncode
+    assert (ended.pop("0"), ended.pop("2"), set(ended.values())) == (0, 2, {await_log.NOT_YET})
+    missing = subprocess.run(
+        ["bash", "-c", line.replace(str(tmp_path), "/not/there")], check=False, capture_output=True
+    )
+    assert missing.returncode == await_log.NOT_YET
 
 
 def test_rendered_commands_are_the_golden_ones(rendered: dict[str, Any]) -> None:

@@ -75,6 +75,11 @@ def test_every_job_is_a_spark_submit_in_the_pool_that_is_retried_and_killed_in_t
     assert all(task["execution_timeout"] != "None" for task in jobs.values())
 
 
+def test_each_day_of_a_range_is_tried_twice(found: dict[str, Any]) -> None:
+    tasks = found["dags"]["batch_recall_backfill"]["tasks"]
+    assert {name: task["retries"] for name, task in tasks.items()} == {"days": 1, "run_day": 1}
+
+
 def test_both_dag_files_name_the_same_asset() -> None:
     dags = Path(__file__).resolve().parents[2] / "dags"
     line = 'CANDIDATES = Asset("batch_recall_candidates")\n'

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.common.arguments import run
+from jobs.common.arguments import TRY_AGAIN, run
 from jobs.common.models import model_version
 from jobs.common.partitions import Lake
 from model.versions import load_model
@@ -62,7 +62,7 @@ def refused(step: Step, lake: Path, capfd: pytest.CaptureFixture[str]) -> str | 
     except SystemExit as ended:
         code = ended.code
     line = next(line for line in capfd.readouterr().err.splitlines() if line.startswith("error: "))
-    return line if code == 2 else f"exit code {code}: {line}"
+    return line if code == TRY_AGAIN else f"exit code {code}: {line}"
 
 
 def test_a_table_without_room_stays_as_it_was(
@@ -139,6 +139,6 @@ def test_a_shuffle_without_room_names_where_spark_spills(
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
     with session_of_its_own(step.command(lake), env=environment, **pipes) as job:
         _, errors = job.communicate(timeout=240)
-    assert job.returncode == 2, errors
+    assert job.returncode == TRY_AGAIN, errors
     assert re.search(rf"^error: no room to write; free are .* MiB in {tmp_path}/spill", errors, re.MULTILINE), errors
     assert not changed(lake, simulated.uri)

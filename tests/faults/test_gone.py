@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from jobs.common.arguments import TRY_AGAIN
 from jobs.common.partitions import Lake
 from jobs.common.tracking import LIMITS, record_training
 from tests.faults.steps import PATIENCE, THIRD, changed, is_jvm, of_day
@@ -38,7 +39,7 @@ def test_a_jvm_that_is_killed_under_its_driver_is_told_in_one_line(simulated: La
         began = time.monotonic()
         _, errors = job.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < PATIENCE / 2
-    assert job.returncode == 2, errors
+    assert job.returncode == TRY_AGAIN, errors
     assert "error: the JVM of Spark has ended: killed, perhaps for want of memory" in errors
     assert "Traceback" not in errors
     assert len(errors.splitlines()) < 5, errors
@@ -57,7 +58,7 @@ def test_a_store_that_does_not_answer_ends_the_job(silent: int) -> None:
         began = time.monotonic()
         _, errors = job.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < PATIENCE / 2
-    assert job.returncode == 2, errors
+    assert job.returncode == TRY_AGAIN, errors
     (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
     assert line.startswith("error: a store does not answer: java.net.SocketTimeoutException: ")
     assert f":{silent}" in line

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import build_vocabularies
 from jobs.common import tables
+from jobs.common.arguments import TRY_AGAIN
 from jobs.common.faults import Taken
 from jobs.common.partitions import Lake
 from tests.conftest import DAYS
@@ -46,7 +47,7 @@ def stopped_at_its_first_file(step: Step, lake: str) -> Iterator[subprocess.Pope
 
 def told_in_one_line(job: subprocess.Popen, message: str) -> None:
     errors = job.errors  # type: ignore[attr-defined]
-    assert job.returncode == 2, errors
+    assert job.returncode == TRY_AGAIN, errors
     assert message in errors
     assert "Traceback" not in errors
     assert errors.count("error: ") == 1

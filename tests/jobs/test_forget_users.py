@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,16 @@ from pyspark.sql import functions as F
 
 from jobs import build_vocabularies, forget_users, score_users
 from jobs.common import tables
+from jobs.common.arguments import now
 from jobs.common.lookup import PublishedCandidates
 from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
 from jobs.maintain_tables import tables_of
+from jobs.report_run import report_path
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]
+NOBODY = "nobody-of-this-lake"
 AT = "2026-03-02T10:00:00Z"
 
 
@@ -36,7 +41,11 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     lake = simulated_copy
     last = lake.read(tables.VOCABULARIES).where("feature = 'user_id'").orderBy(F.desc("index")).first()
     assert last is not None
-    users = [str(last.value), str(read_candidates(lake.uri)["user_id"].iloc[-1])]  # "u0" names a category too
+    pages = {day: Path(report_path(lake.uri, day)) for day in DAYS[:3]}
+    shown = re.search("<h3>(.*?)</h3>", pages[THIRD].read_text())
+    assert shown is not None
+    users = [str(last.value), shown[1]]  # "u0" names a category too
+    pages[DAYS[0]].write_text(pages[DAYS[0]].read_text().replace(shown[0], ""))
     assert users[0] != users[1]
     refused = [(THIRD, "clicks", "x", "y", f'{{"user_id":"{users[1]}"}}')]
     lake.append(tables.QUARANTINE, lake.spark.createDataFrame(refused, tables.QUARANTINE.schema))
@@ -46,13 +55,16 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     checkpoint = Path(lake.path("checkpoints", "of-a-training"))
     checkpoint.mkdir(parents=True)
     file = tmp_path / "forgotten.txt"
-    file.write_text("\n".join([*users, "nobody"]))
+    file.write_text("\n".join([*users, NOBODY]))
     assert forget_users.main(["--lake", lake.uri, "--users", str(file), "--published-at", AT]) > 10
     assert not any(named(lake, users).values())
     assert read_candidates(lake.uri).equals(others)
     assert not checkpoint.exists()
-    out = capsys.readouterr().out
-    assert "publication 3 of 2026-03-01 holds them until maintain_tables runs after" in out
+    out, day = capsys.readouterr().out, now() + dt.timedelta(days=30)
+    assert f"publication 3 of 2026-03-01 holds them until maintain_tables runs after {day:%Y-%m-%d}" in out
+    assert [day for day, page in pages.items() if page.exists()] == [DAYS[0]]
+    logs = [log.read_text() for log in Path(lake.uri).glob("*/_delta_log/*.json")]
+    assert not [text for text in logs if NOBODY in text]  # an id of the list that no statistics of a file can hold
     newest = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
     assert newest is not None
     assert (newest.publication, newest.ds, newest.users) == (4, THIRD, 398)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
+import pytest
+
 from jobs import build_interactions, build_reconciliation, rebuild_days
 from jobs.common import tables
 from jobs.common.config import Config
+from jobs.common.ground import Stop
 from jobs.common.partitions import Lake
 from tests.conftest import DAYS, SMALL
 
@@ -26,9 +31,20 @@ def test_nothing_is_built_again_on_the_first_day(simulated: Lake, config: Config
     assert steps(simulated, config, FIRST) == []
 
 
-def test_a_day_that_never_ran_stays_as_it_is(simulated_copy: Lake, config: Config) -> None:
-    nothing = simulated_copy.read(tables.INTERACTIONS).limit(0)
-    simulated_copy.overwrite_where(tables.INTERACTIONS, nothing, f"ds = DATE'{THIRD}'")
+def test_a_day_that_landed_has_to_run_first_and_one_that_did_not_stays_as_it_is(
+    simulated_copy: Lake, config: Config
+) -> None:
+    def without(*which: tables.Table) -> None:
+        for table in which:
+            simulated_copy.overwrite(table, THIRD, simulated_copy.day(table, THIRD).limit(0))
+
+    without(tables.INTERACTIONS, tables.DAILY_ITEM_COUNTS)
+    with pytest.raises(Stop, match=f"{FOURTH} builds on {THIRD}, which .* run {THIRD} first") as stop:
+        steps(simulated_copy, config, FOURTH)
+    assert stop.value.code == "day_not_run"
+    with pytest.raises(Stop, match=f"run {THIRD} first"):  # the first of two
+        steps(simulated_copy, config, FOURTH + dt.timedelta(days=1))
+    without(tables.IMPRESSIONS)
     assert steps(simulated_copy, config, FOURTH) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from jobs import run_day, sample_log
 from jobs.common import tables
 from jobs.common.config import Config
 from jobs.common.ground import Stop
+from jobs.common.log_store import UnsafeLogStore
 from jobs.common.partitions import Lake
 from tests.conftest import DAYS, SMALL
 
 SECOND, THIRD = DAYS[1:3]
 
 
-def sample(lake: Lake, into: Path, fraction: str, *more: str) -> Lake:
+def sample(lake: Lake, into: Path | str, fraction: str, *more: str) -> Lake:
     common = ["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD)]
     sample_log.main([*common, "--into", str(into), "--fraction", fraction, *more])
     return Lake(lake.spark, str(into))
@@ -54,9 +56,22 @@ def test_a_fraction_is_above_0_and_at_most_1(lake: Lake, fraction: str, capsys: 
     assert f"wants a number above 0 and at most 1, got '{fraction}'" in capsys.readouterr().err
 
 
-def test_the_lake_itself_and_a_day_that_has_not_landed_are_refused(lake: Lake, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--into wants another lake"):
-        sample(lake, Path(f"{lake.uri}/"), "0.5")
+def test_the_lake_itself_is_refused_however_it_is_called(lake: Lake, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(lake.uri)
+    for name in (f"{lake.uri}/", f"file:{lake.uri}", f"file://{lake.uri}/", os.path.relpath(lake.uri), str(link)):
+        with pytest.raises(ValueError, match="--into wants another lake"):
+            sample(lake, name, "0.5")
+
+
+def test_the_lake_that_is_written_has_to_keep_commits_apart(lake: Lake) -> None:
+    with pytest.raises(UnsafeLogStore, match="commits in s3a://bucket/small"):
+        sample(lake, "s3a://bucket/small", "0.5")
+    with pytest.raises(Exception, match="S3AFileSystem not found"):  # one that is only read is not refused
+        sample(Lake(lake.spark, "s3a://bucket/lake"), lake.uri, "0.5")
+
+
+def test_a_day_that_has_not_landed_is_refused(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(Stop, match="no impression landed"):
         sample(lake, tmp_path / "other", "0.5")
     assert not (tmp_path / "other").exists()

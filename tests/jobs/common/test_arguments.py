@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import jobs
-from jobs.common.arguments import at_argument, run
+from jobs.common.arguments import TRY_AGAIN, at_argument, run
+from jobs.common.faults import WriteConflict
 
 JOBS = sorted(path.stem for path in Path(jobs.__path__[0]).glob("*.py") if path.stem != "__init__")
 NO_JOBS_OF_A_DAY = {"run_demo", "repair_table", "forget_users", "sample_log"}
@@ -54,6 +55,12 @@ def test_a_users_error_is_one_line_and_a_programmers_error_is_not_hidden(capsys:
     def bug(_: object) -> None:
         raise KeyError("x")
 
+    def another_writer(_: object) -> None:
+        raise WriteConflict("run it again")
+
+    with pytest.raises(SystemExit) as stop:
+        run(another_writer)
+    assert (stop.value.code, capsys.readouterr().err) == (TRY_AGAIN, "error: run it again\n")
     with pytest.raises(SystemExit) as stop:
         run(user_error)
     assert stop.value.code == 2

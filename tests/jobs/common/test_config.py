@@ -71,6 +71,23 @@ def test_a_fault_is_told_with_its_key(tmp_path: Path, text: str, message: str) -
         load_config(written(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[evaluation]\nat = [10, 500]\n", r"toml: Value error, evaluation.at \[10, 500\] goes beyond [^{]*$"),
+        ("[tracking]\nuri = ['http://me:Tr0ub4dor@mlflow']\n", "tracking.uri: Input should be a valid string$"),
+        ("[variants]\ntracking = 'http://me:Tr0ub4dor@mlflow'\n", "variants.tracking: [^']*$"),
+        ("[variants.x.tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\nuser = 'me'\n", "tracking.user: no such key$"),
+    ],
+)
+def test_a_fault_tells_no_secret(tmp_path: Path, text: str, message: str) -> None:
+    if "Tr0ub4dor" not in text:
+        text += "[tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\n"
+    with pytest.raises(ValueError, match=message) as error:
+        load_config(written(tmp_path, text))
+    assert "Tr0ub4dor" not in str(error.value)
+
+
 def test_a_variant_overrides_and_an_unknown_one_is_refused() -> None:
     config = load_config()
     assert (config.training.correction, config.of_variant("uncorrected").training.correction) == ("preset", "none")
