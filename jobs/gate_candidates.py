@@ -2,17 +2,19 @@
 
 Recall of the held-out last day beside that of the published model and of popularity on the same clicks; coverage and
 shares of the lists; towers that have collapsed; recall of the searched index; rows that training lost; age of inputs.
-Clicks that recall goes by are outcomes that no longer change. Overwrites the day; a rule that fails ends the job with
-`error [gate]`, and the day is not published.
+Clicks that recall goes by are outcomes that no longer change. What is judged are the versions that are newest when
+the job begins, and verdicts name the model and the time of the lists in them. Overwrites the day; a rule that fails
+ends the job with `error [gate]`, and the day is not published.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from jobs.common import tables
@@ -20,10 +22,9 @@ from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.config import Config
 from jobs.common.ground import Stop
 from jobs.common.manifests import required_manifest
-from jobs.common.models import model_version
 from jobs.common.offer import offered_items
 from jobs.common.partitions import Lake, NoSuchDay
-from jobs.common.published import last_scored_at
+from jobs.common.published import last_scored_at, newest_versions
 from jobs.common.queries import query
 from jobs.evaluate_candidates import item_slices
 
@@ -59,11 +60,16 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def of_training(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
-    """Recall on the held-out day, rows read, and the age of what was read."""
+def trained(lake: Lake, ds: dt.date) -> Row:
+    """The day's row of model_versions. Raises NoSuchDay where there is none."""
     row = lake.day(tables.MODEL_VERSIONS, ds).first()
     if row is None:
         raise NoSuchDay(f"no model was trained for {ds} in {lake.table_path(tables.MODEL_VERSIONS)}")
+    return row
+
+
+def of_training(lake: Lake, config: Config, ds: dt.date, row: Row) -> list[Verdict]:
+    """Recall on the held-out day, rows read, and the age of what was read; `row` is the day's of model_versions."""
     found, gate = required_manifest(lake, row.model_version)["metrics"], config.gate
     measured, popular = found["validation"] or {}, (found.get("popularity") or {}).get(RECALL_OF_THE_FIRST)
     last = lake.read(tables.PUBLICATIONS).where(F.col("ds") < F.lit(ds)).orderBy(F.desc("publication")).first()
@@ -88,10 +94,10 @@ def of_training(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
     ]
 
 
-def of_lists(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
+def of_lists(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int]) -> list[Verdict]:
     """What the lists are made of."""
     gate, k, spark = config.gate, config.scoring.candidates_per_user, lake.spark
-    rows = lake.required_day(tables.CANDIDATES, ds)
+    rows = lake.required_day(tables.CANDIDATES, ds, version=versions["candidates_version"])
     frames = {
         "lists": rows.select("user_id", F.col("candidates.item_id").alias("item_ids")),
         "item_slices": item_slices(lake, config, ds),
@@ -109,11 +115,12 @@ def of_lists(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
     ]
 
 
-def of_vectors(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
+def of_vectors(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int]) -> list[Verdict]:
     """Whether the towers tell users and items apart, and the index finds what it should."""
     verdicts = []
     for side, table in (("user", tables.USER_EMBEDDINGS), ("item", tables.ITEM_EMBEDDINGS)):
-        rows = lake.required_day(table, ds).select(F.col(f"{side}_id").alias("id"), "embedding")
+        rows = lake.required_day(table, ds, version=versions[f"{table.name}_version"])
+        rows = rows.select(F.col(f"{side}_id").alias("id"), "embedding")
         one_in = max(rows.count() // SAMPLED, 1)
         cosine = query(lake.spark, "gate/mean_cosine", {"vectors": rows}, one_in=one_in).first()
         assert cosine is not None  # it is an aggregate
@@ -124,18 +131,20 @@ def of_vectors(lake: Lake, config: Config, ds: dt.date) -> list[Verdict]:
     return [*verdicts, Verdict("index_recall", index.recall, least=least)]
 
 
-def write(lake: Lake, ds: dt.date, verdicts: Sequence[Verdict]) -> None:
+def write(lake: Lake, ds: dt.date, verdicts: Sequence[Verdict], model: str, scored_at: dt.datetime | None) -> None:
     """Put the verdicts, with the model and the time of the lists that they are about."""
-    version, scored_at = model_version(lake, ds), last_scored_at(lake, ds)
-    rows = [(ds, v.rule, v.value, v.least, v.most, v.passed, version, scored_at) for v in verdicts]
+    rows = [(ds, v.rule, v.value, v.least, v.most, v.passed, model, scored_at) for v in verdicts]
     lake.overwrite(tables.GATE, ds, lake.spark.createDataFrame(rows, tables.GATE.schema))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "gate_candidates")
-    verdicts = [verdict for part in (of_training, of_lists, of_vectors) for verdict in part(lake, config, args.ds)]
-    write(lake, args.ds, verdicts)
+    row, versions = trained(lake, args.ds), newest_versions(lake)
+    scored_at = last_scored_at(lake, args.ds, versions["candidates_version"])
+    verdicts = of_training(lake, config, args.ds, row)
+    verdicts += [verdict for part in (of_lists, of_vectors) for verdict in part(lake, config, args.ds, versions)]
+    write(lake, args.ds, verdicts, row.model_version, scored_at)
     for verdict in verdicts:
         print(f"gate: {'ok    ' if verdict.passed else 'FAILED'} {verdict}", flush=True)
     if failed := [str(verdict) for verdict in verdicts if not verdict.passed]:

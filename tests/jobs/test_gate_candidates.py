@@ -98,6 +98,22 @@ def test_lists_that_the_gate_has_not_seen_are_not_published(simulated_copy: Lake
     publish_candidates.main(arguments(simulated_copy, THIRD))
 
 
+def test_lists_that_are_written_while_others_are_judged_are_not_published(
+    simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, of_vectors = simulated_copy, gate_candidates.of_vectors
+    later = lake.day(tables.CANDIDATES, THIRD).withColumn("scored_at", F.current_timestamp()).localCheckpoint()
+
+    def scored_again(*arguments: object) -> list[Verdict]:
+        lake.overwrite(tables.CANDIDATES, THIRD, later)
+        return of_vectors(*arguments)
+
+    monkeypatch.setattr(gate_candidates, "of_vectors", scored_again)
+    gate_candidates.main(arguments(lake, THIRD))
+    with pytest.raises(NotPublishable, match="the gate has not judged the candidates of 2026-03-01"):
+        publish_candidates.main(arguments(lake, THIRD))
+
+
 def test_what_is_wrong_with_lists_and_vectors_is_seen(simulated_copy: Lake) -> None:
     lake = simulated_copy
     lists = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()

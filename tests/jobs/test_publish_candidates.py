@@ -11,7 +11,7 @@ from jobs.common import tables
 from jobs.common.config import Config
 from jobs.common.partitions import Lake, NoSuchDay
 from jobs.common.published import published_candidates, read_candidates
-from jobs.publish_candidates import NotPublishable, PublicationConflict, publish
+from jobs.publish_candidates import NotPublishable, PublicationConflict, newest, publish
 from tests.conftest import DAYS, SMALL
 
 FIRST, _, THIRD, FOURTH = DAYS
@@ -62,6 +62,23 @@ def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake)
     assert published_candidates(lake).count() == before["user_id"].nunique()
 
 
+def test_what_is_written_while_it_is_checked_is_not_published(
+    simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, passed = simulated_copy, publish_candidates.require_passed
+    rows = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
+    lake.overwrite(tables.CANDIDATES, THIRD, rows)  # another version of the lists that were judged
+
+    def passed_and_scored_again(*arguments: object) -> None:
+        passed(*arguments)
+        lake.overwrite(tables.CANDIDATES, THIRD, rows.limit(1))
+
+    monkeypatch.setattr(publish_candidates, "require_passed", passed_and_scored_again)
+    publish_candidates.main(arguments(lake, THIRD))
+    assert lake.read(tables.PUBLICATIONS).count() == 4
+    assert published_candidates(lake).count() == rows.count()
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -94,7 +111,8 @@ def test_candidates_that_are_not_whole_are_refused(
 def test_of_publishers_at_the_same_time_each_place_goes_to_one(simulated_copy: Lake) -> None:
     def attempt(_: int) -> int | None:
         try:
-            return publish(simulated_copy, THIRD, 400, AT, republish=True)
+            wanted = {**newest(simulated_copy, THIRD), "users": 400}
+            return publish(simulated_copy, wanted, AT, republish=True)
         except PublicationConflict:
             return None
 
