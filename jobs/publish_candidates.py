@@ -40,7 +40,7 @@ class PublicationConflict(ValueError):
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
     parser.add_argument("--published-at", type=at_argument, help="time recorded with the row, ISO 8601 (default: now)")
-    parser.add_argument("--republish", action="store_true", help="let this day take the place of a later one")
+    parser.add_argument("--republish", action="store_true", help="of a day before the last, or of lists rolled back")
     parser.add_argument(
         "--rollback", type=int, nargs="?", const=1, metavar="N", help="publish again what was published N times before"
     )
@@ -96,15 +96,37 @@ def require_passed(lake: Lake, wanted: Mapping[str, Any]) -> None:
 def publish(lake: Lake, wanted: Mapping[str, Any], published_at: dt.datetime, republish: bool) -> int:
     """Add the publication and return its number; where readers follow exactly this already, that one's.
 
-    `wanted` is what it points to (`newest`) and its users. Raises PublicationConflict, and NotPublishable for an older
-    day.
+    `wanted` is what it points to (`newest`) and its users. Raises PublicationConflict, and without `republish`
+    NotPublishable where `require_new` does.
     """
-    last, ds = last_publication(lake), wanted["ds"]
-    if last is not None and last.ds > ds and not republish:
-        raise NotPublishable(f"{last.ds} is published already and {ds} lies before it; --republish puts it back")
-    if last is not None and not republish and last.asDict().items() >= wanted.items():
-        return int(last.publication)  # a run that was cut off behind it
+    last = last_publication(lake)
+    if last is not None and not republish:
+        if last.asDict().items() >= wanted.items():
+            return int(last.publication)  # a run that was cut off behind it
+        require_new(lake, last, wanted)
     return add(lake, last, wanted, published_at)
+
+
+def require_new(lake: Lake, last: Row, wanted: Mapping[str, Any]) -> None:
+    """Raises NotPublishable for a day before one that was ever published, and for lists that readers no longer follow.
+
+    A day that is run again after a rollback would bring back what somebody took from readers.
+    """
+    ds, published = wanted["ds"], lake.read(tables.PUBLICATIONS)
+    later = published.where(F.col("ds") > F.lit(ds)).agg(F.max("ds")).first()[0]  # type: ignore[index]
+    if later is not None:
+        raise NotPublishable(f"{later} was published already and {ds} lies before it; --republish puts it back")
+    if last.ds == ds:
+        return
+    # the table's version grows with other days too: lists that were there by then are the same
+    scored_at = last_scored_at(lake, ds, wanted["candidates_version"])
+    same = (F.col("candidates_version") == wanted["candidates_version"]) | (F.col("published_at") >= F.lit(scored_at))
+    of_lists = (F.col("ds") == F.lit(ds)) & (F.col("model_version") == wanted["model_version"])
+    if (row := published.where(of_lists & same).first()) is not None:
+        raise NotPublishable(
+            f"these lists of {ds} were publication {row.publication}, and readers follow {last.ds} since a rollback; "
+            "--republish puts them back"
+        )
 
 
 def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> Row:
