@@ -34,24 +34,27 @@ RECALL, RECALL_OF_THE_FIRST = "recall@100", "recall@10"  # popularity fills long
 
 @dataclass(frozen=True)
 class Verdict:
-    """A rule and the number that it looks at, which has to lie within its bounds; None was not measured."""
+    """A rule and the number that it looks at, which has to lie within its bounds; None was not measured.
+
+    That passes only where it is not `needed`: configuration has chosen so, or there is nothing to compare with.
+    """
 
     rule: str
     value: float | None
     least: float | None = None
     most: float | None = None
+    needed: bool = True
 
     @property
     def passed(self) -> bool:
-        """What was not measured passes: configuration has chosen so, or there is nothing to compare with."""
         if self.value is None:
-            return True
+            return not self.needed
         return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
 
     def __str__(self) -> str:
         bound, side = (self.most, "most") if self.least is None else (self.least, "least")
         if self.value is None or bound is None:
-            return f"{self.rule}: not measured"
+            return f"{self.rule}: not measured{'' if self.passed else ', and it has to be'}"
         missed = "" if self.passed else f", off by {abs(self.value - bound):.4g}"
         return f"{self.rule} is {self.value:.4g}, wanted at {side} {bound:.4g}{missed}"
 
@@ -78,15 +81,26 @@ def of_training(lake: Lake, config: Config, ds: dt.date, row: Row) -> list[Verdi
     examples = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
     pinned = lake.read(tables.training_examples(config), version=row.training_examples_version)
     first = row.trained_on - dt.timedelta(days=config.log.examples_window_days - 1)
-    lost = pinned.where(F.col("ds").between(F.lit(first), F.lit(row.trained_on))).count() - row.training_rows
+    read = pinned.where(F.col("ds").between(F.lit(first), F.lit(row.trained_on)))
+    window = read.agg(F.count(F.lit(1)).alias("rows"), F.min("ds").alias("first")).first()
+    assert window is not None  # it is an aggregate
+    lost = window.rows - row.training_rows
+    # with days before the last one training has one to hold out
+    needed = config.training.validation == "last_day" and (window.first or row.trained_on) < row.trained_on
     newest = examples.agg(F.max("ds")).first()[0]  # type: ignore[index]
     floor = None if popular is None else gate.recall_over_popularity * popular
     return [
-        Verdict("recall_over_popularity", None if floor is None else measured.get(RECALL_OF_THE_FIRST), least=floor),
+        Verdict(
+            "recall_over_popularity",
+            None if floor is None else measured.get(RECALL_OF_THE_FIRST),
+            least=floor,
+            needed=needed,
+        ),
         Verdict(
             "recall_of_published",
             None if before is None else measured.get(RECALL),
             least=None if before is None else (1 - gate.recall_drop) * before,
+            needed=needed and before is not None,
         ),
         Verdict("training_rows_lost", float(abs(lost)), most=0.0),
         Verdict("input_age_days", float((ds - newest).days), most=float(gate.input_age_days)),
@@ -108,9 +122,9 @@ def of_lists(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int
     short = query(spark, "gate/lists", {"candidates": rows}, k=k).first()
     assert short is not None  # it is an aggregate
     return [
-        Verdict("coverage", found["item_coverage", "all"], least=gate.coverage),
-        Verdict("never_clicked_share", found["never_clicked_share", "all"], most=gate.never_clicked_share),
-        Verdict("head_share", found["list_share", "head"], most=gate.head_share),
+        Verdict("coverage", found.get(("item_coverage", "all")), least=gate.coverage),  # none of lists without an item
+        Verdict("never_clicked_share", found.get(("never_clicked_share", "all")), most=gate.never_clicked_share),
+        Verdict("head_share", found.get(("list_share", "head")), most=gate.head_share),
         Verdict("short_lists", short.short_lists, most=gate.short_lists),
     ]
 
