@@ -28,7 +28,8 @@ from jobs.common.session import spark_session
 def publish(lake: str) -> None:
     """A publication of the newest candidates."""
     spark = spark_session("lookup")
-    publish_candidates.publish(Lake(spark, lake), DAY, 0, now(), republish=True)
+    there = Lake(spark, lake)
+    publish_candidates.publish(there, {**publish_candidates.newest(there, DAY), "users": 0}, now(), republish=True)
     spark.stop()
 
 

@@ -24,10 +24,10 @@ from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
 from jobs.common.artifacts import hadoop, local_path, matching, read_text
 from jobs.common.offer import ids_of_file
 from jobs.common.partitions import Lake
-from jobs.common.published import last_publication
+from jobs.common.published import last_publication, newest_versions
 from jobs.common.row_groups import in_their_order, row_groups_of
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
-from jobs.publish_candidates import add, newest_versions
+from jobs.publish_candidates import add
 from jobs.report_run import PAGE
 from jobs.score_users import LOOKED_UP_AT_ONCE
 

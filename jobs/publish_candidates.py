@@ -1,7 +1,8 @@
 """publications: the pointer that readers of the candidates follow.
 
-Checks that the day's candidates are whole and have passed the gate, then adds one row that names the publication it
-follows and the Delta versions it points to. Of two publishers that follow the same one, one gets a PublicationConflict.
+Takes the newest Delta versions, checks that the day's candidates in them are whole and have passed the gate, then adds
+one row that names the publication it follows and exactly those versions: what is written meanwhile is not published. Of
+two publishers that follow the same one, one gets a PublicationConflict.
 With --rollback [N] readers get the publication N places back again, as a new one; --ds is not needed then.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pyspark.sql import Row
 from pyspark.sql import functions as F
@@ -21,7 +23,7 @@ from jobs.common.faults import Taken
 from jobs.common.models import model_version
 from jobs.common.offer import blocked_items
 from jobs.common.partitions import Lake
-from jobs.common.published import is_readable, last_publication, last_scored_at
+from jobs.common.published import is_readable, last_publication, last_scored_at, newest_versions
 from jobs.common.tracking import record_publication
 
 MOST_LISTED = 50  # publications that a rollback looks back
@@ -38,21 +40,26 @@ class PublicationConflict(ValueError):
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
     parser.add_argument("--published-at", type=at_argument, help="time recorded with the row, ISO 8601 (default: now)")
-    parser.add_argument("--republish", action="store_true", help="let this day take the place of a later one")
+    parser.add_argument("--republish", action="store_true", help="of a day before the last, or of lists rolled back")
     parser.add_argument(
         "--rollback", type=int, nargs="?", const=1, metavar="N", help="publish again what was published N times before"
     )
     return parser
 
 
-def require_whole(lake: Lake, config: Config, ds: dt.date) -> int:
-    """How many users have candidates.
+def newest(lake: Lake, ds: dt.date) -> dict[str, Any]:
+    """What a publication of the day points to by now, by its columns. Raises NoSuchDay where there is no model."""
+    return {"ds": ds, "model_version": model_version(lake, ds), **newest_versions(lake)}
+
+
+def require_whole(lake: Lake, config: Config, wanted: Mapping[str, Any]) -> int:
+    """How many users have candidates, in the version that is wanted.
 
     Raises NotPublishable where a user lacks a row or has two, where a list is empty or holds what is on the blocklist,
     or where the rows are not of the day's model version.
     """
-    version = model_version(lake, ds)
-    lists = lake.required_day(tables.CANDIDATES, ds)
+    ds, version = wanted["ds"], wanted["model_version"]
+    lists = lake.required_day(tables.CANDIDATES, ds, version=wanted["candidates_version"])
     found = lists.agg(
         F.count(F.lit(1)).alias("rows"),
         F.count_distinct("user_id").alias("users"),
@@ -60,10 +67,10 @@ def require_whole(lake: Lake, config: Config, ds: dt.date) -> int:
         F.count_if(F.col("model_version") != version).alias("foreign"),
     ).first()
     assert found is not None
-    wanted = lake.day(tables.user_snapshot(config), ds).count()
-    if found.rows != wanted or found.users != wanted:
+    users = lake.day(tables.user_snapshot(config), ds).count()
+    if found.rows != users or found.users != users:
         raise NotPublishable(
-            f"candidates of {ds} hold {found.rows} rows of {found.users} users, the snapshot {wanted} users"
+            f"candidates of {ds} hold {found.rows} rows of {found.users} users, the snapshot {users} users"
         )
     if found.empty or found.foreign:
         raise NotPublishable(f"candidates of {ds}: {found.empty} empty lists, {found.foreign} not of model {version}")
@@ -75,28 +82,51 @@ def require_whole(lake: Lake, config: Config, ds: dt.date) -> int:
     return int(found.users)
 
 
-def require_passed(lake: Lake, ds: dt.date) -> None:
-    """Raises NotPublishable unless the gate has passed exactly the day's lists."""
+def require_passed(lake: Lake, wanted: Mapping[str, Any]) -> None:
+    """Raises NotPublishable unless the gate has passed exactly the day's lists in the version that is wanted."""
+    ds = wanted["ds"]
     verdicts = lake.day(tables.GATE, ds).collect()  # a dozen rows
-    judged = (model_version(lake, ds), last_scored_at(lake, ds))
+    judged = (wanted["model_version"], last_scored_at(lake, ds, wanted["candidates_version"]))
     if not verdicts or {(row.model_version, row.scored_at) for row in verdicts} != {judged}:
         raise NotPublishable(f"the gate has not judged the candidates of {ds}: run gate_candidates")
     if failed := sorted(row.rule for row in verdicts if not row.passed):
         raise NotPublishable(f"the gate holds {ds} back: {', '.join(failed)}")
 
 
-def publish(lake: Lake, ds: dt.date, users: int, published_at: dt.datetime, republish: bool) -> int:
+def publish(lake: Lake, wanted: Mapping[str, Any], published_at: dt.datetime, republish: bool) -> int:
     """Add the publication and return its number; where readers follow exactly this already, that one's.
 
-    Raises PublicationConflict, and NotPublishable for an older day.
+    `wanted` is what it points to (`newest`) and its users. Raises PublicationConflict, and without `republish`
+    NotPublishable where `require_new` does.
     """
     last = last_publication(lake)
-    if last is not None and last.ds > ds and not republish:
-        raise NotPublishable(f"{last.ds} is published already and {ds} lies before it; --republish puts it back")
-    row = {"ds": ds, "model_version": model_version(lake, ds), **newest_versions(lake), "users": users}
-    if last is not None and not republish and last.asDict().items() >= row.items():
-        return int(last.publication)  # a run that was cut off behind it
-    return add(lake, last, row, published_at)
+    if last is not None and not republish:
+        if last.asDict().items() >= wanted.items():
+            return int(last.publication)  # a run that was cut off behind it
+        require_new(lake, last, wanted)
+    return add(lake, last, wanted, published_at)
+
+
+def require_new(lake: Lake, last: Row, wanted: Mapping[str, Any]) -> None:
+    """Raises NotPublishable for a day before one that was ever published, and for lists that readers no longer follow.
+
+    A day that is run again after a rollback would bring back what somebody took from readers.
+    """
+    ds, published = wanted["ds"], lake.read(tables.PUBLICATIONS)
+    later = published.where(F.col("ds") > F.lit(ds)).agg(F.max("ds")).first()[0]  # type: ignore[index]
+    if later is not None:
+        raise NotPublishable(f"{later} was published already and {ds} lies before it; --republish puts it back")
+    if last.ds == ds:
+        return
+    # the table's version grows with other days too: lists that were there by then are the same
+    scored_at = last_scored_at(lake, ds, wanted["candidates_version"])
+    same = (F.col("candidates_version") == wanted["candidates_version"]) | (F.col("published_at") >= F.lit(scored_at))
+    of_lists = (F.col("ds") == F.lit(ds)) & (F.col("model_version") == wanted["model_version"])
+    if (row := published.where(of_lists & same).first()) is not None:
+        raise NotPublishable(
+            f"these lists of {ds} were publication {row.publication}, and readers follow {last.ds} since a rollback; "
+            "--republish puts them back"
+        )
 
 
 def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> Row:
@@ -112,12 +142,6 @@ def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> Row:
         raise NotPublishable(f"there {fault} {steps} places back; there are: {', '.join(there) or 'none'}")
     add(lake, rows[0], wanted.asDict(), published_at)
     return wanted
-
-
-def newest_versions(lake: Lake) -> dict[str, int]:
-    """The newest Delta versions of the tables that a publication points to, by its columns."""
-    pinned = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
-    return {f"{table.name}_version": lake.version(table) for table in pinned}
 
 
 def add(lake: Lake, last: Row | None, wanted: Mapping[str, object], published_at: dt.datetime) -> int:
@@ -151,10 +175,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"readers get {row.ds} again, of model {row.model_version}", flush=True)
         record_publication(lake, config, row.model_version)
         return int(row.users)
-    users = require_whole(lake, config, args.ds)
-    require_passed(lake, args.ds)
-    publish(lake, args.ds, users, at, args.republish)
-    record_publication(lake, config, model_version(lake, args.ds))
+    wanted = newest(lake, args.ds)  # before the checks: what is written while they run was not looked at
+    users = require_whole(lake, config, wanted)
+    require_passed(lake, wanted)
+    publish(lake, {**wanted, "users": users}, at, args.republish)
+    record_publication(lake, config, wanted["model_version"])
     return users
 
 

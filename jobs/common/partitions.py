@@ -80,8 +80,10 @@ class Lake:
             return log is not None and bool(log.commits)
 
     def version(self, table: Table) -> int:
-        """The newest Delta version of a table."""
-        with opened(self, table):
+        """The newest Delta version of a table. Raises NoSuchDay where there is no table."""
+        with opened(self, table) as log:
+            if log is None or not log.commits:
+                raise NoSuchDay(f"there is no table {table.name} in {self.table_path(table)}")
             history = DeltaTable.forPath(self.spark, self.table_path(table)).history(1)
             return int(history.select("version").first()[0])  # type: ignore[index]
 
@@ -98,17 +100,17 @@ class Lake:
         check_schema(table, stored.schema)
         return stored.select(table.columns)
 
-    def window(self, table: Table, last: dt.date, days: int) -> DataFrame:
+    def window(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> DataFrame:
         """The rows of `days` days, `last` included."""
         first = last - dt.timedelta(days=days - 1)
-        return self.read(table).where(F.col("ds").between(F.lit(first), F.lit(last)))
+        return self.read(table, version=version).where(F.col("ds").between(F.lit(first), F.lit(last)))
 
-    def day(self, table: Table, ds: dt.date) -> DataFrame:
-        return self.window(table, ds, 1)
+    def day(self, table: Table, ds: dt.date, *, version: int | None = None) -> DataFrame:
+        return self.window(table, ds, 1, version=version)
 
-    def required_day(self, table: Table, ds: dt.date) -> DataFrame:
+    def required_day(self, table: Table, ds: dt.date, *, version: int | None = None) -> DataFrame:
         """Like `day`; raises NoSuchDay where it holds no row."""
-        rows = self.day(table, ds)
+        rows = self.day(table, ds, version=version)
         if rows.isEmpty():
             raise NoSuchDay(f"table {table.name} has no row for {ds} in {self.table_path(table)}")
         return rows
@@ -138,7 +140,7 @@ class Lake:
             raise ValueError(f"table {table.name} in {path} has {sorted(unsafe)}: its plain files do not tell its rows")
         version = self.version(table) if version is None else version
         first = last - dt.timedelta(days=days - 1)
-        rows = self.read(table, version=version).where(F.col("ds").between(F.lit(first), F.lit(last)))
+        rows = self.window(table, last, days, version=version)
         count = rows.count()
         if count == 0:
             raise NoSuchDay(f"table {table.name} has no row from {first} to {last} in {path}")

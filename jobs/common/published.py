@@ -23,9 +23,21 @@ def last_publication(lake: Lake) -> Row | None:
     return lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
 
 
-def last_scored_at(lake: Lake, ds: dt.date) -> dt.datetime | None:
+PINNED = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)  # what a publication names versions of
+
+
+def newest_versions(lake: Lake) -> dict[str, int]:
+    """The newest Delta versions of the tables that a publication points to, by its columns.
+
+    Raises NoSuchDay where one of them was never written.
+    """
+    return {f"{table.name}_version": lake.version(table) for table in PINNED}
+
+
+def last_scored_at(lake: Lake, ds: dt.date, version: int) -> dt.datetime | None:
     """When the last of a day's lists was made: with the model it tells them from those of another run."""
-    return lake.day(tables.CANDIDATES, ds).agg(F.max("scored_at")).first()[0]  # type: ignore[index]
+    lists = lake.day(tables.CANDIDATES, ds, version=version)
+    return lists.agg(F.max("scored_at")).first()[0]  # type: ignore[index]
 
 
 def is_readable(lake: Lake, publication: Row) -> bool:

@@ -25,7 +25,7 @@ def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
 
 
 def _verdict(row: Row) -> Cell:
-    if row.value is None:
+    if row.value is None and row.passed:
         return Cell("not measured", "muted")
     return Cell("passed", "good") if row.passed else Cell("failed", "bad")
 

@@ -20,7 +20,7 @@ from benchmarks.publication_readers import (
 )
 from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
-from jobs.publish_candidates import publish
+from jobs.publish_candidates import newest, publish
 
 USERS = 200
 
@@ -29,7 +29,7 @@ USERS = 200
 def published(lake: Lake) -> Lake:
     write_vectors(lake)
     write_lists(lake, "publication-0", USERS)
-    publish(lake, DAY, USERS, AT, republish=False)
+    publish(lake, {**newest(lake, DAY), "users": USERS}, AT, republish=False)
     return lake
 
 

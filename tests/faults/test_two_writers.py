@@ -19,11 +19,13 @@ from jobs.common import tables
 from jobs.common.arguments import TRY_AGAIN
 from jobs.common.faults import Taken
 from jobs.common.partitions import Lake
-from tests.conftest import DAYS
+from jobs.common.published import PINNED
+from tests.conftest import DAYS, SMALL
 from tests.faults.steps import PATIENCE, Stages, Step, changed, commits, of_day, rows, written
 from tests.processes import processes, session_of_its_own
 
 THIRD, FOURTH = DAYS[2:]
+PUBLISHED = ("publications", *(table.name for table in PINNED))
 
 
 @contextmanager
@@ -61,6 +63,19 @@ def test_of_two_who_write_the_same_day_one_is_told(simulated_copy: Lake) -> None
     told_in_one_line(job, f"error: another writer changed {lake}/daily_item_counts meanwhile; nothing was written")
     assert commits(lake)["daily_item_counts"] == version + 1
     assert rows(lake, "daily_item_counts") == before
+
+
+def test_of_two_who_publish_one_is_told(simulated_copy: Lake) -> None:
+    """The first has read the last publication and written its row when the other commits."""
+    lake, step = simulated_copy.uri, Step("publish_candidates", ("--rollback", "--config", SMALL))
+    for folder in Path(lake).iterdir():  # fewer files to watch: it is to be stopped at once
+        if folder.name not in PUBLISHED:
+            shutil.rmtree(folder)
+    with stopped_at_its_first_file(step, lake) as job:
+        step.run(lake)
+    told_in_one_line(job, "error: publication 4 was taken by another publisher; nothing was published")
+    publications = simulated_copy.read(tables.PUBLICATIONS).orderBy("publication").collect()
+    assert [row.follows for row in publications] == [None, 1, 2, 3]
 
 
 def test_of_two_who_make_a_table_one_is_told(simulated: Lake, simulated_copy: Lake) -> None:

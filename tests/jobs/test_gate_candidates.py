@@ -23,7 +23,7 @@ from jobs.common.config import Config
 from jobs.common.ground import Stop
 from jobs.common.models import model_path, model_version
 from jobs.common.partitions import Lake
-from jobs.common.published import read_candidates
+from jobs.common.published import newest_versions, read_candidates
 from jobs.gate_candidates import Verdict
 from jobs.publish_candidates import NotPublishable
 from tests.conftest import DAYS, SMALL
@@ -62,7 +62,8 @@ def test_every_rule_is_judged_before_a_day_is_published(simulated: Lake) -> None
         (Verdict("a", 0.4, least=0.5), False, "a is 0.4, wanted at least 0.5, off by 0.1"),
         (Verdict("a", 3.0, most=1.0), False, "a is 3, wanted at most 1, off by 2"),
         (Verdict("a", 0.0, most=0.0), True, "a is 0, wanted at most 0"),
-        (Verdict("a", None, least=0.5), True, "a: not measured"),
+        (Verdict("a", None, least=0.5), False, "a: not measured, and it has to be"),
+        (Verdict("a", None, least=0.5, needed=False), True, "a: not measured"),
     ],
 )
 def test_a_verdict_says_by_how_much(verdict: Verdict, passed: bool, text: str) -> None:
@@ -98,6 +99,22 @@ def test_lists_that_the_gate_has_not_seen_are_not_published(simulated_copy: Lake
     publish_candidates.main(arguments(simulated_copy, THIRD))
 
 
+def test_lists_that_are_written_while_others_are_judged_are_not_published(
+    simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, of_vectors = simulated_copy, gate_candidates.of_vectors
+    later = lake.day(tables.CANDIDATES, THIRD).withColumn("scored_at", F.current_timestamp()).localCheckpoint()
+
+    def scored_again(*arguments: object) -> list[Verdict]:
+        lake.overwrite(tables.CANDIDATES, THIRD, later)
+        return of_vectors(*arguments)
+
+    monkeypatch.setattr(gate_candidates, "of_vectors", scored_again)
+    gate_candidates.main(arguments(lake, THIRD))
+    with pytest.raises(NotPublishable, match="the gate has not judged the candidates of 2026-03-01"):
+        publish_candidates.main(arguments(lake, THIRD))
+
+
 def test_what_is_wrong_with_lists_and_vectors_is_seen(simulated_copy: Lake) -> None:
     lake = simulated_copy
     lists = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
@@ -120,6 +137,30 @@ def test_what_is_wrong_with_lists_and_vectors_is_seen(simulated_copy: Lake) -> N
     assert "training_rows_lost is 7, wanted at most 0, off by 7" in text
     failed = lake.day(tables.GATE, THIRD).where("not passed").collect()
     assert {row.rule for row in failed} == {"short_lists", "user_mean_cosine", "index_recall", "training_rows_lost"}
+
+
+def test_a_recall_that_training_should_have_measured_is_missed(simulated: Lake, config: Config) -> None:
+    held_out = config.model_copy(update={"training": config.training.model_copy(update={"validation": "last_day"})})
+    failed = {
+        (day, asked.training.validation): [
+            verdict.rule
+            for verdict in gate_candidates.of_training(simulated, asked, day, gate_candidates.trained(simulated, day))
+            if not verdict.passed
+        ]
+        for day, asked in ((FIRST, held_out), (THIRD, held_out), (THIRD, config))
+    }
+    assert failed == {
+        (FIRST, "last_day"): [],  # there is no day before it to learn from
+        (THIRD, "last_day"): ["recall_over_popularity"],  # what is published was not measured either
+        (THIRD, "none"): [],
+    }
+
+
+def test_lists_without_an_item_get_verdicts(simulated_copy: Lake, config: Config) -> None:
+    lake = simulated_copy
+    rows = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
+    lake.overwrite(tables.CANDIDATES, THIRD, rows.withColumn("candidates", F.slice("candidates", 1, 0)))
+    assert not any(verdict.passed for verdict in gate_candidates.of_lists(lake, config, THIRD, newest_versions(lake)))
 
 
 def test_a_model_of_shuffled_clicks_is_refused(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:

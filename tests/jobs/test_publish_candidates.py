@@ -11,10 +11,10 @@ from jobs.common import tables
 from jobs.common.config import Config
 from jobs.common.partitions import Lake, NoSuchDay
 from jobs.common.published import published_candidates, read_candidates
-from jobs.publish_candidates import NotPublishable, PublicationConflict, publish
+from jobs.publish_candidates import NotPublishable, PublicationConflict, newest, publish, roll_back
 from tests.conftest import DAYS, SMALL
 
-FIRST, _, THIRD, FOURTH = DAYS
+FIRST, SECOND, THIRD, FOURTH = DAYS
 AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
 
 
@@ -40,18 +40,33 @@ def test_nothing_is_published_before_the_first_time(lake: Lake) -> None:
 
 
 def test_an_older_day_does_not_take_the_place_of_a_later_one(simulated_copy: Lake) -> None:
-    with pytest.raises(NotPublishable, match=rf"{THIRD} is published already and {FIRST} lies before it"):
+    with pytest.raises(NotPublishable, match=rf"{THIRD} was published already and {FIRST} lies before it"):
         publish_candidates.main(arguments(simulated_copy, FIRST))
     publish_candidates.main([*arguments(simulated_copy, FIRST), "--republish"])
     assert {row.ds for row in published_candidates(simulated_copy).select("ds").distinct().collect()} == {FIRST}
 
 
-def test_a_publication_that_is_made_again_is_no_other(simulated_copy: Lake) -> None:
-    publish_candidates.main(arguments(simulated_copy, THIRD))
-    assert simulated_copy.read(tables.PUBLICATIONS).count() == 3
-    publish_candidates.main(["--lake", simulated_copy.uri, "--rollback"])
-    publish_candidates.main(arguments(simulated_copy, THIRD))
-    assert simulated_copy.read(tables.PUBLICATIONS).count() == 5
+def test_a_day_that_is_run_again_does_not_bring_back_what_was_rolled_back(simulated_copy: Lake) -> None:
+    lake = simulated_copy
+
+    def publish_newest(ds: dt.date, *, republish: bool = False) -> int:
+        return publish(lake, {**newest(lake, ds), "users": 400}, AT, republish)
+
+    assert publish_newest(THIRD) == 3  # a publication that is made again is no other
+    roll_back(lake, 1, AT)
+    lake.overwrite(tables.CANDIDATES, FOURTH, lake.day(tables.CANDIDATES, THIRD))  # another version, the same lists
+    with pytest.raises(NotPublishable, match=rf"lists of {THIRD} were publication 3, and readers follow {SECOND}"):
+        publish_newest(THIRD)
+    with pytest.raises(NotPublishable, match=rf"{THIRD} was published already and {SECOND} lies before it"):
+        publish_newest(SECOND)
+    assert publish_newest(THIRD, republish=True) == 5
+    roll_back(lake, 1, AT)
+    later = lake.day(tables.CANDIDATES, THIRD).withColumn("scored_at", F.current_timestamp()).localCheckpoint()
+    lake.overwrite(tables.CANDIDATES, THIRD, later)
+    assert publish_newest(THIRD) == 7  # it was scored again
+    roll_back(lake, 1, AT)
+    next_day = {**newest(lake, THIRD), "ds": FOURTH, "users": 400}
+    assert publish(lake, next_day, AT, republish=False) == 9
 
 
 def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake) -> None:
@@ -60,6 +75,23 @@ def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake)
     lake.overwrite(tables.CANDIDATES, THIRD, lake.day(tables.CANDIDATES, THIRD).limit(1))
     assert read_candidates(lake.uri).equals(before)
     assert published_candidates(lake).count() == before["user_id"].nunique()
+
+
+def test_what_is_written_while_it_is_checked_is_not_published(
+    simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, passed = simulated_copy, publish_candidates.require_passed
+    rows = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
+    lake.overwrite(tables.CANDIDATES, THIRD, rows)  # another version of the lists that were judged
+
+    def passed_and_scored_again(*arguments: object) -> None:
+        passed(*arguments)
+        lake.overwrite(tables.CANDIDATES, THIRD, rows.limit(1))
+
+    monkeypatch.setattr(publish_candidates, "require_passed", passed_and_scored_again)
+    publish_candidates.main(arguments(lake, THIRD))
+    assert lake.read(tables.PUBLICATIONS).count() == 4
+    assert published_candidates(lake).count() == rows.count()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +126,8 @@ def test_candidates_that_are_not_whole_are_refused(
 def test_of_publishers_at_the_same_time_each_place_goes_to_one(simulated_copy: Lake) -> None:
     def attempt(_: int) -> int | None:
         try:
-            return publish(simulated_copy, THIRD, 400, AT, republish=True)
+            wanted = {**newest(simulated_copy, THIRD), "users": 400}
+            return publish(simulated_copy, wanted, AT, republish=True)
         except PublicationConflict:
             return None
 
