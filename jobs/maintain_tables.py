@@ -1,9 +1,10 @@
 """Small files made larger, and files that nobody needs any more removed: the only job that vacuums.
 
-Every table is compacted, but for those whose files are planned. What publications of the last `--keep-days` days point
-to, and what readers follow now, stays readable, data files and table log alike: tables keep their history as long as
-the oldest of them needs it, and 7 days at least. Folders of models and indexes go when they are as old, and no row of
-these days names them, nor a publication that readers followed in them or that a gate of these days compares with.
+Every table is compacted, but for those whose files are planned. What readers followed in the last `--keep-days` days,
+and follow now, stays readable, data files and table log alike: tables keep their history as long as the oldest of it
+needs it, counted from its first publication, and 7 days at least. Folders of models and indexes go when they are as
+old, and no row of these days names them, nor a publication that readers followed in the kept days or that a gate of
+those days compares with.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from delta.tables import DeltaTable
-from pyspark.sql import Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.common import tables
@@ -30,9 +31,8 @@ PLANNED = ("candidates", "training_examples", "user_embeddings")
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
-    parser.add_argument(
-        "--keep-days", type=_days, default=DEFAULT_KEEP_DAYS, help="of publications that stay readable (default: 30)"
-    )
+    kept = "of which what readers followed stays readable (default: 30)"
+    parser.add_argument("--keep-days", type=_days, default=DEFAULT_KEEP_DAYS, help=kept)
     parser.add_argument("--at", type=at_argument, help="time from which days are counted, ISO 8601 (default: now)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
     return parser
@@ -46,11 +46,22 @@ def _days(text: str) -> int:
 
 
 def kept_days(lake: Lake, keep: int, at: dt.datetime) -> int:
-    """For how many days what is replaced has to stay: `keep`, or more where readers follow an older publication."""
-    publications = lake.read(tables.PUBLICATIONS)
-    current = publications.orderBy(F.desc("publication")).select(F.unix_timestamp("published_at")).first()
-    age = 0.0 if current is None else (at.timestamp() - current[0]) / 86_400
+    """For how many days what is replaced has to stay: `keep`, or more where readers followed something older in them.
+
+    A rollback is as old as the first publication of the lists that it points to: they may be replaced since then.
+    """
+    first = F.min("published_at").over(Window.partitionBy("candidates_version"))
+    publications = lake.read(tables.PUBLICATIONS).withColumn("first", first)
+    oldest = _followed(publications, keep, at).agg(F.min(F.unix_timestamp("first"))).first()[0]  # type: ignore[index]
+    age = 0.0 if oldest is None else (at.timestamp() - oldest) / 86_400
     return max(keep, math.ceil(age) + 1)
+
+
+def _followed(publications: DataFrame, days: int, at: dt.datetime) -> DataFrame:
+    """Those that readers followed at some time of the last `days` days, the current one among them."""
+    until = F.lead("published_at").over(Window.orderBy("publication"))
+    followed = F.col("until").isNull() | (F.unix_timestamp("until") >= at.timestamp() - days * 86_400)
+    return publications.withColumn("until", until).where(followed)
 
 
 def tables_of(lake: Lake) -> Iterator[str]:
@@ -69,12 +80,15 @@ def maintain(lake: Lake, path: str, days: int) -> None:
     table.vacuum(24 * days)
 
 
-def unused_folders(lake: Lake, days: int, at: dt.datetime) -> Iterator[str]:
-    """Folders of models and indexes that have lain there for `days` days and that no row of these days names."""
+def unused_folders(lake: Lake, keep: int, days: int, at: dt.datetime) -> Iterator[str]:
+    """Folders of models and indexes that have lain there for `days` days and that no row of these days names.
+
+    Nor does a publication of the last `keep` days.
+    """
     variants = [status.getPath().getName() for status in matching(lake.spark, lake.path("variants", "*"))]
     for variant in (None, *variants):
         own = Lake(lake.spark, lake.uri, variant)
-        named = {*_named_folders(own, at.date() - dt.timedelta(days=days)), *_published_models(own, days, at)}
+        named = {*_named_folders(own, at.date() - dt.timedelta(days=days)), *_published_models(own, keep, at)}
         for pattern in (f"{MODELS}/*", f"{INDEXES}/*/*"):
             for status in matching(lake.spark, own.model_path(pattern)):
                 age = dt.timedelta(seconds=at.timestamp() - status.getModificationTime() / 1000)
@@ -94,9 +108,7 @@ def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
 def _published_models(lake: Lake, days: int, at: dt.datetime) -> set[str]:
     """Models that readers followed in the last `days` days, and the one before: a re-run's gate compares with it."""
     first, publications = at.date() - dt.timedelta(days=days), lake.read(tables.PUBLICATIONS)
-    until = F.lead("published_at").over(Window.orderBy("publication"))
-    followed = F.col("until").isNull() | (F.unix_timestamp("until") >= at.timestamp() - days * 86_400)
-    kept = publications.withColumn("until", until).where(followed).select("model_version")
+    kept = _followed(publications, days, at).select("model_version")
     earlier = publications.where(F.col("ds") < F.lit(first)).orderBy(F.desc("publication")).limit(1)
     return {row.model_version for row in kept.union(earlier.select("model_version")).toLocalIterator()}
 
@@ -135,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             maintain(lake, path, days)
             print(f"{name}: {days} days are kept", flush=True)
-    for path in list(unused_folders(lake, days, at)):
+    for path in list(unused_folders(lake, args.keep_days, days, at)):
         if not args.dry_run:
             filesystem, folder = hadoop(lake.spark, path)
             filesystem.delete(folder, True)

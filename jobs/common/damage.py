@@ -30,6 +30,10 @@ class TableDamaged(ValueError):
     """A table's log is damaged: `repair_table` brings back its last whole version."""
 
 
+class VersionLost(TableDamaged):
+    """An old version of a table is not to be had any more; the newest one is whole."""
+
+
 class DataFileDamaged(ValueError):
     """A data file of a table is missing or not readable."""
 
@@ -38,7 +42,7 @@ class DataFileDamaged(ValueError):
 def opened(lake: Lake, table: Table, version: int | None = None) -> Iterator[DeltaLog | None]:
     """Open a table in this block, with its log: None where there is none.
 
-    Raises TableDamaged where the log, up to `version` or the newest, is not whole.
+    Raises TableDamaged where the log, up to `version` or the newest, is not whole; VersionLost where newer ones are.
     """
     path = lake.table_path(table)
     log = read_log(lake.spark, path)
@@ -46,7 +50,7 @@ def opened(lake: Lake, table: Table, version: int | None = None) -> Iterator[Del
         log = read_log(lake.spark, path)  # a writer may have been at work
     if fault := fault_of(log, version):
         if version is not None and fault_of(log) is None:
-            raise TableDamaged(
+            raise VersionLost(
                 f"version {version} of table {table.name} in {path} is lost: {fault}; newer ones are whole"
             )
         raise TableDamaged(_message(lake, table, fault))

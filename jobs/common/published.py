@@ -13,8 +13,9 @@ from pyspark.sql import functions as F
 
 from jobs.common import tables
 from jobs.common.artifacts import hadoop
+from jobs.common.damage import VersionLost
 from jobs.common.lookup import PublishedCandidates
-from jobs.common.partitions import Lake, NoSuchDay
+from jobs.common.partitions import Lake, NoSuchDay, SchemaMismatch
 from jobs.common.queries import query
 
 
@@ -41,15 +42,19 @@ def last_scored_at(lake: Lake, ds: dt.date, version: int) -> dt.datetime | None:
 
 
 def is_readable(lake: Lake, publication: Row) -> bool:
-    """Whether the lists that a publication points to are still there: version, and every file of its day."""
-    try:
-        rows = lake.read(tables.CANDIDATES, version=publication.candidates_version)
-    except (ValueError, AnalysisException):
-        return False
-    files = rows.where(F.col("ds") == publication.ds).inputFiles()
-    return bool(files) and all(
-        filesystem.exists(path) for filesystem, path in (hadoop(lake.spark, unquote(file)) for file in files)
-    )
+    """Whether what a publication points to is still there: the versions, and every file of its day in them.
+
+    Raises TableDamaged where the log of a table is damaged as it is now.
+    """
+    for table in PINNED:
+        try:
+            files = lake.day(table, publication.ds, version=publication[f"{table.name}_version"]).inputFiles()
+        except (SchemaMismatch, VersionLost, AnalysisException):
+            return False
+        there = (filesystem.exists(path) for filesystem, path in (hadoop(lake.spark, unquote(file)) for file in files))
+        if not all(there) or (table is tables.CANDIDATES and not files):
+            return False
+    return True
 
 
 LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"

@@ -20,10 +20,11 @@ from jobs import (
 )
 from jobs.common import tables
 from jobs.common.config import Config
+from jobs.common.damage import TableDamaged
 from jobs.common.ground import Stop
 from jobs.common.models import model_path, model_version
 from jobs.common.partitions import Lake
-from jobs.common.published import newest_versions, read_candidates
+from jobs.common.published import is_readable, newest_versions, read_candidates
 from jobs.gate_candidates import Verdict
 from jobs.publish_candidates import NotPublishable
 from tests.conftest import DAYS, SMALL
@@ -206,6 +207,18 @@ def test_a_rollback_to_what_is_gone_is_refused_with_what_there_is(simulated_copy
     with pytest.raises(NotPublishable, match=r"there is none 9 places back"):
         publish_candidates.main(["--lake", lake.uri, "--rollback", "9"])
     assert lake.read(tables.PUBLICATIONS).count() == 3
+
+
+def test_all_that_a_publication_pins_is_looked_at_and_a_damaged_log_is_named(simulated_copy: Lake) -> None:
+    lake = simulated_copy
+    first, second, _ = lake.read(tables.PUBLICATIONS).orderBy("publication").collect()
+    vectors = lake.day(tables.USER_EMBEDDINGS, FIRST, version=first.user_embeddings_version).inputFiles()
+    Path(urlparse(vectors[0]).path).unlink()
+    assert not is_readable(lake, first)
+    assert is_readable(lake, second)
+    Path(lake.path("candidates", "_delta_log", f"{0:020}.json")).write_text('{"add":')
+    with pytest.raises(TableDamaged, match=r"to restore it: python -m jobs\.repair_table"):
+        publish_candidates.main(["--lake", lake.uri, "--rollback"])
 
 
 def test_either_a_day_or_a_rollback_is_wanted(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:

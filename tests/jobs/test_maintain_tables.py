@@ -77,9 +77,14 @@ def publish_again(lake: Lake) -> None:
 
 
 def test_what_readers_follow_stays_however_old_it_is(published: Lake) -> None:
+    """Lists that were published 45 days ago, soon replaced, and rolled back to 8 days ago are as old as at first."""
     lake, before = published, read_candidates(published.uri)
     score_users.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD)])  # and is not published
     age(lake, 45)
+    for _ in range(2):  # to the day before, and back again
+        publish_candidates.main(["--lake", lake.uri, "--rollback"])
+    week_ago = F.current_timestamp() - F.make_dt_interval(F.lit(8))
+    set_published_at(lake, F.when(F.col("publication") > 3, week_ago).otherwise(F.col("published_at")))
     maintain_tables.main(["--lake", lake.uri])
     assert read_candidates(lake.uri).equals(before)
 
@@ -91,6 +96,8 @@ def test_what_no_publication_of_the_kept_days_needs_is_removed(
     publish_again(lake)
     age(lake, 45)
     publish_again(lake)
+    earlier = F.col("published_at") - F.make_dt_interval(F.lit(40))  # publication 4 was followed until then
+    set_published_at(lake, F.when(F.col("publication") == 5, earlier).otherwise(F.col("published_at")))
     now = read_candidates(lake.uri)
     gone, kept = (
         row for row in lake.read(tables.PUBLICATIONS).orderBy("publication").collect() if row.publication in (3, 4)
@@ -99,7 +106,7 @@ def test_what_no_publication_of_the_kept_days_needs_is_removed(
     assert re.search(r"candidates: [1-9]\d* files would be removed", capsys.readouterr().out)
     assert is_readable(lake, gone)
     maintain_tables.main(["--lake", lake.uri])
-    assert "candidates: 30 days are kept" in capsys.readouterr().out
+    assert "candidates: 42 days are kept" in capsys.readouterr().out
     assert not is_readable(lake, gone)
     assert is_readable(lake, kept)
     assert read_candidates(lake.uri).equals(now)
@@ -128,9 +135,9 @@ def test_folders_of_models_and_indexes_go_when_no_kept_day_names_them(
     oldest, old_model, model = (row.model_version for row in lake.read(tables.MODEL_VERSIONS).orderBy("ds").collect())
     abandoned = third.with_name("of-a-run-that-was-cut-short-items")
     abandoned.mkdir()
-    at = f"{THIRD + dt.timedelta(days=30)}T00:00:00+00:00"  # the second day is 31 days old then
+    at = f"{THIRD + dt.timedelta(days=33)}T00:00:00+00:00"  # the second day is 34 days old then, and 33 are kept
     long_ago = dt.datetime.fromisoformat(at).timestamp() - 40 * 86_400
-    publish_at(lake, {DAYS[0]: long_ago, DAYS[1]: long_ago, THIRD: long_ago + 11 * 86_400})
+    publish_at(lake, {DAYS[0]: long_ago, DAYS[1]: long_ago + 8 * 86_400, THIRD: long_ago + 11 * 86_400})
     for folder in (third, second, models / oldest, models / old_model, models / model):
         os.utime(folder, (long_ago, long_ago))
     maintain_tables.main(["--lake", lake.uri, "--at", at, "--dry-run"])
