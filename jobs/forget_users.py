@@ -26,7 +26,7 @@ from jobs.common.offer import ids_of_file
 from jobs.common.partitions import Lake
 from jobs.common.published import last_publication, newest_versions
 from jobs.common.row_groups import in_their_order, row_groups_of
-from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
+from jobs.maintain_tables import DEFAULT_KEEP_DAYS, kept_days, tables_of
 from jobs.publish_candidates import add
 from jobs.report_run import PAGE
 from jobs.score_users import LOOKED_UP_AT_ONCE
@@ -100,7 +100,7 @@ def ages_out(lake: Lake, version: int, at: dt.datetime) -> list[str]:
     Days count from `at`, when the files of those versions were left behind.
     """
     older = lake.read(tables.PUBLICATIONS).where(F.col("candidates_version") < version).orderBy("publication")
-    day = at + dt.timedelta(days=DEFAULT_KEEP_DAYS)
+    day = at + dt.timedelta(days=kept_days(lake, DEFAULT_KEEP_DAYS, at))
     return [
         f"publication {row.publication} of {row.ds} holds them until maintain_tables runs after {day:%Y-%m-%d}"
         for row in older.select("publication", "ds").toLocalIterator()
