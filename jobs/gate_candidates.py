@@ -22,8 +22,9 @@ from jobs.common.arguments import job_parser, open_lake, run
 from jobs.common.config import Config
 from jobs.common.ground import Stop
 from jobs.common.manifests import required_manifest
+from jobs.common.models import trained
 from jobs.common.offer import offered_items
-from jobs.common.partitions import Lake, NoSuchDay
+from jobs.common.partitions import Lake
 from jobs.common.published import last_scored_at, newest_versions
 from jobs.common.queries import query
 from jobs.evaluate_candidates import item_slices
@@ -61,14 +62,6 @@ class Verdict:
 
 def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
-
-
-def trained(lake: Lake, ds: dt.date) -> Row:
-    """The day's row of model_versions. Raises NoSuchDay where there is none."""
-    row = lake.day(tables.MODEL_VERSIONS, ds).first()
-    if row is None:
-        raise NoSuchDay(f"no model was trained for {ds} in {lake.table_path(tables.MODEL_VERSIONS)}")
-    return row
 
 
 def of_training(lake: Lake, config: Config, ds: dt.date, row: Row) -> list[Verdict]:

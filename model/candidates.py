@@ -14,7 +14,7 @@ import numpy as np
 from model.channels import Cap, Channel, merged
 from model.item_index import ItemIndex
 from model.ragged import Ragged, among, cut, rows_of
-from model.top_k import MISSING, alike, dot_products, empty_results
+from model.top_k import MISSING, alike, dot_products
 
 SOURCES = ("two_tower", "popular", "explore")
 TWO_TOWER, POPULAR, EXPLORE = range(len(SOURCES))
@@ -130,7 +130,7 @@ class CandidateLists:
     def _popular_channel(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray) -> Channel:
         """What is popular with each user's segment, or with everybody where that has no clicks; scored by the index."""
         wanted = 2 * self.quotas.k
-        items, scores = empty_results(len(queries), wanted)
+        items = np.full((len(queries), wanted), MISSING, dtype=np.int64)
         widths = np.minimum(wanted + np.diff(excluded.offsets), self.popular.longest)  # [N]
         for rows in alike(widths):
             named = self._allowed(segments[rows], rows_of(excluded, rows), int(widths[rows].max()))[:, :wanted]

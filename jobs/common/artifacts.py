@@ -90,8 +90,8 @@ def hadoop(spark: SparkSession, uri: str) -> tuple[Any, Any]:
 
 def qualified(spark: SparkSession, uri: str) -> str:
     """The one name of a path or URI as Spark takes it: whole, and on a local disk without links."""
-    path = _path(spark, uri)
-    path = path.getFileSystem(spark._jsc.hadoopConfiguration()).makeQualified(path)
+    filesystem, path = hadoop(spark, uri)
+    path = filesystem.makeQualified(path)
     name = path.toUri()
     return Path(str(name.getPath())).resolve().as_uri() if name.getScheme() == "file" else str(path.toString())
 

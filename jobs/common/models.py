@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
+from pyspark.sql import Row
 
 from jobs.common import tables
 from jobs.common.artifacts import is_folder, reference
@@ -35,12 +36,17 @@ class IndexReference:
     explore: str | None
 
 
-def model_version(lake: Lake, ds: dt.date) -> str:
-    """The version trained on a day. Raises NoSuchDay where there is none."""
-    row = lake.day(tables.MODEL_VERSIONS, ds).select("model_version").first()
+def trained(lake: Lake, ds: dt.date) -> Row:
+    """The day's row of model_versions. Raises NoSuchDay where there is none."""
+    row = lake.day(tables.MODEL_VERSIONS, ds).first()
     if row is None:
         raise NoSuchDay(f"no model was trained for {ds} in {lake.table_path(tables.MODEL_VERSIONS)}")
-    return str(row[0])
+    return row
+
+
+def model_version(lake: Lake, ds: dt.date) -> str:
+    """The version trained on a day. Raises NoSuchDay where there is none."""
+    return str(trained(lake, ds).model_version)
 
 
 def model_path(lake: Lake, version: str) -> str:

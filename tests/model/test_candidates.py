@@ -108,7 +108,7 @@ def test_a_segments_own_items_come_before_everybodys_however_popular_those_are()
 
 
 def test_a_heavy_user_widens_no_other_users_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what the popular channel and an approximate search look at, a user with many exclusions has its own width."""
+    """Of what an approximate search scores, a user with many exclusions has a width of their own."""
     looked_at: list[int] = []
 
     def counted(queries: np.ndarray, matrix: np.ndarray, positions: np.ndarray) -> np.ndarray:
