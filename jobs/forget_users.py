@@ -26,11 +26,12 @@ from jobs.common.offer import ids_of_file
 from jobs.common.partitions import Lake
 from jobs.common.published import last_publication, newest_versions
 from jobs.common.row_groups import in_their_order, row_groups_of
-from jobs.maintain_tables import DEFAULT_KEEP_DAYS, kept_days, tables_of
+from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
 from jobs.publish_candidates import add
 from jobs.report_run import PAGE
 from jobs.score_users import LOOKED_UP_AT_ONCE
 
+SLACK_DAYS = 3  # the new publication is followed for up to two days, and maintenance rounds up
 NAMED_OTHERWISE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}
 MOST = 100_000  # users of one run: their ids are a condition of every table
 NAME_ON_PAGE = re.compile("<h3>(.*?)</h3>")  # of a user in jobs/report/page.html
@@ -97,10 +98,11 @@ def publish_without(lake: Lake, last: Row, user_ids: Sequence[str], still_theirs
 def ages_out(lake: Lake, version: int, at: dt.datetime) -> list[str]:
     """A line for each publication whose candidates are older than `version`, with the day after which it may go.
 
-    Days count from `at`, when the files of those versions were left behind.
+    Days count from `at`, when the files of those versions were left behind and readers stopped following them, and hold
+    where a day is published every second day at least: maintenance keeps what the oldest lists still followed need.
     """
     older = lake.read(tables.PUBLICATIONS).where(F.col("candidates_version") < version).orderBy("publication")
-    day = at + dt.timedelta(days=kept_days(lake, DEFAULT_KEEP_DAYS, at))
+    day = at + dt.timedelta(days=DEFAULT_KEEP_DAYS + SLACK_DAYS)
     return [
         f"publication {row.publication} of {row.ds} holds them until maintain_tables runs after {day:%Y-%m-%d}"
         for row in older.select("publication", "ds").toLocalIterator()

@@ -15,7 +15,7 @@ from jobs.common.arguments import now
 from jobs.common.lookup import PublishedCandidates
 from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
-from jobs.maintain_tables import tables_of
+from jobs.maintain_tables import DEFAULT_KEEP_DAYS, kept_days, tables_of
 from jobs.report_run import report_path
 from tests.conftest import DAYS, SMALL
 
@@ -60,7 +60,7 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     assert not any(named(lake, users).values())
     assert read_candidates(lake.uri).equals(others)
     assert not checkpoint.exists()
-    out, day = capsys.readouterr().out, now() + dt.timedelta(days=30)
+    out, day = capsys.readouterr().out, now() + dt.timedelta(days=33)
     assert f"publication 3 of 2026-03-01 holds them until maintain_tables runs after {day:%Y-%m-%d}" in out
     assert [day for day, page in pages.items() if page.exists()] == [DAYS[0]]
     logs = [log.read_text() for log in Path(lake.uri).glob("*/_delta_log/*.json")]
@@ -76,6 +76,16 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     taken = lake.read(tables.VOCABULARIES).where(f"feature = 'user_id' and index = {last['index']}").collect()
     assert [row.value for row in taken] == [None]
     assert forget_users.main(["--lake", lake.uri, "--users", str(file)]) == 0
+
+
+@pytest.mark.parametrize("lives", [0.5, 1, 2])  # days that readers follow a publication for
+def test_by_the_day_that_is_told_maintenance_keeps_nothing_from_before(lake: Lake, lives: float) -> None:
+    forgotten = now()
+    told = forgotten + dt.timedelta(days=DEFAULT_KEEP_DAYS + forget_users.SLACK_DAYS)
+    times = [forgotten + dt.timedelta(days=lives * number) for number in range(-9, int(33 / lives) + 1)]
+    rows = [(number, number, THIRD, "m", number, 0, 0, 1, time) for number, time in enumerate(times)]
+    lake.append(tables.PUBLICATIONS, lake.spark.createDataFrame(rows, tables.PUBLICATIONS.schema))
+    assert told - dt.timedelta(days=kept_days(lake, DEFAULT_KEEP_DAYS, told)) >= forgotten
 
 
 def test_lists_that_nobody_has_published_are_not_published_by_forgetting(
