@@ -3,7 +3,8 @@
 Takes the newest Delta versions, checks that the day's candidates in them are whole and have passed the gate, then adds
 one row that names the publication it follows and exactly those versions: what is written meanwhile is not published. Of
 two publishers that follow the same one, one gets a PublicationConflict.
-With --rollback [N] readers get the publication N places back again, as a new one; --ds is not needed then.
+With --rollback [N] readers get the publication N places back again, as a new one, but for users who were forgotten
+since; --ds is not needed then.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from jobs.common.faults import Taken
 from jobs.common.models import model_version
 from jobs.common.offer import blocked_items
 from jobs.common.partitions import Lake
-from jobs.common.published import is_readable, last_publication, last_scored_at, newest_versions
+from jobs.common.published import (
+    is_readable,
+    last_publication,
+    last_scored_at,
+    newest_versions,
+    were_users_forgotten,
+)
 from jobs.common.tracking import record_publication
 
 MOST_LISTED = 50  # publications that a rollback looks back
@@ -129,10 +136,11 @@ def require_new(lake: Lake, last: Row, wanted: Mapping[str, Any]) -> None:
         )
 
 
-def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> Row:
-    """Publish again what was published `steps` publications before the newest; returns that one.
+def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> dict[str, Any]:
+    """Publish again what was published `steps` publications before the newest; returns what readers get, by columns.
 
-    Raises NotPublishable, with what there is, where that is none, or its files are gone.
+    Raises NotPublishable, with what there is, where that is none, or its files are gone, and where it holds users who
+    were forgotten since and the day was made again since.
     """
     rows = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).limit(1 + MOST_LISTED).collect()
     wanted = rows[steps] if 0 < steps < len(rows) else None
@@ -140,8 +148,27 @@ def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> Row:
         there = [f"{n} ({row.ds})" for n, row in enumerate(rows) if n and is_readable(lake, row)]
         fault = "is none" if wanted is None else "is one whose files have been removed"
         raise NotPublishable(f"there {fault} {steps} places back; there are: {', '.join(there) or 'none'}")
-    add(lake, rows[0], wanted.asDict(), published_at)
-    return wanted
+    renewed = without_forgotten(lake, wanted)
+    add(lake, rows[0], renewed, published_at)
+    return renewed
+
+
+def without_forgotten(lake: Lake, publication: Row) -> dict[str, Any]:
+    """What a publication points to; where users were forgotten since, the same lists in the newest versions.
+
+    Raises NotPublishable where these hold other lists of the day.
+    """
+    ds, version = publication.ds, publication.candidates_version
+    if not were_users_forgotten(lake, version):
+        return publication.asDict()
+    wanted = newest(lake, ds)
+    ours = (publication.model_version, last_scored_at(lake, ds, version))
+    if (wanted["model_version"], last_scored_at(lake, ds, wanted["candidates_version"])) != ours:
+        raise NotPublishable(
+            f"publication {publication.publication} holds users who were forgotten since, and {ds} was made again: "
+            "publish that with --ds and --republish, or roll back to another"
+        )
+    return {**wanted, "users": lake.day(tables.CANDIDATES, ds, version=wanted["candidates_version"]).count()}
 
 
 def add(lake: Lake, last: Row | None, wanted: Mapping[str, object], published_at: dt.datetime) -> int:
@@ -171,10 +198,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "publish_candidates", small_days=goes_back)  # it reads a few rows, and is urgent
     at = args.published_at or now()
     if goes_back:
-        row = roll_back(lake, args.rollback, at)
-        print(f"readers get {row.ds} again, of model {row.model_version}", flush=True)
-        record_publication(lake, config, row.model_version)
-        return int(row.users)
+        back = roll_back(lake, args.rollback, at)
+        print(f"readers get {back['ds']} again, of model {back['model_version']}", flush=True)
+        record_publication(lake, config, back["model_version"])
+        return int(back["users"])
     wanted = newest(lake, args.ds)  # before the checks: what is written while they run was not looked at
     users = require_whole(lake, config, wanted)
     require_passed(lake, wanted)

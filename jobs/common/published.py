@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 import pandas as pd
+from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -55,6 +56,13 @@ def is_readable(lake: Lake, publication: Row) -> bool:
         if not all(there) or (table is tables.CANDIDATES and not files):
             return False
     return True
+
+
+def were_users_forgotten(lake: Lake, version: int) -> bool:
+    """Whether users left the candidates after this version (`jobs.forget_users`): no other job merges into them."""
+    later = F.col("version") > version
+    history = DeltaTable.forPath(lake.spark, lake.table_path(tables.CANDIDATES)).history()
+    return not history.where(later & (F.col("operation") == "MERGE")).isEmpty()
 
 
 LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"

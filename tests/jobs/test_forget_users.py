@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from jobs import build_vocabularies, forget_users, score_users
+from jobs import build_vocabularies, forget_users, publish_candidates, score_users
 from jobs.common import tables
 from jobs.common.arguments import now
 from jobs.common.lookup import PublishedCandidates
@@ -88,7 +88,7 @@ def test_by_the_day_that_is_told_maintenance_keeps_nothing_from_before(lake: Lak
     assert told - dt.timedelta(days=kept_days(lake, DEFAULT_KEEP_DAYS, told)) >= forgotten
 
 
-def test_lists_that_nobody_has_published_are_not_published_by_forgetting(
+def test_neither_lists_that_nobody_has_published_nor_forgotten_users_reach_readers(
     simulated_copy: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lake, before = simulated_copy, read_candidates(simulated_copy.uri)
@@ -98,6 +98,17 @@ def test_lists_that_nobody_has_published_are_not_published_by_forgetting(
     forget_users.main(["--lake", lake.uri, "--users", str(file)])
     assert "warning: 2026-03-01 was scored again since" in capsys.readouterr().out
     assert read_candidates(lake.uri).equals(before)
+    rollback = ["--lake", lake.uri, "--config", SMALL, "--rollback"]
+    publish_candidates.main([*rollback, "1"])  # the day before, which nobody has scored again
+    second = lake.read(tables.PUBLICATIONS).where(F.col("ds") == F.lit(DAYS[1])).orderBy("publication").collect()
+    was, now_is = (
+        lake.day(tables.CANDIDATES, DAYS[1], version=row.candidates_version).select("user_id") for row in second
+    )
+    assert [row.user_id for row in was.exceptAll(now_is).collect()] == [file.read_text()]
+    assert (second[1].users, now_is.exceptAll(was).count()) == (second[0].users - 1, 0)
+    assert len(second) == 2
+    with pytest.raises(publish_candidates.NotPublishable, match="publication 3 holds users who were forgotten since"):
+        publish_candidates.main([*rollback, "1"])
 
 
 @pytest.mark.parametrize(("text", "message"), [(None, "--users wants a text file"), ("\n \n", "got none")])
