@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.scored_world import DAY
 from jobs import publish_candidates
 from jobs.common.arguments import now
-from jobs.common.lookup import PublishedCandidates
+from jobs.common.lookup import PublishedCandidates, SortedFile
 from jobs.common.partitions import Lake
 from jobs.common.published import read_candidates
 from jobs.common.session import spark_session
@@ -42,6 +42,11 @@ def milliseconds(look_up: Callable[[str], object], users: list[str]) -> np.ndarr
     return np.array(taken)
 
 
+def size(file: SortedFile, groups: Iterable[int]) -> int:
+    """Bytes of these row groups of a file."""
+    return sum(file.opened.metadata.row_group(number).total_byte_size for number in groups)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lake", required=True, help="a lake that benchmarks.scoring has left")
@@ -49,16 +54,19 @@ def main() -> None:
     args = parser.parse_args()
     publish(args.lake)
     published = PublishedCandidates.current(args.lake)
-    groups = [group for file in published.files for group in file.groups]
-    footers = [file.opened.metadata for file in published.files]
-    users = sum(footer.num_rows for footer in footers)
-    largest = max(f.row_group(n).total_byte_size for f in footers for n in range(f.num_row_groups))
-    total = sum(f.row_group(n).total_byte_size for f in footers for n in range(f.num_row_groups))
-    on_disk = sum(Path(urlparse(file.uri).path).stat().st_size for file in published.files)
+    footers = {file.uri: file.opened.metadata for file in published.files}
+    users = sum(footer.num_rows for footer in footers.values())
+    groups = sum(footer.num_row_groups for footer in footers.values())
+    on_disk = sum(Path(urlparse(uri).path).stat().st_size for uri in footers)
     chosen = np.random.default_rng(1).choice(users, args.lookups, replace=False)
     ids = [f"user{number}" for number in chosen]
-    print(f"{users:,} users in {len(published.files)} files of {on_disk / 1e6:,.0f} MB, {len(groups):,} row groups")
-    print(f"a look-up reads 1 file and 1 row group: at most {largest / total:.2%} of the bytes\n")
+    print(f"{users:,} users in {len(footers)} files of {on_disk / 1e6:,.0f} MB, {groups:,} row groups")
+    reads = [list(published.row_groups([user])) for user in ids]
+    files = max(map(len, reads))
+    groups_of_one = max(sum(len(numbers) for _, numbers in read) for read in reads)
+    read_bytes = max(sum(size(file, numbers) for file, numbers in read) for read in reads)
+    share = read_bytes / sum(size(file, range(file.opened.num_row_groups)) for file in published.files)
+    print(f"a look-up reads at most {files} files and {groups_of_one} row groups, {share:.2%} of the bytes\n")
     print("| look-up of one user | median, ms | 99th percentile, ms |\n|---|---|---|")
     warm = milliseconds(lambda user: published.of([user]), ids)[100:]
     once = milliseconds(lambda user: read_candidates(args.lake, [user]), ids[:100])

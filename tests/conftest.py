@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def config() -> Config:
 def spark() -> SparkSession:
     # tests that start a process of their own compile, and are held against these tables
     return spark_session("tests", small_days=True)
+
+
+@pytest.fixture
+def spilling(spark: SparkSession) -> Iterator[None]:
+    """Sorts go to disk every 100 rows, as with little memory those of much data do."""
+    conf = spark._jvm.org.apache.spark.SparkEnv.get().conf()  # type: ignore[union-attr]
+    key = "spark.shuffle.spill.numElementsForceSpillThreshold"
+    conf.set(key, "100")
+    yield
+    conf.remove(key)
 
 
 @pytest.fixture

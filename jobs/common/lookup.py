@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -81,15 +81,20 @@ class PublishedCandidates:
 
     def of(self, user_ids: Sequence[str]) -> pd.DataFrame:
         """Rows (user_id, item_id, score, rank, source, model_version), a row an item; none for an unknown user."""
+        wanted, parts = pa.array(user_ids, pa.string()), [self.schema.empty_table()]
+        for file, groups in self.row_groups(user_ids):
+            rows = file.opened.read_row_groups(groups, columns=READ)
+            parts.append(rows.filter(pc.is_in(rows["user_id"], value_set=wanted)))
+        return exploded(pa.concat_tables(parts))
+
+    def row_groups(self, user_ids: Sequence[str]) -> Iterator[tuple[SortedFile, list[int]]]:
+        """What a look-up of these users reads: files, each with the numbers of its row groups."""
         wanted = sorted(set(user_ids))
-        parts = [self.schema.empty_table()]
         for file in self.files:
             if _any_within(wanted, file.first, file.last):
                 groups = [number for number, group in enumerate(file.groups) if _any_within(wanted, *group)]
                 if groups:
-                    rows = file.opened.read_row_groups(groups, columns=READ)
-                    parts.append(rows.filter(pc.is_in(rows["user_id"], value_set=pa.array(wanted))))
-        return exploded(pa.concat_tables(parts))
+                    yield file, groups
 
     def all(self) -> pd.DataFrame:
         """The same of all users."""

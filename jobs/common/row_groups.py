@@ -9,12 +9,15 @@ from itertools import accumulate
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.common.session import WRITERS
+
 BUCKETS = 256  # that rows are numbered in side by side
 BLOCK_SIZE = "parquet.block.size"
 LARGEST_BLOCK = 1 << 30  # bytes: a row group ends with its file, not before
 SMALLEST_BLOCK = 1 << 10  # bytes: it ends as soon as its size is looked at
 ROWS_BETWEEN_CHECKS = ("parquet.page.size.row.check.min", "parquet.page.size.row.check.max")
 ROWS_OF_A_FILE = 100_000
+DAYS_OF_A_TASK = 1_000
 MERGE_SHUFFLES = "spark.databricks.delta.merge.repartitionBeforeWrite.enabled"
 
 
@@ -78,8 +81,11 @@ def row_groups_of(spark: SparkSession, rows: int) -> AbstractContextManager[None
 
 
 def in_their_order(spark: SparkSession) -> AbstractContextManager[None]:
-    """A merge with a broadcast frame inside the block leaves the rows that stay in a file in their order."""
-    return _settings(spark, {MERGE_SHUFFLES: False})
+    """A merge with a broadcast frame inside the block leaves the rows that stay in a file in their order.
+
+    A task may write so many days: small row groups (`row_groups_of`) keep its memory small.
+    """
+    return _settings(spark, {MERGE_SHUFFLES: False, WRITERS: DAYS_OF_A_TASK})
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 CODE = Path(__file__).resolve().parents[2]  # the checkout, site-packages, or the zip of `make dist`
 LOG4J2 = f"jar:{CODE.as_uri()}!/jobs/common/log4j2.properties"
+WRITERS = "spark.sql.maxConcurrentOutputFileWriters"
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -18,6 +19,8 @@ SETTINGS = {
     # a damaged page is an error, not other numbers
     "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
+    # a day's rows are written as they come: else Spark sorts them by day first, and mixes their order where it spills
+    WRITERS: "2",  # it sorts as soon as a task has opened so many
     # deletion vectors would bring deleted rows back to readers that do not know them
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
     # VACUUM refuses to keep less than a table's 7 days: training reads files of older versions

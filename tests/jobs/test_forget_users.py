@@ -35,6 +35,7 @@ def named(lake: Lake, users: list[str]) -> dict[str, int]:
     return found
 
 
+@pytest.mark.usefixtures("spilling")
 def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     simulated_copy: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.common.row_groups import in_row_groups, one_row_group_a_file, planned
+from jobs.common import tables
+from jobs.common.partitions import Lake
+from jobs.common.row_groups import in_row_groups, one_row_group_a_file, planned, sorted_files
+from tests.conftest import DAYS
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,25 @@ def test_where_a_row_lies_hangs_on_its_key_alone(spark: SparkSession) -> None:
     one = in_row_groups(rows, "key", 1_000, 5).rdd.glom().collect()
     other = in_row_groups(rows.repartition(7).orderBy("key", ascending=False), "key", 1_000, 5).rdd.glom().collect()
     assert one == other
+
+
+@pytest.mark.usefixtures("spilling")
+def test_a_day_is_written_in_its_order_however_much_is_spilled(spark: SparkSession, lake: Lake) -> None:
+    table = tables.Table("lists", tables.CANDIDATES.pick("ds", "user_id"), key=("user_id",))
+    users = spark.range(5_000).selectExpr("concat('user', id) as user_id")
+    scored = sorted_files(users, "user_id").mapInArrow(lambda batches: batches, "user_id string")  # Spark forgets order
+    assert lake.overwrite(table, DAYS[0], scored) == 5_000
+    for path in Path(lake.table_path(table)).glob("ds=*/*.parquet"):
+        ids = pq.ParquetFile(path).read()["user_id"].to_pylist()
+        assert ids == sorted(ids)
+
+
+@pytest.mark.usefixtures("spilling")
+def test_examples_are_written_by_their_hash_however_much_is_spilled(spark: SparkSession, lake: Lake) -> None:
+    table = tables.Table("examples", tables.CANDIDATES.pick("ds", "user_id"), key=("user_id",))
+    users = spark.range(5_000).selectExpr("concat('user', id) as user_id")
+    ordered = in_row_groups(users, "user_id", 5_000, 2)
+    wanted = [[row.user_id for row in part] for part in ordered.rdd.glom().collect()]
+    lake.overwrite(table, DAYS[0], ordered)
+    files = Path(lake.table_path(table)).glob("ds=*/*.parquet")
+    assert sorted(pq.ParquetFile(path).read()["user_id"].to_pylist() for path in files) == sorted(wanted)
