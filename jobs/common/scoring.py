@@ -28,6 +28,7 @@ from model.index_files import check_files, read_manifest
 from model.ragged import of_lists
 
 ITEMS_FILE, POPULAR_FILE = "items.parquet", "popular.parquet"
+LISTED_AT_ONCE = 1 << 18  # candidates that a worker makes at a time: each weighs some 100 bytes on its way to Arrow
 KEPT, KEPT_AT = "kept", "kept_scored_at"  # a list of an earlier day that is to stand, or null
 
 
@@ -56,10 +57,13 @@ def candidates(users: DataFrame, ref: IndexReference, plan: Plan) -> DataFrame:
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches_with_rows(batches):
-            found, stands = _lists(batch, ref, plan)
-            scored_at = pc.if_else(pa.array(stands), batch.column(KEPT_AT), None)
-            yield pa.RecordBatch.from_arrays([batch.column("user_id"), found, scored_at], made.names)
+            for start in range(0, batch.num_rows, at_once):
+                part = batch.slice(start, at_once)
+                found, stands = _lists(part, ref, plan)
+                scored_at = pc.if_else(pa.array(stands), part.column(KEPT_AT), None)
+                yield pa.RecordBatch.from_arrays([part.column("user_id"), found, scored_at], made.names)
 
+    at_once = max(LISTED_AT_ONCE // plan.quotas.k, 1)
     made = tables.CANDIDATES.pick("user_id", "candidates", "scored_at")
     return users.select(names).mapInArrow(score, made)
 

@@ -23,7 +23,7 @@ from jobs import (
     score_users,
     train_two_tower,
 )
-from jobs.common import tables
+from jobs.common import scoring, tables
 from jobs.common.config import Config, load_config
 from jobs.common.models import ITEMS, index_path, model_path, model_version
 from jobs.common.partitions import Lake, NoSuchDay
@@ -60,6 +60,12 @@ def settings(folder: Path, text: str) -> list[str]:
 
 def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker makes the lists of seven users at a time."""
+    monkeypatch.setattr(scoring, "LISTED_AT_ONCE", 7 * K)
 
 
 def run(lake: Lake, ds: dt.date, config: list[str], *jobs: object) -> None:
@@ -114,6 +120,7 @@ def test_a_recall_out_of_reach_stops_before_scoring(
     assert [row.backend for row in simulated_copy.day(tables.ITEM_INDEXES, THIRD).collect()] == ["exact"]
 
 
+@pytest.mark.usefixtures("few_at_once")
 def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tmp_path: Path) -> None:
     lists = {}
     for backend in ("exact", "annoy", "ivf"):
@@ -213,6 +220,7 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
     assert ids[2] in left
 
 
+@pytest.mark.usefixtures("few_at_once")
 def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
     over = settings(tmp_path, "[scoring]\nchanged_only = true")
     run(simulated_copy, THIRD, over, build_user_embeddings, score_users, publish_candidates)
