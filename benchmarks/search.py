@@ -2,11 +2,10 @@
 
     python -m benchmarks.search
     python -m benchmarks.search --items 1000000 --queries 2000
-    python -m benchmarks.search --lake LAKE                  # the newest day's item and user embeddings of a lake
 
-Without --lake vectors are drawn in clusters with a spread. Every kernel is timed in turn, round after round, with the
-same number of threads. Approximate ones are searched with the least effort that reaches --recall on a sample of
-queries. Axes: N queries, I items, D dimensions.
+Vectors of clusters with a spread, as trained ones have; every kernel is timed in turn, round after round, with the same
+number of threads. Approximate ones are searched with the least effort that reaches --recall on a sample of queries.
+Axes: N queries, I items, D dimensions.
 """
 
 from __future__ import annotations
@@ -19,9 +18,7 @@ from collections.abc import Callable
 
 import faiss
 import numpy as np
-import pyarrow.compute as pc
 import torch
-from deltalake import DeltaTable
 
 from benchmarks.scored_world import vectors
 from model.effort import Sample, tuned
@@ -36,18 +33,6 @@ def exclusions(queries: int, items: int, each: int) -> tuple[np.ndarray, np.ndar
     return flat, np.arange(0, queries * each + 1, each)
 
 
-def trained(lake: str, queries: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of all items and of so many users, drawn, of a lake's newest day: float32 [I, D], [N, D]."""
-    items, users = (newest_embeddings(f"{lake}/{name}") for name in ("item_embeddings", "user_embeddings"))
-    return items, users[np.random.default_rng(4).permutation(len(users))[:queries]]
-
-
-def newest_embeddings(table: str) -> np.ndarray:
-    rows = DeltaTable(table).to_pyarrow_table(columns=["ds", "embedding"])
-    vectors = rows.filter(pc.equal(rows["ds"], pc.max(rows["ds"])))["embedding"].combine_chunks()
-    return vectors.flatten().to_numpy().reshape(len(vectors), -1)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=100_000)
@@ -57,14 +42,9 @@ def main() -> None:
     parser.add_argument("--recall", type=float, default=0.99)
     parser.add_argument("--excluded", type=int, default=50, help="items a query that are left out")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--lake", help="whose embeddings are taken; --items and --dim are theirs")
     parser.add_argument("--annoy", action="store_true", help="build Annoy's forest too")
     args = parser.parse_args()
-    if args.lake:
-        items, queries = trained(args.lake, args.queries)
-        (args.items, args.dim), args.queries = items.shape, len(queries)
-    else:
-        items, queries = vectors(args.items, args.dim, 1), vectors(args.queries, args.dim, 2)
+    items, queries = vectors(args.items, args.dim, 1), vectors(args.queries, args.dim, 2)
     indices = np.arange(args.items)
     exact = build_index("exact", items, indices, model_version=MODEL)
     flat = faiss.IndexFlatIP(args.dim)
