@@ -26,12 +26,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from jobs.common.config import load_config
-from jobs.common.presets import settings_of
+from jobs.config.loading import load_config
+from jobs.config.presets import settings_of
+from model.artifacts.model_version import load_model
 from model.features import FeatureSpec, ModelSpec
-from model.fit import fit
-from model.order import Order
-from model.versions import load_model
+from model.training.fit import fit
+from model.training.spec import Order
 
 PACKAGES = ("tensorflow-cpu==2.15.1", "tensorflow-recommenders==0.7.3")
 FIRST = 2  # the first index that is someone's

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from jobs.common.lookup import PublishedCandidates
+from jobs.serving.lookup import PublishedCandidates
 
 ROOT = Path(__file__).resolve().parents[1]
 DAYS = [dt.date(2026, 3, 1) + dt.timedelta(days=number) for number in range(3)]
@@ -39,10 +39,10 @@ uri = "none"
 """
 SHUFFLE = """
 import sys
-from jobs.common import tables
-from jobs.common.config import load_config
-from jobs.common.partitions import Lake, day_argument
-from jobs.common.session import spark_session
+from jobs.lake import tables
+from jobs.config.loading import load_config
+from jobs.lake.partitions import Lake, day_argument
+from jobs.lake.session import spark_session
 
 lake, config = Lake(spark_session("shuffle", None), sys.argv[1]), load_config(sys.argv[2])
 table = tables.training_examples(config)

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.common.config import load_config
-from jobs.common.presets import settings_of
+from jobs.config.loading import load_config
+from jobs.config.presets import settings_of
 from model.features import FeatureSpec, ModelSpec
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon_beauty_m1"

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.against_tfrs import FIRST, order_of, write_world
 from benchmarks.memory import peak_mib
-from model.fit import fit
+from model.training.fit import fit
 
 DIM = 64
 

@@ -23,9 +23,9 @@ from benchmarks.measure import measure, read_order
 from benchmarks.memory import peak_mib
 from benchmarks.scheme_report import write_report
 from benchmarks.scheme_sets import LARGER, SCHEMES, SETS, SchemeSet
-from jobs.common.config import Config, load_config, merge
-from jobs.common.presets import negatives_of, settings_of
-from model.loaders import read_files
+from jobs.config.loading import Config, load_config, merge
+from jobs.config.presets import negatives_of, settings_of
+from model.data.loaders import read_files
 
 SEEDS = (1, 2, 3)
 

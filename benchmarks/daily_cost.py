@@ -18,12 +18,12 @@ from pyspark.sql import functions as F
 
 from benchmarks.synthetic_log import SLATE, SyntheticLog
 from jobs import build_interactions
-from jobs.common import tables
-from jobs.common.attribution import Reach
-from jobs.common.config import Config, load_config
-from jobs.common.display import Display
-from jobs.common.partitions import Lake
-from jobs.common.session import spark_session
+from jobs.cli.display import Display
+from jobs.config.loading import Config, load_config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
+from jobs.raw_log.attribution import Reach
 from jobs.run_day import WINDOW_TABLES, days_between, run_day
 
 FIRST = dt.date(2026, 1, 1)

@@ -14,8 +14,8 @@ from benchmarks.measure import Judge, measure
 from benchmarks.offline import movielens_lake, prepare
 from benchmarks.scheme_report import cell
 from benchmarks.scheme_sets import FIRST_DAY
-from jobs.common.config import load_config
-from jobs.common.presets import negatives_of, settings_of
+from jobs.config.loading import load_config
+from jobs.config.presets import negatives_of, settings_of
 
 SCORED_DAY = FIRST_DAY + dt.timedelta(days=8)
 SEEDS = (1, 2, 3)

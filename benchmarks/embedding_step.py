@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.optim import RowWiseAdagrad
+from model.training.optimizers import RowWiseAdagrad
 
 BOUNDS = {"dense Adam": 6.0, "fused Adam": 2.0, "SparseAdam": 2.5}  # times ours, at least
 

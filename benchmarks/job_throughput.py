@@ -28,11 +28,11 @@ from jobs import (
     build_training_examples,
     build_window_counts,
 )
-from jobs.common import tables
-from jobs.common.config import load_config
-from jobs.common.display import Display
-from jobs.common.partitions import Lake
-from jobs.common.session import spark_session
+from jobs.cli.display import Display
+from jobs.config.loading import load_config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
 from jobs.run_day import run_day
 
 FIRST = dt.date(2026, 1, 1)

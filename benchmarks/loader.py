@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from model.data.loaders import ITEM_INDEX, epoch_batches
+from model.data.shards import shards
 from model.features import FeatureSpec
-from model.loaders import ITEM_INDEX, epoch_batches
-from model.shards import shards
 
 LENGTH = 20
 FEATURES = [

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.loaders import ITEM_INDEX, epoch_batches
-from model.shards import shards
+from model.data.loaders import ITEM_INDEX, epoch_batches
+from model.data.shards import shards
 
 SHAPES = {  # files of so many rows, rows of a row group, readers, ranks
     "one row group": ([1_000], 1_000, 1, 1),

@@ -18,11 +18,11 @@ import numpy as np
 
 from benchmarks.scored_world import DAY
 from jobs import publish_candidates
-from jobs.common.arguments import now
-from jobs.common.lookup import PublishedCandidates, SortedFile
-from jobs.common.partitions import Lake
-from jobs.common.published import read_candidates
-from jobs.common.session import spark_session
+from jobs.cli.arguments import now
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
+from jobs.serving.lookup import PublishedCandidates, SortedFile
+from jobs.serving.publications import read_candidates
 
 
 def publish(lake: str) -> None:

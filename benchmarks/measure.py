@@ -21,15 +21,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from model.data.loaders import read_files
 from model.features import tensors
-from model.fit import fit
-from model.index import ExactIndex
-from model.loaders import read_files
 from model.metrics import popularity_slices, ranking_metrics, share_of
-from model.order import Order
 from model.ragged import of_lists
+from model.search.indexes import ExactIndex
 from model.towers import TwoTowers
-from model.training import Progress
+from model.training.fit import fit
+from model.training.loop import Progress
+from model.training.spec import Order
 
 AT = (20, 100)
 HEAD, TAIL = 0, 2  # of `popularity_slices`

@@ -17,13 +17,13 @@ from benchmarks.scheme_sets import FIRST_DAY
 from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day, simulate_log
 from jobs.build_histories import excluded
 from jobs.build_user_embeddings import users_to_embed
-from jobs.common import tables
-from jobs.common.config import load_config
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
-from jobs.common.session import spark_session
-from jobs.common.training_order import training_order
+from jobs.config.loading import load_config
 from jobs.evaluate_candidates import item_slices
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.lake.session import spark_session
+from jobs.training.specs import training_order
 
 
 def movielens_lake(folder: Path) -> Lake:

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.lookup import PublishedCandidates
-from jobs.common.partitions import Lake
-from jobs.common.published import read_candidates
-from jobs.common.session import spark_session
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
 from jobs.publish_candidates import newest, publish, roll_back
+from jobs.serving.lookup import PublishedCandidates
+from jobs.serving.publications import read_candidates
 
 DAY = dt.date(2026, 1, 1)
 AT = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)

@@ -14,11 +14,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.build_item_index import sampled_users
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.embedding import lists
-from jobs.common.indexes import put_indexes
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
+from jobs.inference.embedding import lists
+from jobs.inference.indexes import put_indexes
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from model.features import UNKNOWN
 
 DAY = dt.date(2026, 1, 1)

@@ -31,12 +31,12 @@ from pyspark.sql import functions as F
 from benchmarks import scored_world
 from benchmarks.memory import peak_mib
 from jobs import score_users
-from jobs.common import tables
-from jobs.common.config import Config, load_config
-from jobs.common.models import refer_index
-from jobs.common.partitions import Lake
-from jobs.common.scoring import Plan, open_lists
-from jobs.common.session import spark_session
+from jobs.config.loading import Config, load_config
+from jobs.inference.references import refer_index
+from jobs.inference.scoring import Plan, open_lists
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
 from model.ragged import of_lists
 
 CONFIG = """

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from benchmarks.scored_world import vectors
-from model.effort import Sample, tuned
-from model.index import build_index
+from model.search.indexes import build_index
+from model.search.tuning import Sample, tuned
 
 MODEL = "benchmark"
 FAISS_BLOCKS = 4_096, 1_024  # queries and items of a tile, as faiss 1.15 comes

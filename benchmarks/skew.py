@@ -17,10 +17,10 @@ import time
 
 from benchmarks.memory import peak_mib
 from benchmarks.synthetic_log import SLATE, SyntheticLog
-from jobs.common.config import load_config
-from jobs.common.display import Display
-from jobs.common.partitions import Lake
-from jobs.common.session import spark_session
+from jobs.cli.display import Display
+from jobs.config.loading import load_config
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
 from jobs.run_day import WINDOW_TABLES, run_day
 
 DAY = dt.date(2026, 1, 1)

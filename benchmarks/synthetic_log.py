@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.landing import raw_tables
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.raw_log.landing import raw_tables
 
 SLATE = 20
 

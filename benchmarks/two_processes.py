@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.against_tfrs import FIRST, order_of, write_world
-from model.order import Order
-from model.versions import load_model
+from model.artifacts.model_version import load_model
+from model.training.spec import Order
 
 
 def run(folder: Path, order: Order, ranks: int) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def run(folder: Path, order: Order, ranks: int) -> dict[str, Any]:
     file.write_text(json.dumps({**asdict(order), "spec": order.spec.to_json()}, default=str))
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
     pinned = ["taskset", "-c", ",".join(str(core) for core in range(ranks))]
-    command = [*pinned, sys.executable, *(several if ranks > 1 else []), "-m", "model.fit", str(file)]
+    command = [*pinned, sys.executable, *(several if ranks > 1 else []), "-m", "model.training.fit", str(file)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return load_model(order.folder)[1].metrics

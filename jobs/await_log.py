@@ -11,10 +11,10 @@ import datetime as dt
 import sys
 from collections.abc import Sequence
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, now, open_lake, run
-from jobs.common.ground import Stop
-from jobs.common.partitions import day_end
+from jobs.cli.arguments import job_parser, now, open_lake, run
+from jobs.lake import tables
+from jobs.lake.partitions import day_end
+from jobs.raw_log.preconditions import Stop
 
 NOT_YET = 99  # the sensor's retry_exit_code
 

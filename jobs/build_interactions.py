@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.attribution import Reach, attributed_clicks
-from jobs.common.checks import overwrite_checked
-from jobs.common.config import Config
-from jobs.common.ground import require_impressions
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.checks import overwrite_checked
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.raw_log.attribution import Reach, attributed_clicks
+from jobs.raw_log.preconditions import require_impressions
 
 
 def arg_parser() -> argparse.ArgumentParser:

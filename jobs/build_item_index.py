@@ -15,16 +15,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.build_histories import excluded
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config
-from jobs.common.embedding import item_embeddings
-from jobs.common.indexes import put_indexes
-from jobs.common.models import refer
-from jobs.common.offer import offered_items
-from jobs.common.partitions import Lake
-from model.candidates import WIDER_BY_CAP
-from model.effort import Sample, sample_of
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.inference.eligibility import offered_items
+from jobs.inference.embedding import item_embeddings
+from jobs.inference.indexes import put_indexes
+from jobs.inference.references import refer
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from model.search.candidate_lists import WIDER_BY_CAP
+from model.search.tuning import Sample, sample_of
 
 
 def arg_parser() -> argparse.ArgumentParser:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.attribution import Reach
-from jobs.common.checks import overwrite_checked
-from jobs.common.partitions import day_end
-from jobs.common.queries import query
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.lake import tables
+from jobs.lake.checks import overwrite_checked
+from jobs.lake.partitions import day_end
+from jobs.lake.queries import query
+from jobs.raw_log.attribution import Reach
 
 
 def arg_parser() -> argparse.ArgumentParser:

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.checks import overwrite_checked
-from jobs.common.config import Config
-from jobs.common.offer import offered_items
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.inference.eligibility import offered_items
+from jobs.lake import tables
+from jobs.lake.checks import overwrite_checked
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
 
 EVERYBODY = 64  # times the length of a list: enough where a cap on categories leaves many out
 OF_SEGMENT = 4

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.attribution import Reach, attributed_clicks
-from jobs.common.checks import checked
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.lake import tables
+from jobs.lake.checks import checked
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.raw_log.attribution import Reach, attributed_clicks
 
 PAST_DAYS = 14  # that a day is compared with
 LEAST_DAYS = 5  # before which nothing can be said

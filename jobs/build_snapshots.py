@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.checks import overwrite_checked
-from jobs.common.config import Config
-from jobs.common.declared_features import Feature
-from jobs.common.encoding import ITEM_ID, USER_ID, encode
-from jobs.common.landing import raw_tables
-from jobs.common.partitions import Lake, kept
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.features import Feature
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.checks import overwrite_checked
+from jobs.lake.partitions import Lake, kept
+from jobs.raw_log.encoding import ITEM_ID, USER_ID, encode
+from jobs.raw_log.landing import raw_tables
 
 
 def arg_parser() -> argparse.ArgumentParser:

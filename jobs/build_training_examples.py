@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.checks import checked
-from jobs.common.config import Config
-from jobs.common.config_sections import Examples
-from jobs.common.declared_features import Features
-from jobs.common.encoding import USER_ID, pad, raw_features
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
-from jobs.common.row_groups import in_row_groups, one_row_group_a_file, planned
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.features import Features
+from jobs.config.loading import Config
+from jobs.config.sections import Examples
+from jobs.lake import tables
+from jobs.lake.checks import checked
+from jobs.lake.file_layout import in_row_groups, one_row_group_a_file, planned
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.raw_log.encoding import USER_ID, pad, raw_features
 
 ALL = 2**31 - 1  # more examples than a user has on a day
 

@@ -14,15 +14,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.build_histories import excluded
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config
-from jobs.common.embedding import open_towers, user_embeddings
-from jobs.common.encoding import pad
-from jobs.common.models import refer
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
-from jobs.common.row_groups import sorted_files
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.inference.embedding import open_towers, user_embeddings
+from jobs.inference.references import refer
+from jobs.lake import tables
+from jobs.lake.file_layout import sorted_files
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.raw_log.encoding import pad
 from model.features import columns
 
 

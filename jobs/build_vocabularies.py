@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.checks import checked
-from jobs.common.declared_features import Features
-from jobs.common.encoding import ITEM_ID, USER_ID, feature_values, named_values, union
-from jobs.common.partitions import Lake, kept
-from jobs.common.queries import query
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.features import Features
+from jobs.lake import tables
+from jobs.lake.checks import checked
+from jobs.lake.partitions import Lake, kept
+from jobs.lake.queries import query
+from jobs.raw_log.encoding import ITEM_ID, USER_ID, feature_values, named_values, union
 
 
 def arg_parser() -> argparse.ArgumentParser:

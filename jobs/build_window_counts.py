@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.checks import overwrite_checked
-from jobs.common.encoding import union
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.lake import tables
+from jobs.lake.checks import overwrite_checked
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.raw_log.encoding import union
 
 
 def arg_parser() -> argparse.ArgumentParser:

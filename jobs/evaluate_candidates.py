@@ -15,12 +15,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.build_histories import excluded
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config
-from jobs.common.encoding import union
-from jobs.common.partitions import Lake, day_argument, kept
-from jobs.common.queries import query
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake, day_argument, kept
+from jobs.lake.queries import query
+from jobs.raw_log.encoding import union
 
 CANDIDATES, POPULARITY, ORACLE = "candidates", "popularity", "oracle"
 

@@ -19,17 +19,17 @@ from markupsafe import escape
 from pyspark.sql import Column, Row
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.common.artifacts import hadoop, local_path, matching, read_text
-from jobs.common.offer import ids_of_file
-from jobs.common.partitions import Lake
-from jobs.common.published import last_publication, newest_versions
-from jobs.common.row_groups import in_their_order, row_groups_of
+from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.inference.eligibility import ids_of_file
+from jobs.lake import tables
+from jobs.lake.file_layout import in_their_order, row_groups_of
+from jobs.lake.files import hadoop, local_path, matching, read_text
+from jobs.lake.partitions import Lake
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
 from jobs.publish_candidates import add
 from jobs.report_run import PAGE
 from jobs.score_users import LOOKED_UP_AT_ONCE
+from jobs.serving.publications import last_publication, newest_versions
 
 SLACK_DAYS = 3  # the new publication is followed for up to two days, and maintenance rounds up
 NAMED_OTHERWISE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}

@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config
-from jobs.common.ground import Stop
-from jobs.common.manifests import required_manifest
-from jobs.common.models import trained
-from jobs.common.offer import offered_items
-from jobs.common.partitions import Lake
-from jobs.common.published import last_scored_at, newest_versions
-from jobs.common.queries import query
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
 from jobs.evaluate_candidates import item_slices
+from jobs.inference.eligibility import offered_items
+from jobs.inference.manifests import required_manifest
+from jobs.inference.references import trained
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.raw_log.preconditions import Stop
+from jobs.serving.publications import last_scored_at, newest_versions
 
 SAMPLED = 100_000  # vectors whose mean cosine is taken
 RECALL, RECALL_OF_THE_FIRST = "recall@100", "recall@10"  # popularity fills long lists of a small catalogue too

@@ -14,12 +14,12 @@ from contextlib import ExitStack
 
 from pyspark.sql import SparkSession
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config
-from jobs.common.encoding import union
-from jobs.common.landing import land, raw_tables
-from jobs.common.log_files import (
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake, kept
+from jobs.raw_log.encoding import union
+from jobs.raw_log.files import (
     CLICKS_BY_IMPRESSION,
     CLICKS_BY_ITEM,
     Parsed,
@@ -29,7 +29,7 @@ from jobs.common.log_files import (
     readable,
     whole_clicks,
 )
-from jobs.common.partitions import Lake, kept
+from jobs.raw_log.landing import land, raw_tables
 
 NAMES = ("impressions", "clicks", "users", "items")
 

@@ -21,10 +21,10 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config
-from jobs.common.landing import land, raw_tables
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.raw_log.landing import land, raw_tables
 
 CLICK_RATING = 4.0
 LOGICAL_DAYS = 10

@@ -18,11 +18,11 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.common.artifacts import hadoop, matching
-from jobs.common.models import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
-from jobs.common.partitions import Lake
+from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.inference.references import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
+from jobs.lake import tables
+from jobs.lake.files import hadoop, matching
+from jobs.lake.partitions import Lake
 
 DEFAULT_KEEP_DAYS = 30
 LEAST_DAYS = 7  # files that a running training or reader may hold

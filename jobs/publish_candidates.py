@@ -17,21 +17,21 @@ from typing import Any
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.common.config import Config
-from jobs.common.faults import Taken
-from jobs.common.models import model_version
-from jobs.common.offer import blocked_items
-from jobs.common.partitions import Lake
-from jobs.common.published import (
+from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.config.loading import Config
+from jobs.inference.eligibility import blocked_items
+from jobs.inference.references import model_version
+from jobs.lake import tables
+from jobs.lake.errors import Taken
+from jobs.lake.partitions import Lake
+from jobs.serving.publications import (
     is_readable,
     last_publication,
     last_scored_at,
     newest_versions,
     were_users_forgotten,
 )
-from jobs.common.tracking import record_publication
+from jobs.training.tracking import record_publication
 
 MOST_LISTED = 50  # publications that a rollback looks back
 

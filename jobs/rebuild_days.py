@@ -20,12 +20,12 @@ from jobs import (
     build_training_examples,
     build_window_counts,
 )
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.attribution import Reach
-from jobs.common.config import Config
-from jobs.common.ground import require_days_before
-from jobs.common.partitions import Lake
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.raw_log.attribution import Reach
+from jobs.raw_log.preconditions import require_days_before
 
 # What follows from the outcomes of a day, and is built again where they change.
 OUTCOME_TABLES = (build_training_examples, build_histories, build_item_counts, build_window_counts)

@@ -16,11 +16,11 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from jobs.common.arguments import run
-from jobs.common.artifacts import hadoop
-from jobs.common.delta_log import HINT, VERSIONED, DeltaLog, Unreadable, commit_name, raw, read_log
-from jobs.common.partitions import Lake
-from jobs.common.session import spark_session
+from jobs.cli.arguments import run
+from jobs.lake.files import hadoop
+from jobs.lake.integrity.delta_log import HINT, VERSIONED, DeltaLog, Unreadable, commit_name, raw, read_log
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
 
 
 class NotRepairable(ValueError):

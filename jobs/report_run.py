@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.artifacts import put_folder
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.lake.files import put_folder
+from jobs.lake.partitions import Lake
 from jobs.report.flow import flow_section, log_section
 from jobs.report.gate import gate_section
 from jobs.report.headline import headline, key_figures

@@ -29,11 +29,11 @@ from jobs import (
     score_users,
     train_two_tower,
 )
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.config import Config
-from jobs.common.display import Display
-from jobs.common.ground import require_impressions
-from jobs.common.partitions import Lake, day_argument
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.display import Display
+from jobs.config.loading import Config
+from jobs.lake.partitions import Lake, day_argument
+from jobs.raw_log.preconditions import require_impressions
 from jobs.rebuild_days import OUTCOME_TABLES, rebuild_days
 from jobs.rebuild_days import days_between as days_between
 

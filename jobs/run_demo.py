@@ -15,16 +15,16 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import evaluate_candidates, ingest_movielens
-from jobs.common import tables
-from jobs.common.arguments import add_config, run
-from jobs.common.config import load_config
-from jobs.common.display import Display
-from jobs.common.partitions import Lake
-from jobs.common.published import read_candidates
-from jobs.common.session import spark_session
+from jobs.cli.arguments import add_config, run
+from jobs.cli.display import Display
+from jobs.config.loading import load_config
 from jobs.evaluate_candidates import CANDIDATES, POPULARITY
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
 from jobs.report_run import report_path
 from jobs.run_day import MODEL, run_day
+from jobs.serving.publications import read_candidates
 
 FIRST_DAY = dt.date(2026, 1, 1)
 VARIANT = "uncorrected"
@@ -100,7 +100,7 @@ def show_published(lake: str, console: Console) -> None:
         f"  user {user}: " + ", ".join(f"{row.item_id} ({row.score:.2f})" for row in best.itertuples()) + ", ..."
     )
     call = f'read_candidates("{lake}", ["{user}"])'
-    console.print(f"  read them:  from jobs.common.published import read_candidates; {call}", soft_wrap=True)
+    console.print(f"  read them:  from jobs.serving.publications import read_candidates; {call}", soft_wrap=True)
 
 
 if __name__ == "__main__":

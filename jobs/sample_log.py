@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common.arguments import count_argument, job_parser, open_lake, run
-from jobs.common.artifacts import qualified
-from jobs.common.config import Config
-from jobs.common.ground import require_impressions
-from jobs.common.landing import land, raw_tables
-from jobs.common.partitions import Lake
-from jobs.common.tables import Table
+from jobs.cli.arguments import count_argument, job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.lake.files import qualified
+from jobs.lake.partitions import Lake
+from jobs.lake.tables import Table
+from jobs.raw_log.landing import land, raw_tables
+from jobs.raw_log.preconditions import require_impressions
 from jobs.rebuild_days import days_between
 
 PARTS = 1_000_000  # of the users, by a hash of their ids

@@ -16,15 +16,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.build_histories import excluded
-from jobs.common import tables
-from jobs.common.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.common.models import IndexReference, refer_index
-from jobs.common.partitions import Lake
-from jobs.common.published import published_lists
-from jobs.common.queries import query
-from jobs.common.row_groups import row_groups_of, sorted_files
-from jobs.common.scoring import Plan, candidates, read_lists
-from model.index import VersionMismatch
+from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.inference.references import IndexReference, refer_index
+from jobs.inference.scoring import Plan, candidates, read_lists
+from jobs.lake import tables
+from jobs.lake.file_layout import row_groups_of, sorted_files
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.serving.publications import published_lists
+from model.search.indexes import VersionMismatch
 
 LOOKED_UP_AT_ONCE = 1_000  # users of a row group: so much is read for one of them
 

@@ -17,15 +17,15 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.arguments import count_argument, job_parser, open_lake, run
-from jobs.common.config import Config
-from jobs.common.declared_features import Feature
-from jobs.common.encoding import raw_features, union
-from jobs.common.landing import land, raw_tables
-from jobs.common.partitions import day_argument
-from jobs.common.planted_world import BLOCK, World, requests
-from jobs.common.queries import query
+from jobs.cli.arguments import count_argument, job_parser, open_lake, run
+from jobs.config.features import Feature
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import day_argument
+from jobs.lake.queries import query
+from jobs.raw_log.encoding import raw_features, union
+from jobs.raw_log.landing import land, raw_tables
+from jobs.raw_log.simulator import BLOCK, World, requests
 
 ORACLE_LENGTH = 300  # items a user: enough for a list of 100 when what they clicked is left out
 

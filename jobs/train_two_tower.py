@@ -1,7 +1,7 @@
 """A model version: two towers trained on the training examples of the window that ends with the day.
 
-Pins the versions of its inputs, hands their files to a trainer process (`python -m model.fit`), and puts the model
-folder it leaves under models/ in the lake. With `training.every_days` the days between go on with the last model.
+Pins the versions of its inputs, hands their files to a trainer process (`python -m model.training.fit`), and puts the
+model folder it leaves under models/ in the lake. With `training.every_days` the days between go on with the last model.
 Overwrites the day of model_versions.
 """
 
@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.common import tables
-from jobs.common.arguments import job_parser, open_lake, run
-from jobs.common.artifacts import local_path, put_folder
-from jobs.common.config import Config
-from jobs.common.ground import require_ground
-from jobs.common.models import MODELS, model_path
-from jobs.common.partitions import Lake
-from jobs.common.tracking import record_training
-from jobs.common.training_order import model_to_keep, training_order
-from model.versions import MANIFEST
+from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.config.loading import Config
+from jobs.inference.references import MODELS, model_path
+from jobs.lake import tables
+from jobs.lake.files import local_path, put_folder
+from jobs.lake.partitions import Lake
+from jobs.raw_log.preconditions import require_ground
+from jobs.training.specs import model_to_keep, training_order
+from jobs.training.tracking import record_training
+from model.artifacts.model_version import MANIFEST
 
 
 class TrainingFailed(ValueError):
@@ -69,7 +69,7 @@ def _in_processes(order: str, folder: Path, ranks: int) -> int:
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
     # by PYTHONPATH, not by folder: the home may be a zip
     environment = {**os.environ, "PYTHONPATH": str(_home())}
-    command = [sys.executable, "-P", *(several if ranks > 1 else []), "-m", "model.fit", str(file)]
+    command = [sys.executable, "-P", *(several if ranks > 1 else []), "-m", "model.training.fit", str(file)]
     return subprocess.run(command, check=False, env=environment).returncode
 
 
@@ -77,7 +77,7 @@ def _by_spark(order: str, ranks: int, *, on_driver: bool, use_gpu: bool) -> int:
     """Exit code of the first rank, among those that Spark starts on the driver or on executors."""
     from pyspark.ml.torch.distributor import TorchDistributor
 
-    from model.fit import train_text  # slow to import, and the other way needs neither
+    from model.training.fit import train_text  # slow to import, and the other way needs neither
 
     distributor = TorchDistributor(ranks, local_mode=on_driver, use_gpu=use_gpu)
     return int(distributor.run(train_text, order) or 0)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.loss_checks import check_ids, check_shape
+from model.losses.checks import check_ids, check_shape
 
 
 class CrossBatchBank:

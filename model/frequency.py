@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.loss_checks import check_ids, check_shape
+from model.losses.checks import check_ids, check_shape
 
 FIRST_COUNT = 1.0  # a hit brings one id at least
 SUM_TOLERANCE = 1e-4

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from jobs import run_day, simulate_log
-from jobs.common import tables
-from jobs.common.partitions import Lake
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from tests.conftest import DAYS, SMALL
 from tests.processes import session_of_its_own
 from tests.standalone import LOOPBACK, ROOT, SPARK_HOME, standalone_cluster, write_settings

@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import run_day, simulate_log
-from jobs.common.config import Config, load_config
-from jobs.common.partitions import Lake
-from jobs.common.session import spark_session
+from jobs.config.loading import Config, load_config
+from jobs.lake.partitions import Lake
+from jobs.lake.session import spark_session
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SMALL = str(Path(__file__).with_name("small.toml"))

@@ -39,7 +39,7 @@ SMALL_DAYS = {
 
 def write_settings(file: Path, zipped: Path) -> Path:
     """A file for `--properties-file`: small days, and a driver that says what the zip's log4j2.properties lets it."""
-    log4j2 = f"-Dlog4j2.configurationFile=jar:{zipped.as_uri()}!/jobs/common/log4j2.properties"
+    log4j2 = f"-Dlog4j2.configurationFile=jar:{zipped.as_uri()}!/jobs/lake/log4j2.properties"
     settings = {**SMALL_DAYS, "spark.driver.extraJavaOptions": f"{QUICK_START} {log4j2}"}
     file.write_text("".join(f"{key} {value}\n" for key, value in settings.items()), "utf-8")
     return file

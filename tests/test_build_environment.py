@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_WORKERS = "import jobs.common.scoring, jobs.simulate_log"  # every job with Python workers but those of the towers
+OF_WORKERS = "import jobs.inference.scoring, jobs.simulate_log"  # every job with Python workers but those of the towers
 
 
 @pytest.fixture(scope="module")

@@ -20,20 +20,20 @@ from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import maintain_tables, publish_candidates, run_day, simulate_log
-from jobs.common import tables
-from jobs.common.artifacts import read_text
-from jobs.common.config import Config, load_config
-from jobs.common.log_store import UnsafeLogStore
-from jobs.common.lookup import PublishedCandidates
-from jobs.common.manifests import required_manifest
-from jobs.common.models import model_version
-from jobs.common.partitions import Lake, NoSuchDay
-from jobs.common.published import published_candidates, read_candidates
-from jobs.common.session import spark_session
+from jobs.config.loading import Config, load_config
+from jobs.inference.manifests import required_manifest
+from jobs.inference.references import model_version
+from jobs.lake import tables
+from jobs.lake.files import read_text
+from jobs.lake.integrity.log_store import UnsafeLogStore
+from jobs.lake.partitions import Lake, NoSuchDay
+from jobs.lake.session import spark_session
 from jobs.report_run import report_path
-from model.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
-from model.pinned_files import PinnedFileDamaged, check_files
-from model.shards import shards
+from jobs.serving.lookup import PublishedCandidates
+from jobs.serving.publications import published_candidates, read_candidates
+from model.data.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
+from model.data.shards import shards
+from model.data.verification import PinnedFileDamaged, check_files
 from tests.conftest import DAYS
 from tests.object_store import HOME, SECRET, Server, descriptors_to, moto_server
 

@@ -16,14 +16,14 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import build_user_embeddings, run_day, score_users, simulate_log
-from jobs.common import tables
-from jobs.common.config import load_config
-from jobs.common.models import model_version
-from jobs.common.partitions import Lake
-from jobs.common.published import read_candidates
-from jobs.common.tables import Table
+from jobs.config.loading import load_config
+from jobs.inference.references import model_version
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.tables import Table
 from jobs.report_run import report_path
-from model.versions import load_model
+from jobs.serving.publications import read_candidates
+from model.artifacts.model_version import load_model
 from tests.conftest import DAYS
 from tests.processes import processes, session_of_its_own
 from tests.standalone import (
@@ -105,7 +105,7 @@ def test_zip_holds_the_project_and_nothing_else(batch_recall_zip: Path, tmp_path
 
 
 def test_default_configuration_is_found_in_the_zip(batch_recall_zip: Path, tmp_path: Path) -> None:
-    code = "from jobs.common.config import *; print(default_path()); print(load_config().model_dump_json())"
+    code = "from jobs.config.loading import *; print(default_path()); print(load_config().model_dump_json())"
     command = [sys.executable, "-c", code]
     environment = alone(batch_recall_zip, tmp_path)
     said = subprocess.run(
@@ -122,7 +122,7 @@ def test_a_zip_without_configuration_is_told_apart(batch_recall_zip: Path, tmp_p
         for name in archive.namelist():
             if name != "recall.toml":
                 copy.writestr(name, archive.read(name))
-    command = [sys.executable, "-c", "from jobs.common.config import *; load_config()"]
+    command = [sys.executable, "-c", "from jobs.config.loading import *; load_config()"]
     said = subprocess.run(command, cwd=tmp_path, env=alone(bare, tmp_path), capture_output=True, text=True, timeout=60)
     assert "ValueError: configuration " in said.stderr
     assert "recall.toml cannot be read" in said.stderr

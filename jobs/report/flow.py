@@ -10,12 +10,12 @@ from itertools import pairwise
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.encoding import union
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
-from jobs.common.tables import Table
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
+from jobs.lake.tables import Table
+from jobs.raw_log.encoding import union
 from jobs.report.charts import share_chart
 from jobs.report.figures import NONE, count, duration, growth, moment, percent
 from jobs.report.page import Cell, Figure, Grid, Missing, Section

@@ -7,9 +7,9 @@ import datetime as dt
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from jobs.report.figures import NONE
 from jobs.report.page import Cell, Grid, Missing, Section
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
 from jobs.evaluate_candidates import POPULARITY
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from jobs.report.figures import count, decimal, difference, direction, growth, moment
 from jobs.report.page import Headline, KeyFigure
 from jobs.report.quality import Evaluation, evaluations

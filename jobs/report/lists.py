@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
+from jobs.config.loading import Config
 from jobs.evaluate_candidates import item_slices
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
 from jobs.report.charts import bar_chart, share_chart
 from jobs.report.figures import count, percent
 from jobs.report.page import Block, Figure, Item, Missing, People, Person, Section

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
 from jobs.evaluate_candidates import CANDIDATES, ORACLE, POPULARITY
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from jobs.report.charts import bar_chart, line_chart, share_chart
 from jobs.report.figures import decimal, difference, direction, percent
 from jobs.report.page import Block, Cell, Figure, Grid, Missing, Section

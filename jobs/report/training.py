@@ -8,14 +8,14 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.manifests import manifest_of
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
+from jobs.inference.manifests import manifest_of
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from jobs.report.charts import line_chart
 from jobs.report.figures import NONE, count, decimal, duration, percent
 from jobs.report.page import Block, Cell, Facts, Figure, Grid, Missing, Section
-from model.versions import MANIFEST
+from model.artifacts.model_version import MANIFEST
 
 
 def manifest(lake: Lake, ds: dt.date) -> dict[str, Any] | None:

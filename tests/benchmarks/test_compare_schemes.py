@@ -14,8 +14,8 @@ from benchmarks import amazon_beauty, compare_schemes
 from benchmarks.compare_schemes import Results
 from benchmarks.scheme_report import draw, replace_part, table
 from benchmarks.scheme_sets import SCHEMES, SETS
-from jobs.common.config import Config, load_config, merge
-from jobs.common.presets import negatives_of
+from jobs.config.loading import Config, load_config, merge
+from jobs.config.presets import negatives_of
 
 
 class Trainer:

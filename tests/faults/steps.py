@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 from deltalake import DeltaTable
 
-from jobs.common.published import read_candidates
+from jobs.serving.publications import read_candidates
 from tests.conftest import DAYS, SMALL
 from tests.processes import processes, session_of_its_own
 
@@ -34,8 +34,8 @@ OF_THE_RUN = {
 }  # fmt: skip
 CHILD = """
 import importlib, sys
-from jobs.common.arguments import run
-from jobs.common.session import spark_session
+from jobs.cli.arguments import run
+from jobs.lake.session import spark_session
 
 job = importlib.import_module("jobs." + sys.argv[1])
 spark_session(sys.argv[1], small_days=True)

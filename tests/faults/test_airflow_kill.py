@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.common.partitions import Lake
+from jobs.lake.partitions import Lake
 from tests.faults.steps import PATIENCE, THIRD, changed, of_day, rows, versions, written
 from tests.model.test_parent import ended
 from tests.processes import processes, session_of_its_own

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.common.arguments import TRY_AGAIN, run
-from jobs.common.models import model_version
-from jobs.common.partitions import Lake
-from model.versions import load_model
+from jobs.cli.arguments import TRY_AGAIN, run
+from jobs.inference.references import model_version
+from jobs.lake.partitions import Lake
+from model.artifacts.model_version import load_model
 from tests.conftest import DAYS, SMALL
 from tests.faults.steps import Step, changed, of_day, rows
 from tests.processes import session_of_its_own
@@ -109,7 +109,7 @@ def test_a_trainer_without_room_leaves_no_model_and_goes_on_where_it_was(
 
 
 def test_the_trainer_names_the_checkpoint_for_which_there_is_no_room(tmp_path: Path, disk: Disk) -> None:
-    from model.checkpoints import Checkpoints
+    from model.training.checkpoints import Checkpoints
 
     disk(tmp_path / "checkpoints", 0)
     import torch

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.common.arguments import TRY_AGAIN
-from jobs.common.partitions import Lake
-from jobs.common.tracking import LIMITS, record_training
+from jobs.cli.arguments import TRY_AGAIN
+from jobs.lake.partitions import Lake
+from jobs.training.tracking import LIMITS, record_training
 from tests.faults.steps import PATIENCE, THIRD, changed, is_jvm, of_day
-from tests.jobs.common.test_tracking import config_with, manifest
+from tests.jobs.training.test_tracking import config_with, manifest
 from tests.processes import processes, session_of_its_own
 
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

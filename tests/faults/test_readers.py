@@ -18,9 +18,9 @@ from benchmarks.publication_readers import (
     write_lists,
     write_vectors,
 )
-from jobs.common.partitions import Lake
-from jobs.common.published import read_candidates
+from jobs.lake.partitions import Lake
 from jobs.publish_candidates import newest, publish
+from jobs.serving.publications import read_candidates
 
 USERS = 200
 

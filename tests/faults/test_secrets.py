@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from jobs.common.partitions import Lake
+from jobs.lake.partitions import Lake
 from tests.conftest import DAYS, SMALL
 from tests.processes import processes, session_of_its_own
 
@@ -20,8 +20,8 @@ SECRET = "Tr0ub4dor-and-3"
 RUN = """
 import os, sys
 from jobs import build_item_counts, publish_candidates, report_run, train_two_tower
-from jobs.common.arguments import run
-from jobs.common.session import spark_session
+from jobs.cli.arguments import run
+from jobs.lake.session import spark_session
 
 def jobs(_):
     spark = spark_session("secrets", small_days=True)
@@ -77,7 +77,7 @@ def test_a_secret_stays_where_it_belongs(simulated_copy: Lake, tmp_path: Path) -
     said = log.read_text("utf-8")
     assert "error: table interactions has no row for 1999-01-01" in said  # to the end, and an error is one line too
     assert said.count("warning: MLflow at http://127.0.0.1:9 was not told") == 2
-    assert any("model.fit" in line for line in commands)
+    assert any("model.training.fit" in line for line in commands)
     assert any("java" in line for line in commands)
     assert SECRET not in said
     assert not [line for line in commands if SECRET in line]

@@ -15,11 +15,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import build_vocabularies
-from jobs.common import tables
-from jobs.common.arguments import TRY_AGAIN
-from jobs.common.faults import Taken
-from jobs.common.partitions import Lake
-from jobs.common.published import PINNED
+from jobs.cli.arguments import TRY_AGAIN
+from jobs.lake import tables
+from jobs.lake.errors import Taken
+from jobs.lake.partitions import Lake
+from jobs.serving.publications import PINNED
 from tests.conftest import DAYS, SMALL
 from tests.faults.steps import PATIENCE, Stages, Step, changed, commits, of_day, rows, written
 from tests.processes import processes, session_of_its_own

@@ -7,8 +7,8 @@ import datetime as dt
 import pytest
 
 from jobs import await_log
-from jobs.common.ground import Stop
-from jobs.common.partitions import Lake
+from jobs.lake.partitions import Lake
+from jobs.raw_log.preconditions import Stop
 from tests.conftest import DAYS
 
 DAY = dt.date(2026, 1, 31)

@@ -8,12 +8,12 @@ from pyspark.sql import functions as F
 
 from jobs import build_interactions
 from jobs.build_interactions import interactions, touched_days, with_examined
-from jobs.common import tables
-from jobs.common.attribution import Reach
-from jobs.common.config import load_config
-from jobs.common.encoding import union
-from jobs.common.ground import Stop
-from jobs.common.partitions import Lake, check_schema
+from jobs.config.loading import load_config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake, check_schema
+from jobs.raw_log.attribution import Reach
+from jobs.raw_log.encoding import union
+from jobs.raw_log.preconditions import Stop
 
 DAY = dt.date(2026, 3, 29)  # clocks change in Europe: UTC must not care
 NEXT = DAY + dt.timedelta(days=1)

@@ -10,9 +10,9 @@ import pytest
 from pyspark.sql import Row
 
 from jobs import build_interactions, build_reconciliation
-from jobs.common import tables
-from jobs.common.checks import CheckFailed
-from jobs.common.partitions import Lake
+from jobs.lake import tables
+from jobs.lake.checks import CheckFailed
+from jobs.lake.partitions import Lake
 from jobs.run_day import days_between
 
 FIRST = dt.date(2024, 2, 28)  # over a leap day

@@ -9,10 +9,10 @@ from jobs import build_window_counts
 from jobs.build_item_counts import daily_item_counts
 from jobs.build_negative_pools import unclicked_items
 from jobs.build_sampling_probs import item_sampling_probs
-from jobs.common import tables
-from jobs.common.checks import CheckFailed
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.checks import CheckFailed
+from jobs.lake.partitions import Lake
 from tests.conftest import SMALL
 
 DAY = dt.date(2026, 1, 5)

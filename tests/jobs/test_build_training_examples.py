@@ -10,10 +10,10 @@ from pyspark.sql import functions as F
 
 from jobs.build_histories import excluded, user_histories
 from jobs.build_training_examples import training_examples
-from jobs.common import tables
-from jobs.common.config import Config, load_config
-from jobs.common.declared_features import Feature, Features
-from jobs.common.partitions import check_schema
+from jobs.config.features import Feature, Features
+from jobs.config.loading import Config, load_config
+from jobs.lake import tables
+from jobs.lake.partitions import check_schema
 
 DAY = dt.date(2026, 1, 5)
 SETTINGS = load_config().examples.model_copy(update={"unclicked": 3})

@@ -7,10 +7,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.build_snapshots import item_snapshot, news, user_snapshot
 from jobs.build_vocabularies import numbered, unseen_values
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.declared_features import Feature, Features
-from jobs.common.encoding import encode
+from jobs.config.features import Feature, Features
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.raw_log.encoding import encode
 
 DAY = dt.date(2026, 1, 5)
 FEATURES = Features(

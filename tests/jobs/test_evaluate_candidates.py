@@ -8,10 +8,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import evaluate_candidates
-from jobs.common import tables
-from jobs.common.partitions import Lake, NoSuchDay
-from jobs.common.queries import query
 from jobs.evaluate_candidates import popular_lists
+from jobs.lake import tables
+from jobs.lake.partitions import Lake, NoSuchDay
+from jobs.lake.queries import query
 from model.metrics import ranking_metrics
 from tests.conftest import DAYS, SMALL
 

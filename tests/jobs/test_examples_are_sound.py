@@ -17,9 +17,9 @@ from jobs import (
     build_window_counts,
 )
 from jobs.build_interactions import with_examined
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, _ = DAYS

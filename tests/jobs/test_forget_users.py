@@ -10,13 +10,13 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import build_vocabularies, forget_users, publish_candidates, score_users
-from jobs.common import tables
-from jobs.common.arguments import now
-from jobs.common.lookup import PublishedCandidates
-from jobs.common.partitions import Lake
-from jobs.common.published import read_candidates
+from jobs.cli.arguments import now
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, kept_days, tables_of
 from jobs.report_run import report_path
+from jobs.serving.lookup import PublishedCandidates
+from jobs.serving.publications import read_candidates
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]

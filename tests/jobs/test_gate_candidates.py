@@ -18,15 +18,15 @@ from jobs import (
     score_users,
     train_two_tower,
 )
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.damage import TableDamaged
-from jobs.common.ground import Stop
-from jobs.common.models import model_path, model_version
-from jobs.common.partitions import Lake
-from jobs.common.published import is_readable, newest_versions, read_candidates
+from jobs.config.loading import Config
 from jobs.gate_candidates import Verdict
+from jobs.inference.references import model_path, model_version
+from jobs.lake import tables
+from jobs.lake.integrity.detect import TableDamaged
+from jobs.lake.partitions import Lake
 from jobs.publish_candidates import NotPublishable
+from jobs.raw_log.preconditions import Stop
+from jobs.serving.publications import is_readable, newest_versions, read_candidates
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, _ = DAYS

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import build_interactions, build_reconciliation, ingest_logs
-from jobs.common import tables
-from jobs.common.partitions import Lake, SchemaMismatch
+from jobs.lake import tables
+from jobs.lake.partitions import Lake, SchemaMismatch
 
 DAY = dt.date(2026, 1, 5)
 IMPRESSIONS = pd.DataFrame({

@@ -12,9 +12,7 @@ from tests.model.test_parent import ended
 from tests.processes import processes, session_of_its_own
 
 ROOT = Path(__file__).resolve().parents[2]
-JOB = (
-    "import time\nfrom jobs.common.arguments import run\nrun(lambda _: (print('ready', flush=True), time.sleep(600)))\n"
-)
+JOB = "import time\nfrom jobs.cli.arguments import run\nrun(lambda _: (print('ready', flush=True), time.sleep(600)))\n"
 
 
 def test_the_python_driver_ends_with_its_jvm(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from jobs import gate_candidates, maintain_tables, publish_candidates, score_users
-from jobs.common import tables
-from jobs.common.partitions import Lake
-from jobs.common.published import is_readable, read_candidates
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from jobs.publish_candidates import NotPublishable
+from jobs.serving.publications import is_readable, read_candidates
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]

@@ -7,11 +7,11 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import publish_candidates
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.partitions import Lake, NoSuchDay
-from jobs.common.published import published_candidates, read_candidates
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake, NoSuchDay
 from jobs.publish_candidates import NotPublishable, PublicationConflict, newest, publish, roll_back
+from jobs.serving.publications import published_candidates, read_candidates
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS

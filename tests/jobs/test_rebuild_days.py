@@ -7,10 +7,10 @@ import datetime as dt
 import pytest
 
 from jobs import build_interactions, build_reconciliation, rebuild_days
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.ground import Stop
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.raw_log.preconditions import Stop
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS

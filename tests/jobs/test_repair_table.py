@@ -13,10 +13,10 @@ from deltalake import DeltaTable as WithoutSpark
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import repair_table
-from jobs.common import tables
-from jobs.common.damage import TableDamaged
-from jobs.common.delta_log import commit_name, read_log
-from jobs.common.partitions import Lake
+from jobs.lake import tables
+from jobs.lake.integrity.delta_log import commit_name, read_log
+from jobs.lake.integrity.detect import TableDamaged
+from jobs.lake.partitions import Lake
 from jobs.repair_table import NotRepairable
 
 FIRST = dt.date(2024, 2, 28)  # over a leap day

@@ -14,12 +14,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import report_run, train_two_tower
-from jobs.common import tables
-from jobs.common.config import Config, load_config
-from jobs.common.models import model_path, model_version
-from jobs.common.partitions import Lake
-from jobs.common.queries import query
+from jobs.config.loading import Config, load_config
 from jobs.evaluate_candidates import item_slices
+from jobs.inference.references import model_path, model_version
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.queries import query
 from jobs.report.lists import clicks_of
 from jobs.report.training import estimator_section, manifest
 from tests.conftest import DAYS, SMALL

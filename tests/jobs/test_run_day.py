@@ -28,12 +28,12 @@ from jobs import (
     train_two_tower,
 )
 from jobs.build_histories import excluded as exclusions
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
-from jobs.common.published import published_candidates, read_candidates
-from jobs.common.tables import Table
-from jobs.common.training_order import training_order
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.tables import Table
+from jobs.serving.publications import published_candidates, read_candidates
+from jobs.training.specs import training_order
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS

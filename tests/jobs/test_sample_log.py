@@ -9,11 +9,11 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import run_day, sample_log
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.ground import Stop
-from jobs.common.log_store import UnsafeLogStore
-from jobs.common.partitions import Lake
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.integrity.log_store import UnsafeLogStore
+from jobs.lake.partitions import Lake
+from jobs.raw_log.preconditions import Stop
 from tests.conftest import DAYS, SMALL
 
 SECOND, THIRD = DAYS[1:3]

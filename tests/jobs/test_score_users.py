@@ -23,19 +23,20 @@ from jobs import (
     score_users,
     train_two_tower,
 )
-from jobs.common import scoring, tables
-from jobs.common.config import Config, load_config
-from jobs.common.models import ITEMS, index_path, model_path, model_version
-from jobs.common.partitions import Lake, NoSuchDay
+from jobs.config.loading import Config, load_config
+from jobs.inference import scoring
+from jobs.inference.references import ITEMS, index_path, model_path, model_version
+from jobs.lake import tables
+from jobs.lake.partitions import Lake, NoSuchDay
 from jobs.publish_candidates import NotPublishable
-from model.effort import RecallNotReached
+from model.artifacts.model_version import load_model
+from model.data.loaders import read_files
 from model.features import tensors
-from model.index import IndexCorrupt, VersionMismatch
-from model.loaders import read_files
-from model.top_k import SPARE
-from model.versions import load_model
+from model.search.indexes import IndexCorrupt, VersionMismatch
+from model.search.top_k import SPARE
+from model.search.tuning import RecallNotReached
 from tests.conftest import DAYS, SMALL
-from tests.model.catalogues import brute_force, ragged
+from tests.model.search.catalogues import brute_force, ragged
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 K = 50
@@ -110,7 +111,7 @@ def test_every_index_reaches_the_target_and_the_fastest_is_searched(simulated: L
 def test_a_recall_out_of_reach_stops_before_scoring(
     simulated_copy: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.approximate_index.IvfIndex.most_effort", property(lambda _: 1))
+    monkeypatch.setattr("model.search.approximate_index.IvfIndex.most_effort", property(lambda _: 1))
     index = '[index]\nbackend = "{}"\nbuild = ["exact", "ivf"]\nrecall_target = 1.0\nivf_lists = 100'
     before = simulated_copy.read(tables.ITEM_INDEXES).collect()
     with pytest.raises(RecallNotReached, match=r"index ivf finds 0\.\d+ of the exact lists at best \(probes 1\)"):

@@ -7,9 +7,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import simulate_log
-from jobs.common import tables
-from jobs.common.partitions import Lake
-from jobs.common.planted_world import World, requests
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.raw_log.simulator import World, requests
 from tests.conftest import DAYS, SMALL
 
 

@@ -10,12 +10,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import build_negative_pools, build_sampling_probs, run_day, train_two_tower
-from jobs.common import tables
-from jobs.common.config import Config, load_config
-from jobs.common.models import model_version
-from jobs.common.partitions import Lake
-from jobs.common.training_order import StaleProbabilities, training_order
-from model.versions import load_model
+from jobs.config.loading import Config, load_config
+from jobs.inference.references import model_version
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.training.specs import StaleProbabilities, training_order
+from model.artifacts.model_version import load_model
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS

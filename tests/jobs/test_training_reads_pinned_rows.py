@@ -20,10 +20,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, IntegerType, StructField, StructType
 
 from jobs import train_two_tower
-from jobs.common import tables
-from jobs.common.config import Config
-from jobs.common.partitions import Lake
-from jobs.common.tables import Table
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.lake.tables import Table
 from tests.conftest import DAYS, SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +37,8 @@ FILES, ROWS = 60, 300  # a day; more files than Petastorm reads ahead
 # In a process of its own: Petastorm is not to be imported beside Spark's Python workers.
 READER = """
 import json, sys
-from model.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
-from model.shards import shards
+from model.data.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
+from model.data.shards import shards
 pinned = PinnedFiles.from_json(json.loads(sys.stdin.readline()))
 for seed in (1, 2):
     read = []

@@ -12,11 +12,11 @@ from pyspark.sql import functions as F
 
 from jobs import build_interactions
 from jobs.build_training_examples import training_examples
-from jobs.common import tables
-from jobs.common.attribution import Reach
-from jobs.common.config import load_config
-from jobs.common.encoding import union
-from jobs.common.partitions import Lake
+from jobs.config.loading import load_config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.raw_log.attribution import Reach
+from jobs.raw_log.encoding import union
 from tests.jobs.test_build_training_examples import DAY, FEATURES, SETTINGS, minute
 
 Shown = tuple[str, int | None, bool]  # item, position, clicked

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.common import tables
-from jobs.common.partitions import Lake
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
 from tests.conftest import DAYS, SMALL
 from tests.processes import processes, session_of_its_own, spark_home
 from tests.standalone import build_zip, python_without_the_project

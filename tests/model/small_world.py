@@ -16,10 +16,10 @@ import pyarrow as pa
 import torch
 
 from model.features import FeatureSpec, ModelSpec
-from model.order import Order
-from model.step_loss import StepLoss, make_objective
 from model.towers import TwoTowers
-from model.training import Batch
+from model.training.loop import Batch
+from model.training.spec import Order
+from model.training.step_loss import StepLoss, make_objective
 
 USERS, ITEMS, CLUSTERS, CLICKS, HELD_OUT, D, K = 300, 80, 4, 12, 2, 16, 10
 FIRST = 2  # the first index of a user or an item; item n is of cluster n % 4

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from model.fit import fit
-from model.learner import Learner
+from model.artifacts.model_version import load_model
 from model.losses import Columns, sampled_softmax_loss
-from model.optim import RowWiseAdagrad
-from model.order import Order
-from model.ranks import ALONE
-from model.versions import load_model
+from model.training.fit import fit
+from model.training.learner import Learner
+from model.training.optimizers import RowWiseAdagrad
+from model.training.ranks import ALONE
+from model.training.spec import Order
 from tests.model.small_world import SETTINGS, World, order, recall, recall_of_popularity, vectors
 from tests.model.test_ranks import SCHEMES, batches
 

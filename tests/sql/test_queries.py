@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import sql
-from jobs.common.queries import query
+from jobs.lake.queries import query
 
 FILES = sorted(Path(sql.__file__).parent.glob("*/*.sql"))
 NAMES = [f"{path.parent.name}/{path.stem}" for path in FILES]

@@ -6,8 +6,8 @@ import datetime as dt
 
 import pytest
 
-from jobs.common.config import load_config
-from jobs.common.partitions import Lake
+from jobs.config.loading import load_config
+from jobs.lake.partitions import Lake
 from jobs.report import quality
 from jobs.report.page import Figure, Grid, Missing, Section
 from jobs.report.quality import Evaluation, quality_section

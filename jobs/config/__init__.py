@@ -1,0 +1,1 @@
+"""The configuration: sections, declared features, presets, and how a file is loaded."""

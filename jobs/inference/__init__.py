@@ -1,0 +1,1 @@
+"""Embedding and scoring: references to models and indexes, eligible items, candidates."""

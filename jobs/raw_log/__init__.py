@@ -1,0 +1,1 @@
+"""The raw log: files and their formats, landing, attribution, encoding, the simulator."""

@@ -1,0 +1,35 @@
+"""Landing rows in the raw tables: all of them are checked first, the impressions come last."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.partitions import Lake, check_schema
+from jobs.lake.tables import Table
+
+
+def land(lake: Lake, config: Config, days: Sequence[dt.date], frames: dict[str, DataFrame]) -> dict[str, int]:
+    """Overwrite `days` of the raw tables named in `frames` with their rows; returns the rows of each.
+
+    Impressions come last: a day whose impressions are there has landed whole.
+    """
+    raw = raw_tables(config)
+    ordered = [name for name in raw if name in frames]
+    for name in ordered:
+        check_schema(raw[name], frames[name].schema)
+    return {name: lake.overwrite_days(raw[name], days, frames[name]) for name in ordered}
+
+
+def raw_tables(config: Config) -> dict[str, Table]:
+    """The raw tables by name, in the order in which they land."""
+    return {
+        "users": tables.users(config),
+        "items": tables.items(config),
+        "clicks": tables.CLICKS,
+        "impressions": tables.IMPRESSIONS,
+    }

@@ -1,0 +1,1 @@
+"""What readers follow: publications and look-up."""

@@ -1,0 +1,1 @@
+"""What a day hands to the trainer, and how trainings are tracked."""

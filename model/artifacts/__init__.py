@@ -1,0 +1,1 @@
+"""Folders of models and indexes: whole or absent, verified before use."""

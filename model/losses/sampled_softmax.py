@@ -1,0 +1,200 @@
+"""Sampled softmax with log-Q correction: one loss for in-batch, mixed and cross-batch negatives.
+
+Axes: B rows, D embedding size, C shared negative columns, H negatives of one row's own, L excluded ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.losses import checks as loss_checks
+from model.losses.column_logsumexp import PADDING_ID, column_logsumexp
+
+
+class Columns(NamedTuple):
+    """Items that serve as negatives for every row of the batch, the in-batch ones included."""
+
+    embeddings: Tensor  # [C, D]
+    ids: Tensor  # [C] int64
+    log_expected_count: Tensor  # [C] float32, ln of how often the item is expected among a row's columns
+
+
+class RowNegatives(NamedTuple):
+    """Items that serve as negatives for one row: shown to its user in this request and not clicked."""
+
+    embeddings: Tensor  # [B, H, D]
+    ids: Tensor  # [B, H] int64, -1 where a row has fewer
+    log_weight: float = 0.0  # added to their scores; above 0 they are harder, and the bias is deliberate
+
+
+def sampled_softmax_loss(
+    query_embeddings: Tensor,
+    positive_embeddings: Tensor,
+    positive_ids: Tensor,
+    columns: Columns,
+    *,
+    temperature: float | Tensor,
+    correction: str = "logq_negatives",
+    positive_log_expected_count: Tensor | None = None,
+    row_negatives: RowNegatives | None = None,
+    excluded_ids: Tensor | None = None,
+    weights: Tensor | None = None,
+    reduction: str = "mean",
+    chunk_size: int | None = None,
+    constant_columns: Columns | None = None,
+) -> Tensor:
+    """Cross-entropy of each row's positive against the columns and the row's own negatives.
+
+    With s = <u, v> / temperature and n(c) the expected count of column c,
+
+        Z_i = sum_c exp(s_ic - ln n(c)) + sum_h exp(s_ih + log_weight),    loss_i = ln(1 + Z_i / exp(s_iy)).
+
+    A column is masked for a row whose positive, excluded id or own negative has its id (accidental hits); an
+    own negative is masked where its id is the positive, an excluded id or an earlier own negative. A row with
+    nothing left has loss 0 and zero gradient.
+
+    Corrections: `none` leaves ln n out; `logq` subtracts it from the positive as well (Yi et al. 2019,
+    "Sampling-bias-corrected neural modeling", eq. 5; CBNS, Wang et al. 2021, eq. 9); `logq_negatives` from
+    the columns alone (MNS, Yang et al. 2020, eq. 5), which has the gradient of "Correcting the LogQ
+    Correction" (RecSys 2025).
+
+    Args:
+        query_embeddings: [B, D].
+        positive_embeddings: [B, D].
+        positive_ids: [B] integers.
+        columns: see `Columns`.
+        temperature: a positive number, or a 0-dim tensor that may be learned.
+        positive_log_expected_count: [B], needed by `logq` alone.
+        row_negatives: see `RowNegatives`.
+        excluded_ids: [B, L] integers, -1 is padding: other items the row's user is known to like.
+        weights: [B], rewards of the rows; the mean still divides by B.
+        reduction: `mean`, or `none` for [B].
+        chunk_size: columns worked on at once. Memory is O(B * chunk_size), value and gradient do not change;
+            None leaves the choice to the device.
+        constant_columns: more columns, whose embeddings carry no gradient (a bank's): the same loss as with them
+            among `columns`, at less time.
+
+    Returns: 0-dim, or [B]; float32 for half-precision inputs.
+    Raises: ValueError that says what was got and what was wanted; a log expected count that is not finite
+        names its items.
+    """
+    shared = [columns] if constant_columns is None else [columns, constant_columns]
+    rows = check_inputs(query_embeddings, positive_embeddings, positive_ids, shared, row_negatives)
+    loss_checks.check_options(temperature, correction, reduction, chunk_size)
+    if excluded_ids is not None:
+        loss_checks.check_ids("excluded_ids", excluded_ids, (rows, None))
+    if weights is not None:
+        loss_checks.check_shape("weights", weights, (rows,))
+
+    with torch.autocast(query_embeddings.device.type, enabled=False):
+        dtype = accumulation_dtype(query_embeddings, positive_embeddings, *(part.embeddings for part in shared))
+        query = query_embeddings.to(dtype) / temperature  # [B, D]
+        positive_scores = (query * positive_embeddings.to(dtype)).sum(dim=1)  # [B]
+        if correction == "logq":
+            positive_scores = positive_scores - positive_log_count(positive_ids, positive_log_expected_count)
+
+        own_ids = None if row_negatives is None else row_negatives.ids
+        masked_ids = ids_to_mask(positive_ids, excluded_ids, own_ids)  # [B, 1 + L + H]
+        negatives = [
+            column_logsumexp(
+                query,
+                (part.embeddings if part is columns else part.embeddings.detach()).to(dtype),  # [C, D]
+                part.log_expected_count.to(dtype) * (0.0 if correction == "none" else -1.0),  # [C]
+                part.ids.long(),  # [C]
+                masked_ids,
+                chunk_size,
+            )[:, None]  # [B, 1]
+            for part in shared
+        ]
+        if row_negatives is not None:
+            negatives.append(row_negative_scores(query, row_negatives, masked_ids))  # [B, H]
+        loss = softmax_loss(positive_scores, torch.cat(negatives, dim=1))  # [B]
+        if weights is not None:
+            loss = loss * weights.to(dtype)
+    return loss if reduction == "none" else loss.sum() / max(len(loss), 1)
+
+
+def softmax_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
+    """ln(1 + sum_k exp(negative_k - positive)): [B], [B, K] -> [B], zero where every negative is -inf."""
+    differences = negative_scores - positive_scores[:, None]  # [B, K]
+    positives = torch.zeros_like(positive_scores)[:, None]  # [B, 1], finite, so the sum never vanishes
+    return torch.cat([positives, differences], dim=1).logsumexp(dim=1)
+
+
+def rescale_column_gradient(embeddings: Tensor, log_expected_count: Tensor, log_fresh_expected_count: Tensor) -> Tensor:
+    """Leave the values of fresh columns alone and multiply their gradient by n / n_fresh.
+
+    Beside a bank, only n_fresh of an item's n expected columns carry gradient, yet each is divided by the
+    whole n: the item is pushed away n_fresh / n as hard as it should be. The cure is the gradient of
+    `sg(v) + (n / n_fresh) (v - sg(v))`, sg being stop-gradient.
+
+    embeddings [C, D]; log_expected_count [C] of all sources; log_fresh_expected_count [C] of the sources that
+    carry gradient.
+    Raises ValueError where shapes do not fit or a count is not finite.
+    """
+    for name, counts in (("all", log_expected_count), ("fresh", log_fresh_expected_count)):
+        loss_checks.check_shape(f"log expected counts of {name} columns", counts, (len(embeddings),))
+    log_factor = log_expected_count - log_fresh_expected_count  # [C]
+    if not bool(torch.isfinite(log_factor).all()):
+        raise ValueError("log expected counts of fresh columns must be finite, got 0, NaN or infinite counts")
+    values = embeddings.detach()  # [C, D]
+    return values + log_factor.exp().to(embeddings.dtype)[:, None] * (embeddings - values)
+
+
+def check_inputs(
+    query: Tensor,
+    positive: Tensor,
+    positive_ids: Tensor,
+    columns: Sequence[Columns],
+    row_negatives: RowNegatives | None,
+) -> int:
+    """Refuse tensors that do not fit each other; returns B."""
+    loss_checks.check_positives(query, positive, positive_ids)
+    rows, dim = query.shape  # B, D
+    for name, part in zip(("columns", "constant_columns"), columns, strict=False):
+        loss_checks.check_columns(name, part.embeddings, part.ids, part.log_expected_count, dim)
+    if row_negatives is not None:
+        loss_checks.check_row_negatives(row_negatives.embeddings, row_negatives.ids, rows, dim)
+    return rows
+
+
+def positive_log_count(ids: Tensor, log_expected_count: Tensor | None) -> Tensor:
+    """What `logq` subtracts from the positives, [B]; refused where it is missing or not finite."""
+    if log_expected_count is None:
+        raise ValueError("correction 'logq' wants positive_log_expected_count [B], got None")
+    loss_checks.check_log_counts("positive_log_expected_count", ids, log_expected_count)
+    return log_expected_count
+
+
+def ids_to_mask(positive_ids: Tensor, excluded_ids: Tensor | None, own_ids: Tensor | None) -> Tensor:
+    """Each row's positive, excluded ids and own negatives, in this order: [B, 1 + L + H] int64."""
+    parts = [positive_ids[:, None], excluded_ids, own_ids]
+    return torch.cat([part.long() for part in parts if part is not None], dim=1)
+
+
+def row_negative_scores(query: Tensor, row_negatives: RowNegatives, masked_ids: Tensor) -> Tensor:
+    """Scores [B, H] of the rows' own negatives, -inf for padding and for ids that masked_ids named before."""
+    embeddings = row_negatives.embeddings.to(query.dtype)  # [B, H, D]
+    scores = (embeddings @ query[:, :, None]).squeeze(2) + row_negatives.log_weight  # [B, H]
+    before_own = masked_ids.shape[1] - scores.shape[1]
+    unused = repeated_in_row(masked_ids)[:, before_own:] | (row_negatives.ids == PADDING_ID)  # [B, H]
+    return scores.masked_fill(unused, -torch.inf)
+
+
+def repeated_in_row(ids: Tensor) -> Tensor:
+    """True where the same id stands further left in the row: [B, K] -> [B, K] bool, without [B, K, K]."""
+    ordered, places = ids.sort(dim=1, stable=True)  # [B, K], equal ids keep their order
+    repeated = torch.zeros_like(ids, dtype=torch.bool)  # [B, K]
+    return repeated.scatter_(1, places[:, 1:], ordered[:, 1:] == ordered[:, :-1])
+
+
+def accumulation_dtype(*tensors: Tensor) -> torch.dtype:
+    """float32, or float64 where an input has it: half precision is too coarse to add thousands of terms."""
+    dtype = torch.float32
+    for tensor in tensors:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return dtype

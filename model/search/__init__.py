@@ -1,0 +1,1 @@
+"""Nearest items for query vectors, and candidate lists made of them."""

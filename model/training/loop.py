@@ -1,0 +1,98 @@
+"""The training loop: epochs of batches through a loss. It knows no tower."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from model.training.ranks import ALONE, Ranks
+
+Batch = dict[str, Tensor]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss of a step is NaN or infinite; nothing was saved."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands, and what a step leaves for whoever watches. Rows are those of all ranks."""
+
+    epoch: int = 0  # the one that is under way, or that has just ended
+    step: int = 0  # how many are done
+    loss: float = float("nan")
+    rows: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0  # seconds of them spent on waiting for data
+    epoch_step: int = 0  # how many of this epoch are done
+    epoch_rows: int = 0
+    epoch_loss: float = 0.0  # summed over its rows
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / max(self.seconds, 1e-9)
+
+
+def train(
+    loss_of: Callable[[Batch], Tensor],
+    batches_of: Callable[[int, int], Iterable[Batch]],
+    optimizers: list[Optimizer],
+    epochs: int,
+    *,
+    progress: Progress | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    after_epoch: Callable[[Progress], bool] = lambda progress: False,
+    ranks: Ranks = ALONE,
+    sum_gradients: Callable[[], None] = lambda: None,
+) -> Progress:
+    """Run `epochs` epochs (numbered from 0); returns the last progress, whose loss is the mean of the last epoch.
+
+    batches_of: the batches of an epoch, without so many first ones. progress: where to go on. after_epoch sees the
+    mean loss and says whether to stop there; the time that it and `watch` take is not counted.
+    Raises TrainingDiverged at the first step whose loss is not finite, before the weights follow it, on every rank.
+    """
+    progress = progress or Progress()
+    while progress.epoch < epochs:
+        mark = time.perf_counter()
+        for batch in batches_of(progress.epoch, progress.epoch_step):
+            waited = time.perf_counter() - mark
+            _step(loss_of, batch, optimizers, progress, ranks, sum_gradients)
+            progress.seconds += time.perf_counter() - mark
+            progress.waiting += waited
+            watch(progress)
+            mark = time.perf_counter()
+        ending = time.perf_counter() - mark  # the data's end is waited for too
+        progress.seconds, progress.waiting = progress.seconds + ending, progress.waiting + ending
+        progress.loss = progress.epoch_loss / max(progress.epoch_rows, 1)
+        if after_epoch(progress):
+            break
+        progress.epoch, progress.epoch_step, progress.epoch_rows, progress.epoch_loss = progress.epoch + 1, 0, 0, 0.0
+    return progress
+
+
+def _step(
+    loss_of: Callable[[Batch], Tensor],
+    batch: Batch,
+    optimizers: list[Optimizer],
+    progress: Progress,
+    ranks: Ranks,
+    sum_gradients: Callable[[], None],
+) -> None:
+    loss = loss_of(batch)
+    rows = torch.tensor(float(len(next(iter(batch.values())))), dtype=torch.float64, device=loss.device)
+    value, rows_of_all = ranks.total(torch.stack([loss.detach().double(), rows])).tolist()
+    if not -float("inf") < value < float("inf"):
+        raise TrainingDiverged(f"the loss of step {progress.step + 1} (epoch {progress.epoch}) is {value}")
+    loss.backward()
+    sum_gradients()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    progress.loss, progress.step, progress.epoch_step = value, progress.step + 1, progress.epoch_step + 1
+    progress.rows, progress.epoch_rows = progress.rows + int(rows_of_all), progress.epoch_rows + int(rows_of_all)
+    progress.epoch_loss += value * rows_of_all

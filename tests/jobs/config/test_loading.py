@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.config.loading import load_config
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "own.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_the_default_is_sound_and_explains_every_key() -> None:
+    config = load_config()
+    assert config.features.history_length == 50
+    for line in (Path(__file__).resolve().parents[3] / "recall.toml").read_text("utf-8").splitlines():
+        sections = ("name", "kind", "dim", "length", "training = {", "index = {")  # explained once above their list
+        if "=" in line and not line.startswith(("#", *sections)):
+            assert "#" in line, f"no word on {line}"
+
+
+def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "[training]\ntemperature = 0.07\n"))
+    assert (config.training.temperature, config.training.batch_size) == (0.07, load_config().training.batch_size)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\ntemprature = 0.1\n", "training.temprature: no such key"),
+        ("[trainng]\n", "trainng: no such key"),
+        ("[training]\ntemperature = 0\n", "training.temperature: .*greater than 0, got 0"),
+        ("[training]\ntemperature = nan\n", "training.temperature: .*finite number"),
+        ("[training]\npreset = 'best'\n", "training.preset: .*got 'best'"),
+        ("[pool]\ncorpus_alpha = 1.5\n", "pool.corpus_alpha: .*less than or equal to 1, got 1.5"),
+        ("[index]\nbackend = 'annoy'\nbuild = ['exact']\n", "index.backend annoy is not among index.build"),
+        ("[evaluation]\nat = [10, 500]\n", r"evaluation.at \[10, 500\] goes beyond scoring.candidates_per_user 100"),
+        ("[evaluation]\nat = [20, 10]\n", "evaluation.at: .*ascending"),
+        ("[[features.user]]\nname = 'age; drop'\nkind = 'numeric'\ndim = 1\n", "features.user.0.name"),
+        ("[[features.user]]\nname = 'user_index'\nkind = 'numeric'\ndim = 1\n", "user_index is a column of its own"),
+        ("[[features.user]]\nname = 'history'\nkind = 'numeric'\ndim = 1\n", "history is of kind item_list"),
+        (
+            "[[features.user]]\nname = 'age'\nkind = 'numeric'\ndim = 1\nlength = 3\n",
+            "kind numeric has length 1, got 3",
+        ),
+        ("[examples]\nunclicked = -1\n", "examples.unclicked: .*greater than or equal to 0, got -1"),
+        ("[training]\nestimator_rate = 1.0\n", "training.estimator_rate: .*less than 1, got 1.0"),
+        ("[training]\nestimator_rate = 0\n", "training.estimator_rate: .*greater than 0, got 0"),
+        ("[negatives]\nbank_warmup_drift = 3.0\n", "negatives.bank_warmup_drift: .*less than or equal to 2"),
+        ("[negatives]\nmask = 'all'\n", "negatives.mask: .*'item', 'user' or 'history', got 'all'"),
+        (
+            "[negatives]\nmask = 'history'\n[[features.user]]\nname = 'user_id'\nkind = 'id'\ndim = 8\n",
+            'negatives.mask = "history" wants a user feature named history',
+        ),
+        ("[negatives]\nrow = 11\n", "negatives.row is 11, and examples.unclicked keeps 10"),
+        (
+            "[[features.item]]\nname = 'item_id'\nkind = 'id'\ndim = 8\n",
+            r"share_item_table: \['history'\] want the dim",
+        ),
+        ("[training]\nlearn_temperature = true\ntemperature = 0.001\n", "temperature wants .01 or more to be learned"),
+        ("[variants.x]\nexamples = { unclicked = 5 }\n", r"variants.x: the tables of \['examples'\] are shared"),
+        ("[variants.x]\ntraining = { corection = 'none' }\n", "training.corection: no such key"),
+        ("[training\n", "cannot be read"),
+    ],
+)
+def test_a_fault_is_told_with_its_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[evaluation]\nat = [10, 500]\n", r"toml: Value error, evaluation.at \[10, 500\] goes beyond [^{]*$"),
+        ("[tracking]\nuri = ['http://me:Tr0ub4dor@mlflow']\n", "tracking.uri: Input should be a valid string$"),
+        ("[variants]\ntracking = 'http://me:Tr0ub4dor@mlflow'\n", "variants.tracking: [^']*$"),
+        ("[variants.x.tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\nuser = 'me'\n", "tracking.user: no such key$"),
+    ],
+)
+def test_a_fault_tells_no_secret(tmp_path: Path, text: str, message: str) -> None:
+    if "Tr0ub4dor" not in text:
+        text += "[tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\n"
+    with pytest.raises(ValueError, match=message) as error:
+        load_config(written(tmp_path, text))
+    assert "Tr0ub4dor" not in str(error.value)
+
+
+def test_a_variant_overrides_and_an_unknown_one_is_refused() -> None:
+    config = load_config()
+    assert (config.training.correction, config.of_variant("uncorrected").training.correction) == ("preset", "none")
+    with pytest.raises(ValueError, match=r"no variant 'other'.*\['uncorrected'\]"):
+        config.of_variant("other")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.toml cannot be read"):
+        load_config(tmp_path / "none.toml")

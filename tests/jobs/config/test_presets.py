@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobs.config.loading import Config, load_config
+from jobs.config.presets import PRESETS, negatives_of
+from model.negatives.objective import Negatives
+
+
+def config(training: dict[str, Any] | None = None, negatives: dict[str, Any] | None = None) -> Config:
+    values = load_config().model_dump()
+    return Config.model_validate(
+        values
+        | {"training": values["training"] | (training or {}), "negatives": values["negatives"] | (negatives or {})}
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "sources", "correction"),
+    [
+        ("in_batch", (0, 0, 0), "logq"),
+        ("mns", (1024, 256, 0), "logq_negatives"),
+        ("cbns", (0, 0, 8192), "logq"),
+        ("mixed_cross_batch", (1024, 256, 8192), "logq_negatives"),
+    ],
+)
+def test_a_preset_is_a_choice_of_sources_and_a_correction(
+    preset: str, sources: tuple[int, ...], correction: str
+) -> None:
+    found = Negatives(**negatives_of(config({"preset": preset}), pool_is_empty=False))
+    assert (found.corpus, found.unclicked, found.bank) == sources
+    assert found.correction == correction
+    assert found.bank_holds == ("all" if preset == "mixed_cross_batch" else "positives")
+
+
+def test_every_preset_of_the_configuration_is_known() -> None:
+    for preset in PRESETS:
+        config({"preset": preset})
+    with pytest.raises(ValueError, match=r"training\.preset"):
+        config({"preset": "best"})
+
+
+def test_a_correction_of_ones_own_takes_the_place_of_the_presets() -> None:
+    assert negatives_of(config({"preset": "mns", "correction": "none"}), pool_is_empty=False)["correction"] == "none"
+
+
+def test_an_empty_pool_stops_or_is_skipped_as_configured() -> None:
+    with pytest.raises(ValueError, match=r"negatives\.unclicked is 256 and the unclicked pool is empty"):
+        negatives_of(config({"preset": "mns"}), pool_is_empty=True)
+    skipped = negatives_of(config({"preset": "mns"}, {"empty_pool": "skip"}), pool_is_empty=True)
+    assert (skipped["corpus"], skipped["unclicked"]) == (1024, 0)
+    assert negatives_of(config(), pool_is_empty=True)["unclicked"] == 0  # a preset without it does not mind
+
+
+def test_a_bank_smaller_than_a_batch_is_refused_by_its_key() -> None:
+    with pytest.raises(ValueError, match=r"negatives\.bank is 512, smaller than training\.batch_size 1024"):
+        negatives_of(config({"preset": "cbns"}, {"bank": 512}), pool_is_empty=False)

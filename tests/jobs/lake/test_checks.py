@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from pyspark.sql import SparkSession
+
+import sql
+from jobs import build_item_counts
+from jobs.lake import tables
+from jobs.lake.checks import CheckFailed, findings, overwrite_checked
+from jobs.lake.partitions import Lake
+
+DAY = dt.date(2026, 1, 5)
+COUNTS = tables.DAILY_ITEM_COUNTS
+
+
+def test_a_day_that_breaks_a_rule_is_not_written(lake: Lake, spark: SparkSession) -> None:
+    good = spark.createDataFrame([(DAY, "i2", 2, 5, 5, 3, 3)], COUNTS.schema)
+    assert overwrite_checked(lake, COUNTS, DAY, good) == 1
+    bad = spark.createDataFrame([(DAY, "i2", 2, 5, 5, 9, 3), (DAY, "i2", 2, 1, 1, 0, 4)], COUNTS.schema)
+    with pytest.raises(CheckFailed, match="daily_item_counts of 2026-01-05 was not written: ") as failed:
+        overwrite_checked(lake, COUNTS, DAY, bad)
+    for rule in ("items with more than one row: 1", "items with more clicks or exposures than impressions: 1", "items with more examples than clicks: 1"):  # fmt: skip
+        assert rule in str(failed.value)
+    assert lake.day(COUNTS, DAY).collect() == good.collect()
+    assert lake.version(COUNTS) == 0
+
+
+def test_a_warning_is_said_and_the_day_is_written(
+    lake: Lake, spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    time = dt.datetime.combine(DAY, dt.time(9), dt.UTC)
+    row = (DAY, "a", "r", "u", "i", 1, time, False, None, None, time, True)
+    overwrite_checked(lake, tables.INTERACTIONS, DAY, spark.createDataFrame([row], tables.INTERACTIONS.schema))
+    assert "warning: interactions of 2026-01-05: a day without a single click: 1" in capsys.readouterr().out
+    assert lake.day(tables.INTERACTIONS, DAY).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("unclicked_items", {"exposures": 0}),
+        ("item_sampling_probs", {"q": float("nan"), "u": 1.0, "p": 0.0, "q_before": 0.0, "q_last": 0.0}),
+        ("item_sampling_probs", {"q": 1.0, "u": 0.5, "p": 0.0, "q_before": 1.0, "q_last": 1.0}),
+        ("vocabularies", {"index": 1}),
+        ("training_examples", {"weight": -1.0}),
+        ("user_histories", {"history": [0]}),
+    ],
+)
+def test_each_table_knows_its_faults(spark: SparkSession, name: str, values: dict[str, object]) -> None:
+    sound = {
+        "ds": DAY, "user_id": "u", "item_id": "i", "item_index": 2, "user_index": 2, "index": 2, "feature": "f", "value": "v",
+        "exposures": 3, "clicks": 1, "weight": 1.0, "unclicked": [3], "history": [2],
+    }  # fmt: skip
+    counts = spark.createDataFrame([("i9", 1)], "item_id string, clicks int")
+    frames = {"window_item_counts": counts} if name == "unclicked_items" else {}
+
+    def found(row: dict[str, object]) -> list[str]:
+        rows = spark.createDataFrame([row], ", ".join(f"{key} {kind(value)}" for key, value in row.items()))
+        return [finding.rule for finding in findings(rows, name, frames) if finding.level == "#fail "]
+
+    clicked = {"clicked": None} if name == "user_histories" else {}
+    row = {**sound, **clicked}
+    if name != "item_sampling_probs":
+        assert found(row) == []
+    else:
+        assert found({**row, "q": 1.0, "q_before": 1.0, "q_last": 0.0, "u": 1.0, "p": 1.0}) == []
+    assert found({**row, **values}) != []
+
+
+def kind(value: object) -> str:
+    kinds = {int: "int", float: "double", str: "string", dt.date: "date", list: "array<int>"}
+    return kinds.get(type(value), "array<struct<ds: date, item_indices: array<int>>>")
+
+
+def test_each_table_that_a_day_makes_has_checks() -> None:
+    for name in (
+        "interactions", "reconciliation", "vocabularies", "user_snapshot", "item_snapshot", "training_examples",
+        "user_histories", "daily_item_counts", "window_item_counts", "unclicked_items", "item_sampling_probs",
+    ):  # fmt: skip
+        text = sql.read(f"{name}/checks")
+        assert "`#fail " in text, name
+
+
+def test_a_job_says_what_is_wrong_in_one_line(lake: Lake) -> None:
+    with pytest.raises(ValueError, match="interactions has no row for 2026-01-05"):
+        build_item_counts.main(["--lake", lake.uri, "--ds", str(DAY)])

@@ -1,0 +1,81 @@
+"""Days that nothing can stand on: each stops with its code, and what was published stays."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from jobs import build_interactions, build_reconciliation, run_day, train_two_tower
+from jobs.lake import tables
+from jobs.lake.partitions import Lake
+from jobs.raw_log.preconditions import Stop, require_ground
+from jobs.serving.publications import read_candidates
+from tests.conftest import DAYS, SMALL
+
+THIRD, FOURTH = DAYS[2:]
+
+
+def spoil(lake: Lake, kind: str) -> None:
+    """Make the fourth day's log one that is not fit: nothing, no click, one user, one item."""
+    shown = lake.day(tables.IMPRESSIONS, FOURTH).localCheckpoint()
+    clicks = lake.day(tables.CLICKS, FOURTH).localCheckpoint()
+    first = shown.orderBy("user_id").first()
+    assert first is not None
+    if kind == "empty_day":
+        shown = shown.limit(0)
+    elif kind == "no_clicks":
+        clicks = clicks.limit(0)
+    elif kind == "one_user":
+        shown = shown.withColumn("user_id", F.lit(first.user_id))
+    else:
+        shown = shown.withColumn("item_id", F.lit(first.item_id))
+    for table, rows in ((tables.IMPRESSIONS, shown), (tables.CLICKS, clicks)):
+        lake.overwrite(table, FOURTH, rows)
+
+
+@pytest.mark.parametrize("kind", ["empty_day", "no_clicks", "one_user", "one_item"])
+def test_an_unfit_day_stops_with_its_code_before_training(simulated_copy: Lake, kind: str) -> None:
+    lake = simulated_copy
+    spoil(lake, kind)
+    arguments = ["--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]
+    version = lake.version(tables.MODEL_VERSIONS)
+
+    def run() -> None:
+        for job in (build_interactions, build_reconciliation, train_two_tower):
+            job.main(arguments)
+
+    with pytest.raises(Stop) as stop:
+        run()
+    assert stop.value.code == kind
+    assert lake.version(tables.MODEL_VERSIONS) == version
+
+
+def test_an_empty_day_publishes_nothing_and_says_why_to_machines(simulated_copy: Lake) -> None:
+    lake = simulated_copy
+    spoil(lake, "empty_day")
+    before = read_candidates(lake.uri)
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-m", "jobs.run_day", "--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]
+    command += ["--last", str(FOURTH + dt.timedelta(days=1))]  # a range ends with the first day that fails
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error [empty_day]: no impression landed on {FOURTH}")
+    after = read_candidates(lake.uri)
+    assert after.equals(before)
+    assert lake.day(tables.INTERACTIONS, FOURTH).isEmpty()
+
+
+def test_a_day_that_was_not_reconciled_is_not_trained_on(lake: Lake) -> None:
+    with pytest.raises(Stop, match="2026-01-05 was not reconciled: run build_reconciliation"):
+        require_ground(lake, dt.date(2026, 1, 5))
+
+
+def test_run_day_stops_at_a_day_that_did_not_land(lake: Lake) -> None:
+    with pytest.raises(Stop, match="no impression landed on 2026-01-05"):
+        run_day.main(["--lake", lake.uri, "--config", SMALL, "--ds", "2026-01-05"])
+    assert not Path(lake.uri).exists() or not any(Path(lake.uri).iterdir())

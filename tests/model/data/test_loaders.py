@@ -1,0 +1,354 @@
+"""Real Parquet files through Petastorm: each row once, in a seeded order, or an error. Axis: I item indices."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor
+
+from model.data import loaders
+from model.data.loaders import (
+    ITEM_INDEX,
+    PinnedFiles,
+    RowCountMismatch,
+    epoch_batches,
+    item_column,
+    item_table,
+    read_files,
+)
+from model.data.shards import Shard, shards
+from model.features import FeatureSpec
+
+HISTORY = FeatureSpec("history", "item_list", 4, 3, "history", "item_id")
+AGE = FeatureSpec("age", "numeric", 2, 1, "age", None)
+IMAGE = FeatureSpec("image", "vector", 2, 2, "image", None)
+READ = (ITEM_INDEX, HISTORY, AGE)
+YEAR = FeatureSpec("year", "numeric", 2, 1, "year", None)
+GENRES = FeatureSpec("genres", "categorical", 4, 2, "genres", "item.genres")
+
+
+def examples(first: int, rows: int) -> pa.Table:
+    """Row n holds n in every column: item index n, history [n, n + 1, n + 2], age n / 2."""
+    numbers = range(first, first + rows)
+    return pa.table(
+        {
+            "user_id": [f"user {n}" for n in numbers],  # a column that nobody asks for
+            "item_index": pa.array(numbers, pa.int32()),
+            "history": pa.array([[n, n + 1, n + 2] for n in numbers], pa.list_(pa.int32())),
+            "age": pa.array([n / 2 for n in numbers], pa.float32()),
+        }
+    )
+
+
+def write(folder: Path, tables: list[pa.Table], group: int) -> tuple[str, ...]:
+    """The URLs of one file a table, each in row groups of `group` rows, laid out as Delta does."""
+    (folder / "ds=2026-03-01").mkdir(parents=True, exist_ok=True)
+    paths = [folder / "ds=2026-03-01" / f"part-{number}.parquet" for number in range(len(tables))]
+    for path, table in zip(paths, tables, strict=True):
+        pq.write_table(table, path, row_group_size=group)
+    return tuple(path.as_uri() for path in paths)
+
+
+def pinned(folder: Path, files: list[int], group: int) -> PinnedFiles:
+    """Files of so many rows each, numbered through."""
+    firsts = itertools.accumulate(files, initial=0)
+    tables = [examples(first, rows) for first, rows in zip(firsts, files, strict=False)]
+    return PinnedFiles(write(folder, tables, group), sum(files))
+
+
+def whole(rows: PinnedFiles, batch_size: int = 8) -> Shard:
+    """What one rank alone reads."""
+    (shard,) = shards(rows.files, [rows.rows, *[0] * (len(rows.files) - 1)], batch_size)
+    return shard
+
+
+def batches(rows: PinnedFiles, batch_size: int = 8, **changes: Any) -> Iterator[dict[str, Tensor]]:
+    return epoch_batches(whole(rows, batch_size), READ, **({"seed": 1} | changes))
+
+
+def numbers(read: Iterator[dict[str, Tensor]]) -> list[int]:
+    return torch.cat([batch["item_index"] for batch in read]).tolist()
+
+
+SHAPES = [
+    pytest.param([30], 30, 1, id="one row group"),
+    pytest.param([30, 30], 5, 1, id="many row groups"),
+    pytest.param([30, 30], 5, 2, id="many row groups, two readers"),
+    pytest.param([3] * 12, 5, 1, id="a file has less than a row group"),
+]
+
+
+@pytest.mark.parametrize(("files", "group", "readers"), SHAPES)
+def test_every_epoch_has_each_row_exactly_once(tmp_path: Path, files: list[int], group: int, readers: int) -> None:
+    rows = pinned(tmp_path, files, group)
+    for epoch in range(60):
+        read = list(batches(rows, seed=1 + epoch, readers=readers))
+        n = torch.cat([batch["item_index"] for batch in read])
+        assert sorted(n.tolist()) == list(range(rows.rows)), f"epoch {epoch}"
+        history = torch.cat([batch["history"] for batch in read])
+        assert torch.equal(history, n[:, None] + torch.arange(3))  # columns are shuffled together
+        torch.testing.assert_close(torch.cat([batch["age"] for batch in read]), n / 2)
+
+
+def test_one_seed_has_one_order(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [60, 60], 5)
+    orders = [numbers(batches(rows, seed=7)) for _ in range(10)]
+    assert all(order == orders[0] for order in orders)
+
+
+@pytest.mark.parametrize("files", [[60, 60], [40]])
+def test_another_seed_has_another_order(tmp_path: Path, files: list[int]) -> None:
+    rows = pinned(tmp_path, files, 40)
+    orders = {tuple(numbers(batches(rows, seed=seed))) for seed in range(1, 6)}
+    assert len(orders) == 5
+
+
+def test_row_groups_are_mixed_with_each_other(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [400], 50)
+    batch = next(batches(rows, batch_size=64, shuffle_row_groups=8))
+    groups = np.bincount(batch["item_index"].numpy() // 50, minlength=8)
+    assert (groups >= 2).all()  # 8 expected of each, and fewer than 2 in 1 of 600 seeds
+
+
+def test_row_groups_of_different_blocks_are_not_mixed(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [400], 50)
+    for batch in batches(rows, batch_size=50, shuffle_row_groups=1):
+        assert len(set((batch["item_index"] // 50).tolist())) == 1
+
+
+def test_row_groups_come_in_a_shuffled_order(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [400], 50)
+    order = [int(batch["item_index"][0]) // 50 for batch in batches(rows, batch_size=50, shuffle_row_groups=1)]
+    assert sorted(order) == list(range(8))
+    assert order != list(range(8))
+
+
+def test_another_seed_has_another_order_of_row_groups(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [400], 50)
+    orders = {
+        tuple(
+            int(batch["item_index"][0]) // 50 for batch in batches(rows, batch_size=50, seed=seed, shuffle_row_groups=1)
+        )
+        for seed in range(1, 6)
+    }
+    assert len(orders) == 5
+
+
+@pytest.mark.parametrize("mixed", [1, 2, 3, 8])
+@pytest.mark.parametrize(("total", "want"), [(48, [8] * 6), (50, [8] * 6 + [2]), (7, [7])])
+def test_batches_are_full_but_for_the_last(tmp_path: Path, total: int, want: list[int], mixed: int) -> None:
+    rows = pinned(tmp_path, [total], 5)
+    assert [len(batch["item_index"]) for batch in batches(rows, shuffle_row_groups=mixed)] == want
+
+
+@pytest.mark.parametrize("group", [5, 7, 8, 16, 49])
+@pytest.mark.parametrize("mixed", [1, 2, 8])
+def test_a_single_last_row_joins_the_batch_before_it(tmp_path: Path, group: int, mixed: int) -> None:
+    rows = pinned(tmp_path, [49], group)
+    assert [len(batch["item_index"]) for batch in batches(rows, shuffle_row_groups=mixed)] == [8] * 5 + [9]
+
+
+def test_a_single_last_row_joins_a_batch_of_the_block_before(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [33], 16)  # two row groups fill their batches, and the third is one row
+    for seed in range(1, 21):  # it comes last in a third of them
+        read = list(batches(rows, seed=seed, shuffle_row_groups=1))
+        assert [len(batch["item_index"]) for batch in read] == [8, 8, 8, 9], f"seed {seed}"
+        assert sorted(numbers(iter(read))) == list(range(33))
+
+
+def test_batches_of_one_stay_apart(tmp_path: Path) -> None:
+    assert [len(batch["item_index"]) for batch in batches(pinned(tmp_path, [5], 2), batch_size=1)] == [1] * 5
+
+
+def test_a_table_of_one_row_is_a_batch_of_one(tmp_path: Path) -> None:
+    assert numbers(batches(pinned(tmp_path, [1], 5))) == [0]
+
+
+@pytest.mark.parametrize("wrong", [-1, 1])
+def test_a_wrong_count_is_noticed_at_the_end_of_the_epoch(tmp_path: Path, wrong: int) -> None:
+    rows = pinned(tmp_path, [60, 60], 5)
+    read = batches(PinnedFiles(rows.files, rows.rows + wrong))
+    assert len(list(itertools.islice(read, 14))) == 14
+    with pytest.raises(RowCountMismatch, match=f"an epoch read 120 rows, the pinned version holds {120 + wrong}"):
+        list(read)
+
+
+def test_a_reader_that_ends_early_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pinned(tmp_path, [60, 60], 5)
+    through, read = loaders._ArrowTables.read_next, itertools.count()
+
+    def ends_early(self: Any, *args: Any) -> Any:
+        if next(read) == 20:
+            raise StopIteration
+        return through(self, *args)
+
+    monkeypatch.setattr(loaders._ArrowTables, "read_next", ends_early)
+    with pytest.raises(RowCountMismatch, match="an epoch read 100 rows"):
+        list(batches(rows))
+
+
+def test_a_file_that_is_named_twice_is_noticed(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [20, 20], 5)
+    with pytest.raises(RowCountMismatch, match="read 60 rows"):
+        list(batches(PinnedFiles((*rows.files, rows.files[0]), 40)))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [remove, cut_short, empty])
+def test_a_damaged_file_stops_the_epoch_before_its_first_batch(tmp_path: Path, damage: Any) -> None:
+    rows = pinned(tmp_path, [60] * 3, 5)
+    damage(tmp_path / "ds=2026-03-01" / "part-2.parquet")
+    with pytest.raises((OSError, pa.ArrowInvalid)):
+        next(batches(rows))
+
+
+def test_lists_of_another_length_stop_the_epoch(tmp_path: Path) -> None:
+    table = examples(0, 4).set_column(2, "history", pa.array([[1, 2, 3], [1, 2], [1, 2, 3, 4], [1, 2, 3]]))
+    with pytest.raises(ValueError, match="feature history wants lists of 3"):
+        list(batches(PinnedFiles(write(tmp_path, [table], 4), 4)))
+
+
+def test_a_null_index_stops_the_epoch(tmp_path: Path) -> None:
+    table = examples(0, 3).set_column(1, "item_index", pa.array([1, None, 3], pa.int32()))
+    with pytest.raises(ValueError, match="feature item_index wants indices without nulls"):
+        list(batches(PinnedFiles(write(tmp_path, [table], 3), 3)))
+
+
+def test_a_missing_vector_is_read_as_nan(tmp_path: Path) -> None:
+    table = pa.table({"image": pa.array([[1.0, 2.0], None], pa.list_(pa.float32()))})
+    (batch,) = epoch_batches(whole(PinnedFiles(write(tmp_path, [table], 2), 2)), [IMAGE], seed=1)
+    assert sorted(batch["image"].isnan().tolist()) == [[False, False], [True, True]]
+
+
+def test_a_column_that_is_not_there_stops_the_epoch(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [4], 4)
+    with pytest.raises(ValueError, match="feature image wants a column image"):
+        list(epoch_batches(whole(rows), [ITEM_INDEX, IMAGE], seed=1))
+
+
+def test_a_column_may_be_named_like_a_keyword_or_begin_like_another(tmp_path: Path) -> None:
+    table = pa.table({"class": [1, 2], "class_of": [3, 4], "subclass": [["a"], ["b"]]})
+    feature = FeatureSpec("class", "categorical", 2, 1, "class", "item.class")
+    (batch,) = epoch_batches(whole(PinnedFiles(write(tmp_path, [table], 2), 2)), [feature], seed=1)
+    assert {name: sorted(values.tolist()) for name, values in batch.items()} == {"class": [1, 2]}
+
+
+@pytest.mark.parametrize("column", ["a+b", "a.b", "$a", "(a)"])
+def test_a_column_name_is_no_pattern(tmp_path: Path, column: str) -> None:
+    table = pa.table({column: [1, 2], "a-b": [3, 4], "aab": [5, 6]})
+    feature = FeatureSpec("a", "categorical", 2, 1, column, "item.a")
+    (batch,) = epoch_batches(whole(PinnedFiles(write(tmp_path, [table], 2), 2)), [feature], seed=1)
+    assert sorted(batch["a"].tolist()) == [1, 2]
+
+
+def test_a_folder_may_have_a_name_that_urls_escape(tmp_path: Path) -> None:
+    rows = pinned(tmp_path / "a lake at 100 %, größer", [12], 5)
+    assert "%20" in rows.files[0]
+    assert sorted(numbers(batches(rows))) == list(range(12))
+
+
+def test_an_epoch_that_is_given_up_leaves_no_thread_behind(tmp_path: Path) -> None:
+    rows = pinned(tmp_path, [200], 5)
+    before = set(threading.enumerate())
+    read = batches(rows, shuffle_row_groups=1)
+    next(read)
+    assert set(threading.enumerate()) > before
+    read.close()  # type: ignore[attr-defined]
+    assert set(threading.enumerate()) <= before
+
+
+def items(indices: list[int | None]) -> pa.Table:
+    """Item index n: year 1900 + n, genres [n, 0], q n / 10."""
+    return pa.table(
+        {
+            "item_index": pa.array(indices, pa.int32()),
+            "year": pa.array([1900 + (n or 0) for n in indices], pa.float32()),
+            "genres": pa.array([[abs(n or 0), 0] for n in indices], pa.list_(pa.int32())),
+            "q": pa.array([(n or 0) / 10 for n in indices], pa.float64()),
+        }
+    )
+
+
+def item_files(folder: Path, *indices: list[Any]) -> PinnedFiles:
+    files = write(folder, [items(part) for part in indices], 2)
+    return PinnedFiles(files, sum(len(part) for part in indices))
+
+
+def test_items_lie_at_their_indices(tmp_path: Path) -> None:
+    rows = item_files(tmp_path, [4, 2, 5], [6])
+    table = item_table(rows, [YEAR, GENRES], 8)
+    nan = float("nan")
+    np.testing.assert_array_equal(table["year"].numpy(), [nan, nan, 1902, nan, 1904, 1905, 1906, nan])
+    assert table["genres"][:, 0].tolist() == [0, 0, 2, 0, 4, 5, 6, 0]
+    q = item_column(rows, "q", 8)
+    assert q.dtype == torch.float64
+    assert q.tolist() == [0, 0, 0.2, 0, 0.4, 0.5, 0.6, 0]
+
+
+def test_items_without_described_features_are_counted_too(tmp_path: Path) -> None:
+    rows = item_files(tmp_path, [4, 2])
+    assert item_table(rows, [], 8) == {}
+    with pytest.raises(RowCountMismatch):
+        item_table(PinnedFiles(rows.files, 3), [], 8)
+
+
+def read_item_table(rows: PinnedFiles) -> None:
+    item_table(rows, [YEAR], 8)
+
+
+def read_item_column(rows: PinnedFiles) -> None:
+    item_column(rows, "q", 8)
+
+
+@pytest.mark.parametrize("read", [read_item_table, read_item_column])
+@pytest.mark.parametrize(
+    ("indices", "wrong", "match"),
+    [
+        pytest.param([[2, 3]], 1, "the files hold 2 rows, the pinned version 3", id="a row is missing"),
+        pytest.param([[2], [3]], -1, "the files hold 2 rows, the pinned version 1", id="a row too many"),
+        pytest.param([[2, 8]], 0, "item indices must lie below 8, got 8", id="an index beyond the vocabulary"),
+        pytest.param([[2, -1]], 0, "item_index wants indices of 0 or more, got -1", id="a negative index"),
+        pytest.param([[2, None]], 0, "item_index wants indices without nulls", id="a null index"),
+        pytest.param([[2, 3], [3]], 0, "an item has one row, got 2 of item index 3", id="an item twice"),
+    ],
+)
+def test_items_that_are_not_a_snapshot_are_refused(
+    tmp_path: Path, read: Any, indices: list[list[Any]], wrong: int, match: str
+) -> None:
+    rows = item_files(tmp_path, *indices)
+    with pytest.raises((ValueError, RowCountMismatch), match=match):
+        read(PinnedFiles(rows.files, rows.rows + wrong))
+
+
+def test_an_item_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"lacks the columns \['p'\]"):
+        item_column(item_files(tmp_path, [2]), "p", 8)
+
+
+def test_files_are_read_as_one_table(tmp_path: Path) -> None:
+    table = read_files(item_files(tmp_path, [4, 2], [6]).files)
+    assert table.equals(items([4, 2, 6]))
+
+
+def test_pinned_files_come_from_json() -> None:
+    assert PinnedFiles.from_json({"files": ["file:///a"], "rows": 3}) == PinnedFiles(("file:///a",), 3)

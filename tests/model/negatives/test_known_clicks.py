@@ -1,0 +1,54 @@
+"""Whose clicks are known, from the batch and from the steps before."""
+
+from __future__ import annotations
+
+import torch
+
+from model.negatives.known_clicks import MOST, KnownClicks
+
+
+def of(known: KnownClicks, users: list[int], items: list[int]) -> list[set[int]]:
+    found = known.of(torch.tensor(users), torch.tensor(users), torch.tensor(items))
+    return [set(row.tolist()) - {-1} for row in found]
+
+
+def push(known: KnownClicks, users: list[int], items: list[int]) -> None:
+    known.push(torch.tensor(users), torch.tensor(items))
+
+
+def test_a_users_rows_know_each_other_and_no_one_elses() -> None:
+    assert of(KnownClicks(0), [5, 3, 5, 9], [20, 21, 22, 23]) == [{20, 22}, {21}, {20, 22}, {23}]
+
+
+def test_past_steps_are_remembered_up_to_the_capacity() -> None:
+    known = KnownClicks(3)
+    push(known, [5, 3], [30, 31])
+    push(known, [5, 9], [32, 33])  # 3's click goes first of all that are too many: the newest three stay
+    assert of(known, [5, 3, 9], [40, 41, 42]) == [{40, 32, 30}, {41}, {42, 33}]
+
+
+def test_without_capacity_only_the_batch_is_known() -> None:
+    known = KnownClicks(0)
+    push(known, [5], [30])
+    assert of(known, [5], [40]) == [{40}]
+
+
+def test_a_user_who_fills_the_batch_has_a_bounded_mask_with_the_batch_first() -> None:
+    known = KnownClicks(10)
+    push(known, [1] * 10, list(range(1_000, 1_010)))
+    users = torch.ones(4 * MOST, dtype=torch.int64)
+    found = known.of(users, users, torch.arange(4 * MOST))
+    assert found.shape == (4 * MOST, MOST)
+    assert set(found[7].tolist()) == set(range(MOST))
+
+
+def test_no_rows_know_nothing() -> None:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert KnownClicks(4).of(nothing, nothing, nothing).shape == (0, 0)
+
+
+def test_it_resumes() -> None:
+    known, resumed = KnownClicks(4), KnownClicks(4)
+    push(known, [1, 2], [10, 20])
+    resumed.load_state_dict(known.state_dict())
+    assert of(resumed, [1, 2], [11, 21]) == of(known, [1, 2], [11, 21]) == [{11, 10}, {21, 20}]

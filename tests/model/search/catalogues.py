@@ -1,0 +1,70 @@
+"""Random catalogues of unit vectors, an index of each kind on them, and brute force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from model.search.indexes import (
+    ItemIndex,
+    build_index,
+)
+
+BACKENDS = ["exact", "annoy", "ivf"]
+THOROUGH: dict[str, dict[str, int]] = {"exact": {}, "annoy": {"search_k": 100_000}, "ivf": {"lists": 20, "probes": 20}}
+N_ITEMS, DIMENSION = 700, 16
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def unit(rng: np.random.Generator, rows: int, dimension: int = DIMENSION) -> np.ndarray:
+    vectors = rng.standard_normal((rows, dimension), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def ragged(rows: list[list[int]]) -> Pair:
+    offsets = np.cumsum([0] + [len(row) for row in rows])
+    return np.array([item for row in rows for item in row], dtype=np.int64), offsets
+
+
+def catalogue(seed: int = 0, n_items: int = N_ITEMS) -> Pair:
+    """Embeddings, and indices with gaps in no order."""
+    rng = np.random.default_rng(seed)
+    return unit(rng, n_items), rng.choice(3 * n_items, n_items, replace=False).astype(np.int64)
+
+
+def build(backend: str, embeddings: np.ndarray, items: np.ndarray, **options: int) -> ItemIndex:
+    options = {"n_trees": 10, **options} if backend == "annoy" else options
+    return build_index(backend, embeddings, items, model_version="v1", **options)
+
+
+def brute_force(embeddings: np.ndarray, items: np.ndarray, queries: np.ndarray, k: int, excluded: Pair) -> Pair:
+    """One Python loop a query, written as the definition reads."""
+    found = np.full((len(queries), k), -1, dtype=np.int64)
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    flat, offsets = excluded
+    for row, query in enumerate(queries):
+        banned = set(flat[offsets[row] : offsets[row + 1]].tolist())
+        exact = (embeddings.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
+        pairs = sorted((-score, item) for score, item in zip(exact, items, strict=True) if item not in banned)
+        for place, (score, item) in enumerate(pairs[:k]):
+            found[row, place], scores[row, place] = item, -score
+    return found, scores
+
+
+def some_exclusions(items: np.ndarray, queries: np.ndarray, embeddings: np.ndarray, n_best: int) -> Pair:
+    """None; the best ones; all, or nearly all twice; some twice with unknown ones; again for further rows."""
+    best = items[np.argsort(-(queries @ embeddings.T), axis=1)[:, :n_best]]
+    kinds = [
+        lambda row: [],
+        lambda row: best[row].tolist(),
+        lambda row: items.tolist() if row % 8 < 4 else items[5:].tolist() * 2,
+        lambda row: [*best[row, :3].tolist(), *best[row, :3].tolist(), -1, 10**12, int(items.max()) + 1],
+    ]
+    return ragged([kinds[row % 4](row) for row in range(len(queries))])
+
+
+def changed(array: np.ndarray, value: Any) -> np.ndarray:
+    array = array.copy()
+    array[3] = value
+    return array

@@ -1,0 +1,397 @@
+"""Folders of indexes that were damaged, swapped or cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import annoy
+import numpy as np
+import pytest
+
+from model.artifacts import index_files
+from model.search.annoy_trees import check_trees, grow_trees
+from model.search.indexes import (
+    ExactIndex,
+    IndexCorrupt,
+    VersionMismatch,
+    load_index,
+)
+from tests.model.search.catalogues import BACKENDS, DIMENSION, N_ITEMS, build, catalogue, changed, unit
+
+# What can be wrong with a folder. Each function damages one that was whole.
+
+
+def rewrite(folder: Path, **fields: Any) -> None:
+    manifest = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps({**manifest, **fields}))
+
+
+def sign(folder: Path) -> None:
+    """Makes the manifest fit whatever the files hold by now, as an attacker would."""
+    names = json.loads((folder / "index.json").read_text())["files"]
+    rewrite(folder, files={name: index_files._facts(folder / name) for name in names})
+
+
+def truncate(name: str, n_bytes: int) -> Callable[[Path], None]:
+    return lambda folder: os.truncate(folder / name, n_bytes)
+
+
+def flip(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[-9] ^= 1
+        (folder / name).write_bytes(content)
+
+    return damage
+
+
+def overwrite(name: str, old: bytes, new: bytes) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        assert content.count(old) == 1
+        (folder / name).write_bytes(content.replace(old, new))
+
+    return damage
+
+
+def link(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).rename(folder.parent / name)
+        (folder / name).symlink_to(folder.parent / name)
+
+    return damage
+
+
+def drop(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def from_another(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        backend = json.loads((folder / "index.json").read_text())["backend"]
+        build(backend, *catalogue(seed=99)).save(folder.parent / "other")
+        shutil.copy(folder.parent / "other" / name, folder / name)
+
+    return damage
+
+
+def signed(damage: Callable[[Path], None]) -> Callable[[Path], None]:
+    def both(folder: Path) -> None:
+        damage(folder)
+        sign(folder)
+
+    return both
+
+
+def array(name: str, value: Any) -> Callable[[Path], None]:
+    return signed(lambda folder: np.save(folder / name, value, allow_pickle=True))
+
+
+def fields(**values: Any) -> Callable[[Path], None]:
+    return lambda folder: rewrite(folder, **values)
+
+
+def rename_in_manifest(name: str, other: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).rename(folder / other)
+        files = json.loads((folder / "index.json").read_text())["files"]
+        files[other] = files.pop(name)
+        rewrite(folder, files=files)
+
+    return damage
+
+
+def text(content: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / "index.json").write_bytes(content.encode("latin-1"))
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, ("exploded",))
+
+
+def pickled(name: str) -> Callable[[Path], None]:
+    return signed(lambda folder: (folder / name).write_bytes(pickle.dumps(Bomb())))
+
+
+no_columns = array("embeddings.npy", np.empty((N_ITEMS, 0), np.float32))
+
+EITHER: dict[str, Callable[[Path], None]] = {
+    "no manifest": drop("index.json"),
+    "no matrix": drop("embeddings.npy"),
+    "no items": drop("item_indices.npy"),
+    "no folder": shutil.rmtree,
+    "short matrix": truncate("embeddings.npy", 5_000),
+    "empty matrix": truncate("embeddings.npy", 0),
+    "short items": truncate("item_indices.npy", 300),
+    "short, signed matrix": signed(truncate("embeddings.npy", 5_000)),
+    "empty, signed matrix": signed(truncate("embeddings.npy", 0)),
+    "flipped bit in the matrix": flip("embeddings.npy"),
+    "flipped bit in the items": flip("item_indices.npy"),
+    "matrix of another index": from_another("embeddings.npy"),
+    "items of another index": from_another("item_indices.npy"),
+    "linked matrix": link("embeddings.npy"),
+    "linked manifest": link("index.json"),
+    "a folder for a file": lambda folder: (
+        drop("embeddings.npy")(folder),
+        (folder / "embeddings.npy").mkdir(),
+    ),
+    "name that leads out": rename_in_manifest("embeddings.npy", "../embeddings.npy"),
+    "another name": rename_in_manifest("embeddings.npy", "matrix.npy"),
+    "one file too few": fields(files={}),
+    "files without facts": lambda folder: fields(files=dict.fromkeys(load_index(folder).file_names))(folder),
+    "wrong dimension": fields(dimension=8),
+    "dimension 0": lambda folder: (no_columns(folder), fields(dimension=0)(folder)),
+    "dimension as text": fields(dimension="16"),
+    "a number that is true": fields(item_count=True),
+    "wrong count": fields(item_count=N_ITEMS - 1),
+    "another format": fields(format=2),
+    "a field too many": fields(more=1),
+    "unknown backend": fields(backend="faiss"),
+    "wrong metric": fields(metric="euclidean"),
+    "unknown option": fields(options={"leaves": 3}),
+    "an option that is an argument": fields(options={"model_version": "v1"}),
+    "no version": fields(model_version=""),
+    "no JSON": text("index"),
+    "half of JSON": text('{"format": 1, '),
+    "a list": text("[1]"),
+    "deep JSON": text("[" * 60_000),
+    "long JSON": lambda folder: text((folder / "index.json").read_text() + " " * 70_000)(folder),
+    "no text": text("\xff\xfe"),
+    "pickle for a matrix": pickled("embeddings.npy"),
+    "header that does not end": signed(overwrite("embeddings.npy", b"(700, 16), }", b"((((((((((((")),
+    "header with a negative shape": signed(overwrite("embeddings.npy", b"(700, 16)", b"(-70, 16)")),
+    "objects in an array": array("embeddings.npy", np.array([Bomb()] * N_ITEMS, dtype=object)),
+    "float64 matrix": array("embeddings.npy", np.zeros((N_ITEMS, DIMENSION))),
+    "matrix of another width": array("embeddings.npy", np.zeros((N_ITEMS, DIMENSION + 1), np.float32)),
+    "NaN in the matrix": array("embeddings.npy", np.full((N_ITEMS, DIMENSION), np.nan, np.float32)),
+    "items out of order": array("item_indices.npy", np.arange(N_ITEMS)[::-1].copy()),
+    "an item twice": array("item_indices.npy", np.zeros(N_ITEMS, np.int64)),
+    "an item below 0": array("item_indices.npy", np.arange(N_ITEMS) - 1),
+    "items far apart": array("item_indices.npy", np.append(np.arange(N_ITEMS - 1), -(2**63))),
+    "int32 items": array("item_indices.npy", np.arange(N_ITEMS, dtype=np.int32)),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {backend: tmp_path_factory.mktemp(backend) / "index" for backend in BACKENDS}
+    for backend, folder in folders.items():
+        build(backend, *catalogue()).save(folder)
+    return folders
+
+
+@pytest.fixture
+def no_annoy_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of a damaged folder may reach Annoy."""
+
+    class Guard(annoy.AnnoyIndex):
+        def load(self, *_: Any, **__: Any) -> bool:
+            raise AssertionError("Annoy was handed a file of a damaged folder")
+
+    monkeypatch.setattr("model.search.annoy_trees.annoy.AnnoyIndex", Guard)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("damage", EITHER.values(), ids=list(EITHER))
+def test_a_damaged_folder_is_refused(
+    damage: Callable[[Path], Any],
+    backend: str,
+    whole: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "index"
+    shutil.copytree(whole[backend], folder)
+    load_index(folder)
+    damage(folder)
+    request.getfixturevalue("no_annoy_load")
+    with pytest.raises(IndexCorrupt, match=r"wants|missing|unexpected|multiple values"):
+        load_index(folder)
+    assert not (tmp_path / "exploded").exists()
+
+
+def nodes_of(folder: Path) -> np.ndarray:
+    return np.memmap(folder / "trees.ann", dtype=np.int32, mode="r+").reshape(-1, DIMENSION + 3)
+
+
+def inner_node(nodes: np.ndarray) -> int:
+    """The first node that leads to two others."""
+    return int(np.flatnonzero(nodes[:, 0] > DIMENSION + 2)[0])
+
+
+def leaf(nodes: np.ndarray) -> int:
+    """The last node that names its items."""
+    return int(np.flatnonzero(nodes[:, 0] <= DIMENSION + 2)[-1])
+
+
+def set_node(column: int, value: int, which: Callable[[np.ndarray], int] = inner_node) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        nodes = nodes_of(folder)
+        nodes[which(nodes), column] = value
+
+    return signed(damage)
+
+
+TREES: dict[str, Callable[[Path], None]] = {
+    "no trees": drop("trees.ann"),
+    "short trees": truncate("trees.ann", 30_000),
+    "empty trees": truncate("trees.ann", 0),
+    "empty, signed trees": signed(truncate("trees.ann", 0)),
+    "a byte short, signed": signed(lambda f: os.truncate(f / "trees.ann", (f / "trees.ann").stat().st_size - 1)),
+    "items alone, signed": signed(truncate("trees.ann", N_ITEMS * 4 * (DIMENSION + 3))),
+    "no roots, signed": signed(truncate("trees.ann", (N_ITEMS + 1) * 4 * (DIMENSION + 3))),
+    "flipped bit in the trees": flip("trees.ann"),
+    "trees of another index": from_another("trees.ann"),
+    "trees of another index, signed": signed(from_another("trees.ann")),
+    "linked trees": link("trees.ann"),
+    "child beyond the end": set_node(1, 2**31 - 1),
+    "child below 0": set_node(2, -5),
+    "ring of nodes": set_node(1, N_ITEMS + 400),
+    "more items than there are": set_node(0, 10**6, lambda nodes: -1),
+    "an item that is a node": set_node(0, 5, lambda nodes: 3),
+    "fewer than no items": set_node(0, -1),
+    "leaf beyond the items": set_node(1, N_ITEMS, leaf),
+    "pickle for trees": pickled("trees.ann"),
+    "norms of 2": array("embeddings.npy", np.full((N_ITEMS, DIMENSION), 0.5, np.float32)),
+    "no trees option": fields(options={"n_trees": 0, "search_k": 60, "seed": 1}),
+    "text option": fields(options={"n_trees": 10, "search_k": "all", "seed": 1}),
+    "the other backend": fields(backend="exact", metric="dot"),
+}
+
+
+@pytest.mark.parametrize("damage", TREES.values(), ids=list(TREES))
+def test_damaged_trees_are_refused(
+    damage: Callable[[Path], None],
+    whole: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    test_a_damaged_folder_is_refused(damage, "annoy", whole, tmp_path, monkeypatch, request)
+
+
+@pytest.mark.parametrize(("n_items", "dimension"), [(1, 4), (6, 4), (7, 4), (40_000, 2)])
+def test_sound_trees_are_opened(n_items: int, dimension: int, tmp_path: Path) -> None:
+    matrix = unit(np.random.default_rng(13), n_items, dimension)
+    grow_trees(matrix, 3, seed=5).save(str(tmp_path / "trees.ann"))
+    check_trees(tmp_path / "trees.ann", matrix)
+    with pytest.raises(ValueError, match="items to be the embeddings"):
+        check_trees(tmp_path / "trees.ann", changed(matrix, 1.0) if n_items > 3 else -matrix)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_another_models_index_is_refused(backend: str, whole: dict[str, Path], no_annoy_load: None) -> None:
+    with pytest.raises(VersionMismatch, match="wants model version 'v2', got 'v1'"):
+        load_index(whole[backend], "v2")
+
+
+def test_a_class_loads_only_its_own(whole: dict[str, Path]) -> None:
+    with pytest.raises(IndexCorrupt, match="wants backend exact"):
+        ExactIndex.load(whole["annoy"])
+
+
+# A save that is cut short.
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "moment", ["index_files.np.save", "folders.os.fsync", "folders.os.rename", "index_files.json.dumps"]
+)
+def test_a_kill_while_saving_leaves_nothing(
+    backend: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: Any, **__: Any) -> None:
+        assert not (tmp_path / "index").exists()
+        raise Killed
+
+    index = build(backend, *catalogue())
+    with monkeypatch.context() as patch:
+        patch.setattr(f"model.{moment}", kill)
+        patch.setattr(
+            "model.artifacts.verified_folder.shutil.rmtree", lambda *_, **__: None
+        )  # a real kill tidies nothing
+        with pytest.raises(Killed):
+            index.save(tmp_path / "index")
+    left = list(tmp_path.iterdir())
+    assert [path.name.startswith(".index.") for path in left] == [True]
+    index.save(tmp_path / "index")
+    load_index(tmp_path / "index")
+
+
+def test_an_error_while_saving_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("model.artifacts.verified_folder.os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        build("exact", *catalogue()).save(tmp_path / "index")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_folder_is_whole_and_flushed_when_it_gets_its_name(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    renamed: list[Path] = []
+    fsync, rename = os.fsync, os.rename
+
+    def note_flush(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def check(source: Path, target: Path) -> None:
+        load_index(source, "v1")
+        assert {path.stat().st_ino for path in [source, *source.iterdir()]} <= set(flushed)
+        renamed.append(target)
+        rename(source, target)
+
+    monkeypatch.setattr("model.artifacts.verified_folder.os.fsync", note_flush)
+    monkeypatch.setattr("model.artifacts.verified_folder.os.rename", check)
+    build(backend, *catalogue()).save(tmp_path / "index")
+    assert renamed == [tmp_path / "index"]
+    assert tmp_path.stat().st_ino in flushed
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_saving_again_replaces_the_folder(backend: str, tmp_path: Path) -> None:
+    embeddings, items = catalogue()
+    queries = unit(np.random.default_rng(14), 4)
+    build(backend, embeddings, items).save(tmp_path / "index")
+    old = load_index(tmp_path / "index")
+    before = old.search(queries, 5)[0]
+    build(backend, embeddings[:300], items[:300]).save(tmp_path / "index")
+    assert len(load_index(tmp_path / "index")) == 300
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+    np.testing.assert_array_equal(old.search(queries, 5)[0], before)  # who had it open keeps the old one
+
+
+def test_a_failed_replacement_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, items = catalogue()
+    build("exact", embeddings, items).save(tmp_path / "index")
+    rename, calls = os.rename, []
+
+    def second_fails(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError("no")
+        rename(source, target)
+
+    monkeypatch.setattr("model.artifacts.verified_folder.os.rename", second_fails)
+    with pytest.raises(OSError, match="no"):
+        build("exact", embeddings[:9], items[:9]).save(tmp_path / "index")
+    assert len(load_index(tmp_path / "index")) == N_ITEMS
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]

@@ -1,0 +1,112 @@
+"""Two processes equal one with the joined batch. Axes: B rows of all processes together, D embedding size, V rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from model.training.learner import Learner
+from model.training.ranks import ALONE, Ranks
+from model.training.spec import Order
+from tests.model.small_world import SETTINGS, World
+
+RANKS = 2
+ROWS = (5, 3)  # of each rank
+SCHEMES: dict[str, dict[str, Any]] = {
+    "in_batch": {"correction": "logq"},
+    "masked": {"correction": "logq_negatives", "mask": "history"},
+    "mixture": {
+        "correction": "logq_negatives",
+        "corpus": 7,
+        "bank": 24,
+        "bank_holds": "all",
+        "bank_warmup_steps": 1,
+        "mask": "user",
+    },
+}
+STEPS = 4
+
+
+def batches(world: World) -> list[dict[str, torch.Tensor]]:
+    """The joined batches [B] of a few steps; users and items repeat within and across the ranks."""
+    columns = world.examples().to_pydict()
+    names = {"user_id": "user_index", "user_index": "user_index", "history": "history", "item_index": "item_index"}
+    rows = sum(ROWS)
+    return [
+        {name: torch.tensor(columns[column][step * rows : (step + 1) * rows]) for name, column in names.items()}
+        | {"age": torch.full((rows,), 30.0)}
+        for step in range(STEPS)
+    ]
+
+
+def steps(values: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
+    """Losses of all steps, and the weights after them."""
+    made = Order.from_json(values)
+    learner, start = Learner(made, torch.device("cpu"), ranks), sum(ROWS[: ranks.rank])
+    losses = []
+    for batch in batches(World()):
+        mine = batch
+        if ranks.size > 1:
+            mine = {name: rows[start : start + ROWS[ranks.rank]] for name, rows in batch.items()}
+        loss = learner.loss(mine)
+        losses.append(ranks.total(loss))
+        loss.backward()
+        learner.sum_gradients()
+        for optimizer in learner.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    return {"losses": torch.stack(losses), **{name: w.detach() for name, w in learner.towers.named_parameters()}}
+
+
+def work(rank: int, folder: Path, orders: dict[str, dict[str, Any]]) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=RANKS)
+    ranks = Ranks(rank, RANKS)
+    torch.save({name: steps(values, ranks) for name, values in orders.items()}, folder / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def orders_of(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    settings = SETTINGS | {"user_id_dropout": 0.0, "item_id_dropout": 0.0, "batch_size": sum(ROWS)}
+    settings |= {"learn_temperature": True}
+    orders = {name: {**values, "settings": settings, "negatives": negatives} for name, negatives in SCHEMES.items()}
+    streaming = settings | {"frequency": "streaming"}
+    return {**orders, "streaming": {**orders["in_batch"], "settings": streaming}}
+
+
+@pytest.fixture
+def results(values: dict[str, Any], tmp_path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    orders = orders_of(values)
+    torch.multiprocessing.spawn(work, args=(tmp_path, orders), nprocs=RANKS)
+    joined = {name: steps(made, ALONE) for name, made in orders.items()}
+    return joined, [torch.load(tmp_path / f"{rank}.pt") for rank in range(RANKS)]
+
+
+def test_two_ranks_learn_what_one_does_from_the_joined_batch(
+    results: tuple[dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    joined, of_ranks = results
+    for scheme, want in joined.items():
+        assert want["losses"].std() > 1e-3, scheme
+        for found in of_ranks:
+            for name, value in want.items():
+                torch.testing.assert_close(found[scheme][name], value, rtol=1e-4, atol=2e-5, msg=f"{scheme} {name}")
+
+
+def test_alone_everything_is_what_it_is() -> None:
+    rows = torch.ones(2, 3, requires_grad=True)
+    assert ALONE.gather(rows, [2]) is rows
+    assert ALONE.counts(2, rows.device) == [2]
+    assert ALONE.share(7) == slice(0, 7)
+    assert ALONE.agree(0.5) == 0.5
+    assert float(ALONE.total(rows.sum())) == 6.0
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8])
+def test_shares_add_up(count: int) -> None:
+    shares = [Ranks(rank, 3).share(count) for rank in range(3)]
+    assert [number for share in shares for number in range(count)[share]] == list(range(count))

@@ -1,0 +1,218 @@
+"""A run that is killed, with bank, estimator and shuffle buffer full, ends as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from model.artifacts.model_version import MANIFEST, WEIGHTS
+from model.training.fit import fit
+from model.training.loop import Progress, TrainingDiverged
+from model.training.spec import Order
+from tests.model.small_world import SETTINGS, World
+
+ROOT = Path(__file__).resolve().parents[3]
+EVERY = 7  # steps between checkpoints: an epoch has 20 of them, and a block of row groups is mixed for 6
+# step: at that step; save: inside the write of the checkpoint of that step
+KILLED = """
+import json, os, signal, sys
+from model.training.loop import fit
+from model.artifacts import verified_folder as folders
+where, step = sys.argv[2], int(sys.argv[3])
+now = 0
+def die(): os.kill(os.getpid(), signal.SIGKILL)
+def watch(progress):
+    global now
+    now = progress.step
+    if where == "step" and now == step: die()
+flush = folders.flush
+def killed_flush(path):
+    if where == "save" and now + 1 >= step: die()
+    flush(path)
+folders.flush = killed_flush
+fit.fit(fit.Order.from_json(json.load(open(sys.argv[1]))), watch)
+"""
+
+
+@pytest.fixture
+def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str, Any]:
+    """An order that keeps all the state there is, with a day held out."""
+    examples, names = world.examples(), ("examples", "last_day")
+    for name, rows in zip(names, (examples.slice(0, 2500), examples.slice(2500)), strict=True):
+        pq.write_table(rows, tmp_path / f"{name}.parquet", row_group_size=190)
+        values[name] = {"files": [(tmp_path / f"{name}.parquet").as_uri()], "rows": len(rows)}
+    probabilities = world.probabilities()
+    for name in ("q_before", "q_last"):
+        probabilities = probabilities.append_column(name, probabilities["q"])
+    pq.write_table(probabilities, tmp_path / "probabilities.parquet")
+    values["negatives"] = {
+        "correction": "logq_negatives",
+        "corpus": 32,
+        "bank": 512,
+        "bank_holds": "all",
+        "bank_warmup_steps": 3,
+        "mask": "user",
+    }
+    values["settings"] = SETTINGS | {
+        "epochs": 3,
+        "checkpoint_steps": EVERY,
+        "patience": 1,
+        "frequency": "streaming",
+        "learn_temperature": True,
+        "user_id_dropout": 0.3,
+    }
+    return values
+
+
+def ended(values: dict[str, Any], folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights and metrics of a run of its own folder, gone on with where it stands."""
+    there = Path(values["folder"]).with_name(folder)
+    fit(Order.from_json({**values, "folder": str(there / "model"), "checkpoints": str(there / "checkpoints")}))
+    metrics = json.loads((there / "model" / MANIFEST).read_text())["metrics"]
+    return load_file(there / "model" / WEIGHTS), metrics
+
+
+def killed(values: dict[str, Any], folder: str, where: str, step: int) -> Path:
+    there = Path(values["folder"]).with_name(folder)
+    order = there.with_suffix(".json")
+    placed = {"folder": str(there / "model"), "checkpoints": str(there / "checkpoints")}
+    order.write_text(json.dumps({**values, **placed}))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(order), where, str(step)], check=False, cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert not (there / "model").exists()
+    return there / "checkpoints"
+
+
+@pytest.mark.parametrize(
+    ("where", "step"),
+    [("step", 10), ("step", 14), ("step", 33), ("save", 21), ("step", 43)],
+    ids=["in the first epoch", "at a checkpoint", "in the second epoch", "in a checkpoint's write", "on the last day"],
+)
+def test_a_killed_run_ends_as_an_undisturbed_one(everything: dict[str, Any], where: str, step: int) -> None:
+    want, undisturbed = ended(everything, "undisturbed")
+    kept = killed(everything, "killed", where, step)
+    assert (kept / f"step-{(step - (where == 'save')) // EVERY * EVERY:012}").exists()
+    found, metrics = ended(everything, "killed")
+    assert want.keys() == found.keys()
+    for name, weights in want.items():
+        assert (weights - found[name]).abs().max() < 1e-6, name
+    for name in ("steps", "final_loss", "validations", "loss_curve", "bank_drift", "estimator"):
+        assert metrics[name] == undisturbed[name], name
+    assert undisturbed["steps"] == 44  # two epochs of 20, the second no better, and the last day
+    assert undisturbed["bank_warm_at"] is not None
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
+    everything: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model.training.step_loss import StepLoss
+
+    whole, steps = StepLoss.__call__, iter(range(1, 1000))
+
+    def explodes(self: StepLoss, batch: Any) -> Any:
+        return whole(self, batch) * (float("inf") if next(steps) == 17 else 1.0)
+
+    monkeypatch.setattr(StepLoss, "__call__", explodes)
+    seen: list[int] = []
+    with pytest.raises(TrainingDiverged, match=r"the loss of step 17 .* is inf"):
+        fit(Order.from_json(everything), lambda progress: seen.append(progress.step))
+    assert seen[-1] == 16
+    kept = sorted(path.name for path in Path(everything["checkpoints"]).glob("step-*"))
+    assert kept == ["step-000000000007", "step-000000000014"]
+    assert not Path(everything["folder"]).exists()
+    monkeypatch.setattr(StepLoss, "__call__", whole)
+    fit(Order.from_json(everything), lambda progress: seen.append(progress.step))
+    assert seen[17 - 1] == 15  # it goes on after the checkpoint
+    assert Path(everything["folder"]).exists()
+
+
+def test_an_order_that_has_changed_does_not_go_on(everything: dict[str, Any]) -> None:
+    first = killed(everything, "killed", "step", 10)
+    assert any(first.iterdir())
+    changed = {**everything, "settings": everything["settings"] | {"learning_rate": 0.05}}
+    seen: list[Progress] = []
+    there = first.parent
+    placed = {"folder": str(there / "model"), "checkpoints": str(first)}
+    fit(Order.from_json({**changed, **placed}), seen.append)
+    assert json.loads((there / "model" / MANIFEST).read_text())["metrics"]["loss_curve"][0][0] == 1
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, victim: int) -> None:
+    """Two processes by torchrun; one is killed in the midst of training."""
+    values = {**everything, "settings": everything["settings"] | {"ranks": 2, "epochs": 2000, "checkpoint_steps": 20}}
+    (tmp_path / "order.json").write_text(json.dumps(values))
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=0"]
+    command = [sys.executable, *several, "-m", "model.training.loop.fit", str(tmp_path / "order.json")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(Path(values["checkpoints"]).glob("step-*")):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        children = workers_of(run.pid)
+        assert len(children) == 2
+        os.kill(children[victim], signal.SIGKILL)
+        assert run.wait(timeout=120) != 0
+        assert not any(Path(f"/proc/{child}").exists() for child in children)
+    finally:
+        run.kill()
+    assert not Path(values["folder"]).exists()
+
+
+def test_two_ranks_that_are_killed_end_as_undisturbed_ones(everything: dict[str, Any], tmp_path: Path) -> None:
+    """With early stopping, so that both return to the best epoch; the first rank dies in the second one."""
+    values = {**everything, "settings": everything["settings"] | {"ranks": 2}}
+    found = {}
+    for name, step in (("undisturbed", None), ("killed", 30), ("killed", None)):
+        there = tmp_path / name
+        placed = {"folder": str(there / "model"), "checkpoints": str(there / "checkpoints")}
+        (tmp_path / "order.json").write_text(json.dumps({**values, **placed}))
+        several = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            "--max-restarts=0",
+        ]
+        (tmp_path / "killed.py").write_text(KILLED)
+        work = ["-m", "model.training.loop.fit", str(tmp_path / "order.json")]
+        if step:
+            work = [str(tmp_path / "killed.py"), str(tmp_path / "order.json"), "step", str(step)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*several, *work], check=False, env=environment, capture_output=True, text=True)
+        assert (done.returncode != 0) == bool(step), done.stderr[-2000:]
+        found[name] = load_file(there / "model" / WEIGHTS) if not step else {}
+    for name, weights in found["undisturbed"].items():
+        assert (weights - found["killed"][name]).abs().max() < 1e-6, name
+    metrics = json.loads((tmp_path / "killed" / "model" / MANIFEST).read_text())["metrics"]
+    assert metrics["validation"] != metrics["validations"][-1]  # it did return
+
+
+def workers_of(pid: int) -> list[int]:
+    """The trainers among the children of a launcher, by their rank."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                environment = (process / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            ranks = [int(entry[5:]) for entry in environment if entry.startswith(b"RANK=")]
+            if parent == pid and ranks:
+                found[ranks[0]] = int(process.name)
+    return [found[rank] for rank in sorted(found)]
