@@ -164,7 +164,7 @@ def fit(
     """Train and write the model version, on this rank among those that were started with it.
 
     watch is called after each step, judge after each epoch.
-    See `model.data.verification`, `model.data.loaders`, `model.training.warm_start` and `model.training.loop.train` for what is raised.
+    Raises what `check_files`, `epoch_batches`, `start_from` and `train` raise.
     """
     settings = order.settings
     if settings.threads:

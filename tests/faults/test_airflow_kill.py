@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobs.lake.partitions import Lake
 from tests.faults.steps import PATIENCE, THIRD, changed, of_day, rows, versions, written
-from tests.model.test_parent import ended
+from tests.model.training.test_parent_process import ended
 from tests.processes import processes, session_of_its_own
 
 QUICK_TO_START = (

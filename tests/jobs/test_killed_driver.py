@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.model.test_parent import ended
+from tests.model.training.test_parent_process import ended
 from tests.processes import processes, session_of_its_own
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from model.training.optimizers import RowWiseAdagrad
 from model.training.ranks import ALONE
 from model.training.spec import Order
 from tests.model.small_world import SETTINGS, World, order, recall, recall_of_popularity, vectors
-from tests.model.test_ranks import SCHEMES, batches
+from tests.model.training.test_ranks import SCHEMES, batches
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")

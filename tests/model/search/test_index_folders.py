@@ -308,7 +308,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    "moment", ["index_files.np.save", "folders.os.fsync", "folders.os.rename", "index_files.json.dumps"]
+    "moment", ["index_files.np.save", "verified_folder.os.fsync", "verified_folder.os.rename", "index_files.json.dumps"]
 )
 def test_a_kill_while_saving_leaves_nothing(
     backend: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -319,7 +319,7 @@ def test_a_kill_while_saving_leaves_nothing(
 
     index = build(backend, *catalogue())
     with monkeypatch.context() as patch:
-        patch.setattr(f"model.{moment}", kill)
+        patch.setattr(f"model.artifacts.{moment}", kill)
         patch.setattr(
             "model.artifacts.verified_folder.shutil.rmtree", lambda *_, **__: None
         )  # a real kill tidies nothing

@@ -20,10 +20,10 @@ from model.data.loaders import PinnedFiles, RowCountMismatch
 from model.data.verification import PinnedFileDamaged
 from model.features import UNKNOWN
 from model.towers import TwoTowers
+from model.training import fit as fitting
 from model.training.fit import fit, pick_device
 from model.training.learner import Learner, standardise
 from model.training.loop import Batch, Progress, TrainingDiverged
-from model.training.loop import fit as fitting
 from model.training.ranks import ALONE
 from model.training.spec import Order
 from model.training.step_loss import StepLoss, item_inputs
@@ -126,7 +126,7 @@ def test_one_seed_gives_one_model_to_the_bit(values: dict[str, Any]) -> None:
 
 KILLED = """
 import json, os, signal, sys
-from model.training.loop import fit
+from model.training import fit
 from model.artifacts import verified_folder as folders
 die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "save":

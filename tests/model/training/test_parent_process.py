@@ -10,7 +10,9 @@ import time
 
 from tests.processes import processes, session_of_its_own
 
-CHILD = "import time; from model.parent import end_with_parent; end_with_parent(); {then}; time.sleep(600)"
+CHILD = (
+    "import time; from model.training.parent_process import end_with_parent; end_with_parent(); {then}; time.sleep(600)"
+)
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(600)"
 PATIENCE = 60  # seconds
 

@@ -26,7 +26,7 @@ EVERY = 7  # steps between checkpoints: an epoch has 20 of them, and a block of 
 # step: at that step; save: inside the write of the checkpoint of that step
 KILLED = """
 import json, os, signal, sys
-from model.training.loop import fit
+from model.training import fit
 from model.artifacts import verified_folder as folders
 where, step = sys.argv[2], int(sys.argv[3])
 now = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.training.loop import validation
+from model.training import validation
 from model.training.validation import places
 
 

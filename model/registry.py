@@ -1,0 +1,44 @@
+"""Parts that are chosen by name: one that is built in, or a class of one's own as "package.module:Class"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Generic, TypeVar
+
+Part = TypeVar("Part")
+
+
+class Registry(Generic[Part]):
+    """Classes of one kind by name. A built-in one is imported when it is first asked for."""
+
+    def __init__(self, kind: str, base: str, built_in: Mapping[str, str]) -> None:
+        """kind: the configuration key that names a part, for messages.
+
+        base and the values of built_in are written "package.module:Class"; every part must be a subclass of base.
+        """
+        self.kind, self.base, self.built_in = kind, base, dict(built_in)
+
+    def get(self, name: str) -> type[Part]:
+        """The class behind a name.
+
+        Raises ValueError where the name is neither built in nor "package.module:Class", or the class cannot be
+        imported or is no subclass of the base.
+        """
+        path = self.built_in.get(name, name)
+        if ":" not in path:
+            names = f'one of {sorted(self.built_in)} or "package.module:Class"'
+            raise ValueError(f"{self.kind} must be {names}, got {name!r}")
+        found = self._imported(path)
+        base = self._imported(self.base)
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ValueError(f"{self.kind} {name!r} must be a subclass of {self.base}, got {found!r}")
+        return found
+
+    def _imported(self, path: str) -> type[Part]:
+        module, _, name = path.partition(":")
+        try:
+            part: type[Part] = getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"{self.kind} {path!r} cannot be imported: {error}") from error
+        return part
