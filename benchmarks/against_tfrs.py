@@ -32,9 +32,9 @@ from model.artifacts.model_version import load_model
 from model.features import FeatureSpec, ModelSpec
 from model.training.fit import fit
 from model.training.spec import Order
+from model.vocabulary import FIRST_INDEX
 
 PACKAGES = ("tensorflow-cpu==2.15.1", "tensorflow-recommenders==0.7.3")
-FIRST = 2  # the first index that is someone's
 GROUP = 65_536
 RATES = {"this project": (0.02, 0.05, 0.1, 0.2), "TensorFlow Recommenders": (0.05, 0.1, 0.2, 0.5)}
 
@@ -48,12 +48,12 @@ def write_world(folder: Path, users: int, items: int, clicks: int, clusters: int
     ranks = np.searchsorted(cumulative, random.random((users, clicks + 1)))
     away = random.random((users, clicks + 1)) < 0.2  # a click outside the user's cluster
     where = np.where(away, random.integers(0, clusters, (users, clicks + 1)), homes[:, None])
-    chosen = FIRST + np.minimum(ranks, items // clusters - 1) * clusters + where  # [users, clicks + 1]
-    people = np.repeat(np.arange(users) + FIRST, clicks)
+    chosen = FIRST_INDEX + np.minimum(ranks, items // clusters - 1) * clusters + where  # [users, clicks + 1]
+    people = np.repeat(np.arange(users) + FIRST_INDEX, clicks)
     clicked = chosen[:, :-1].ravel()
     order = random.permutation(len(people))
     people, clicked = people[order], clicked[order]
-    share_of = np.bincount(clicked, minlength=FIRST + items) / len(clicked)
+    share_of = np.bincount(clicked, minlength=FIRST_INDEX + items) / len(clicked)
     np.savez(
         folder / "clicks.npz", users=people, items=clicked, share=share_of, held_out=chosen[:, -1], seen=chosen[:, :-1]
     )
@@ -65,7 +65,10 @@ def write_world(folder: Path, users: int, items: int, clicks: int, clusters: int
     flat = np.full(len(indices), 1 / len(indices))
     probabilities = {"item_index": pa.array(indices, pa.int32()), "q": share_of[indices], "u": flat, "p": flat * 0}
     pq.write_table(pa.table(probabilities), folder / "probabilities.parquet")
-    known = {"item_index": pa.array(np.arange(FIRST, FIRST + items), pa.int32()), "available": [True] * items}
+    known = {
+        "item_index": pa.array(np.arange(FIRST_INDEX, FIRST_INDEX + items), pa.int32()),
+        "available": [True] * items,
+    }
     pq.write_table(pa.table(known), folder / "items.parquet")
 
 
@@ -126,8 +129,8 @@ def recall(folder: Path, name: str, tuning: bool, k: int = 100) -> float:
     data, vectors = np.load(folder / "clicks.npz"), np.load(folder / name)
     found, chosen = [], np.arange(int(tuning), len(data["held_out"]), 2)[:5000]
     for users in np.array_split(chosen, 20):
-        scores = vectors["user"][users + FIRST] @ vectors["item"].T  # [n, I]
-        scores[:, :FIRST] = -np.inf
+        scores = vectors["user"][users + FIRST_INDEX] @ vectors["item"].T  # [n, I]
+        scores[:, :FIRST_INDEX] = -np.inf
         own = scores[np.arange(len(users)), data["held_out"][users]].copy()
         np.put_along_axis(scores, data["seen"][users], -np.inf, axis=1)
         found.append((scores > own[:, None]).sum(axis=1) < k)
@@ -174,7 +177,8 @@ def main() -> None:
         folder = Path(text)
         write_world(folder, args.users, args.items, args.clicks)
         settings = {
-            "folder": text, "users": args.users + FIRST, "items": args.items + FIRST, "dim": 64, "batch": args.batch,
+            "folder": text, "users": args.users + FIRST_INDEX, "items": args.items + FIRST_INDEX,
+            "dim": 64, "batch": args.batch,
             "epochs": args.epochs, "temperature": 0.1, "seed": 1, "ranks": 1, "threads": 0,
         }  # fmt: skip
         files = {"this project": "ours.npz", "TensorFlow Recommenders": "tfrs.npz"}

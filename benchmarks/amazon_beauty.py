@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from jobs.config.loading import load_config
 from jobs.config.presets import settings_of
 from model.features import FeatureSpec, ModelSpec
+from model.vocabulary import FIRST_INDEX
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon_beauty_m1"
-FIRST = 2  # indices 0 and 1 are padding and unknown
 HISTORY_LENGTH = 50
 HELD_OUT_SHARE = 0.2  # of each user's training items, for validation; the test file holds .24 of all
 DIM = 64
@@ -77,17 +77,17 @@ def _examples(train: list[np.ndarray]) -> pa.Table:
     histories = [np.delete(own, place) for own in train for place in range(len(own))]
     order = random.permutation(len(items))
     history = np.stack([_padded(random.permutation(histories[row])) for row in order])  # [P, L]
-    return _table(user_index=users[order] + FIRST, item_index=items[order] + FIRST, history=history)
+    return _table(user_index=users[order] + FIRST_INDEX, item_index=items[order] + FIRST_INDEX, history=history)
 
 
 def _padded(items: np.ndarray) -> np.ndarray:
-    cut = items[:HISTORY_LENGTH] + FIRST
+    cut = items[:HISTORY_LENGTH] + FIRST_INDEX
     return np.pad(cut, (0, HISTORY_LENGTH - len(cut)))
 
 
 def _items(examples: pa.Table, n_items: int) -> dict[str, pa.Table]:
-    indices = np.arange(n_items) + FIRST
-    clicks = np.bincount(examples["item_index"].to_numpy(), minlength=n_items + FIRST)[FIRST:]
+    indices = np.arange(n_items) + FIRST_INDEX
+    clicks = np.bincount(examples["item_index"].to_numpy(), minlength=n_items + FIRST_INDEX)[FIRST_INDEX:]
     shares = {"q": clicks / clicks.sum(), "u": np.full(n_items, 1 / n_items), "p": np.zeros(n_items)}
     available = pa.table({"item_index": pa.array(indices, pa.int32()), "available": np.ones(n_items, dtype=bool)})
     counted = pa.table({"item_index": pa.array(indices, pa.int32()), "clicks": clicks, **shares})
@@ -97,9 +97,9 @@ def _items(examples: pa.Table, n_items: int) -> dict[str, pa.Table]:
 def _users(train: list[np.ndarray], relevant: list[np.ndarray]) -> pa.Table:
     lists = pa.list_(pa.int32())
     return (
-        _table(user_index=np.arange(len(train)) + FIRST, history=np.stack([_padded(items) for items in train]))
-        .append_column("excluded", pa.array([np.sort(items + FIRST) for items in train], lists))
-        .append_column("relevant", pa.array([np.sort(items + FIRST) for items in relevant], lists))
+        _table(user_index=np.arange(len(train)) + FIRST_INDEX, history=np.stack([_padded(items) for items in train]))
+        .append_column("excluded", pa.array([np.sort(items + FIRST_INDEX) for items in train], lists))
+        .append_column("relevant", pa.array([np.sort(items + FIRST_INDEX) for items in relevant], lists))
     )
 
 
@@ -119,7 +119,7 @@ def _order(folder: Path, rows: dict[str, int], n_users: int, n_items: int) -> di
     # on validation, a user id beside the history lowers Recall@20, and adds nothing where half of the ids are dropped
     user = (FeatureSpec("history", "item_list", DIM, HISTORY_LENGTH, "history", "item_id"),)
     item = (FeatureSpec("item_id", "id", DIM, 1, "item_index", "item_id"),)
-    sizes = {"user_id": n_users + FIRST, "item_id": n_items + FIRST}
+    sizes = {"user_id": n_users + FIRST_INDEX, "item_id": n_items + FIRST_INDEX}
     pinned = {name: {"files": [(folder / f"{name}.parquet").resolve().as_uri()], "rows": n} for name, n in rows.items()}
     return {
         "model_version": "amazon_beauty",

@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.against_tfrs import FIRST, order_of, write_world
+from benchmarks.against_tfrs import order_of, write_world
 from benchmarks.memory import peak_mib
 from model.training.fit import fit
+from model.vocabulary import FIRST_INDEX
 
 DIM = 64
 
@@ -44,7 +45,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="catalogue-size-") as folder:
             write_world(Path(folder), min(users, args.clicks), items, max(args.clicks // users, 1))
             settings = {
-                "folder": folder, "users": users + FIRST, "items": items + FIRST, "dim": DIM, "batch": args.batch,
+                "folder": folder, "users": users + FIRST_INDEX, "items": items + FIRST_INDEX,
+                "dim": DIM, "batch": args.batch,
                 "epochs": 1, "temperature": 0.1, "seed": 1, "learning_rate": 0.1, "ranks": 1, "threads": 0,
             }  # fmt: skip
             command = [sys.executable, "-m", "benchmarks.catalogue_size", "--one", json.dumps(settings)]

@@ -19,7 +19,7 @@ from jobs.inference.embedding import lists
 from jobs.inference.indexes import put_indexes
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
-from model.features import UNKNOWN
+from model.vocabulary import UNKNOWN
 
 DAY = dt.date(2026, 1, 1)
 VERSION = "benchmark"

@@ -18,9 +18,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.against_tfrs import FIRST, order_of, write_world
+from benchmarks.against_tfrs import order_of, write_world
 from model.artifacts.model_version import load_model
 from model.training.spec import Order
+from model.vocabulary import FIRST_INDEX
 
 
 def run(folder: Path, order: Order, ranks: int) -> dict[str, Any]:
@@ -47,7 +48,8 @@ def main() -> None:
         folder = Path(text)
         write_world(folder, args.users, args.items, args.clicks)
         settings = {
-            "folder": text, "users": args.users + FIRST, "items": args.items + FIRST, "dim": 64, "batch": args.batch,
+            "folder": text, "users": args.users + FIRST_INDEX, "items": args.items + FIRST_INDEX,
+            "dim": 64, "batch": args.batch,
             "epochs": 2, "temperature": 0.1, "seed": 1, "learning_rate": 0.1, "threads": 1,
         }  # fmt: skip
         found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}

@@ -14,8 +14,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-PADDING, UNKNOWN = 0, 1  # the first two indices of every vocabulary; an unknown value has a trained embedding
-
 
 @dataclass(frozen=True)
 class FeatureSpec:

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from model.ragged import among, checked_ragged, cut
-
-PADDING = -1
+from model.vocabulary import NO_ITEM
 
 
 def ranking_metrics(
@@ -45,7 +44,7 @@ def match(ranked: np.ndarray, relevant: tuple[np.ndarray, np.ndarray]) -> tuple[
         raise ValueError(f"{n_users} users times item indices up to {stride - 1} do not fit 63 bits")
     wanted = np.unique(rows * stride + items)  # [P]
     listed = np.arange(n_users)[:, None] * stride + ranked  # [U, K]
-    hits = np.isin(listed, wanted) & (ranked != PADDING)
+    hits = np.isin(listed, wanted) & (ranked != NO_ITEM)
     return hits, np.bincount(wanted // stride, minlength=n_users)
 
 
@@ -78,12 +77,12 @@ def checked_lists(ranked: np.ndarray) -> np.ndarray:
     ranked = np.asarray(ranked)
     if ranked.ndim != 2 or not np.issubdtype(ranked.dtype, np.integer):
         raise ValueError(f"ranked wants integers [U, K], got {ranked.dtype} {list(ranked.shape)}")
-    if (ranked < PADDING).any():
+    if (ranked < NO_ITEM).any():
         raise ValueError(f"ranked wants item indices or -1, got {ranked.min()}")
-    if ((ranked[:, :-1] == PADDING) & (ranked[:, 1:] != PADDING)).any():
+    if ((ranked[:, :-1] == NO_ITEM) & (ranked[:, 1:] != NO_ITEM)).any():
         raise ValueError("ranked wants -1 only after a list's last item, got an item after it")
     in_order = np.sort(ranked, axis=1)
-    repeated = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != PADDING)
+    repeated = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != NO_ITEM)
     if repeated.any():
         raise ValueError(f"ranked wants each item once in a list, got {in_order[:, 1:][repeated][0]} again")
     return ranked.astype(np.int64, copy=False)
@@ -91,8 +90,8 @@ def checked_lists(ranked: np.ndarray) -> np.ndarray:
 
 def shared_share(ranked: np.ndarray, wanted: np.ndarray) -> float:
     """The share of a user's items in `wanted` [U, K] that `ranked` [U, L] holds too; the mean of users who have any."""
-    n_shared = (among(wanted, ranked) & (wanted != PADDING)).sum(axis=1)  # [U]
-    n_wanted = (wanted != PADDING).sum(axis=1)
+    n_shared = (among(wanted, ranked) & (wanted != NO_ITEM)).sum(axis=1)  # [U]
+    n_wanted = (wanted != NO_ITEM).sum(axis=1)
     asked = n_wanted > 0
     return float((n_shared[asked] / n_wanted[asked]).mean()) if asked.any() else float("nan")
 
@@ -111,7 +110,7 @@ def share_of(ranked: np.ndarray, flags: np.ndarray) -> float:
 
 def _listed(ranked: np.ndarray, n_items: int) -> np.ndarray:
     """The items at the filled places, int64 [P]. ValueError for one beyond n_items, and for n_items < 1."""
-    listed = np.asarray(ranked)[np.asarray(ranked) != PADDING]
+    listed = np.asarray(ranked)[np.asarray(ranked) != NO_ITEM]
     smallest, largest = listed.min(initial=0), listed.max(initial=0)
     if smallest < 0 or largest >= n_items:
         raise ValueError(f"ranked wants items below {n_items} or -1, got {smallest} to {largest}")

@@ -19,8 +19,9 @@ from jobs.lake import tables
 from jobs.lake.files import local_folder
 from jobs.lake.tables import Table
 from model.artifacts.model_version import load_model
-from model.features import UNKNOWN, columns, tensors
+from model.features import columns, tensors
 from model.towers import TwoTowers
+from model.vocabulary import UNKNOWN
 
 OWN_ID = "item_id"
 

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from jobs.config.features import HISTORY, Feature
 from jobs.lake.feature_types import encoded_type
+from model.vocabulary import PADDING, UNKNOWN
 
-PADDING, UNKNOWN, FIRST = 0, 1, 2  # the first indices of every vocabulary
 ITEM_ID, USER_ID = "item_id", "user_id"
 
 

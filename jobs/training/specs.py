@@ -22,8 +22,9 @@ from jobs.lake.files import local_folder, reference
 from jobs.lake.integrity.detect import readable_data
 from jobs.lake.partitions import Lake, NoSuchDay, PinnedWindow, day_end
 from jobs.lake.queries import query
-from jobs.raw_log.encoding import FIRST, vocabulary_name
+from jobs.raw_log.encoding import vocabulary_name
 from model.features import FeatureSpec, ModelSpec
+from model.vocabulary import FIRST_INDEX
 
 
 class StaleProbabilities(ValueError):
@@ -39,7 +40,7 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
     return ModelSpec(
         user,
         item,
-        {name: sizes.get(name, FIRST) for name in sorted(wanted)},
+        {name: sizes.get(name, FIRST_INDEX) for name in sorted(wanted)},
         config.model.embedding_dim,
         config.model.hidden,
         config.model.share_item_table,

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PADDING_ID = -1
+from model.vocabulary import NO_ITEM
+
 CPU_LOGITS_AT_ONCE = 2**20  # 4 MiB of float32: a chunk of logits that fits the last-level cache
 LOG2_E = math.log2(math.e)  # exp2 is 4 times as fast as exp on a CPU, so exponents are kept to base 2
 
@@ -42,7 +43,7 @@ def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
     sorted_ids, order = ids.sort(stable=True)  # [C], [C]
     distinct_ids, groups = sorted_ids.unique_consecutive(return_inverse=True)  # [G], [C]
     places = torch.searchsorted(distinct_ids, masked_ids).clamp_(max=len(distinct_ids) - 1)  # [B, L]
-    found = (distinct_ids[places] == masked_ids) & (masked_ids != PADDING_ID)  # [B, L]
+    found = (distinct_ids[places] == masked_ids) & (masked_ids != NO_ITEM)  # [B, L]
     masked_groups, by_group = places[found].sort()  # [R], [R]
     masking_rows = found.nonzero()[by_group, 0]  # [R]
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from model.losses import checks as loss_checks
-from model.losses.column_logsumexp import PADDING_ID, column_logsumexp
+from model.losses.column_logsumexp import column_logsumexp
+from model.vocabulary import NO_ITEM
 
 
 class Columns(NamedTuple):
@@ -181,7 +182,7 @@ def row_negative_scores(query: Tensor, row_negatives: RowNegatives, masked_ids: 
     embeddings = row_negatives.embeddings.to(query.dtype)  # [B, H, D]
     scores = (embeddings @ query[:, :, None]).squeeze(2) + row_negatives.log_weight  # [B, H]
     before_own = masked_ids.shape[1] - scores.shape[1]
-    unused = repeated_in_row(masked_ids)[:, before_own:] | (row_negatives.ids == PADDING_ID)  # [B, H]
+    unused = repeated_in_row(masked_ids)[:, before_own:] | (row_negatives.ids == NO_ITEM)  # [B, H]
     return scores.masked_fill(unused, -torch.inf)
 
 

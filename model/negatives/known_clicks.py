@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.features import PADDING
-from model.losses.column_logsumexp import PADDING_ID
+from model.vocabulary import NO_ITEM, PADDING
 
 MOST = 128  # items of one user: one who fills a batch must not make a mask of B x B
 
@@ -37,7 +36,7 @@ class KnownClicks:
         length = min(int((last - first).max()), MOST) if len(asked) else 0  # L
         places = first[:, None] + torch.arange(length, device=users.device)  # [A, L]
         found = all_items[order[places.clamp(max=len(order) - 1)]]  # [A, L]
-        return torch.where(places < last[:, None], found, PADDING_ID)
+        return torch.where(places < last[:, None], found, NO_ITEM)
 
     def excluded(
         self, level: str, asked: Tensor | None, history: Tensor | None, users: Tensor | None, items: Tensor
@@ -71,4 +70,4 @@ class KnownClicks:
 
 def padded(indices: Tensor) -> Tensor:
     """Item indices with the loss's padding in place of the towers'."""
-    return torch.where(indices == PADDING, PADDING_ID, indices)
+    return torch.where(indices == PADDING, NO_ITEM, indices)

@@ -14,7 +14,7 @@ from typing import Literal
 import annoy
 import numpy as np
 
-from model.search.top_k import MISSING
+from model.vocabulary import NO_ITEM
 
 METRIC: Literal["angular"] = "angular"
 CHECKED_NODES = 16_384  # nodes looked at in one go: some 4 MB at D = 64
@@ -78,6 +78,6 @@ def nearest(trees: annoy.AnnoyIndex, queries: np.ndarray, wanted: np.ndarray, se
     ask = trees.get_nns_by_vector
     found = [ask(query, n, search_k) for query, n in zip(queries.tolist(), wanted.tolist(), strict=True)]
     lengths = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
-    table = np.full((len(found), lengths.max(initial=0)), MISSING, dtype=np.int64)  # [N, C]
+    table = np.full((len(found), lengths.max(initial=0)), NO_ITEM, dtype=np.int64)  # [N, C]
     table[np.arange(table.shape[1]) < lengths[:, None]] = list(chain.from_iterable(found))
     return table

@@ -19,7 +19,8 @@ import numpy as np
 from model.artifacts import index_files
 from model.search import annoy_trees, ivf_lists
 from model.search.item_index import ItemIndex, largest_norm, ordered_items
-from model.search.top_k import MISSING, alike, empty_results, exact_top_k, forbid, keys_of_rows, rank
+from model.search.top_k import alike, empty_results, exact_top_k, forbid, keys_of_rows, rank
+from model.vocabulary import NO_ITEM
 
 MOST_NODES = 2**31 - 1  # Annoy counts them in 32 bits
 
@@ -65,7 +66,7 @@ class ApproximateIndex(ItemIndex):
             forbid(candidates, keys_of_rows(forbidden, rows, n_items), n_items)
             found[rows], scores[rows] = rank(queries[rows], self.matrix, candidates, k)
         due = np.minimum(k, n_items - n_forbidden)
-        short = np.flatnonzero((found != MISSING).sum(axis=1) < due)
+        short = np.flatnonzero((found != NO_ITEM).sum(axis=1) < due)
         if short.size and self.fills:
             keys = keys_of_rows(forbidden, short, n_items)
             found[short], scores[short] = exact_top_k(queries[short], self.matrix, k, keys, self.largest_norm)

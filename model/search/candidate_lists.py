@@ -14,7 +14,8 @@ import numpy as np
 from model.ragged import Ragged, among, cut, rows_of
 from model.search.channels import Cap, Channel, merged
 from model.search.item_index import ItemIndex
-from model.search.top_k import MISSING, alike, dot_products
+from model.search.top_k import alike, dot_products
+from model.vocabulary import NO_ITEM
 
 SOURCES = ("two_tower", "popular", "explore")
 TWO_TOWER, POPULAR, EXPLORE = range(len(SOURCES))
@@ -54,7 +55,7 @@ class Popular:
     def of(self, segments: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Items int64 [N, W] and shares float32 [N, W] of each user's segment [N]; nothing for one without clicks."""
         known, inverse = np.unique(segments, return_inverse=True)
-        items = np.full((len(known), width), MISSING, dtype=np.int64)
+        items = np.full((len(known), width), NO_ITEM, dtype=np.int64)
         shares = np.full((len(known), width), -np.inf, dtype=np.float32)
         for row, segment in enumerate(known.tolist()):
             own, share = (array[:width] for array in self.lists.get(segment, (items[row, :0], shares[row, :0])))
@@ -86,7 +87,7 @@ class CandidateLists:
         Best score first; a row has K items unless all that are not excluded are fewer.
         """
         k, n_users = self.quotas.k, len(queries)
-        found = np.full((n_users, k), MISSING, dtype=np.int64)
+        found = np.full((n_users, k), NO_ITEM, dtype=np.int64)
         scores, sources = np.full((n_users, k), -np.inf, dtype=np.float32), np.zeros((n_users, k), dtype=np.int64)
         if len(warm := np.flatnonzero(~cold)):
             width = k if self.cap is None else WIDER_BY_CAP * k
@@ -116,7 +117,7 @@ class CandidateLists:
             channels.append(Channel(EXPLORE, *named, quota=quotas.explore))
         channels.append(main)
         lists = merged(channels, quotas.k, self.cap)
-        named = (lists[0] != MISSING).sum(axis=1)  # [N]
+        named = (lists[0] != NO_ITEM).sum(axis=1)  # [N]
         if (named < quotas.k).any():
             channels.append(Channel(TWO_TOWER, *items_scores, capped=False))
             lists = merged(channels, quotas.k, self.cap)
@@ -130,23 +131,23 @@ class CandidateLists:
     def _popular_channel(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray) -> Channel:
         """What is popular with each user's segment, or with everybody where that has no clicks; scored by the index."""
         wanted = 2 * self.quotas.k
-        items = np.full((len(queries), wanted), MISSING, dtype=np.int64)
+        items = np.full((len(queries), wanted), NO_ITEM, dtype=np.int64)
         widths = np.minimum(wanted + np.diff(excluded.offsets), self.popular.longest)  # [N]
         for rows in alike(widths):
             named = self._allowed(segments[rows], rows_of(excluded, rows), int(widths[rows].max()))[:, :wanted]
             items[rows, : named.shape[1]] = named
         scores = dot_products(queries, self.index.matrix, self.index.positions(items))
-        items[np.isneginf(scores)] = MISSING
+        items[np.isneginf(scores)] = NO_ITEM
         return Channel(POPULAR, items, scores, quota=self.quotas.popular)
 
     def _allowed(self, segments: np.ndarray, excluded: Ragged, width: int) -> np.ndarray:
         """Of the first popular items of each segment [N] those that are not excluded, in order: int64 [N, W]."""
         items, _ = self.popular.of(segments, width)
-        nothing = items[:, 0] == MISSING
+        nothing = items[:, 0] == NO_ITEM
         items[nothing] = self.popular.of(np.zeros(1, dtype=np.int64), width)[0]
         rows, left_out = cut(excluded, 0, len(segments))
-        items[among(items, left_out, rows)] = MISSING
-        return np.take_along_axis(items, np.argsort(items == MISSING, axis=1, kind="stable"), axis=1)
+        items[among(items, left_out, rows)] = NO_ITEM
+        return np.take_along_axis(items, np.argsort(items == NO_ITEM, axis=1, kind="stable"), axis=1)
 
     def _popular(self, segments: np.ndarray) -> Lists:
         """Lists of cold users: their segment's, filled up with everybody's, whose shares are scaled to come after."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.ragged import among
-from model.search.top_k import MISSING, empty_results
+from model.search.top_k import empty_results
+from model.vocabulary import NO_ITEM
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def merged(channels: Sequence[Channel], k: int, cap: Cap | None = None) -> tuple
     sources = np.zeros((n_users, k), dtype=np.int64)
     filled = np.zeros(n_users, dtype=np.int64)  # [N]
     for channel in channels:
-        fresh = (channel.items != MISSING) & ~among(channel.items, found)  # [N, W]
+        fresh = (channel.items != NO_ITEM) & ~among(channel.items, found)  # [N, W]
         if cap is not None and channel.capped:
             fresh &= _below_cap(channel.items, fresh, found, cap)
         place = np.cumsum(fresh, axis=1)  # [N, W], from 1
@@ -72,7 +73,7 @@ def _below_cap(items: np.ndarray, fresh: np.ndarray, found: np.ndarray, cap: Cap
     starts = np.searchsorted(groups[order], groups[order])
     earlier = np.empty(len(groups), dtype=np.int64)  # [P]: of the same group, in this channel
     earlier[order] = np.arange(len(groups)) - starts
-    there, places = np.nonzero(found != MISSING)
+    there, places = np.nonzero(found != NO_ITEM)
     taken = np.sort(there * n_categories + cap.categories[found[there, places]])
     earlier += np.searchsorted(taken, groups, side="right") - np.searchsorted(taken, groups)
     below = np.zeros(items.shape, dtype=bool)

@@ -15,7 +15,8 @@ import numpy as np
 from model.artifacts import index_files
 from model.artifacts.index_files import IndexCorrupt, VersionMismatch
 from model.ragged import Ragged, checked_ragged, cut
-from model.search.top_k import MISSING, empty_results
+from model.search.top_k import empty_results
+from model.vocabulary import NO_ITEM
 
 QUERIES_AT_ONCE = 4_096
 ROWS_CHECKED_AT_ONCE = 65_536
@@ -39,7 +40,7 @@ class ItemIndex(ABC):
     @cached_property
     def _places(self) -> np.ndarray:
         """The position of each item_index, with a -1 at either end for those beyond: int32 [largest + 3]."""
-        places = np.full(int(self.item_indices[-1]) + 3, MISSING, dtype=np.int32)
+        places = np.full(int(self.item_indices[-1]) + 3, NO_ITEM, dtype=np.int32)
         places[self.item_indices + 1] = np.arange(len(self))
         return places
 
@@ -72,7 +73,7 @@ class ItemIndex(ABC):
         for start, stop in pairwise(edges):
             block = slice(start, stop)
             positions, scores[block] = self._search(queries[block], k, self._forbidden(ragged, start, stop))
-            found[block] = np.where(positions == MISSING, MISSING, self.item_indices[positions])
+            found[block] = np.where(positions == NO_ITEM, NO_ITEM, self.item_indices[positions])
         return found, scores
 
     @abstractmethod
@@ -83,14 +84,14 @@ class ItemIndex(ABC):
         """The keys (row * I + position) of the exclusions of rows start to stop: unique, ascending."""
         rows, items = cut(excluded, start, stop)
         positions = self.positions(items)
-        held = positions != MISSING
+        held = positions != NO_ITEM
         keys = rows[held] * len(self) + positions[held]
         return keys if (np.diff(keys) > 0).all() else np.unique(keys)  # rows may come in order
 
     def positions(self, items: np.ndarray) -> np.ndarray:
         """Where in the matrix items int64 [...] stand, integers [...]; -1 for those that the index does not hold."""
         if not len(self):
-            return np.full(items.shape, MISSING, dtype=np.int64)
+            return np.full(items.shape, NO_ITEM, dtype=np.int64)
         return self._places.take(items + 1, mode="clip")
 
     def save(self, folder: Path | str) -> None:

@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 import faiss
 import numpy as np
 
+from model.vocabulary import NO_ITEM
+
 RANKED_VALUES = 1 << 19  # of float64 that are scored at once: 4 MB, in the cache
 FLAGS = 4_096  # a query, a power of two: by an item's last digits most candidates are known to be allowed
 SPARE = 4  # candidates beyond k: the first look nearly always suffices
 WIDER = 4  # rows whose exclusions ask for so many times the candidates are searched apart
-MISSING = -1
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 # below 2,000 queries faiss 1.15 takes a kernel of its own, which has a third of the speed of its matrix product
 faiss.cvar.distance_compute_blas_threshold = 20
@@ -89,9 +90,9 @@ def _settled(
 
 def _to_the_front(estimates: np.ndarray, candidates: np.ndarray) -> None:
     """Moves what is there of each row [N, C] before the -1s, whose estimates become -inf."""
-    estimates[candidates == MISSING] = -np.inf
-    rows = np.flatnonzero((candidates == MISSING).any(axis=1))
-    order = np.argsort(candidates[rows] == MISSING, axis=1, kind="stable")
+    estimates[candidates == NO_ITEM] = -np.inf
+    rows = np.flatnonzero((candidates == NO_ITEM).any(axis=1))
+    order = np.argsort(candidates[rows] == NO_ITEM, axis=1, kind="stable")
     candidates[rows] = np.take_along_axis(candidates[rows], order, axis=1)
     estimates[rows] = np.take_along_axis(estimates[rows], order, axis=1)
 
@@ -115,15 +116,15 @@ def forbid(candidates: np.ndarray, forbidden: np.ndarray, n_items: int) -> None:
     flags[rows, positions & (FLAGS - 1)] = True
     few = np.take_along_axis(flags, candidates & (FLAGS - 1), axis=1)
     rows, columns = np.nonzero(few)  # only these are looked up
-    keys = np.where(candidates[rows, columns] == MISSING, MISSING, rows * n_items + candidates[rows, columns])
+    keys = np.where(candidates[rows, columns] == NO_ITEM, NO_ITEM, rows * n_items + candidates[rows, columns])
     found = forbidden[np.minimum(np.searchsorted(forbidden, keys), len(forbidden) - 1)] == keys
-    candidates[rows[found], columns[found]] = MISSING
+    candidates[rows[found], columns[found]] = NO_ITEM
 
 
 def empty_results(n_queries: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions [N, K] of -1 and scores [N, K] of -inf."""
     shape = (n_queries, k)
-    return np.full(shape, MISSING, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32)
+    return np.full(shape, NO_ITEM, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32)
 
 
 def rank(queries: np.ndarray, matrix: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +155,7 @@ def dot_products(queries: np.ndarray, matrix: np.ndarray, positions: np.ndarray)
         vectors = matrix.take(some.ravel(), axis=0, mode="clip").astype(np.float64).reshape(*some.shape, dim)
         asked = queries[start : start + step, :, None].astype(np.float64)  # [n, D, 1]
         exact[start : start + step] = np.matmul(vectors, asked)[:, :, 0]
-    exact[positions == MISSING] = -np.inf
+    exact[positions == NO_ITEM] = -np.inf
     return exact
 
 

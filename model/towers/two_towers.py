@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.features import PADDING, UNKNOWN, FeatureSpec, ModelSpec
+from model.features import FeatureSpec, ModelSpec
+from model.vocabulary import PADDING, UNKNOWN
 
 INITIAL_STD = 0.1
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.data.loaders import item_column, item_table
-from model.features import PADDING, FeatureSpec
+from model.features import FeatureSpec
 from model.frequency import StreamingFrequency
 from model.negatives.objective import Objective
 from model.negatives.sources import Probabilities
@@ -19,6 +19,7 @@ from model.towers import TwoTowers, drop_ids
 from model.training.loop import Batch
 from model.training.ranks import ALONE, Ranks
 from model.training.spec import Order
+from model.vocabulary import PADDING
 
 
 class StepLoss:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from model.features import PADDING
 from model.training.loop import Batch
 from model.training.ranks import ALONE, Ranks
+from model.vocabulary import PADDING
 
 BLOCK = 65_536  # items scored at once
 AT = (10, 100)

@@ -20,10 +20,10 @@ from model.towers import TwoTowers
 from model.training.loop import Batch
 from model.training.spec import Order
 from model.training.step_loss import StepLoss, make_objective
+from model.vocabulary import FIRST_INDEX
 
 USERS, ITEMS, CLUSTERS, CLICKS, HELD_OUT, D, K = 300, 80, 4, 12, 2, 16, 10
-FIRST = 2  # the first index of a user or an item; item n is of cluster n % 4
-GONE = FIRST + ITEMS  # an item that the vocabulary knows, and the snapshot does not
+GONE = FIRST_INDEX + ITEMS  # an item that the vocabulary knows, and the snapshot does not
 SIZE = GONE + 1
 YOUNG = SIZE + 5  # an item that is younger than the model
 
@@ -38,7 +38,7 @@ SPEC = ModelSpec(
         FeatureSpec("genres", "categorical", D, 2, "genres", "item.genres"),
         FeatureSpec("year", "numeric", 4, 1, "year", None),
     ),
-    vocabulary_sizes={"user_id": FIRST + USERS, "item_id": SIZE, "item.genres": FIRST + CLUSTERS},
+    vocabulary_sizes={"user_id": FIRST_INDEX + USERS, "item_id": SIZE, "item.genres": FIRST_INDEX + CLUSTERS},
     embedding_dim=D,
     hidden=(),
 )
@@ -83,7 +83,7 @@ class World:
             + CLUSTERS * generator.choice(ITEMS // CLUSTERS, CLICKS, replace=False, p=share / share.sum())
             for user in range(USERS)
         ]
-        clicks = generator.permuted(np.stack(items), axis=1) + FIRST  # [U, CLICKS]
+        clicks = generator.permuted(np.stack(items), axis=1) + FIRST_INDEX  # [U, CLICKS]
         self.trained, self.held_out = clicks[:, :-HELD_OUT], clicks[:, -HELD_OUT:]
         self.history = self.trained[:, :3]
 
@@ -93,7 +93,7 @@ class World:
         users, clicks = users[order], clicks[order]
         return pa.table(
             {
-                "user_index": pa.array(users + FIRST, pa.int32()),
+                "user_index": pa.array(users + FIRST_INDEX, pa.int32()),
                 "history": pa.array(self.history[users].tolist(), pa.list_(pa.int32())),
                 "age": pa.array([None if user % 7 == 0 else 20.0 + user % 50 for user in users], pa.float32()),
                 "item_index": pa.array(clicks, pa.int32()),
@@ -101,7 +101,7 @@ class World:
         )
 
     def items(self) -> pa.Table:
-        indices = np.arange(FIRST, GONE)
+        indices = np.arange(FIRST_INDEX, GONE)
         return pa.table(
             {
                 "item_index": pa.array(indices, pa.int32()),
@@ -119,7 +119,7 @@ class World:
 
 
 def genres_of(index: int) -> list[int]:
-    return [FIRST + (index - FIRST) % CLUSTERS, 0]
+    return [FIRST_INDEX + (index - FIRST_INDEX) % CLUSTERS, 0]
 
 
 def loss_of_order(towers: TwoTowers, made: Order) -> Callable[[Batch], torch.Tensor]:
@@ -141,11 +141,11 @@ def order(values: dict[str, Any], folder: str = "model", correction: str = "logq
 def vectors(towers: TwoTowers, world: World) -> tuple[torch.Tensor, torch.Tensor]:
     """All users [U, D] and the items of the snapshot [I, D]."""
     users = {
-        "user_id": torch.arange(FIRST, FIRST + USERS),
+        "user_id": torch.arange(FIRST_INDEX, FIRST_INDEX + USERS),
         "history": torch.from_numpy(world.history),
         "age": torch.full((USERS,), math.nan),
     }
-    indices = torch.arange(FIRST, GONE)
+    indices = torch.arange(FIRST_INDEX, GONE)
     genres = torch.tensor([genres_of(int(index)) for index in indices])
     items = {"item_id": indices, "genres": genres, "year": torch.full((ITEMS,), math.nan)}
     with torch.no_grad():
@@ -154,11 +154,11 @@ def vectors(towers: TwoTowers, world: World) -> tuple[torch.Tensor, torch.Tensor
 
 def recall(scores: torch.Tensor, world: World) -> float:
     """Share of the held-out clicks among each user's K best items that were not trained on; scores [U, I]."""
-    scores = scores.clone().scatter(1, torch.from_numpy(world.trained - FIRST), -torch.inf)
-    best = scores.topk(K, dim=1).indices + FIRST  # [U, K]
+    scores = scores.clone().scatter(1, torch.from_numpy(world.trained - FIRST_INDEX), -torch.inf)
+    best = scores.topk(K, dim=1).indices + FIRST_INDEX  # [U, K]
     return float((best[:, :, None] == torch.from_numpy(world.held_out)[:, None, :]).any(dim=1).float().mean())
 
 
 def recall_of_popularity(world: World) -> float:
-    clicks = torch.bincount(torch.from_numpy(world.trained.ravel() - FIRST), minlength=ITEMS)  # [I]
+    clicks = torch.bincount(torch.from_numpy(world.trained.ravel() - FIRST_INDEX), minlength=ITEMS)  # [I]
     return recall(clicks.float().expand(USERS, -1), world)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.features import PADDING, UNKNOWN, FeatureSpec, ModelSpec
+from model.features import FeatureSpec, ModelSpec
 from model.towers.two_towers import FeatureEmbedding, Tower, TwoTowers, drop_ids
+from model.vocabulary import PADDING, UNKNOWN
 
 D, USERS, ITEMS = 6, 9, 8
 USER = FeatureSpec("user_id", "id", D, 1, "user_index", "user_id")

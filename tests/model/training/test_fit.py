@@ -18,7 +18,6 @@ import torch
 from model.artifacts.model_version import WEIGHTS, load_model
 from model.data.loaders import PinnedFiles, RowCountMismatch
 from model.data.verification import PinnedFileDamaged
-from model.features import UNKNOWN
 from model.towers import TwoTowers
 from model.training import fit as fitting
 from model.training.fit import fit, pick_device
@@ -27,9 +26,9 @@ from model.training.loop import Batch, Progress, TrainingDiverged
 from model.training.ranks import ALONE
 from model.training.spec import Order
 from model.training.step_loss import StepLoss, item_inputs
+from model.vocabulary import FIRST_INDEX, UNKNOWN
 from tests.model.small_world import (
     CLUSTERS,
-    FIRST,
     GONE,
     ITEMS,
     SETTINGS,
@@ -90,7 +89,7 @@ def test_the_correction_gives_popular_items_their_due(values: dict[str, Any], wo
         fit(order(values, correction, correction=correction))
         users, items = vectors(load_model(Path(values["folder"]).with_name(correction))[0], world)
         own = torch.arange(USERS)[:, None] % CLUSTERS == torch.arange(ITEMS) % CLUSTERS  # [U, I]
-        clicks = torch.bincount(torch.from_numpy(world.trained.ravel() - FIRST), minlength=ITEMS).float()
+        clicks = torch.bincount(torch.from_numpy(world.trained.ravel() - FIRST_INDEX), minlength=ITEMS).float()
         scores = (users @ items.T)[own]
         found[correction] = float(torch.corrcoef(torch.stack([scores, clicks.log().expand(USERS, -1)[own]]))[0, 1])
     assert found["logq"] > found["none"] + 0.3
@@ -128,6 +127,7 @@ KILLED = """
 import json, os, signal, sys
 from model.training import fit
 from model.artifacts import verified_folder as folders
+from model.vocabulary import FIRST_INDEX, UNKNOWN
 die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "save":
     folders.flush = die
@@ -268,7 +268,7 @@ def test_an_item_that_is_younger_than_the_model_gets_a_vector_from_its_features(
     towers, _ = load_model(Path(values["folder"]))
     users, _ = vectors(towers, world)
     young = {"item_id": torch.full((CLUSTERS,), YOUNG), "year": torch.full((CLUSTERS,), 2026.0)}
-    genres = torch.tensor([[FIRST + cluster, 0] for cluster in range(CLUSTERS)])
+    genres = torch.tensor([[FIRST_INDEX + cluster, 0] for cluster in range(CLUSTERS)])
     with torch.no_grad():
         items = towers.item({**young, "genres": genres})  # [CLUSTERS, D], one of each cluster
     torch.testing.assert_close(items.norm(dim=1), torch.ones(CLUSTERS))
@@ -279,9 +279,12 @@ def test_an_item_that_is_younger_than_the_model_gets_a_vector_from_its_features(
 def test_item_features_are_those_of_the_snapshot(values: dict[str, Any]) -> None:
     inputs = item_inputs(order(values), SIZE, torch.device("cpu"))
     assert inputs["item_id"].tolist() == list(range(SIZE))
-    assert inputs["genres"][FIRST : FIRST + 2].tolist() == [genres_of(FIRST), genres_of(FIRST + 1)]
+    assert inputs["genres"][FIRST_INDEX : FIRST_INDEX + 2].tolist() == [
+        genres_of(FIRST_INDEX),
+        genres_of(FIRST_INDEX + 1),
+    ]
     assert inputs["genres"][GONE].tolist() == [0, 0]
-    assert inputs["year"][[FIRST, GONE]].isnan().tolist() == [False, True]
+    assert inputs["year"][[FIRST_INDEX, GONE]].isnan().tolist() == [False, True]
 
 
 def test_numbers_are_standardised_by_the_order() -> None:
