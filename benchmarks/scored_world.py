@@ -62,7 +62,7 @@ def write(lake: Lake, config: Config, users: int, items: int, dim: int, excluded
     lake.overwrite(tables.ITEM_EMBEDDINGS, DAY, of_items.drop("number"))
     popular = spark.range(min(items, 1_000)).selectExpr(
         "0 as segment", "concat('item', id) as item_id", f"int(id) + {UNKNOWN} + 1 as item_index",
-        "1000 - id as clicks", "(1000 - id) / 500500d as share", "int(id) + 1 as place",
+        "1000 - id as clicks", "(1000 - id) / 500500d as share", "int(id) + 1 as rank",
     )  # fmt: skip
     lake.overwrite(tables.POPULAR_ITEMS, DAY, popular)
     built = put_indexes(lake, config, DAY, VERSION, sampled_users(lake, config, DAY))

@@ -4,7 +4,7 @@
     python -m benchmarks.search --items 1000000 --queries 2000
 
 Vectors of clusters with a spread, as trained ones have; every kernel is timed in turn, round after round, with the same
-number of threads. Approximate ones are searched with the least effort that reaches --recall on a sample of queries.
+number of threads. Approximate ones are searched with the smallest search budget that reaches --recall on a sample.
 Axes: N queries, I items, D dimensions.
 """
 
@@ -77,7 +77,7 @@ def main() -> None:
         index = build_index(backend, items, indices, model_version=MODEL)
         built = time.perf_counter() - began
         found, recall, _ = tuned(index, wanted, sample, args.recall)  # type: ignore[arg-type]
-        name = f"{backend}, effort {found.effort}, recall {recall:.4f}, built in {built:.0f} s"
+        name = f"{backend}, search budget {found.search_budget}, recall {recall:.4f}, built in {built:.0f} s"
         kernels[name] = lambda index=found: index.search(queries, args.k)  # type: ignore[misc]
     taken: dict[str, list[float]] = {name: [] for name in kernels}
     for _ in range(args.rounds + 1):

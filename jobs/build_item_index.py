@@ -1,7 +1,7 @@
 """item_embeddings and the index: every item through the item tower, and the available ones ready to be searched.
 
 What [index] build names is built and measured on a sample of the day's users: approximate indexes are searched with the
-least effort that finds `index.recall_target` of the exact lists. Overwrites the day of item_embeddings and of
+smallest search budget that finds `index.recall_target` of the exact lists. Overwrites the day of item_embeddings and of
 item_indexes, which says which index is searched; the indexes lie under indexes/ in the lake.
 """
 
@@ -17,10 +17,10 @@ from pyspark.sql import functions as F
 from jobs.build_histories import excluded
 from jobs.cli.arguments import job_parser, open_lake, run
 from jobs.config.loading import Config
-from jobs.inference.eligibility import offered_items
+from jobs.inference.eligibility import eligible_items
 from jobs.inference.embedding import item_embeddings
 from jobs.inference.indexes import put_indexes
-from jobs.inference.references import refer
+from jobs.inference.references import model_reference
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from model.search.candidate_lists import WIDER_BY_CAP
@@ -33,7 +33,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def items_to_embed(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     """Every item of the day's snapshot: what the tower reads, `available`, and whether it is `explored`."""
-    items = offered_items(lake, config, ds)
+    items = eligible_items(lake, config, ds)
     clicked = lake.required_day(tables.ITEM_SAMPLING_PROBS, ds).where("clicks > 0").select("item_id", "clicks")
     explored = F.lit(config.scoring.explore_quota > 0) & F.col("available") & F.col("clicks").isNull()
     return items.join(clicked, "item_id", "left").withColumn("explored", explored).drop("clicks")
@@ -52,7 +52,7 @@ def sampled_users(lake: Lake, config: Config, ds: dt.date) -> Sample:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_item_index")
-    ref = refer(lake, args.ds)
+    ref = model_reference(lake, args.ds)
     sample = sampled_users(lake, config, args.ds)
     rows = item_embeddings(items_to_embed(lake, config, args.ds), ref).withColumn("model_version", F.lit(ref.version))
     count = lake.overwrite(tables.ITEM_EMBEDDINGS, args.ds, rows)

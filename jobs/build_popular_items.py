@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.cli.arguments import job_parser, open_lake, run
 from jobs.config.loading import Config
-from jobs.inference.eligibility import offered_items
+from jobs.inference.eligibility import eligible_items
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.partitions import Lake
@@ -29,7 +29,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def popular_items(items: DataFrame, window_counts: DataFrame, examples: DataFrame, k: int) -> DataFrame:
-    """Rows (segment, item_id, item_index, clicks, share, place); `examples` have a `segment` beside their item_id."""
+    """Rows (segment, item_id, item_index, clicks, share, rank); `examples` have a `segment` beside their item_id."""
     frames = {"items": items, "window_item_counts": window_counts, "examples": examples}
     lengths = {"everybody": EVERYBODY * k, "of_segment": OF_SEGMENT * k}
     return query(items.sparkSession, "popular_items/query", frames, **lengths)
@@ -44,7 +44,7 @@ def with_segments(examples: DataFrame, segment: str) -> DataFrame:
 def build(lake: Lake, config: Config, args: argparse.Namespace) -> DataFrame:
     examples = lake.window(tables.training_examples(config), args.ds, config.log.examples_window_days)
     return popular_items(
-        offered_items(lake, config, args.ds),
+        eligible_items(lake, config, args.ds),
         lake.required_day(tables.WINDOW_ITEM_COUNTS, args.ds),
         with_segments(examples, config.scoring.segment),
         config.scoring.candidates_per_user,

@@ -17,7 +17,7 @@ from jobs.build_histories import excluded
 from jobs.cli.arguments import job_parser, open_lake, run
 from jobs.config.loading import Config
 from jobs.inference.embedding import open_towers, user_embeddings
-from jobs.inference.references import refer
+from jobs.inference.references import model_reference
 from jobs.lake import tables
 from jobs.lake.file_layout import sorted_files
 from jobs.lake.partitions import Lake
@@ -51,7 +51,7 @@ def lists_of(config: Config) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_user_embeddings")
-    ref = refer(lake, args.ds)
+    ref = model_reference(lake, args.ds)
     users = users_to_embed(lake, config, args.ds, columns(open_towers(ref).spec.user))
     rows = user_embeddings(sorted_files(users, "user_id"), ref).withColumn("model_version", F.lit(ref.version))
     return lake.overwrite(tables.USER_EMBEDDINGS, args.ds, rows)

@@ -20,9 +20,9 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser, open_lake, run
 from jobs.config.loading import Config
 from jobs.evaluate_candidates import item_slices
-from jobs.inference.eligibility import offered_items
+from jobs.inference.eligibility import eligible_items
 from jobs.inference.manifests import required_manifest
-from jobs.inference.references import trained
+from jobs.inference.references import model_row
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.queries import query
@@ -108,7 +108,7 @@ def of_lists(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int
     frames = {
         "lists": rows.select("user_id", F.col("candidates.item_id").alias("item_ids")),
         "item_slices": item_slices(lake, config, ds),
-        "item_snapshot": offered_items(lake, config, ds),
+        "item_snapshot": eligible_items(lake, config, ds),
     }
     metrics = query(spark, "evaluation/list_metrics", frames, k=k).collect()  # five rows
     found = {(row.metric, row.slice): row.value for row in metrics}
@@ -147,7 +147,7 @@ def write(lake: Lake, ds: dt.date, verdicts: Sequence[Verdict], model: str, scor
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "gate_candidates")
-    row, versions = trained(lake, args.ds), newest_versions(lake)
+    row, versions = model_row(lake, args.ds), newest_versions(lake)
     scored_at = last_scored_at(lake, args.ds, versions["candidates_version"])
     verdicts = of_training(lake, config, args.ds, row)
     verdicts += [verdict for part in (of_lists, of_vectors) for verdict in part(lake, config, args.ds, versions)]

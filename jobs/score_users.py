@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.build_histories import excluded
 from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
-from jobs.inference.references import IndexReference, refer_index
+from jobs.inference.references import IndexReference, index_reference
 from jobs.inference.scoring import Plan, candidates, read_lists
 from jobs.lake import tables
 from jobs.lake.file_layout import row_groups_of, sorted_files
@@ -62,7 +62,7 @@ def scored(users: DataFrame, ref: IndexReference, plan: Plan, scored_at: dt.date
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "score_users")
-    ref = refer_index(lake, args.ds, explore=config.scoring.explore_quota > 0)
+    ref = index_reference(lake, args.ds, explore=config.scoring.explore_quota > 0)
     plan = Plan.of(config)
     read_lists(ref, plan)  # what is damaged or foreign is refused here, not by a hundred tasks
     users = users_to_score(lake, args.ds, ref.version, changed_only=config.scoring.changed_only)

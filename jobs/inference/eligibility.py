@@ -38,7 +38,7 @@ def ids_of_file(lake: Lake, name: str, column: str, wanted_by: str) -> DataFrame
     return lines.select(F.trim("value").alias(column)).where(F.col(column) != "").distinct()
 
 
-def offered_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
+def eligible_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     """The day's item_snapshot, in which what is blocked is not available."""
     items = lake.required_day(tables.item_snapshot(config), ds)
     if not config.exclusions.blocklist:

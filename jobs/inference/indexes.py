@@ -32,14 +32,14 @@ from model.search.tuning import RecallNotReached, Sample, tuned
 
 @dataclass
 class Measured:
-    """A row of item_indexes, but for the day and the version. recall and effort are None where they say nothing."""
+    """A row of item_indexes without `ds` and `model_version`; None where a measurement does not apply."""
 
     backend: str
     items: int
     sampled_users: int
     k: int
     is_chosen: bool = False
-    effort: int | None = None
+    search_budget: int | None = None
     recall: float | None = None
     users_per_second: float | None = None
     build_seconds: float = 0.0
@@ -94,7 +94,7 @@ def _built(config: Config, rows: pa.Table, version: str, sample: Sample, folder:
                 except RecallNotReached as error:
                     short[backend] = error
                     continue
-            one.effort = None if index.is_exact else index.effort  # type: ignore[attr-defined]
+            one.search_budget = None if index.is_exact else index.search_budget  # type: ignore[attr-defined]
             index.save(folder / backend)
             found.append(one)
     _choose(found, short, config.index.backend)
@@ -145,7 +145,7 @@ def _write_items(lake: Lake, config: Config, ds: dt.date, embedded: pa.Table, ve
     popular = read_files(lake.pinned(tables.POPULAR_ITEMS, ds, 1).files)
     available = embedded.filter(embedded["available"])["item_index"]  # may be fewer than when it was counted
     popular = popular.filter(pc.is_in(popular["item_index"], value_set=available.combine_chunks()))
-    popular = popular.sort_by([("segment", "ascending"), ("place", "ascending")])
+    popular = popular.sort_by([("segment", "ascending"), ("rank", "ascending")])
     items = listed(embedded, _categories(lake, config, ds))
     manifest = {
         "backend": ITEMS,

@@ -36,7 +36,7 @@ class IndexReference:
     explore: str | None
 
 
-def trained(lake: Lake, ds: dt.date) -> Row:
+def model_row(lake: Lake, ds: dt.date) -> Row:
     """The day's row of model_versions. Raises NoSuchDay where there is none."""
     row = lake.day(tables.MODEL_VERSIONS, ds).first()
     if row is None:
@@ -46,7 +46,7 @@ def trained(lake: Lake, ds: dt.date) -> Row:
 
 def model_version(lake: Lake, ds: dt.date) -> str:
     """The version trained on a day. Raises NoSuchDay where there is none."""
-    return str(trained(lake, ds).model_version)
+    return str(model_row(lake, ds).model_version)
 
 
 def model_path(lake: Lake, version: str) -> str:
@@ -65,13 +65,13 @@ def index_folder(folder: str, part: str) -> str:
     return f"{folder}-{part}"
 
 
-def refer(lake: Lake, ds: dt.date) -> ModelReference:
+def model_reference(lake: Lake, ds: dt.date) -> ModelReference:
     """The day's model."""
     version = model_version(lake, ds)
     return ModelReference(version, reference(lake.spark, model_path(lake, version)))
 
 
-def refer_index(lake: Lake, ds: dt.date, *, explore: bool = False) -> IndexReference:
+def index_reference(lake: Lake, ds: dt.date, *, explore: bool = False) -> IndexReference:
     """The index that was chosen for the day; raises NoSuchDay where there is none, or none of what is explored."""
     version = model_version(lake, ds)
     chosen = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen").first()

@@ -126,7 +126,7 @@ ITEM_SAMPLING_PROBS = Table(
 )
 POPULAR_ITEMS = Table(
     "popular_items",
-    _struct(ds=DateType(), segment=WHOLE, item_id=TEXT, item_index=WHOLE, clicks=LONG, share=REAL, place=WHOLE),
+    _struct(ds=DateType(), segment=WHOLE, item_id=TEXT, item_index=WHOLE, clicks=LONG, share=REAL, rank=WHOLE),
     key=("segment", "item_id"),
 )
 
@@ -197,7 +197,7 @@ USER_EMBEDDINGS = Table(
 ITEM_INDEXES = Table(
     "item_indexes",
     _struct(
-        ds=DateType(), backend=TEXT, is_chosen=BooleanType(), items=LONG, effort=LONG, recall=REAL,
+        ds=DateType(), backend=TEXT, is_chosen=BooleanType(), items=LONG, search_budget=LONG, recall=REAL,
         users_per_second=REAL, build_seconds=REAL, sampled_users=LONG, k=WHOLE, folder=TEXT, model_version=TEXT,
     ),
     key=("backend",),

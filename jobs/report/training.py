@@ -129,13 +129,14 @@ def index_section(lake: Lake, config: Config, ds: dt.date) -> Section:
             Cell(count(row["items"])),
             Cell(NONE if row.recall is None else f"{row.recall:.4f}"),
             Cell(count(row.users_per_second)),
-            Cell(count(row.effort) if row.effort is not None else NONE, "muted"),
+            Cell(count(row.search_budget) if row.search_budget is not None else NONE, "muted"),
             Cell(duration(row.build_seconds), "muted"),
         ]
         for row in built
     ]
     note = (
-        f"Measured on {count(built[0].sampled_users)} users, lists of {built[0].k}. Effort: nodes (annoy), lists (ivf)."
+        f"Measured on {count(built[0].sampled_users)} users, lists of {built[0].k}. "
+        "Search budget: nodes (annoy), lists (ivf)."
     )
-    head = ["index", "", "items", "recall", "users a second", "effort", "built in"]
+    head = ["index", "", "items", "recall", "users a second", "search budget", "built in"]
     return Section("indexes", "Indexes", lead, [Grid(head, rows, 2, note)])

@@ -26,27 +26,27 @@ MOST_NODES = 2**31 - 1  # Annoy counts them in 32 bits
 
 
 class ApproximateIndex(ItemIndex):
-    """For unit vectors only. `effort` is what a search spends: more is slower and better."""
+    """For unit vectors only. `search_budget` is what a search spends: more is slower and better."""
 
     is_exact = False
-    effort_option: ClassVar[str]
+    budget_option: ClassVar[str]
     options: Any
     fills = True
 
-    def with_effort(self, effort: int, *, fills: bool = True) -> Self:
-        """The same index, searched with another effort; without `fills` rows that come out short stay so."""
+    def with_search_budget(self, search_budget: int, *, fills: bool = True) -> Self:
+        """The same index, searched with another search_budget; without `fills` rows that come out short stay so."""
         other = copy(self)
-        other.options = replace(self.options, **{self.effort_option: effort})
+        other.options = replace(self.options, **{self.budget_option: search_budget})
         other.fills = fills
         return other
 
     @property
-    def effort(self) -> int:
-        return int(getattr(self.options, self.effort_option))
+    def search_budget(self) -> int:
+        return int(getattr(self.options, self.budget_option))
 
     @property
     @abstractmethod
-    def most_effort(self) -> int:
+    def max_search_budget(self) -> int:
         """More than this finds nothing more."""
 
     def _options(self) -> dict[str, int]:
@@ -97,7 +97,7 @@ class AnnoyOptions:
 class AnnoyIndex(ApproximateIndex):
     """Asks a forest of random cuts for candidates."""
 
-    backend, metric, effort_option = "annoy", annoy_trees.METRIC, "search_k"
+    backend, metric, budget_option = "annoy", annoy_trees.METRIC, "search_k"
     file_names = (*ItemIndex.file_names, "trees.ann")
 
     def __init__(
@@ -123,7 +123,7 @@ class AnnoyIndex(ApproximateIndex):
         return cls(matrix, item_indices, model_version, chosen, grow)
 
     @property
-    def most_effort(self) -> int:
+    def max_search_budget(self) -> int:
         return min(max(self.options.n_trees * len(self), 1), MOST_NODES)
 
     def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -159,7 +159,7 @@ class IvfOptions:
 class IvfIndex(ApproximateIndex):
     """Looks into the lists whose centroids are nearest to the query."""
 
-    backend, metric, effort_option = "ivf", "angular", "probes"
+    backend, metric, budget_option = "ivf", "angular", "probes"
     file_names = (*ItemIndex.file_names, "centroids.npy", "lists.npy")
 
     def __init__(
@@ -188,7 +188,7 @@ class IvfIndex(ApproximateIndex):
         return cls(matrix, item_indices, model_version, chosen, *learnt)
 
     @property
-    def most_effort(self) -> int:
+    def max_search_budget(self) -> int:
         return len(self.centroids)
 
     def _nearest(self, queries: np.ndarray, wanted: np.ndarray) -> np.ndarray:

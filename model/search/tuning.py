@@ -18,7 +18,7 @@ HALVINGS = 3  # between the last power of two that falls short and the first tha
 
 
 class RecallNotReached(ValueError):
-    """No effort of an index finds as much of the exact lists as was asked for."""
+    """No search budget of an index finds as much of the exact lists as was asked for."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,23 @@ def sample_of(users: pa.Table, k: int) -> Sample:
 def tuned(
     index: ApproximateIndex, wanted: np.ndarray, sample: Sample, target: float
 ) -> tuple[ApproximateIndex, float, float]:
-    """The index with the least effort that reaches the recall, that recall, and queries a second.
+    """The index with the smallest search budget that reaches the recall, that recall, and queries a second.
 
     wanted: the exact lists of the sample [N, K]. Rows that come out short, and would be searched exactly, count as they
-    are: little effort is not to look good by them. Raises RecallNotReached, which names the best that was reached.
+    are, or a small search budget would look good. Raises RecallNotReached, which names the best recall reached.
     """
 
-    def reached(effort: int) -> float:
-        return shared_share(sample.search(index.with_effort(effort, fills=False))[0], wanted)
+    def reached(search_budget: int) -> float:
+        return shared_share(sample.search(index.with_search_budget(search_budget, fills=False))[0], wanted)
 
-    low, high, most = 0, 1, index.most_effort
+    low, high, most = 0, 1, index.max_search_budget
     recall = reached(high)
     while recall < target and high < most:
         low, high = high, min(high * 2, most)
         recall = reached(high)
     if recall < target:
         raise RecallNotReached(
-            f"index {index.backend} finds {recall:.4f} of the exact lists at best ({index.effort_option} {high}); "
+            f"index {index.backend} finds {recall:.4f} of the exact lists at best ({index.budget_option} {high}); "
             f"index.recall_target is {target}"
         )
     for _ in range(HALVINGS):
@@ -76,6 +76,6 @@ def tuned(
             high = middle
         else:
             low = middle
-    best = index.with_effort(high)
+    best = index.with_search_budget(high)
     found, speed = sample.search(best)
     return best, shared_share(found, wanted), speed

@@ -21,7 +21,7 @@ TENSORS, STATE = "tensors.safetensors", "state.json"
 KEPT = 2  # the one before the newest stays, should the newest turn out to be damaged
 
 
-class CheckpointDamaged(ValueError):
+class CheckpointCorrupt(ValueError):
     """A checkpoint does not hold what was written."""
 
 
@@ -52,18 +52,18 @@ class Checkpoints:
             try:
                 self._checked(folder)
                 return folder.name
-            except CheckpointDamaged as error:
+            except CheckpointCorrupt as error:
                 print(f"warning: {error}; an older one is looked for", file=sys.stderr, flush=True)
         return None
 
     def load(self, name: str) -> dict[str, Any]:
-        """Raises CheckpointDamaged where it is not there, not whole, or another run's."""
+        """Raises CheckpointCorrupt where it is not there, not whole, or another run's."""
         written = self._checked(self.folder / name)
         try:
             tensors = load_file(self.folder / name / TENSORS)
             state: dict[str, Any] = _put_together(written["state"], tensors)
         except (SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
-            raise CheckpointDamaged(f"checkpoint {self.folder / name} cannot be read: {error}") from error
+            raise CheckpointCorrupt(f"checkpoint {self.folder / name} cannot be read: {error}") from error
         return state
 
     def _steps(self) -> list[Path]:
@@ -72,16 +72,16 @@ class Checkpoints:
     def _checked(self, folder: Path) -> dict[str, Any]:
         for name in (TENSORS, STATE):
             if (folder / name).is_symlink() or not (folder / name).is_file():
-                raise CheckpointDamaged(f"checkpoint {folder} lacks the plain file {name}")
+                raise CheckpointCorrupt(f"checkpoint {folder} lacks the plain file {name}")
         try:
             written: dict[str, Any] = json.loads((folder / STATE).read_text("utf-8"))
             identity, want = written["identity"], written["sha256"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-            raise CheckpointDamaged(f"checkpoint {folder} cannot be read: {error}") from error
+            raise CheckpointCorrupt(f"checkpoint {folder} cannot be read: {error}") from error
         if identity != self.identity:
-            raise CheckpointDamaged(f"checkpoint {folder} is of another run")
+            raise CheckpointCorrupt(f"checkpoint {folder} is of another run")
         if (got := sha256(folder / TENSORS)) != want:
-            raise CheckpointDamaged(f"{folder / TENSORS} has sha256 {got}, its state says {want}")
+            raise CheckpointCorrupt(f"{folder / TENSORS} has sha256 {got}, its state says {want}")
         return written
 
 

@@ -23,7 +23,7 @@ from model.data.loaders import RowCountMismatch
 from model.data.shards import shards
 from model.data.verification import check_files
 from model.towers import TwoTowers
-from model.training.checkpoints import CheckpointDamaged, Checkpoints
+from model.training.checkpoints import CheckpointCorrupt, Checkpoints
 from model.training.learner import Learner
 from model.training.loop import Progress, TrainingDiverged, train
 from model.training.parent_process import end_with_parent
@@ -219,7 +219,7 @@ def train_order(order: Order) -> int:
     try:
         with progress_bar(order.examples.rows * order.settings.epochs + last_rows) as watch:
             fit(order, watch)
-    except (ValueError, OSError, TrainingDiverged, RowCountMismatch, CheckpointDamaged) as error:
+    except (ValueError, OSError, TrainingDiverged, RowCountMismatch, CheckpointCorrupt) as error:
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         return 2
     return 0

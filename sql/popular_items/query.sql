@@ -30,7 +30,7 @@ of_segments as (
     offered.item_id,
     offered.item_index,
     counted.clicks,
-    row_number() over (partition by counted.segment order by counted.clicks desc, offered.item_index) as place
+    row_number() over (partition by counted.segment order by counted.clicks desc, offered.item_index) as rank
   from counted
   inner join offered on offered.item_id = counted.item_id
 ),
@@ -38,7 +38,7 @@ of_segments as (
 listed as (
   select segment, item_id, item_index, clicks from everybody
   union all
-  select segment, item_id, item_index, clicks from of_segments where place <= :of_segment
+  select segment, item_id, item_index, clicks from of_segments where rank <= :of_segment
 )
 
 select
@@ -47,5 +47,5 @@ select
   item_index,
   clicks,
   coalesce(try_divide(double(clicks), sum(clicks) over (partition by segment)), 0d) as share,
-  row_number() over (partition by segment order by clicks desc, item_index) as place
+  row_number() over (partition by segment order by clicks desc, item_index) as rank
 from listed

@@ -145,7 +145,7 @@ def test_a_recall_that_training_should_have_measured_is_missed(simulated: Lake, 
     failed = {
         (day, asked.training.validation): [
             verdict.rule
-            for verdict in gate_candidates.of_training(simulated, asked, day, gate_candidates.trained(simulated, day))
+            for verdict in gate_candidates.of_training(simulated, asked, day, gate_candidates.model_row(simulated, day))
             if not verdict.passed
         ]
         for day, asked in ((FIRST, held_out), (THIRD, held_out), (THIRD, config))

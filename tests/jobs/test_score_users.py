@@ -103,7 +103,7 @@ def test_every_index_reaches_the_target_and_the_fastest_is_searched(simulated: L
     rows = simulated.day(tables.ITEM_INDEXES, THIRD).collect()
     assert {row.backend for row in rows} == {"exact", "annoy", "ivf"}
     assert all(row.recall >= config.index.recall_target and row.sampled_users == 100 and row.k == K for row in rows)
-    assert all((row.effort is None) == (row.backend == "exact") for row in rows)
+    assert all((row.search_budget is None) == (row.backend == "exact") for row in rows)
     chosen = [row for row in rows if row.is_chosen]
     assert chosen == [max(rows, key=lambda row: row.users_per_second)]
 
@@ -111,7 +111,7 @@ def test_every_index_reaches_the_target_and_the_fastest_is_searched(simulated: L
 def test_a_recall_out_of_reach_stops_before_scoring(
     simulated_copy: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.search.approximate_index.IvfIndex.most_effort", property(lambda _: 1))
+    monkeypatch.setattr("model.search.approximate_index.IvfIndex.max_search_budget", property(lambda _: 1))
     index = '[index]\nbackend = "{}"\nbuild = ["exact", "ivf"]\nrecall_target = 1.0\nivf_lists = 100'
     before = simulated_copy.read(tables.ITEM_INDEXES).collect()
     with pytest.raises(RecallNotReached, match=r"index ivf finds 0\.\d+ of the exact lists at best \(probes 1\)"):
@@ -173,11 +173,11 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
     assert explored.join(clicked, "item_id", "left_semi").isEmpty()
     assert explored.select("item_id").distinct().count() > 5
     segments = simulated_copy.day(tables.USER_EMBEDDINGS, THIRD).select("user_id", "segment")
-    popular = simulated_copy.day(tables.POPULAR_ITEMS, THIRD).select("segment", "item_id", "place")
+    popular = simulated_copy.day(tables.POPULAR_ITEMS, THIRD).select("segment", "item_id", "rank")
     of_segment = (
         warm.where("source = 'popular'").join(segments, "user_id").join(popular, ["segment", "item_id"], "left")
     )
-    assert of_segment.where("place is null").isEmpty()
+    assert of_segment.where("rank is null").isEmpty()
     assert (
         popular.select("segment").distinct().count()
         == 1 + segments.select("segment").where("segment > 1").distinct().count()

@@ -341,6 +341,8 @@ def test_more_effort_finds_more(backend: str, efforts: tuple[int, int]) -> None:
     queries = unit(np.random.default_rng(21), 60)
     options = {"lists": 30} if backend == "ivf" else {}
     exact, index = build("exact", embeddings, items), build(backend, embeddings, items, **options)
-    low, high = (recall_against_exact(index.with_effort(effort), exact, queries, 20) for effort in efforts)
+    low, high = (
+        recall_against_exact(index.with_search_budget(search_budget), exact, queries, 20) for search_budget in efforts
+    )
     assert low < 0.9 < high
     assert index.options == build(backend, embeddings, items, **options).options

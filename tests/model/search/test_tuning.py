@@ -1,4 +1,4 @@
-"""The least effort that reaches a recall."""
+"""The least search_budget that reaches a recall."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def test_less_effort_would_fall_short(backend: str, options: dict[str, int]) -> 
     wanted, _ = SAMPLE.search(exact)
     found, recall, speed = tuned(index, wanted, SAMPLE, 0.9)
     assert recall == recall_against_exact(found, exact, SAMPLE.queries, SAMPLE.k) >= 0.9
-    less = index.with_effort(found.effort * 3 // 4, fills=False)
+    less = index.with_search_budget(found.search_budget * 3 // 4, fills=False)
     assert recall_against_exact(less, exact, SAMPLE.queries, SAMPLE.k) < 0.9
     assert speed > 0
-    assert index.effort != found.effort
+    assert index.search_budget != found.search_budget
 
 
 def test_a_recall_that_no_effort_reaches_is_an_error_that_names_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     exact, index = build("exact", EMBEDDINGS, ITEMS), build("ivf", EMBEDDINGS, ITEMS, lists=40)
     wanted, _ = SAMPLE.search(exact)
     assert isinstance(index, ApproximateIndex)
-    monkeypatch.setattr(type(index), "most_effort", property(lambda _: 3))
-    best = recall_against_exact(index.with_effort(3, fills=False), exact, SAMPLE.queries, SAMPLE.k)
+    monkeypatch.setattr(type(index), "max_search_budget", property(lambda _: 3))
+    best = recall_against_exact(index.with_search_budget(3, fills=False), exact, SAMPLE.queries, SAMPLE.k)
     assert best < 0.9
     message = rf"index ivf finds {best:.4f} of the exact lists at best \(probes 3\); index.recall_target is 0.9"
     with pytest.raises(RecallNotReached, match=message):

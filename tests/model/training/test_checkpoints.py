@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.training.checkpoints import STATE, TENSORS, CheckpointDamaged, Checkpoints
+from model.training.checkpoints import STATE, TENSORS, CheckpointCorrupt, Checkpoints
 
 SAVED: dict[str, Any] = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3), "generator": torch.Generator().get_state()},
@@ -83,7 +83,7 @@ def test_a_damaged_one_is_named_and_the_one_before_it_is_taken(
     spoil(checkpoints.folder / "step-000000000002" / file)
     assert checkpoints.newest() == "step-000000000001"
     assert "step-000000000002" in capsys.readouterr().err
-    with pytest.raises(CheckpointDamaged):
+    with pytest.raises(CheckpointCorrupt):
         checkpoints.load("step-000000000002")
 
 
