@@ -21,7 +21,7 @@ COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test test-gpu test-s3 test-faults airflow airflow-run lint format lock dist test-dist clean
+.PHONY: help demo test test-slow test-gpu test-s3 test-faults airflow airflow-run lint format lock dist test-dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
@@ -30,8 +30,11 @@ help:  ## list the targets
 demo: $(SET_UP)  ## run whole days on MovieLens-100k, from raw log to published candidates (LAKE=lake: the folder to write)
 	$(RUN) jobs.run_demo --lake "$(LAKE)"
 
-test: $(SET_UP)  ## run the tests (PYTEST_ARGS="tests/model -x" picks some)
-	$(RUN) pytest $(PYTEST_ARGS)
+test: $(SET_UP)  ## run every test that is not marked slow (PYTEST_ARGS="tests/model -x" selects some)
+	$(RUN) pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(SET_UP)  ## run the tests marked slow: sweeps, further variants and real data (PYTEST_ARGS= as above)
+	$(RUN) pytest -m slow $(PYTEST_ARGS)
 
 test-gpu: $(SET_UP)  ## run the tests that need a GPU (each is skipped, with the reason, where torch sees none)
 	$(RUN) pytest -rs tests/model/test_gpu.py $(PYTEST_ARGS)
