@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import torch
 
 from model.data.loaders import read_files
-from model.features import tensors
+from model.feature_tensors import tensors
 from model.metrics import popularity_slices, ranking_metrics, share_of
 from model.ragged import of_lists
 from model.search.indexes import ExactIndex

@@ -1,18 +1,10 @@
-"""What the towers read: declared features, and the way from Arrow columns to tensors.
-
-Axis letters: B rows, L length of a list feature.
-"""
+"""The specification of a model: its features, and the sizes of its towers. This module does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import torch
-from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -62,91 +54,3 @@ class ModelSpec:
 
 def columns(features: Sequence[FeatureSpec]) -> list[str]:
     return [feature.column for feature in features]
-
-
-def tensors(
-    rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], features: Sequence[FeatureSpec]
-) -> dict[str, Tensor]:
-    """Each feature's tensor by name: int64 [B] or [B, L] of indices, float32 [B] or [B, L] of numbers.
-
-    Raises what `arrays` does.
-    """
-    return {name: tensor(array) for name, array in arrays(rows, features).items()}
-
-
-def tensor(array: np.ndarray) -> Tensor:
-    """Of what `arrays` gives; indices become int64."""
-    if array.dtype == np.int32:
-        return torch.from_numpy(array.astype(np.int64))
-    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch wants memory that it may write
-
-
-def arrays(
-    rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], features: Sequence[FeatureSpec]
-) -> dict[str, np.ndarray]:
-    """Each feature's array by name: int64, or int32 where the column is, [B] or [B, L] of indices, float32 of numbers.
-
-    A number that is null, or a null list of them, is NaN. Raises ValueError, with the feature's name, where its
-    column is not there, an index is null, negative or no integer, or a list is not as long as it says.
-    """
-    return {feature.name: _array(rows, feature) for feature in features}
-
-
-def _array(rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], feature: FeatureSpec) -> np.ndarray:
-    try:
-        values = rows[feature.column]
-    except KeyError as error:
-        raise ValueError(f"feature {feature.name} wants a column {feature.column}, and there is none") from error
-    array = _from_numpy(values, feature) if isinstance(values, np.ndarray) else _from_arrow(values, feature)
-    want = (len(array), feature.length) if feature.is_list else (len(array),)
-    if array.shape != want:
-        raise ValueError(f"feature {feature.name} wants shape {want}, got {array.shape}")
-    return _numbers(array, feature) if feature.holds_numbers else _indices(array, feature)
-
-
-def _from_numpy(values: np.ndarray, feature: FeatureSpec) -> np.ndarray:
-    """[B], or [B, L] from an array of B lists."""
-    if values.dtype != object:
-        return values
-    if not len(values):
-        return np.empty((0, feature.length) if feature.is_list else 0, dtype=np.int64)
-    missing = np.full(feature.length, np.nan) if feature.is_list else np.nan
-    rows = [missing if row is None and feature.holds_numbers else row for row in values.tolist()]
-    try:
-        return np.stack(rows)
-    except ValueError as error:
-        raise ValueError(f"feature {feature.name} wants lists of {feature.length} without nulls: {error}") from error
-
-
-def _from_arrow(column: pa.Array | pa.ChunkedArray, feature: FeatureSpec) -> np.ndarray:
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if not feature.is_list:
-        return column.to_numpy(zero_copy_only=False)  # [B]
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        raise ValueError(f"feature {feature.name} wants lists of {feature.length}, got {column.type}")
-    there = column.is_valid().to_numpy(zero_copy_only=False)  # [B]
-    lengths = np.diff(column.offsets.to_numpy())[there]
-    if not np.all(lengths == feature.length):
-        raise ValueError(f"feature {feature.name} wants lists of {feature.length}, got {np.unique(lengths)[:5]}")
-    flat = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, feature.length)  # null lists left out
-    if there.all():
-        return flat  # [B, L]
-    array = np.full((len(column), feature.length), np.nan)  # [B, L]; no place for indices, which are refused
-    array[there] = flat
-    return array
-
-
-def _indices(array: np.ndarray, feature: FeatureSpec) -> np.ndarray:
-    """int64 or int32; an integer column with nulls comes as floats, and a cast would make indices of its NaNs."""
-    if array.dtype.kind not in "iu":
-        nulls = f" with {np.isnan(array).sum()} nulls" if array.dtype.kind == "f" else ""
-        raise ValueError(f"feature {feature.name} wants indices without nulls, got {array.dtype}{nulls}")
-    if array.size and array.min() < 0:
-        raise ValueError(f"feature {feature.name} wants indices of 0 or more, got {array.min()}")
-    return np.ascontiguousarray(array, dtype=np.int32 if array.dtype == np.int32 else np.int64)
-
-
-def _numbers(array: np.ndarray, feature: FeatureSpec) -> np.ndarray:
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"feature {feature.name} wants numbers, got {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float32)

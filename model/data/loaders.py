@@ -22,7 +22,8 @@ from torch import Tensor
 
 from model.data.file_systems import for_petastorm, opened
 from model.data.shards import Shard
-from model.features import FeatureSpec, arrays, tensor, tensors
+from model.feature_tensors import arrays, tensor, tensors
+from model.features import FeatureSpec
 
 Arrays = dict[str, np.ndarray]  # rows by feature name
 ITEM_INDEX = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")

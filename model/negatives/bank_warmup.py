@@ -17,7 +17,7 @@ MEASURED_EVERY = 20  # steps: embedding the sample again then costs little besid
 SAMPLE = 256  # columns
 
 
-class BankWatch:
+class BankWarmup:
     """The bank's columns are used after `warmup_steps` steps, or as soon as their drift has fallen to `warmup_drift`.
 
     Drift of a column is 1 - <v, v'>, v the stored vector and v' the item's vector now (both of norm 1); the drift of

@@ -17,9 +17,10 @@ from model.bank import CrossBatchBank
 from model.frequency import StreamingFrequency, drift_report
 from model.losses import Columns, RowNegatives, rescale_column_gradient, sampled_softmax_loss
 from model.negatives import CategoricalSampler, Share, expected_count, log_count
-from model.negatives.bank_warmup import BankWatch
+from model.negatives.bank_warmup import BankWarmup
 from model.negatives.known_clicks import KnownClicks, padded
-from model.negatives.sources import Negatives, Probabilities, check_supplied
+from model.negatives.settings import Negatives
+from model.negatives.sources import Probabilities, check_supplied
 from model.training.limits import MIN_LEARNED_TEMPERATURE
 from model.training.ranks import ALONE, Ranks
 
@@ -64,11 +65,11 @@ class Objective:
         self.drawn = [(float(n), weights) for n, weights in draws if n]  # drawn anew for each batch
         self.samplers = [CategoricalSampler(weights.cpu()) for _, weights in self.drawn]
         self.estimator, self.dim = estimator, dim
-        self.turn_to(probabilities)
+        self.switch_to(probabilities)
         self.known = KnownClicks(negatives.bank, self.device)
-        self.watch = BankWatch(negatives.bank_warmup_steps, negatives.bank_warmup_drift, seed + 1, ranks.agree)
+        self.watch = BankWarmup(negatives.bank_warmup_steps, negatives.bank_warmup_drift, seed + 1, ranks.agree)
 
-    def turn_to(self, probabilities: Probabilities) -> None:
+    def switch_to(self, probabilities: Probabilities) -> None:
         """Rows come from now on by these: what is remembered of others' shares is forgotten."""
         self.probabilities = probabilities
         self.seen = probabilities.q > 0  # [I], of whom the stream knows anything: no other is ever in a batch

@@ -79,7 +79,7 @@ class Learner:
 
     def turn_to_last_day(self) -> None:
         """What is learnt from now on is the last day, whose items have other shares."""
-        self.objective.turn_to(sampling_probs(self.order, LAST_DAY_SHARE, self.device))
+        self.objective.switch_to(sampling_probs(self.order, LAST_DAY_SHARE, self.device))
 
     def validation(self, pinned: PinnedFiles, file_rows: list[int]) -> dict[str, float]:
         """How well the towers find examples of the pinned files, at most `validation_rows` of them."""

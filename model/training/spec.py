@@ -10,7 +10,7 @@ from typing import Any
 
 from model.data.loaders import ITEM_INDEX, PinnedFiles
 from model.features import FeatureSpec, ModelSpec
-from model.negatives.sources import Negatives
+from model.negatives.settings import Negatives
 
 EXAMPLES, LAST_DAY = "training_examples", "training_examples of the last day"  # as errors name them
 LAST_DAY_SHARE = "q_last"  # the column of item_sampling_probs that counts the last day's rows

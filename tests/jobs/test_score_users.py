@@ -31,7 +31,7 @@ from jobs.lake.partitions import Lake, NoSuchDay
 from jobs.publish_candidates import NotPublishable
 from model.artifacts.model_version import load_model
 from model.data.loaders import read_files
-from model.features import tensors
+from model.feature_tensors import tensors
 from model.search.indexes import IndexCorrupt, VersionMismatch
 from model.search.top_k import SPARE
 from model.search.tuning import RecallNotReached

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from model.bank import CrossBatchBank
-from model.negatives.bank_warmup import MEASURED_EVERY, BankWatch
+from model.negatives.bank_warmup import MEASURED_EVERY, BankWarmup
 
 ITEMS, D = 40, 8
 TABLE = normalize(torch.randn(ITEMS, D, generator=torch.Generator().manual_seed(1)), dim=1)
@@ -25,16 +25,16 @@ def now(ids: Tensor) -> Tensor:
 
 
 def test_an_empty_bank_is_never_warm() -> None:
-    assert not BankWatch(0, 0.0, seed=1).is_warm(CrossBatchBank(4, D), 100, now)
+    assert not BankWarmup(0, 0.0, seed=1).is_warm(CrossBatchBank(4, D), 100, now)
 
 
 @pytest.mark.parametrize(("steps", "warm"), [(0, False), (4, False), (5, True), (6, True)])
 def test_it_is_warm_after_so_many_steps(steps: int, warm: bool) -> None:
-    assert BankWatch(5, 0.0, seed=1).is_warm(bank_of(-TABLE), steps, now) == warm
+    assert BankWarmup(5, 0.0, seed=1).is_warm(bank_of(-TABLE), steps, now) == warm
 
 
 def test_it_is_warm_before_that_once_its_vectors_stand_still() -> None:
-    watch = BankWatch(10_000, 0.1, seed=1)
+    watch = BankWarmup(10_000, 0.1, seed=1)
     assert not watch.is_warm(bank_of(-TABLE), MEASURED_EVERY, now)  # turned round: drift 2
     assert watch.drift == pytest.approx(2)
     still = bank_of(TABLE)
@@ -51,21 +51,21 @@ def test_it_is_warm_before_that_once_its_vectors_stand_still() -> None:
 def test_a_few_vectors_of_dropped_ids_do_not_decide() -> None:
     some = TABLE.clone()
     some[: ITEMS // 5] *= -1
-    watch = BankWatch(10_000, 0.05, seed=1)
+    watch = BankWarmup(10_000, 0.05, seed=1)
     assert watch.is_warm(bank_of(some), MEASURED_EVERY, now)
 
 
 def test_drift_and_age_by_hand() -> None:
     half = TABLE.clone().roll(1, dims=1)
     want = float((1 - (half * TABLE).sum(dim=1)).median())
-    watch = BankWatch(10_000, 0.0, seed=1)
+    watch = BankWarmup(10_000, 0.0, seed=1)
     watch.is_warm(bank_of(half, step=7), MEASURED_EVERY, now)
     assert watch.drift == pytest.approx(want)
     assert watch.age == MEASURED_EVERY - 7
 
 
 def test_what_was_not_measured_is_none() -> None:
-    assert BankWatch(5, 0.0, seed=1).report() == {"bank_drift": None, "bank_age": None, "bank_warm_at": None}
+    assert BankWarmup(5, 0.0, seed=1).report() == {"bank_drift": None, "bank_age": None, "bank_warm_at": None}
 
 
 def test_measuring_takes_no_gradient() -> None:
@@ -75,12 +75,12 @@ def test_measuring_takes_no_gradient() -> None:
         asked.append(torch.is_grad_enabled())
         return TABLE[ids]
 
-    BankWatch(5, 0.0, seed=1).is_warm(bank_of(TABLE), MEASURED_EVERY, embed)
+    BankWarmup(5, 0.0, seed=1).is_warm(bank_of(TABLE), MEASURED_EVERY, embed)
     assert asked == [False]
 
 
 def test_it_resumes_where_it_stood() -> None:
-    watch, resumed = BankWatch(10_000, 0.1, seed=1), BankWatch(10_000, 0.1, seed=2)
+    watch, resumed = BankWarmup(10_000, 0.1, seed=1), BankWarmup(10_000, 0.1, seed=2)
     watch.is_warm(bank_of(TABLE), MEASURED_EVERY, now)
     resumed.load_state_dict(watch.state_dict())
     assert resumed.report() == watch.report()
@@ -90,4 +90,4 @@ def test_it_resumes_where_it_stood() -> None:
 @pytest.mark.parametrize(("steps", "drift"), [(-1, 0.0), (0, -0.1), (0, 2.5), (0, float("nan"))])
 def test_wrong_settings_are_refused(steps: int, drift: float) -> None:
     with pytest.raises(ValueError, match="bank_warmup_steps must be 0 or more and bank_warmup_drift lie in"):
-        BankWatch(steps, drift, seed=1)
+        BankWarmup(steps, drift, seed=1)

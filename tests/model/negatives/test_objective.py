@@ -9,7 +9,8 @@ from torch import Tensor
 from model.frequency import StreamingFrequency
 from model.losses import Columns, RowNegatives, sampled_softmax_loss
 from model.negatives.objective import Objective
-from model.negatives.sources import Negatives, Probabilities
+from model.negatives.settings import Negatives
+from model.negatives.sources import Probabilities
 
 ITEMS, D, B = 12, 4, 5
 Q = torch.tensor([0, 0, 0.4, 0.3, 0.2, 0.1, 0, 0, 0, 0, 0, 0], dtype=torch.float64)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from model.features import FeatureSpec, ModelSpec, columns, tensors
+from model.feature_tensors import tensors
+from model.features import FeatureSpec, ModelSpec, columns
 
 USER = FeatureSpec("user_id", "id", 4, 1, "user_index", "user_id")
 AGE = FeatureSpec("age", "numeric", 2, 1, "age", None)
