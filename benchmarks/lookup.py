@@ -17,19 +17,19 @@ from urllib.parse import urlparse
 import numpy as np
 
 from benchmarks.scored_world import DAY
-from jobs import publish_candidates
 from jobs.cli.arguments import now
 from jobs.lake.partitions import Lake
 from jobs.lake.session import spark_session
 from jobs.serving.lookup import PublishedCandidates, SortedFile
 from jobs.serving.publications import read_candidates
+from jobs.serving.publishing import newest_target, publish
 
 
-def publish(lake: str) -> None:
+def publish_newest(lake: str) -> None:
     """A publication of the newest candidates."""
     spark = spark_session("lookup")
     there = Lake(spark, lake)
-    publish_candidates.publish(there, {**publish_candidates.newest(there, DAY), "users": 0}, now(), republish=True)
+    publish(there, {**newest_target(there, DAY), "users": 0}, now(), republish=True)
     spark.stop()
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--lake", required=True, help="a lake that benchmarks.scoring has left")
     parser.add_argument("--lookups", type=int, default=2_000)
     args = parser.parse_args()
-    publish(args.lake)
+    publish_newest(args.lake)
     published = PublishedCandidates.current(args.lake)
     footers = {file.uri: file.opened.metadata for file in published.files}
     users = sum(footer.num_rows for footer in footers.values())

@@ -15,10 +15,10 @@ from pyspark.sql import functions as F
 
 from benchmarks.scheme_sets import FIRST_DAY
 from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day, simulate_log
-from jobs.build_histories import excluded
-from jobs.build_user_embeddings import users_to_embed
 from jobs.config.loading import load_config
-from jobs.evaluate_candidates import item_slices
+from jobs.inference.embedding_inputs import users_to_embed
+from jobs.inference.exclusions import excluded_items
+from jobs.inference.item_slices import item_slices
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.queries import query
@@ -93,7 +93,7 @@ def _oracle(lake: Lake, ds: dt.date, items: DataFrame) -> DataFrame:
     shown = lake.day(tables.ORACLE, ds).select("user_id", F.posexplode("item_ids").alias("place", "item_id"))
     ordered = shown.join(items, "item_id").groupBy("user_id")
     lists = ordered.agg(F.sort_array(F.collect_list(F.struct("place", "item_index")))["item_index"].alias("all"))
-    clicked = excluded(lake.day(tables.USER_HISTORIES, ds)).select("user_id", "excluded")
+    clicked = excluded_items(lake.day(tables.USER_HISTORIES, ds)).select("user_id", "excluded")
     nothing = F.array().cast("array<int>")
     left = F.array_except("all", F.coalesce("excluded", nothing)).alias("oracle")
     return lists.join(clicked, "user_id", "left").select("user_id", left)

@@ -29,9 +29,9 @@ from pyspark.sql import functions as F
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.session import spark_session
-from jobs.publish_candidates import newest, publish, roll_back
 from jobs.serving.lookup import PublishedCandidates
 from jobs.serving.publications import read_candidates
+from jobs.serving.publishing import newest_target, publish, roll_back
 
 DAY = dt.date(2026, 1, 1)
 AT = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -150,7 +150,7 @@ def publications_and_rollbacks(lake: Lake, count: int, users: int, seed: int) ->
             seconds.append(time.perf_counter() - began)
         else:
             write_lists(lake, f"publication-{number}", users)
-            publish(lake, {**newest(lake, DAY), "users": users}, AT, republish=False)
+            publish(lake, {**newest_target(lake, DAY), "users": users}, AT, republish=False)
     return seconds
 
 
@@ -165,7 +165,7 @@ def main() -> None:
         lake = Lake(spark_session("publication_readers", small_days=True), str(Path(folder) / "lake"))
         write_vectors(lake)
         write_lists(lake, "publication-0", args.users)
-        publish(lake, {**newest(lake, DAY), "users": args.users}, AT, republish=False)
+        publish(lake, {**newest_target(lake, DAY), "users": args.users}, AT, republish=False)
         with readers(lake.uri, args.rate, args.users, args.readers) as seen:
             time.sleep(3)
             rollbacks = publications_and_rollbacks(lake, args.publications, args.users, seed=1)

@@ -13,10 +13,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.build_item_index import sampled_users
 from jobs.config.loading import Config
 from jobs.inference.embedding import lists
 from jobs.inference.indexes import put_indexes
+from jobs.inference.user_sample import sampled_users
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from model.vocabulary import UNKNOWN

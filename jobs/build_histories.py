@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 
 from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.inference.exclusions import excluded_since
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.queries import query
@@ -44,18 +45,6 @@ def user_histories(
         length=length,
         excluded_since=excluded_since(rule, ds),
     )
-
-
-def excluded_since(rule: str | int, ds: dt.date) -> dt.date:
-    """The first day whose clicks `exclusions.clicked` still leaves out at the end of `ds`."""
-    if isinstance(rule, int):
-        return ds - dt.timedelta(days=rule - 1)
-    return {"ever": dt.date(1970, 1, 1), "never": ds + dt.timedelta(days=1)}[rule]
-
-
-def excluded(histories: DataFrame) -> DataFrame:
-    """Rows (user_id, history, excluded): the indices, ascending, of the items that a user is not shown again."""
-    return query(histories.sparkSession, "user_histories/excluded", {"user_histories": histories})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,45 +8,21 @@ item_indexes, which says which index is searched; the indexes lie under indexes/
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.build_histories import excluded
 from jobs.cli.arguments import job_parser, open_lake, run
-from jobs.config.loading import Config
-from jobs.inference.eligibility import eligible_items
 from jobs.inference.embedding import item_embeddings
+from jobs.inference.embedding_inputs import items_to_embed
 from jobs.inference.indexes import put_indexes
 from jobs.inference.references import model_reference
+from jobs.inference.user_sample import sampled_users
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
-from model.search.candidate_lists import WIDER_BY_CAP
-from model.search.tuning import Sample, sample_of
 
 
 def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__, variant=True)
-
-
-def items_to_embed(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """Every item of the day's snapshot: what the tower reads, `available`, and whether it is `explored`."""
-    items = eligible_items(lake, config, ds)
-    clicked = lake.required_day(tables.ITEM_SAMPLING_PROBS, ds).where("clicks > 0").select("item_id", "clicks")
-    explored = F.lit(config.scoring.explore_quota > 0) & F.col("available") & F.col("clicks").isNull()
-    return items.join(clicked, "item_id", "left").withColumn("explored", explored).drop("clicks")
-
-
-def sampled_users(lake: Lake, config: Config, ds: dt.date) -> Sample:
-    """Some of the day's users who are not cold, the same ones on every run, with what is left out of their lists."""
-    users = lake.required_day(tables.USER_EMBEDDINGS, ds).where("not is_cold")
-    some = users.orderBy(F.xxhash64("user_id"), "user_id").limit(config.index.sample_users)
-    some = some.join(excluded(lake.day(tables.USER_HISTORIES, ds)), "user_id", "left")
-    found = some.select("embedding", F.coalesce("excluded", F.array().cast("array<int>")).alias("excluded")).toArrow()
-    wider = WIDER_BY_CAP if config.scoring.category_cap else 1
-    return sample_of(found, wider * config.scoring.candidates_per_user)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,18 +11,17 @@ import argparse
 import datetime as dt
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.build_histories import excluded
 from jobs.cli.arguments import job_parser, open_lake, run
 from jobs.config.loading import Config
+from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY, evaluation, oracle_lists, popular_lists
+from jobs.inference.exclusions import excluded_items
+from jobs.inference.item_slices import item_slices
 from jobs.lake import tables
 from jobs.lake.partitions import Lake, day_argument, kept
 from jobs.lake.queries import query
 from jobs.raw_log.encoding import union
-
-CANDIDATES, POPULARITY, ORACLE = "candidates", "popularity", "oracle"
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -38,43 +37,6 @@ def arg_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def evaluation(
-    lists: DataFrame, relevant: DataFrame, item_slices: DataFrame, items: DataFrame, at: Sequence[int]
-) -> DataFrame:
-    """Rows (slice, metric, k, value, users) for `lists` (user_id, item_ids)."""
-    spark = lists.sparkSession
-    ranked = query(spark, "evaluation/ranking_metrics", {"relevant": relevant, "lists": lists}, at=_array(at))
-    frames = {"lists": lists, "item_slices": item_slices, "item_snapshot": items}
-    return ranked.unionByName(query(spark, "evaluation/list_metrics", frames, k=max(at)))
-
-
-def _array(values: Sequence[int]) -> object:
-    return F.array(*(F.lit(value) for value in values))
-
-
-def item_slices(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """Rows (item_id, item_index, clicks, slice) of every item."""
-    shares = {"head_share": config.evaluation.head_share, "middle_share": config.evaluation.middle_share}
-    probabilities = lake.required_day(tables.ITEM_SAMPLING_PROBS, ds)
-    return query(lake.spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, **shares)
-
-
-def popular_lists(relevant: DataFrame, slices: DataFrame, items: DataFrame, histories: DataFrame, k: int) -> DataFrame:
-    """Rows (user_id, item_ids) of the popularity channel, for the users in `relevant`."""
-    clicked = histories.join(relevant.select("user_id"), "user_id", "left_semi")
-    longest = clicked.agg(F.max(F.size("excluded"))).first()[0] or 0  # type: ignore[index]
-    available = slices.join(items.where("available").select("item_id"), "item_id", "left_semi")
-    popular = available.orderBy(F.desc("clicks"), "item_index").limit(k + longest)
-    frames = {"popular_items": popular, "relevant": relevant, "user_histories": histories}
-    return query(slices.sparkSession, "evaluation/popular_lists", frames, k=k)
-
-
-def oracle_lists(oracle: DataFrame, relevant: DataFrame, slices: DataFrame, histories: DataFrame, k: int) -> DataFrame:
-    """Rows (user_id, item_ids) of what the oracle of a simulated log shows the users in `relevant`."""
-    frames = {"oracle": oracle, "relevant": relevant, "item_slices": slices, "user_histories": histories}
-    return query(slices.sparkSession, "evaluation/oracle_lists", frames, k=k)
-
-
 def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.date) -> int:
     """Evaluate the candidates of `ds` on the clicks of `first` to `last`; returns the rows written."""
     rows = lake.required_day(tables.CANDIDATES, ds)
@@ -83,7 +45,7 @@ def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.d
     clicks = lake.window(tables.INTERACTIONS, last, (last - first).days + 1)
     items, histories = (
         lake.required_day(tables.item_snapshot(config), ds),
-        excluded(lake.day(tables.USER_HISTORIES, ds)),
+        excluded_items(lake.day(tables.USER_HISTORIES, ds)),
     )
     at = [*config.evaluation.at]
     with kept(item_slices(lake, config, ds)) as slices:

@@ -26,10 +26,10 @@ from jobs.lake.file_layout import in_their_order, row_groups_of
 from jobs.lake.files import hadoop, local_path, matching, read_text
 from jobs.lake.partitions import Lake
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
-from jobs.publish_candidates import add
-from jobs.report_run import PAGE
-from jobs.score_users import LOOKED_UP_AT_ONCE
+from jobs.report.files import PAGE
+from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.publications import last_publication, newest_versions
+from jobs.serving.publishing import add_publication
 
 SLACK_DAYS = 3  # the new publication is followed for up to two days, and maintenance rounds up
 NAMED_OTHERWISE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}
@@ -72,7 +72,7 @@ def forget(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
         merge = merge.whenMatchedUpdate(set={"value": F.lit(None)})
     else:
         merge = merge.whenMatchedDelete()
-    with in_their_order(lake.spark), row_groups_of(lake.spark, LOOKED_UP_AT_ONCE):
+    with in_their_order(lake.spark), row_groups_of(lake.spark, USERS_PER_ROW_GROUP):
         merge.execute()
     return found
 
@@ -92,7 +92,7 @@ def publish_without(lake: Lake, last: Row, user_ids: Sequence[str], still_theirs
         return
     wanted = {**last.asDict(), **newest_versions(lake), "users": lists_of(lake, last, user_ids)[0]}
     if wanted != last.asDict():
-        add(lake, last, wanted, at)
+        add_publication(lake, last, wanted, at)
 
 
 def ages_out(lake: Lake, version: int, at: dt.datetime) -> list[str]:

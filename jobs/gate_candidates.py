@@ -19,8 +19,8 @@ from pyspark.sql import functions as F
 
 from jobs.cli.arguments import job_parser, open_lake, run
 from jobs.config.loading import Config
-from jobs.evaluate_candidates import item_slices
 from jobs.inference.eligibility import eligible_items
+from jobs.inference.item_slices import item_slices
 from jobs.inference.manifests import required_manifest
 from jobs.inference.references import model_row
 from jobs.lake import tables

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from jobs.cli.arguments import job_parser, open_lake, run
 from jobs.config.loading import Config
-from jobs.lake.files import put_folder
 from jobs.lake.partitions import Lake
+from jobs.report.files import put_report, report_path
 from jobs.report.flow import flow_section, log_section
 from jobs.report.gate import gate_section
 from jobs.report.headline import headline, key_figures
@@ -24,7 +22,6 @@ from jobs.report.page import Section, render
 from jobs.report.quality import quality_section
 from jobs.report.training import estimator_section, index_section, training_section
 
-PAGE = "index.html"
 SECTIONS: tuple[Callable[[Lake, Config, dt.date], Section], ...] = (
     flow_section,
     log_section,
@@ -46,18 +43,6 @@ def report(lake: Lake, config: Config, ds: dt.date) -> str:
     """The HTML of the day's page: the same for the same lake."""
     sections = [section(lake, config, ds) for section in SECTIONS]
     return render(headline(lake, ds), key_figures(lake, config, ds), sections)
-
-
-def report_path(lake: str, ds: dt.date) -> str:
-    """Where the page of a day lies: a path or URI."""
-    return f"{lake.rstrip('/')}/reports/{ds}/{PAGE}"
-
-
-def put_report(lake: Lake, ds: dt.date, text: str) -> None:
-    """Write the page; readers see the old or the new one, whole."""
-    with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder:
-        (Path(folder) / PAGE).write_text(text, "utf-8")
-        put_folder(lake.spark, Path(folder), report_path(lake.uri, ds).removesuffix(f"/{PAGE}"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,11 +18,11 @@ from jobs import evaluate_candidates, ingest_movielens
 from jobs.cli.arguments import add_config, run
 from jobs.cli.display import Display
 from jobs.config.loading import load_config
-from jobs.evaluate_candidates import CANDIDATES, POPULARITY
+from jobs.inference.evaluation import CANDIDATES, POPULARITY
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.session import spark_session
-from jobs.report_run import report_path
+from jobs.report.files import report_path
 from jobs.run_day import MODEL, run_day
 from jobs.serving.publications import read_candidates
 

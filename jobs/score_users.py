@@ -15,18 +15,17 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.build_histories import excluded
 from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.inference.exclusions import excluded_items
 from jobs.inference.references import IndexReference, index_reference
 from jobs.inference.scoring import Plan, candidates, read_lists
 from jobs.lake import tables
 from jobs.lake.file_layout import row_groups_of, sorted_files
 from jobs.lake.partitions import Lake
 from jobs.lake.queries import query
+from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.publications import published_lists
 from model.search.indexes import VersionMismatch
-
-LOOKED_UP_AT_ONCE = 1_000  # users of a row group: so much is read for one of them
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -47,7 +46,7 @@ def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_only: bool 
     changed_only &= lake.variant is None  # a publication is of the main model's lists
     frames = {
         "user_embeddings": users,
-        "user_histories": excluded(lake.day(tables.USER_HISTORIES, ds)),
+        "user_histories": excluded_items(lake.day(tables.USER_HISTORIES, ds)),
         "published": published_lists(lake, version if changed_only else None),
     }
     return query(lake.spark, "candidates/users_to_score", frames)
@@ -67,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     read_lists(ref, plan)  # what is damaged or foreign is refused here, not by a hundred tasks
     users = users_to_score(lake, args.ds, ref.version, changed_only=config.scoring.changed_only)
     rows = scored(sorted_files(users, "user_id"), ref, plan, args.scored_at or now())
-    with row_groups_of(lake.spark, LOOKED_UP_AT_ONCE):
+    with row_groups_of(lake.spark, USERS_PER_ROW_GROUP):
         return lake.overwrite(tables.CANDIDATES, args.ds, rows)
 
 

@@ -28,7 +28,7 @@ from jobs.lake.files import read_text
 from jobs.lake.integrity.log_store import UnsafeLogStore
 from jobs.lake.partitions import Lake, NoSuchDay
 from jobs.lake.session import spark_session
-from jobs.report_run import report_path
+from jobs.report.files import report_path
 from jobs.serving.lookup import PublishedCandidates
 from jobs.serving.publications import published_candidates, read_candidates
 from model.data.loaders import ITEM_INDEX, PinnedFiles, epoch_batches

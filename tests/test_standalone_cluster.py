@@ -21,7 +21,7 @@ from jobs.inference.references import model_version
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.tables import Table
-from jobs.report_run import report_path
+from jobs.report.files import report_path
 from jobs.serving.publications import read_candidates
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS

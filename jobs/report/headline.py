@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.evaluate_candidates import POPULARITY
+from jobs.inference.evaluation import POPULARITY
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.report.figures import count, decimal, difference, direction, growth, moment

@@ -9,14 +9,13 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.evaluate_candidates import item_slices
+from jobs.inference.item_slices import ITEM_SLICES, item_slices
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.queries import query
 from jobs.report.charts import bar_chart, share_chart
 from jobs.report.figures import count, percent
 from jobs.report.page import Block, Figure, Item, Missing, People, Person, Section
-from jobs.report.quality import ITEM_SLICES
 
 COUNTED = {"items": "items", "clicks": "clicks", "candidates": "places"}  # columns of sql/report/popularity.sql
 PEOPLE, SHOWN = 8, 10  # users, and items of each of their lists

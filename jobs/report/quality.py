@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.evaluate_candidates import CANDIDATES, ORACLE, POPULARITY
+from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY
+from jobs.inference.item_slices import ITEM_SLICES
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.report.charts import bar_chart, line_chart, share_chart
@@ -23,7 +24,6 @@ SLICES = {
     "cold_users": "cold users",
     "warm_users": "warm users",
 }
-ITEM_SLICES = ("head", "middle", "tail")
 RANKING = {"recall": "Recall", "ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR"}
 OF_LISTS = {
     "item_coverage": "items that anybody is shown",

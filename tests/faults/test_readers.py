@@ -19,8 +19,8 @@ from benchmarks.publication_readers import (
     write_vectors,
 )
 from jobs.lake.partitions import Lake
-from jobs.publish_candidates import newest, publish
 from jobs.serving.publications import read_candidates
+from jobs.serving.publishing import newest_target, publish
 
 USERS = 200
 
@@ -29,7 +29,7 @@ USERS = 200
 def published(lake: Lake) -> Lake:
     write_vectors(lake)
     write_lists(lake, "publication-0", USERS)
-    publish(lake, {**newest(lake, DAY), "users": USERS}, AT, republish=False)
+    publish(lake, {**newest_target(lake, DAY), "users": USERS}, AT, republish=False)
     return lake
 
 

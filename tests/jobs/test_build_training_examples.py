@@ -8,10 +8,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.build_histories import excluded, user_histories
+from jobs.build_histories import user_histories
 from jobs.build_training_examples import training_examples
 from jobs.config.features import Feature, Features
 from jobs.config.loading import Config, load_config
+from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
 from jobs.lake.partitions import check_schema
 
@@ -118,7 +119,7 @@ def test_histories_carry_on_from_the_day_before(spark: SparkSession, vocabularie
     assert rows["u1"].history == [2, 2, 4]
     assert rows["u1"].clicked == [(day_before, [2, 7, 8]), (DAY, [2, 4])]
     assert (rows["u2"].history, rows["u2"].clicked) == ([3], [(day_before, [3])])
-    left_out = {row.user_id: sorted(row.excluded) for row in excluded(after).collect()}
+    left_out = {row.user_id: sorted(row.excluded) for row in excluded_items(after).collect()}
     assert left_out == {"u1": [2, 4, 7, 8], "u2": [3]}
 
 

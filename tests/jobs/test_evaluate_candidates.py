@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import evaluate_candidates
-from jobs.evaluate_candidates import popular_lists
+from jobs.inference.evaluation import popular_lists
 from jobs.lake import tables
 from jobs.lake.partitions import Lake, NoSuchDay
 from jobs.lake.queries import query

@@ -18,6 +18,7 @@ from jobs import (
 )
 from jobs.build_interactions import with_examined
 from jobs.config.loading import Config
+from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from tests.conftest import DAYS, SMALL
@@ -158,7 +159,7 @@ def test_what_is_not_shown_again_follows_the_rule(simulated: Lake, rule: str | i
         clicks = spark.createDataFrame(rows, tables.INTERACTIONS.schema)
         made = build_histories.user_histories(clicks, histories, users, vocabularies, ds, 2, rule)
         histories = made.withColumn("ds", F.lit(ds)).select(tables.USER_HISTORIES.columns).localCheckpoint()
-    (row,) = build_histories.excluded(histories).collect()
+    (row,) = excluded_items(histories).collect()
     assert set(row.excluded) == left_out
     assert row.history == [3, 4]  # the towers read their history whatever the rule
 

@@ -14,9 +14,10 @@ from jobs.cli.arguments import now
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, kept_days, tables_of
-from jobs.report_run import report_path
+from jobs.report.files import report_path
 from jobs.serving.lookup import PublishedCandidates
 from jobs.serving.publications import read_candidates
+from jobs.serving.publishing import NotPublishable
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]
@@ -108,7 +109,7 @@ def test_neither_lists_that_nobody_has_published_nor_forgotten_users_reach_reade
     assert [row.user_id for row in was.exceptAll(now_is).collect()] == [file.read_text()]
     assert (second[1].users, now_is.exceptAll(was).count()) == (second[0].users - 1, 0)
     assert len(second) == 2
-    with pytest.raises(publish_candidates.NotPublishable, match="publication 3 holds users who were forgotten since"):
+    with pytest.raises(NotPublishable, match="publication 3 holds users who were forgotten since"):
         publish_candidates.main([*rollback, "1"])
 
 

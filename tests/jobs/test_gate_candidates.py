@@ -24,9 +24,9 @@ from jobs.inference.references import model_path, model_version
 from jobs.lake import tables
 from jobs.lake.integrity.detect import TableDamaged
 from jobs.lake.partitions import Lake
-from jobs.publish_candidates import NotPublishable
 from jobs.raw_log.preconditions import Stop
 from jobs.serving.publications import is_readable, newest_versions, read_candidates
+from jobs.serving.publishing import NotPublishable
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, _ = DAYS

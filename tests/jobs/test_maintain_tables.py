@@ -16,8 +16,8 @@ from pyspark.sql import functions as F
 from jobs import gate_candidates, maintain_tables, publish_candidates, score_users
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
-from jobs.publish_candidates import NotPublishable
 from jobs.serving.publications import is_readable, read_candidates
+from jobs.serving.publishing import NotPublishable
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]

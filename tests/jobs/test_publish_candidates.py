@@ -10,8 +10,9 @@ from jobs import publish_candidates
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.partitions import Lake, NoSuchDay
-from jobs.publish_candidates import NotPublishable, PublicationConflict, newest, publish, roll_back
+from jobs.serving import publishing
 from jobs.serving.publications import published_candidates, read_candidates
+from jobs.serving.publishing import NotPublishable, PublicationConflict, newest_target, publish, roll_back
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
@@ -50,7 +51,7 @@ def test_a_day_that_is_run_again_does_not_bring_back_what_was_rolled_back(simula
     lake = simulated_copy
 
     def publish_newest(ds: dt.date, *, republish: bool = False) -> int:
-        return publish(lake, {**newest(lake, ds), "users": 400}, AT, republish)
+        return publish(lake, {**newest_target(lake, ds), "users": 400}, AT, republish)
 
     assert publish_newest(THIRD) == 3  # a publication that is made again is no other
     roll_back(lake, 1, AT)
@@ -65,7 +66,7 @@ def test_a_day_that_is_run_again_does_not_bring_back_what_was_rolled_back(simula
     lake.overwrite(tables.CANDIDATES, THIRD, later)
     assert publish_newest(THIRD) == 7  # it was scored again
     roll_back(lake, 1, AT)
-    next_day = {**newest(lake, THIRD), "ds": FOURTH, "users": 400}
+    next_day = {**newest_target(lake, THIRD), "ds": FOURTH, "users": 400}
     assert publish(lake, next_day, AT, republish=False) == 9
 
 
@@ -80,7 +81,7 @@ def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake)
 def test_what_is_written_while_it_is_checked_is_not_published(
     simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake, passed = simulated_copy, publish_candidates.require_passed
+    lake, passed = simulated_copy, publishing.require_passed
     rows = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
     lake.overwrite(tables.CANDIDATES, THIRD, rows)  # another version of the lists that were judged
 
@@ -126,7 +127,7 @@ def test_candidates_that_are_not_whole_are_refused(
 def test_of_publishers_at_the_same_time_each_place_goes_to_one(simulated_copy: Lake) -> None:
     def attempt(_: int) -> int | None:
         try:
-            wanted = {**newest(simulated_copy, THIRD), "users": 400}
+            wanted = {**newest_target(simulated_copy, THIRD), "users": 400}
             return publish(simulated_copy, wanted, AT, republish=True)
         except PublicationConflict:
             return None

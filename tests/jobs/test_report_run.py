@@ -15,11 +15,12 @@ from pyspark.sql import functions as F
 
 from jobs import report_run, train_two_tower
 from jobs.config.loading import Config, load_config
-from jobs.evaluate_candidates import item_slices
+from jobs.inference.item_slices import item_slices
 from jobs.inference.references import model_path, model_version
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.queries import query
+from jobs.report.files import report_path
 from jobs.report.lists import clicks_of
 from jobs.report.training import estimator_section, manifest
 from tests.conftest import DAYS, SMALL
@@ -31,7 +32,7 @@ HOSTILE = "<script>alert('x')</script>\"&"
 
 
 def read(lake: Lake, ds: dt.date) -> str:
-    return Path(report_run.report_path(lake.uri, ds)).read_text("utf-8")
+    return Path(report_path(lake.uri, ds)).read_text("utf-8")
 
 
 def metric(lake: Lake, ds: dt.date, channel: str, name: str, k: int) -> float:
@@ -230,7 +231,7 @@ def test_a_browser_shows_it(simulated: Lake, page: Page, tmp_path: Path, width: 
     command = [
         browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path / 'profile'}",
         "--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={width},3000", f"--screenshot={shot}",
-        Path(report_run.report_path(simulated.uri, THIRD)).as_uri(),
+        Path(report_path(simulated.uri, THIRD)).as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

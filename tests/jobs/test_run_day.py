@@ -27,8 +27,8 @@ from jobs import (
     simulate_log,
     train_two_tower,
 )
-from jobs.build_histories import excluded as exclusions
 from jobs.config.loading import Config
+from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.tables import Table
@@ -72,7 +72,7 @@ def test_a_day_builds_on_the_state_of_the_day_before(simulated: Lake, config: Co
         ):
             assert simulated.day(table, before).join(simulated.day(table, after), key, "left_anti").isEmpty()
         old, new = (
-            exclusions(simulated.day(tables.USER_HISTORIES, day)).withColumnRenamed("excluded", str(day))
+            excluded_items(simulated.day(tables.USER_HISTORIES, day)).withColumnRenamed("excluded", str(day))
             for day in (before, after)
         )
         lost = old.join(new, "user_id").where(F.size(F.array_except(str(before), str(after))) > 0)
@@ -145,7 +145,7 @@ def test_every_user_has_as_many_candidates_as_the_catalogue_allows(simulated: La
         == 400
     )
     items = simulated.day(tables.item_snapshot(config), THIRD)
-    clicked = exclusions(simulated.day(tables.USER_HISTORIES, THIRD)).select(
+    clicked = excluded_items(simulated.day(tables.USER_HISTORIES, THIRD)).select(
         "user_id", F.explode("excluded").alias("item_index")
     )
     excluded = (

@@ -28,7 +28,7 @@ from jobs.inference import scoring
 from jobs.inference.references import ITEMS, index_path, model_path, model_version
 from jobs.lake import tables
 from jobs.lake.partitions import Lake, NoSuchDay
-from jobs.publish_candidates import NotPublishable
+from jobs.serving.publishing import NotPublishable
 from model.artifacts.model_version import load_model
 from model.data.loaders import read_files
 from model.feature_tensors import tensors

@@ -1,0 +1,24 @@
+"""Where the page of a day is stored."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+from pathlib import Path
+
+from jobs.lake.files import put_folder
+from jobs.lake.partitions import Lake
+
+PAGE = "index.html"
+
+
+def report_path(lake: str, ds: dt.date) -> str:
+    """Where the page of a day lies: a path or URI."""
+    return f"{lake.rstrip('/')}/reports/{ds}/{PAGE}"
+
+
+def put_report(lake: Lake, ds: dt.date, text: str) -> None:
+    """Write the page; readers see the old or the new one, whole."""
+    with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder:
+        (Path(folder) / PAGE).write_text(text, "utf-8")
+        put_folder(lake.spark, Path(folder), report_path(lake.uri, ds).removesuffix(f"/{PAGE}"))
