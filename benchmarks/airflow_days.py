@@ -32,7 +32,7 @@ batch_size = 512
 validation = "last_day"
 
 [index]
-sample_users = 200
+recall_sample_users = 200
 
 [tracking]
 uri = "none"

@@ -19,7 +19,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "in_batch_8x": {"training": {"preset": "in_batch"}},  # its batch is eight times as large
     "mns": {"training": {"preset": "mns"}},
     "cbns": {"training": {"preset": "cbns"}},
-    "cbns_uncured": {"training": {"preset": "cbns"}, "negatives": {"bank_gradient_cure": False}},
+    "cbns_uncured": {"training": {"preset": "cbns"}, "negatives": {"bank_gradient_rescaling": False}},
     "mixed_cross_batch": {"training": {"preset": "mixed_cross_batch"}},
 }
 LARGER = 8  # how many batches the bank holds, and how much larger the batch of in_batch_8x is

@@ -42,11 +42,11 @@ from model.ragged import of_lists
 CONFIG = """
 [index]
 backend = "{backend}"
-build = ["{backend}"]
+build_backends = ["{backend}"]
 [scoring]
 candidates_per_user = {k}
 [evaluation]
-at = [{k}]
+cutoffs = [{k}]
 """
 
 

@@ -1,6 +1,6 @@
 """unclicked_items: the pool of items that were exposed in the window and never clicked.
 
-Only exposures whose attribution window has closed count; of more than `pool.maximum_items` the most exposed ones are
+Only exposures whose attribution window has closed count; of more than `pool.max_items` the most exposed ones are
 kept. Overwrites the day.
 """
 
@@ -25,7 +25,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def unclicked_items(
-    counts: DataFrame, interactions: DataFrame, ds: dt.date, minimum_exposures: int, maximum_items: int
+    counts: DataFrame, interactions: DataFrame, ds: dt.date, min_exposures: int, max_items: int
 ) -> DataFrame:
     """Rows (item_id, item_index, exposures) of the pool at the end of `ds`.
 
@@ -36,8 +36,8 @@ def unclicked_items(
         "unclicked_items/query",
         {"window_item_counts": counts, "interactions": interactions},
         day_end=day_end(ds),
-        minimum_exposures=minimum_exposures,
-        maximum_items=maximum_items,
+        min_exposures=min_exposures,
+        max_items=max_items,
     )
 
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_negative_pools")
     counts = lake.required_day(tables.WINDOW_ITEM_COUNTS, args.ds)
     recent = lake.window(tables.INTERACTIONS, args.ds, Reach.of(config).window_days)
-    rows = unclicked_items(counts, recent, args.ds, config.pool.minimum_exposures, config.pool.maximum_items)
+    rows = unclicked_items(counts, recent, args.ds, config.pool.min_exposures, config.pool.max_items)
     return overwrite_checked(lake, tables.UNCLICKED_ITEMS, args.ds, rows, window_item_counts=counts)
 
 

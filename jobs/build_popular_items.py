@@ -46,7 +46,7 @@ def build(lake: Lake, config: Config, args: argparse.Namespace) -> DataFrame:
     return popular_items(
         eligible_items(lake, config, args.ds),
         lake.required_day(tables.WINDOW_ITEM_COUNTS, args.ds),
-        with_segments(examples, config.scoring.segment),
+        with_segments(examples, config.scoring.segment_feature),
         config.scoring.candidates_per_user,
     )
 

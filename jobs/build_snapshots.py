@@ -1,7 +1,7 @@
 """item_snapshot and user_snapshot: every item and user known at the end of a day, their features encoded.
 
 The snapshot before it, overlaid with the rows of `items` and `users` that landed since and with ids that only the day's
-interactions show; users who were not seen for `log.users_seen_days` leave. Overwrites the day of both tables.
+interactions show; users who were not seen for `log.user_retention_days` leave. Overwrites the day of both tables.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     landed = lake.window(raw_tables(config)[f"{side}s"], ds, days)
     with kept(news(landed, seen, previous, key)) as fresh:
         if side == "user":
-            features, seen_days = config.features.user, config.log.users_seen_days
+            features, seen_days = config.features.user, config.log.user_retention_days
             snapshot = user_snapshot(fresh, seen, previous, vocabularies, features, ds, seen_days)
         elif fresh.isEmpty():
             snapshot = previous

@@ -2,7 +2,7 @@
 
 History: the user's last clicks strictly before the impression. User features: the snapshot of the day before, or the
 day's own for a user who is new on it. Beside it what the click's request showed and the user left, as the day's
-outcomes stand, and from when on they stand for good. Of a user's examples at most `examples.per_user` are kept. Row
+outcomes stand, and from when on they stand for good. Of a user's examples at most `examples.max_per_user` are kept. Row
 groups are equal in size and come in multiples of ranks x readers. Overwrites the day.
 """
 
@@ -49,13 +49,13 @@ def training_examples(
         "training_examples/query",
         {"interactions": interactions, "before": histories_before, "vocabularies": vocabularies},
         others=length - 1,
-        share=settings.share,
-        per_user=settings.per_user or ALL,
+        share=settings.sample_rate,
+        per_user=settings.max_per_user or ALL,
     )
     if features.history_length:
         first = F.greatest(F.size("clicks_before") - F.lit(length), F.lit(0)) + 1
         clicks = clicks.withColumn("history", pad(F.slice("clicks_before", first, F.lit(length)), length))
-    clicks = clicks.join(_requests(interactions, vocabularies, settings.unclicked), "impression_id")
+    clicks = clicks.join(_requests(interactions, vocabularies, settings.unclicked_per_example), "impression_id")
     return clicks.drop("clicks_before").join(_as_known(snapshot_before, snapshot, features), USER_ID, "inner")
 
 

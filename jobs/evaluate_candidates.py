@@ -47,7 +47,7 @@ def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.d
         lake.required_day(tables.item_snapshot(config), ds),
         excluded_items(lake.day(tables.USER_HISTORIES, ds)),
     )
-    at = [*config.evaluation.at]
+    at = [*config.evaluation.cutoffs]
     with kept(item_slices(lake, config, ds)) as slices:
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
         with kept(query(lake.spark, "evaluation/relevant", frames)) as relevant:

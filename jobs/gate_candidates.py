@@ -81,7 +81,7 @@ def of_training(lake: Lake, config: Config, ds: dt.date, row: Row) -> list[Verdi
     # with days before the last one training has one to hold out
     needed = config.training.validation == "last_day" and (window.first or row.trained_on) < row.trained_on
     newest = examples.agg(F.max("ds")).first()[0]  # type: ignore[index]
-    floor = None if popular is None else gate.recall_over_popularity * popular
+    floor = None if popular is None else gate.min_recall_over_popularity * popular
     return [
         Verdict(
             "recall_over_popularity",
@@ -92,12 +92,14 @@ def of_training(lake: Lake, config: Config, ds: dt.date, row: Row) -> list[Verdi
         Verdict(
             "recall_of_published",
             None if before is None else measured.get(RECALL),
-            least=None if before is None else (1 - gate.recall_drop) * before,
+            least=None if before is None else (1 - gate.max_recall_drop) * before,
             needed=needed and before is not None,
         ),
         Verdict("training_rows_lost", float(abs(lost)), most=0.0),
-        Verdict("input_age_days", float((ds - newest).days), most=float(gate.input_age_days)),
-        Verdict("model_age_days", float((ds - row.trained_on).days), most=float(config.training.every_days - 1)),
+        Verdict("input_age_days", float((ds - newest).days), most=float(gate.max_input_age_days)),
+        Verdict(
+            "model_age_days", float((ds - row.trained_on).days), most=float(config.training.retrain_every_days - 1)
+        ),
     ]
 
 
@@ -115,10 +117,12 @@ def of_lists(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int
     short = query(spark, "gate/lists", {"candidates": rows}, k=k).first()
     assert short is not None  # it is an aggregate
     return [
-        Verdict("coverage", found.get(("item_coverage", "all")), least=gate.coverage),  # none of lists without an item
-        Verdict("never_clicked_share", found.get(("never_clicked_share", "all")), most=gate.never_clicked_share),
-        Verdict("head_share", found.get(("list_share", "head")), most=gate.head_share),
-        Verdict("short_lists", short.short_lists, most=gate.short_lists),
+        Verdict(
+            "coverage", found.get(("item_coverage", "all")), least=gate.min_coverage
+        ),  # None where no list has an item
+        Verdict("never_clicked_share", found.get(("never_clicked_share", "all")), most=gate.max_never_clicked_share),
+        Verdict("head_share", found.get(("list_share", "head")), most=gate.max_head_share),
+        Verdict("short_lists", short.short_lists, most=gate.max_short_list_share),
     ]
 
 
@@ -131,10 +135,10 @@ def of_vectors(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, i
         one_in = max(rows.count() // SAMPLED, 1)
         cosine = query(lake.spark, "gate/mean_cosine", {"vectors": rows}, one_in=one_in).first()
         assert cosine is not None  # it is an aggregate
-        verdicts.append(Verdict(f"{side}_mean_cosine", cosine[0], most=config.gate.mean_cosine))
+        verdicts.append(Verdict(f"{side}_mean_cosine", cosine[0], most=config.gate.max_mean_cosine))
     index = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen").first()
     assert index is not None  # scoring has searched it
-    least = config.index.recall_target - config.gate.index_recall_drop
+    least = config.index.recall_target - config.gate.max_index_recall_drop
     return [*verdicts, Verdict("index_recall", index.recall, least=least)]
 
 

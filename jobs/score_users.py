@@ -1,9 +1,9 @@
 """candidates: K items for every user, by the user's vector and the index, on the executors.
 
 Items that the exclusion rule asks for and items that are not available are left out. `source` says which channel named
-an item; a user without a click gets what is popular in their segment. With `scoring.changed_only` a user whose inputs
-are those of the last publication of the same model keeps that list, as long as its items are all there. Overwrites the
-day; rows are sorted by user_id, so that a look-up opens one file and one row group of it.
+an item; a user without a click gets what is popular in their segment. With `scoring.changed_users_only` a user whose
+inputs are those of the last publication of the same model keeps that list, as long as its items are all there.
+Overwrites the day; rows are sorted by user_id, so that a look-up opens one file and one row group of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def arg_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_only: bool = False) -> DataFrame:
+def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_users_only: bool = False) -> DataFrame:
     """Every user's vector, `excluded` item indices, and `kept`: the list that stands where nothing has changed.
 
     Raises VersionMismatch where the vectors are another model's.
@@ -43,11 +43,11 @@ def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_only: bool 
     foreign = users.where(F.col("model_version") != version).first()
     if foreign is not None:
         raise VersionMismatch(f"user_embeddings of {ds} are those of model {foreign.model_version}, wanted {version}")
-    changed_only &= lake.variant is None  # a publication is of the main model's lists
+    changed_users_only &= lake.variant is None  # a publication is of the main model's lists
     frames = {
         "user_embeddings": users,
         "user_histories": excluded_items(lake.day(tables.USER_HISTORIES, ds)),
-        "published": published_lists(lake, version if changed_only else None),
+        "published": published_lists(lake, version if changed_users_only else None),
     }
     return query(lake.spark, "candidates/users_to_score", frames)
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ref = index_reference(lake, args.ds, explore=config.scoring.explore_quota > 0)
     plan = Plan.of(config)
     read_lists(ref, plan)  # what is damaged or foreign is refused here, not by a hundred tasks
-    users = users_to_score(lake, args.ds, ref.version, changed_only=config.scoring.changed_only)
+    users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)
     rows = scored(sorted_files(users, "user_id"), ref, plan, args.scored_at or now())
     with row_groups_of(lake.spark, USERS_PER_ROW_GROUP):
         return lake.overwrite(tables.CANDIDATES, args.ds, rows)

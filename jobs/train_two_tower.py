@@ -1,8 +1,8 @@
 """A model version: two towers trained on the training examples of the window that ends with the day.
 
 Pins the versions of its inputs, hands their files to a trainer process (`python -m model.training.fit`), and puts the
-model folder it leaves under models/ in the lake. With `training.every_days` the days between go on with the last model.
-Overwrites the day of model_versions.
+model folder it leaves under models/ in the lake. With `training.retrain_every_days` the days between go on with
+the last model. Overwrites the day of model_versions.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_ground(lake, args.ds)
     if (kept := model_to_keep(lake, config, args.ds)) is not None:
         print(
-            f"the model of {kept.trained_on} goes on: training.every_days is {config.training.every_days}", flush=True
+            f"the model of {kept.trained_on} goes on: "
+            f"training.retrain_every_days is {config.training.retrain_every_days}",
+            flush=True,
         )
         lake.overwrite(tables.MODEL_VERSIONS, args.ds, lake.spark.createDataFrame([kept], tables.MODEL_VERSIONS.schema))
         return int(kept.training_rows)

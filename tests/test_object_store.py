@@ -52,13 +52,13 @@ validation = "none"
 uri = "none"
 [index]
 backend = "exact"
-build = ["exact", "annoy"]
+build_backends = ["exact", "annoy"]
 annoy_trees = 10
-sample_users = 100
+recall_sample_users = 100
 [scoring]
 candidates_per_user = 50
 [evaluation]
-at = [10, 20, 50]
+cutoffs = [10, 20, 50]
 [negatives]
 corpus = 128
 unclicked = 32

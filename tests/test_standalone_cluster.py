@@ -62,17 +62,17 @@ item = [
 
 [index]
 backend = "exact"
-build = ["exact"]
+build_backends = ["exact"]
 
 [scoring]
 candidates_per_user = 20
 
 [evaluation]
-at = [10, 20]
+cutoffs = [10, 20]
 
 [gate]                           # two days, two epochs
-recall_over_popularity = 0.0
-head_share = 1.0
+min_recall_over_popularity = 0.0
+max_head_share = 1.0
 """
 OF_THE_MODEL = {
     "model_versions", "user_embeddings", "item_embeddings", "item_indexes", "candidates", "gate", "publications",

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from jobs.config.features import Features, Section
+from jobs.config.renamed_keys import RENAMED_KEYS
 from jobs.config.sections import (
     Evaluation,
     Examples,
@@ -53,9 +54,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def lists_are_long_enough(self) -> Config:
-        if max(self.evaluation.at) > self.scoring.candidates_per_user:
+        if max(self.evaluation.cutoffs) > self.scoring.candidates_per_user:
             raise ValueError(
-                f"evaluation.at {list(self.evaluation.at)} goes beyond scoring.candidates_per_user "
+                f"evaluation.cutoffs {list(self.evaluation.cutoffs)} goes beyond scoring.candidates_per_user "
                 f"{self.scoring.candidates_per_user}"
             )
         return self
@@ -77,7 +78,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def scoring_goes_by_declared_features(self) -> Config:
-        for side, key in (("user", "segment"), ("item", "category")):
+        for side, key in (("user", "segment_feature"), ("item", "category_feature")):
             name = getattr(self.scoring, key)
             longest = 1 if side == "user" else 1_000  # of an item's list its first value counts
             features = [f for f in getattr(self.features, side) if f.kind == "categorical" and f.length <= longest]
@@ -92,9 +93,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def row_negatives_are_kept(self) -> Config:
-        if self.negatives.row > self.examples.unclicked:
+        if self.negatives.row > self.examples.unclicked_per_example:
             raise ValueError(
-                f"negatives.row is {self.negatives.row}, and examples.unclicked keeps {self.examples.unclicked} items"
+                f"negatives.row must be at most examples.unclicked_per_example "
+                f"({self.examples.unclicked_per_example}), got {self.negatives.row}"
             )
         return self
 
@@ -113,8 +115,10 @@ class Config(Section):
             raise ValueError(f"no variant {name!r} in the configuration; it has {sorted(self.variants)}")
         if shared := SHARED.intersection(self.variants[name]):
             raise ValueError(f"variants.{name}: the tables of {sorted(shared)} are shared by all models")
-        if "segment" in self.variants[name].get("scoring", {}):
-            raise ValueError(f"variants.{name}: scoring.segment is that of popular_items, which all models share")
+        if "segment_feature" in self.variants[name].get("scoring", {}):
+            raise ValueError(
+                f"variants.{name}: scoring.segment_feature must not be overridden, all models share popular_items"
+            )
         return Config.model_validate(merge(self.model_dump(), self.variants[name]))
 
 
@@ -147,17 +151,17 @@ def load_config(path: str | Path | None = None) -> Config:
             config.of_variant(name)
         return config
     except ValidationError as error:
-        faults = (_told(fault) for fault in error.errors(include_url=False))
+        faults = (_message(fault) for fault in error.errors(include_url=False))
         raise ValueError(f"configuration {path or default_path()}: " + "; ".join(faults)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"configuration {path or default_path()} cannot be read: {error}") from error
 
 
-def _told(fault: Any) -> str:
-    """One fault of a configuration in words, without what may be a secret: sections, and all of `tracking`."""
+def _message(fault: Any) -> str:
+    """One validation error as text, without values that may hold a secret (whole sections, and all of `tracking`)."""
     key, value = ".".join(map(str, fault["loc"])), fault["input"]
     if fault["type"] == "extra_forbidden":
-        return f"{key}: no such key"
+        return f"{key}: renamed to {RENAMED_KEYS[key]}" if key in RENAMED_KEYS else f"{key}: no such key"
     text = ": ".join(filter(None, (key, fault["msg"])))
     # a fault between sections is found in the whole configuration, and a variant may hold any section
     secret = isinstance(value, dict) or fault["loc"][0] in ("tracking", "variants")

@@ -24,13 +24,13 @@ class Log(Section):
     examined_positions: Count
     examples_window_days: Count
     state_lookback_days: Count
-    users_seen_days: Count
+    user_retention_days: Count
 
 
 class Examples(Section):
-    unclicked: Annotated[int, Field(ge=0)]
-    per_user: Annotated[int, Field(ge=0)]
-    share: Annotated[float, Field(gt=0, le=1)]
+    unclicked_per_example: Annotated[int, Field(ge=0)]
+    max_per_user: Annotated[int, Field(ge=0)]
+    sample_rate: Annotated[float, Field(gt=0, le=1)]
     row_group_rows: Count
     ranks: Count
     readers: Count
@@ -42,8 +42,8 @@ class Exclusions(Section):
 
 
 class Pool(Section):
-    minimum_exposures: Count
-    maximum_items: Count
+    min_exposures: Count
+    max_items: Count
     corpus_alpha: Share
 
 
@@ -61,11 +61,11 @@ class Training(Section):
     correction: Literal["preset", "none", "logq", "logq_negatives"]
     temperature: Annotated[float, Field(gt=0)]
     learn_temperature: bool
-    frequency: Literal["counted", "streaming"]
-    estimator_rate: Annotated[float, Field(gt=0, lt=1)]
-    estimator_buckets: Annotated[int, Field(ge=0)]
-    estimator_hashes: Count
-    weights: Literal["none", "reward"]
+    frequency_source: Literal["counted", "streaming"]
+    streaming_rate: Annotated[float, Field(gt=0, lt=1)]
+    streaming_buckets: Annotated[int, Field(ge=0)]
+    streaming_hashes: Count
+    example_weights: Literal["none", "reward"]
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
     learning_rate: Annotated[float, Field(gt=0)]
@@ -84,7 +84,7 @@ class Training(Section):
     validation: Literal["last_day", "none"]
     validation_rows: Count
     patience: Annotated[int, Field(ge=0)]
-    every_days: Count
+    retrain_every_days: Count
     start: Literal["scratch", "warm"]
     warm_epochs: Annotated[int, Field(ge=0)]
 
@@ -96,7 +96,7 @@ class Negatives(Section):
     bank: Count
     bank_warmup_steps: Annotated[int, Field(ge=0)]
     bank_warmup_drift: Annotated[float, Field(ge=0, le=2)]
-    bank_gradient_cure: bool
+    bank_gradient_rescaling: bool
     row: Annotated[int, Field(ge=0)]
     row_log_weight: float
     mask: Literal["item", "user", "history"]
@@ -108,27 +108,30 @@ class Tracking(Section):
 
 class Index(Section):
     backend: Literal["auto", "exact", "annoy", "ivf"]
-    build: Annotated[tuple[Literal["exact", "annoy", "ivf"], ...], Field(min_length=1)]
+    build_backends: Annotated[tuple[Literal["exact", "annoy", "ivf"], ...], Field(min_length=1)]
     recall_target: Annotated[float, Field(gt=0, le=1)]
-    sample_users: Count
+    recall_sample_users: Count
     annoy_trees: Count
     ivf_lists: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
     def backend_is_built(self) -> Index:
-        if self.backend not in ("auto", *self.build):
-            raise ValueError(f"index.backend {self.backend} is not among index.build {list(self.build)}")
+        if self.backend not in ("auto", *self.build_backends):
+            raise ValueError(
+                f"index.backend must be auto or one of index.build_backends {list(self.build_backends)}, "
+                f"got {self.backend}"
+            )
         return self
 
 
 class Scoring(Section):
     candidates_per_user: Count
     popular_quota: Annotated[int, Field(ge=0)]
-    segment: str
+    segment_feature: str
     explore_quota: Annotated[int, Field(ge=0)]
-    category: str
-    category_cap: Annotated[int, Field(ge=0)]
-    changed_only: bool
+    category_feature: str
+    max_per_category: Annotated[int, Field(ge=0)]
+    changed_users_only: bool
 
     @model_validator(mode="after")
     def quotas_leave_room(self) -> Scoring:
@@ -137,34 +140,34 @@ class Scoring(Section):
                 f"scoring.popular_quota {self.popular_quota} and explore_quota {self.explore_quota} are more than "
                 f"candidates_per_user {self.candidates_per_user}"
             )
-        if bool(self.category) != bool(self.category_cap):
+        if bool(self.category_feature) != bool(self.max_per_category):
             raise ValueError(
-                f"scoring.category wants a category_cap, and that a category, "
-                f"got {self.category!r} and {self.category_cap}"
+                f"scoring.category_feature wants a max_per_category, and that a category, "
+                f"got {self.category_feature!r} and {self.max_per_category}"
             )
         return self
 
 
 class Gate(Section):
-    recall_drop: Share
-    recall_over_popularity: Annotated[float, Field(ge=0)]
-    coverage: Share
-    never_clicked_share: Share
-    head_share: Share
-    short_lists: Share
-    mean_cosine: Share
-    index_recall_drop: Share
-    input_age_days: Annotated[int, Field(ge=0)]
+    max_recall_drop: Share
+    min_recall_over_popularity: Annotated[float, Field(ge=0)]
+    min_coverage: Share
+    max_never_clicked_share: Share
+    max_head_share: Share
+    max_short_list_share: Share
+    max_mean_cosine: Share
+    max_index_recall_drop: Share
+    max_input_age_days: Annotated[int, Field(ge=0)]
 
 
 class Evaluation(Section):
-    at: tuple[Count, ...]
-    head_share: Share
-    middle_share: Share
+    cutoffs: tuple[Count, ...]
+    head_click_share: Share
+    middle_click_share: Share
 
-    @field_validator("at")
+    @field_validator("cutoffs")
     @classmethod
-    def at_is_ascending(cls, at: tuple[int, ...]) -> tuple[int, ...]:
-        if not at or list(at) != sorted(set(at)):
-            raise ValueError(f"wants list lengths in ascending order, got {list(at)}")
-        return at
+    def cutoffs_ascend(cls, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
+        if not cutoffs or list(cutoffs) != sorted(set(cutoffs)):
+            raise ValueError(f"must be list lengths in ascending order, got {list(cutoffs)}")
+        return cutoffs

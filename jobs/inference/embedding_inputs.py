@@ -23,7 +23,7 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
     frames = {"user_snapshot": snapshot, "user_histories": excluded_items(lake.day(tables.USER_HISTORIES, ds))}
     users = query(lake.spark, "user_embeddings/users", frames)
     users = users.withColumn("history", pad(F.col("clicks"), max(config.features.history_length, 1)))
-    segment = config.scoring.segment
+    segment = config.scoring.segment_feature
     users = users.withColumn("segment", F.col(segment) if segment else F.lit(0))
     read = dict.fromkeys([*inputs, "is_cold", "segment", "excluded"])
     nulls = [F.isnull(name) for name in read]  # a hash passes over them
@@ -32,7 +32,7 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
 
 def lists_of(config: Config) -> str:
     """All of the configuration that a list depends on."""
-    return config.scoring.model_dump_json(exclude={"changed_only"}) + config.index.model_dump_json()
+    return config.scoring.model_dump_json(exclude={"changed_users_only"}) + config.index.model_dump_json()
 
 
 def items_to_embed(lake: Lake, config: Config, ds: dt.date) -> DataFrame:

@@ -78,7 +78,7 @@ def _built(config: Config, rows: pa.Table, version: str, sample: Sample, folder:
         exact = ExactIndex.build(vectors, item_indices, model_version=version)
         exact_seconds = time.perf_counter() - began
         wanted, speed = sample.search(exact) if len(sample) else (np.empty((0, sample.k)), 0.0)  # [N, K]
-        for backend in config.index.build:
+        for backend in config.index.build_backends:
             index: ItemIndex = exact
             build_seconds = exact_seconds
             if backend != exact.backend:
@@ -153,7 +153,7 @@ def _write_items(lake: Lake, config: Config, ds: dt.date, embedded: pa.Table, ve
         "dimension": len(embedded["embedding"][0]),
         "item_count": embedded.num_rows,
         "model_version": version,
-        "options": {"category": config.scoring.category},
+        "options": {"category": config.scoring.category_feature},
     }
     files = {ITEMS_FILE: items, POPULAR_FILE: popular}
     write_folder(folder, manifest, {name: partial(pq.write_table, table) for name, table in files.items()})
@@ -161,7 +161,7 @@ def _write_items(lake: Lake, config: Config, ds: dt.date, embedded: pa.Table, ve
 
 def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
     """(item_index, category) of each item, by the first value of a list; None where there is no cap."""
-    name = config.scoring.category
+    name = config.scoring.category_feature
     if not name:
         return None
     rows = read_files(lake.pinned(tables.item_snapshot(config), ds, 1).files)

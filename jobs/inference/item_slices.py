@@ -16,6 +16,6 @@ ITEM_SLICES = ("head", "middle", "tail")
 
 def item_slices(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     """Rows (item_id, item_index, clicks, slice), one for each item known on `ds`; `slice` is one of ITEM_SLICES."""
-    shares = {"head_share": config.evaluation.head_share, "middle_share": config.evaluation.middle_share}
+    shares = {"head_share": config.evaluation.head_click_share, "middle_share": config.evaluation.middle_click_share}
     probabilities = lake.required_day(tables.ITEM_SAMPLING_PROBS, ds)
     return query(lake.spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, **shares)

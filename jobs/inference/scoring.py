@@ -38,13 +38,13 @@ class Plan:
 
     quotas: Quotas
     category: str
-    category_cap: int
+    max_per_category: int
 
     @classmethod
     def of(cls, config: Config) -> Plan:
         scoring = config.scoring
         quotas = Quotas(scoring.candidates_per_user, scoring.popular_quota, scoring.explore_quota)
-        return cls(quotas, scoring.category, scoring.category_cap)
+        return cls(quotas, scoring.category_feature, scoring.max_per_category)
 
 
 def candidates(users: DataFrame, ref: IndexReference, plan: Plan) -> DataFrame:
@@ -94,7 +94,7 @@ def read_lists(ref: IndexReference, plan: Plan) -> Opened:
     items, popular = _read_items(ref, plan)
     index = load_index(local_folder(ref.index), ref.version)
     explore = load_index(local_folder(ref.explore), ref.version) if ref.explore else None
-    cap = Cap(items["category"].to_numpy().astype(np.int64), plan.category_cap) if plan.category_cap else None
+    cap = Cap(items["category"].to_numpy().astype(np.int64), plan.max_per_category) if plan.max_per_category else None
     segments, indices, shares = (popular[name].to_numpy() for name in ("segment", "item_index", "share"))
     lists = Popular(segments.astype(np.int64), indices.astype(np.int64), shares.astype(np.float32))
     offered = items.filter(pc.field("available"))["item_id"]
@@ -109,7 +109,7 @@ def _read_items(ref: IndexReference, plan: Plan) -> list[pa.Table]:
     if (got := manifest["model_version"]) != ref.version:
         raise VersionMismatch(f"{ref.items} lists the items of model version {got!r}, wanted {ref.version!r}")
     if (got := manifest["options"]["category"]) != plan.category:
-        why = f"wants scoring.category {plan.category!r}, and the index was built with {got!r}"
+        why = f"wants scoring.category_feature {plan.category!r}, and the index was built with {got!r}"
         raise ValueError(f"{ref.items}: {why}: run build_item_index again")
     check_files(folder, manifest, set(names))
     return [pq.read_table(folder / name) for name in names]

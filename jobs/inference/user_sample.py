@@ -17,8 +17,8 @@ from model.search.tuning import Sample, sample_of
 def sampled_users(lake: Lake, config: Config, ds: dt.date) -> Sample:
     """Some of the day's users who are not cold, the same ones on every run, with what is left out of their lists."""
     users = lake.required_day(tables.USER_EMBEDDINGS, ds).where("not is_cold")
-    some = users.orderBy(F.xxhash64("user_id"), "user_id").limit(config.index.sample_users)
+    some = users.orderBy(F.xxhash64("user_id"), "user_id").limit(config.index.recall_sample_users)
     some = some.join(excluded_items(lake.day(tables.USER_HISTORIES, ds)), "user_id", "left")
     found = some.select("embedding", F.coalesce("excluded", F.array().cast("array<int>")).alias("excluded")).toArrow()
-    wider = WIDER_BY_CAP if config.scoring.category_cap else 1
+    wider = WIDER_BY_CAP if config.scoring.max_per_category else 1
     return sample_of(found, wider * config.scoring.candidates_per_user)

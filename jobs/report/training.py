@@ -38,7 +38,9 @@ def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     metrics, settings = model["metrics"], model["configuration"]["training"]
     lead = "Two towers, sampled softmax."
     if row.trained_on != ds:
-        lead += f" The model of {row.trained_on} goes on: training.every_days is {settings['every_days']}."
+        lead += (
+            f" The model of {row.trained_on} goes on: training.retrain_every_days is {settings['retrain_every_days']}."
+        )
     curve = line_chart("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, lambda value: f"{value:.2f}")
     ends = "It ends with one pass over the last day, which no epoch had seen." if metrics["validations"] else ""
     curves = [Figure("Loss by step", curve, note=ends), _validation(metrics["validations"])]
@@ -88,9 +90,9 @@ def estimator_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         return Section("estimator", title, lead, [no_model(lake, ds)])
     drift = model["metrics"].get("estimator")
     if drift is None:
-        frequency = model["configuration"]["training"]["frequency"]
+        frequency = model["configuration"]["training"]["frequency_source"]
         return Section(
-            "estimator", title, lead, [Missing(f"Nothing was estimated: training.frequency is {frequency}.")]
+            "estimator", title, lead, [Missing(f"Nothing was estimated: training.frequency_source is {frequency}.")]
         )
     facts = [
         ("items", count(drift["items"])),

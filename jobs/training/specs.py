@@ -111,7 +111,7 @@ def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
         "spec": spec.to_json(),
         "settings": settings,
         "negatives": negatives_of(config, pool_is_empty),
-        "unclicked_length": config.examples.unclicked,
+        "unclicked_length": config.examples.unclicked_per_example,
         "hide_history": config.exclusions.clicked != "never",
         "warm_start": older and older[1],
         "final_before": int(day_end(ds).timestamp()),
@@ -170,12 +170,12 @@ def _older_model(lake: Lake, config: Config, ds: dt.date) -> tuple[str, str, str
 
 
 def model_to_keep(lake: Lake, config: Config, ds: dt.date) -> Row | None:
-    """The row of model_versions of a model that serves `ds` too, by `training.every_days`; None where one is due.
+    """The row of model_versions of a model that serves `ds` too (`training.retrain_every_days`); None where one is due.
 
     A model of another configuration serves no longer.
     """
-    last = _last_trained(lake, ds, config.training.every_days - 1)
-    if last is None or (ds - last.trained_on).days >= config.training.every_days:
+    last = _last_trained(lake, ds, config.training.retrain_every_days - 1)
+    if last is None or (ds - last.trained_on).days >= config.training.retrain_every_days:
         return None
     manifest = required_manifest(lake, last.model_version)
     return last if manifest["configuration"] == _configuration(config) else None

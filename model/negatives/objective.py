@@ -157,7 +157,7 @@ class Objective:
         fresh_log_n, held_log_n = log_n[: len(fresh_ids)], log_n[len(fresh_ids) :]
         start = sum(counts[: self.ranks.rank])  # where this rank's positives stand
         columns = fresh
-        if len(held_ids) and self.negatives.bank_gradient_cure:
+        if len(held_ids) and self.negatives.bank_gradient_rescaling:
             columns = rescale_column_gradient(fresh, fresh_log_n, log_count(fresh_n[: len(fresh_ids)]))
         row_negatives = None
         if own is not None:

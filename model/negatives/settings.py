@@ -23,7 +23,7 @@ class Negatives:
     bank_holds: str = "positives"
     bank_warmup_steps: int = 0
     bank_warmup_drift: float = 0.0
-    bank_gradient_cure: bool = True
+    bank_gradient_rescaling: bool = True
     row: int = 0
     row_log_weight: float = 0.0
     mask: str = "item"

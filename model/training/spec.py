@@ -23,11 +23,11 @@ class Settings:
 
     temperature: float
     learn_temperature: bool
-    frequency: str  # counted | streaming
-    estimator_rate: float
-    estimator_buckets: int  # 0: one an item
-    estimator_hashes: int
-    weights: str  # none | reward
+    frequency_source: str  # counted | streaming
+    streaming_rate: float
+    streaming_buckets: int  # 0: one an item
+    streaming_hashes: int
+    example_weights: str  # none | reward
     batch_size: int
     epochs: int
     learning_rate: float
@@ -100,7 +100,7 @@ class Order:
 def example_features(order: Order) -> list[FeatureSpec]:
     """What is read of the examples: the user's features, the item, and what the loss asks for beside them."""
     features = [*order.spec.user, ITEM_INDEX]
-    if order.settings.weights == "reward":
+    if order.settings.example_weights == "reward":
         features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
     if order.negatives.mask != "item":
         features.append(FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id"))

@@ -74,11 +74,11 @@ def make_objective(order: Order, device: torch.device, ranks: Ranks = ALONE) -> 
     """The order's loss with its sources of negatives; its examples are those that are learnt from first."""
     size, settings = order.spec.vocabulary_sizes["item_id"], order.settings
     estimator = None
-    if settings.frequency == "streaming":
+    if settings.frequency_source == "streaming":
         estimator = StreamingFrequency(
-            settings.estimator_buckets or size,
-            hashes=settings.estimator_hashes,
-            alpha=settings.estimator_rate,
+            settings.streaming_buckets or size,
+            hashes=settings.streaming_hashes,
+            alpha=settings.streaming_rate,
             device=device,
         )
     return Objective(

@@ -1,6 +1,6 @@
--- Items that were exposed at least :minimum_exposures times in the window and never clicked in it. An exposure counts
+-- Items that were exposed at least :min_exposures times in the window and never clicked in it. An exposure counts
 -- once its attribution window has closed before the end of the day: until then nobody knows that it stays unclicked.
--- Of more than :maximum_items the most exposed ones are kept; among equals the hash of item_id decides. They are
+-- Of more than :max_items the most exposed ones are kept; among equals the hash of item_id decides. They are
 -- numbered bucket by bucket, so that no partition ever ranks the whole pool.
 with open as (
   select item_id, count(*) as exposures
@@ -18,7 +18,7 @@ exposed as (
   from {window_item_counts} as counts
   left join open on open.item_id = counts.item_id
   where counts.clicks = 0
-    and counts.exposures - coalesce(open.exposures, 0) >= :minimum_exposures
+    and counts.exposures - coalesce(open.exposures, 0) >= :min_exposures
 ),
 
 buckets as (
@@ -48,4 +48,4 @@ ranked as (
 
 select item_id, item_index, exposures
 from ranked
-where place <= :maximum_items
+where place <= :max_items

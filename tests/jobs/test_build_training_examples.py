@@ -17,7 +17,7 @@ from jobs.lake import tables
 from jobs.lake.partitions import check_schema
 
 DAY = dt.date(2026, 1, 5)
-SETTINGS = load_config().examples.model_copy(update={"unclicked": 3})
+SETTINGS = load_config().examples.model_copy(update={"unclicked_per_example": 3})
 FEATURES = Features(
     user=(Feature(name="user_id", kind="id", dim=4), Feature(name="history", kind="item_list", length=3, dim=4), Feature(name="age", kind="numeric", dim=2)),
     item=(Feature(name="item_id", kind="id", dim=4),),

@@ -75,7 +75,7 @@ def test_a_capped_user_counts_in_q_as_often_as_training_reads_them(
     heavy = lake.day(tables.INTERACTIONS, THIRD).where("clicked").groupBy("user_id").count().orderBy(F.desc("count"), "user_id").first()  # fmt: skip
     assert heavy is not None
     assert heavy["count"] > 3
-    own = own_config(tmp_path, "[examples]\nper_user = 2\nunclicked = 10\n")
+    own = own_config(tmp_path, "[examples]\nmax_per_user = 2\nunclicked_per_example = 10\n")
     arguments = ["--lake", lake.uri, "--config", own, "--ds", str(THIRD)]
     for job in (build_training_examples, build_item_counts, build_window_counts, build_sampling_probs):
         job.main(arguments)
@@ -99,7 +99,7 @@ def test_a_capped_user_counts_in_q_as_often_as_training_reads_them(
 def test_a_share_of_the_examples_is_drawn_by_hash(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
     lake, table = simulated_copy, tables.training_examples(config)
     whole = lake.day(table, THIRD).select("impression_id").localCheckpoint()
-    own = own_config(tmp_path, "[examples]\nshare = 0.3\n")
+    own = own_config(tmp_path, "[examples]\nsample_rate = 0.3\n")
     build_training_examples.main(["--lake", lake.uri, "--config", own, "--ds", str(THIRD)])
     drawn = lake.day(table, THIRD)
     assert 0.2 < drawn.count() / whole.count() < 0.4

@@ -218,7 +218,7 @@ def test_drift_names_the_items_that_are_off_most(simulated_copy: Lake) -> None:
     names = {row.item_index: row.item_id for row in beside.day(tables.ITEM_SAMPLING_PROBS, THIRD).collect()}
     assert [row[0].text for row in worst.rows] == [names[item["item_index"]] for item in drift["worst"]]  # type: ignore[union-attr]
     main = estimator_section(simulated_copy, config, THIRD).blocks[0]
-    assert main.text == "Nothing was estimated: training.frequency is counted."  # type: ignore[union-attr]
+    assert main.text == "Nothing was estimated: training.frequency_source is counted."  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("width", [1280, 500])

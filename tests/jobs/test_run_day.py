@@ -382,7 +382,7 @@ def test_three_real_days_in_a_row(lake: Lake, data: Path, tmp_path: Path) -> Non
         Path(SMALL)
         .read_text("utf-8")
         .replace("epochs = 3", "epochs = 1")
-        .replace("[index]", '[index]\nbuild = ["exact"]'),
+        .replace("[index]", '[index]\nbuild_backends = ["exact"]'),
         "utf-8",
     )
     common = ["--lake", lake.uri, "--config", str(quick)]

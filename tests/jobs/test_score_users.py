@@ -112,7 +112,7 @@ def test_a_recall_out_of_reach_stops_before_scoring(
     simulated_copy: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.search.approximate_index.IvfIndex.max_search_budget", property(lambda _: 1))
-    index = '[index]\nbackend = "{}"\nbuild = ["exact", "ivf"]\nrecall_target = 1.0\nivf_lists = 100'
+    index = '[index]\nbackend = "{}"\nbuild_backends = ["exact", "ivf"]\nrecall_target = 1.0\nivf_lists = 100'
     before = simulated_copy.read(tables.ITEM_INDEXES).collect()
     with pytest.raises(RecallNotReached, match=r"index ivf finds 0\.\d+ of the exact lists at best \(probes 1\)"):
         run(simulated_copy, THIRD, settings(tmp_path, index.format("ivf")), build_item_index)
@@ -125,7 +125,7 @@ def test_a_recall_out_of_reach_stops_before_scoring(
 def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tmp_path: Path) -> None:
     lists = {}
     for backend in ("exact", "annoy", "ivf"):
-        index = f'[index]\nbackend = "{backend}"\nbuild = ["{backend}"]\nrecall_target = 1.0'
+        index = f'[index]\nbackend = "{backend}"\nbuild_backends = ["{backend}"]\nrecall_target = 1.0'
         run(simulated_copy, THIRD, settings(tmp_path, index), build_item_index, score_users)
         assert simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").count() == 1
         lists[backend] = listed(simulated_copy, THIRD).toPandas().sort_values(["user_id", "rank"], ignore_index=True)
@@ -151,7 +151,7 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
     """Popular in the user's segment, explored items without a click, and a cap on the first genre."""
     over = settings(
         tmp_path,
-        '[scoring]\npopular_quota = 10\nsegment = "gender"\nexplore_quota = 5\ncategory = "genres"\ncategory_cap = 20',
+        '[scoring]\npopular_quota = 10\nsegment_feature = "gender"\nexplore_quota = 5\ncategory_feature = "genres"\nmax_per_category = 20',
     )
     probs = simulated_copy.day(tables.ITEM_SAMPLING_PROBS, THIRD).localCheckpoint()
     unclicked = F.when(F.col("item_index") % 10 == 0, 0).otherwise(F.col("clicks"))
@@ -223,7 +223,7 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
 
 @pytest.mark.usefixtures("few_at_once")
 def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
-    over = settings(tmp_path, "[scoring]\nchanged_only = true")
+    over = settings(tmp_path, "[scoring]\nchanged_users_only = true")
     run(simulated_copy, THIRD, over, build_user_embeddings, score_users, publish_candidates)
     before = {row.user_id: row for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
     histories = simulated_copy.day(tables.USER_HISTORIES, THIRD).localCheckpoint()
@@ -238,7 +238,7 @@ def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, 
     assert {user for user in after if after[user].candidates != before[user].candidates} == {changed.user_id}
     blocklist = tmp_path / "blocked.txt"
     blocklist.write_text(gone)
-    over = settings(tmp_path, f'[scoring]\nchanged_only = true\n[exclusions]\nblocklist = "{blocklist}"')
+    over = settings(tmp_path, f'[scoring]\nchanged_users_only = true\n[exclusions]\nblocklist = "{blocklist}"')
     run(simulated_copy, THIRD, over, build_popular_items, build_item_index, score_users)
     again = {row.user_id: row for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
     held = {user for user, row in before.items() if gone in [one.item_id for one in row.candidates]}
@@ -248,7 +248,7 @@ def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, 
 
 def test_a_model_serves_the_days_between(simulated_copy: Lake, tmp_path: Path) -> None:
     """The fourth day's tables are not needed to see which model it gets: the third's are taken for them."""
-    over = settings(tmp_path, "[training]\nevery_days = 2")
+    over = settings(tmp_path, "[training]\nretrain_every_days = 2")
     simulated_copy.overwrite(tables.RECONCILIATION, FOURTH, simulated_copy.day(tables.RECONCILIATION, THIRD))
     run(simulated_copy, THIRD, over, train_two_tower)  # of this configuration
     version = model_version(simulated_copy, THIRD)
@@ -312,11 +312,14 @@ def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: La
     ("text", "message"),
     [
         ("[scoring]\npopular_quota = 40\nexplore_quota = 11", "popular_quota 40 and explore_quota 11 are more than"),
-        ('[scoring]\nsegment = "age"', "scoring.segment wants a categorical feature of features.user"),
-        ('[scoring]\ncategory = "genres"', "scoring.category wants a category_cap"),
+        ('[scoring]\nsegment_feature = "age"', "scoring.segment_feature wants a categorical feature of features.user"),
+        ('[scoring]\ncategory_feature = "genres"', "scoring.category_feature wants a max_per_category"),
         ("[scoring]\nexplore_quota = 5\n[model]\nitem_id_dropout = 0", "explore_quota wants model.item_id_dropout"),
         ("[index]\nrecall_target = 1.5", "recall_target"),
-        ('[index]\nbackend = "ivf"\nbuild = ["exact"]', "index.backend ivf is not among index.build"),
+        (
+            '[index]\nbackend = "ivf"\nbuild_backends = ["exact"]',
+            r"index.backend must be auto or one of index.build_backends \['exact'\], got ivf",
+        ),
     ],
 )
 def test_configurations_that_cannot_be_are_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -48,7 +48,7 @@ def built(interactions: DataFrame, vocabularies: DataFrame, length: int = 4) -> 
         users,
         vocabularies,
         FEATURES,
-        SETTINGS.model_copy(update={"unclicked": length, "per_user": 0}),
+        SETTINGS.model_copy(update={"unclicked_per_example": length, "max_per_user": 0}),
     )
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from jobs.config.loading import load_config
+from jobs.config.loading import SHARED, load_config
+from jobs.config.renamed_keys import RENAMED_KEYS
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -36,9 +38,15 @@ def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
         ("[training]\ntemperature = nan\n", "training.temperature: .*finite number"),
         ("[training]\npreset = 'best'\n", "training.preset: .*got 'best'"),
         ("[pool]\ncorpus_alpha = 1.5\n", "pool.corpus_alpha: .*less than or equal to 1, got 1.5"),
-        ("[index]\nbackend = 'annoy'\nbuild = ['exact']\n", "index.backend annoy is not among index.build"),
-        ("[evaluation]\nat = [10, 500]\n", r"evaluation.at \[10, 500\] goes beyond scoring.candidates_per_user 100"),
-        ("[evaluation]\nat = [20, 10]\n", "evaluation.at: .*ascending"),
+        (
+            "[index]\nbackend = 'annoy'\nbuild_backends = ['exact']\n",
+            r"index.backend must be auto or one of index.build_backends \['exact'\], got annoy",
+        ),
+        (
+            "[evaluation]\ncutoffs = [10, 500]\n",
+            r"evaluation.cutoffs \[10, 500\] goes beyond scoring.candidates_per_user 100",
+        ),
+        ("[evaluation]\ncutoffs = [20, 10]\n", "evaluation.cutoffs: .*ascending"),
         ("[[features.user]]\nname = 'age; drop'\nkind = 'numeric'\ndim = 1\n", "features.user.0.name"),
         ("[[features.user]]\nname = 'user_index'\nkind = 'numeric'\ndim = 1\n", "user_index is a column of its own"),
         ("[[features.user]]\nname = 'history'\nkind = 'numeric'\ndim = 1\n", "history is of kind item_list"),
@@ -46,22 +54,28 @@ def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
             "[[features.user]]\nname = 'age'\nkind = 'numeric'\ndim = 1\nlength = 3\n",
             "kind numeric has length 1, got 3",
         ),
-        ("[examples]\nunclicked = -1\n", "examples.unclicked: .*greater than or equal to 0, got -1"),
-        ("[training]\nestimator_rate = 1.0\n", "training.estimator_rate: .*less than 1, got 1.0"),
-        ("[training]\nestimator_rate = 0\n", "training.estimator_rate: .*greater than 0, got 0"),
+        (
+            "[examples]\nunclicked_per_example = -1\n",
+            "examples.unclicked_per_example: .*greater than or equal to 0, got -1",
+        ),
+        ("[training]\nstreaming_rate = 1.0\n", "training.streaming_rate: .*less than 1, got 1.0"),
+        ("[training]\nstreaming_rate = 0\n", "training.streaming_rate: .*greater than 0, got 0"),
         ("[negatives]\nbank_warmup_drift = 3.0\n", "negatives.bank_warmup_drift: .*less than or equal to 2"),
         ("[negatives]\nmask = 'all'\n", "negatives.mask: .*'item', 'user' or 'history', got 'all'"),
         (
             "[negatives]\nmask = 'history'\n[[features.user]]\nname = 'user_id'\nkind = 'id'\ndim = 8\n",
             'negatives.mask = "history" wants a user feature named history',
         ),
-        ("[negatives]\nrow = 11\n", "negatives.row is 11, and examples.unclicked keeps 10"),
+        ("[negatives]\nrow = 11\n", r"negatives.row must be at most examples.unclicked_per_example \(10\), got 11"),
         (
             "[[features.item]]\nname = 'item_id'\nkind = 'id'\ndim = 8\n",
             r"share_item_table: \['history'\] want the dim",
         ),
         ("[training]\nlearn_temperature = true\ntemperature = 0.001\n", "temperature wants .01 or more to be learned"),
-        ("[variants.x]\nexamples = { unclicked = 5 }\n", r"variants.x: the tables of \['examples'\] are shared"),
+        (
+            "[variants.x]\nexamples = { unclicked_per_example = 5 }\n",
+            r"variants.x: the tables of \['examples'\] are shared",
+        ),
         ("[variants.x]\ntraining = { corection = 'none' }\n", "training.corection: no such key"),
         ("[training\n", "cannot be read"),
     ],
@@ -74,7 +88,10 @@ def test_a_fault_is_told_with_its_key(tmp_path: Path, text: str, message: str) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[evaluation]\nat = [10, 500]\n", r"toml: Value error, evaluation.at \[10, 500\] goes beyond [^{]*$"),
+        (
+            "[evaluation]\ncutoffs = [10, 500]\n",
+            r"toml: Value error, evaluation.cutoffs \[10, 500\] goes beyond [^{]*$",
+        ),
         ("[tracking]\nuri = ['http://me:Tr0ub4dor@mlflow']\n", "tracking.uri: Input should be a valid string$"),
         ("[variants]\ntracking = 'http://me:Tr0ub4dor@mlflow'\n", "variants.tracking: [^']*$"),
         ("[variants.x.tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\nuser = 'me'\n", "tracking.user: no such key$"),
@@ -98,3 +115,16 @@ def test_a_variant_overrides_and_an_unknown_one_is_refused() -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.toml cannot be read"):
         load_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_KEYS.items())
+def test_the_error_of_a_renamed_key_names_the_new_key(tmp_path: Path, old: str, new: str) -> None:
+    section, key = old.split(".")
+    new_section, new_key = new.split(".")
+    values = load_config().model_dump()
+    assert key not in values[section]
+    assert new_key in values[new_section]
+    with pytest.raises(ValueError, match=rf": {re.escape(old)}: renamed to {re.escape(new)}$"):
+        load_config(written(tmp_path, f"[{section}]\n{key} = 1\n"))
+    with pytest.raises(ValueError, match=re.escape(f"{old}: renamed to {new}") if section not in SHARED else "shared"):
+        load_config(written(tmp_path, f"[variants.x]\n{section} = {{ {key} = 1 }}\n"))

@@ -119,7 +119,7 @@ def test_the_cure_changes_the_items_gradient_and_nothing_else(queries: Tensor, t
     found = {}
     for cure in (True, False):
         cbns, weights, asked = (
-            objective(bank=B, bank_gradient_cure=cure),
+            objective(bank=B, bank_gradient_rescaling=cure),
             table.clone().requires_grad_(),
             queries.clone().requires_grad_(),
         )

@@ -74,7 +74,7 @@ def orders_of(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     settings = SETTINGS | {"user_id_dropout": 0.0, "item_id_dropout": 0.0, "batch_size": sum(ROWS)}
     settings |= {"learn_temperature": True}
     orders = {name: {**values, "settings": settings, "negatives": negatives} for name, negatives in SCHEMES.items()}
-    streaming = settings | {"frequency": "streaming"}
+    streaming = settings | {"frequency_source": "streaming"}
     return {**orders, "streaming": {**orders["in_batch"], "settings": streaming}}
 
 

@@ -67,7 +67,7 @@ def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str
         "epochs": 3,
         "checkpoint_steps": EVERY,
         "patience": 1,
-        "frequency": "streaming",
+        "frequency_source": "streaming",
         "learn_temperature": True,
         "user_id_dropout": 0.3,
     }

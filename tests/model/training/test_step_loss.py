@@ -106,7 +106,7 @@ def test_weights_and_unclicked_items_are_read_where_they_are_asked_for(values: d
     pinned = {"files": [file.as_uri()], "rows": len(rows)}
     for settings, negatives, want in (
         ({}, {}, set()),
-        ({"weights": "reward"}, {}, {"weight"}),
+        ({"example_weights": "reward"}, {}, {"weight"}),
         ({}, {"row": 2}, {"unclicked", "outcome_final_at"}),
         ({}, {"mask": "user"}, {"user_index"}),
     ):
