@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from jobs.serving.lookup import PublishedCandidates
+from jobs.serving import PublishedCandidates
 
 ROOT = Path(__file__).resolve().parents[1]
 DAYS = [dt.date(2026, 3, 1) + dt.timedelta(days=number) for number in range(3)]

@@ -23,7 +23,7 @@ from jobs.config.loading import Config, load_config
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.session import spark_session
-from jobs.raw_log.attribution import Reach
+from jobs.raw_log.attribution import AttributionWindow
 from jobs.run_day import WINDOW_TABLES, days_between, run_day
 
 FIRST = dt.date(2026, 1, 1)
@@ -70,8 +70,8 @@ def merge_seconds(run: Run, days: list[dt.date]) -> tuple[float, float]:
     overwritten = time.perf_counter() - began
     began = time.perf_counter()
     for ds in days:
-        reach = Reach.of(run.config)
-        rows = build_interactions.interactions(lake.read(tables.IMPRESSIONS), lake.read(tables.CLICKS), ds, reach)
+        window = AttributionWindow.from_config(run.config)
+        rows = build_interactions.interactions(lake.read(tables.IMPRESSIONS), lake.read(tables.CLICKS), ds, window)
         rows = build_interactions.with_examined(rows, "all", 1)
         target = DeltaTable.forPath(lake.spark, copy.table_path(tables.INTERACTIONS)).alias("old")
         merge = target.merge(rows.alias("new"), "old.impression_id = new.impression_id")

@@ -20,8 +20,8 @@ from benchmarks.scored_world import DAY
 from jobs.cli.arguments import now
 from jobs.lake.partitions import Lake
 from jobs.lake.session import spark_session
+from jobs.serving import read_candidates
 from jobs.serving.lookup import PublishedCandidates, SortedFile
-from jobs.serving.publications import read_candidates
 from jobs.serving.publishing import newest_target, publish
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     share = read_bytes / sum(size(file, range(file.opened.num_row_groups)) for file in published.files)
     print(f"a look-up reads at most {files} files and {groups_of_one} row groups, {share:.2%} of the bytes\n")
     print("| look-up of one user | median, ms | 99th percentile, ms |\n|---|---|---|")
-    warm = milliseconds(lambda user: published.of([user]), ids)[100:]
+    warm = milliseconds(lambda user: published.lists_for([user]), ids)[100:]
     once = milliseconds(lambda user: read_candidates(args.lake, [user]), ids[:100])
     for name, taken in (("PublishedCandidates, opened once", warm), ("read_candidates, opened each time", once)):
         print(f"| {name} | {np.median(taken):.1f} | {np.percentile(taken, 99):.1f} |")

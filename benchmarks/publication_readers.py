@@ -29,8 +29,7 @@ from pyspark.sql import functions as F
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.session import spark_session
-from jobs.serving.lookup import PublishedCandidates
-from jobs.serving.publications import read_candidates
+from jobs.serving import PublishedCandidates, read_candidates
 from jobs.serving.publishing import newest_target, publish, roll_back
 
 DAY = dt.date(2026, 1, 1)
@@ -107,8 +106,8 @@ def read_on(lake: str, rate: float, users: int, seed: int, stop: Any, answer: An
         if whole:
             found = read_candidates(lake)
         else:
-            published = published.newest()
-            found = published.of([f"user{chance.randrange(users)}"])
+            published = published.refreshed()
+            found = published.lists_for([f"user{chance.randrange(users)}"])
         seen.milliseconds.append(1_000 * (time.perf_counter() - start))
         seen.reads += 1
         seen.late += start - due > 1

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from jobs.cli.arguments import job_parser, now, open_lake, run
 from jobs.lake import tables
 from jobs.lake.partitions import day_end
-from jobs.raw_log.preconditions import Stop
+from jobs.raw_log.preconditions import DayStopped
 
 NOT_YET = 99  # the sensor's retry_exit_code
 
@@ -24,9 +24,11 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def require_closed(ds: dt.date, at: dt.datetime) -> None:
-    """Raises Stop `day_open` where `ds` has not ended by `at`."""
+    """Raises DayStopped `day_open` where `ds` has not ended by `at`."""
     if at < day_end(ds):
-        raise Stop("day_open", f"{ds} ends at {day_end(ds):%Y-%m-%d %H:%M} UTC, and it is {at:%Y-%m-%d %H:%M} UTC")
+        raise DayStopped(
+            "day_open", f"{ds} ends at {day_end(ds):%Y-%m-%d %H:%M} UTC, and it is {at:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,7 +19,7 @@ from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.partitions import Lake
 from jobs.lake.queries import query
-from jobs.raw_log.attribution import Reach, attributed_clicks
+from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
 from jobs.raw_log.preconditions import require_impressions
 
 
@@ -27,19 +27,19 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def interactions(impressions: DataFrame, clicks: DataFrame, ds: dt.date, reach: Reach) -> DataFrame:
+def interactions(impressions: DataFrame, clicks: DataFrame, ds: dt.date, window: AttributionWindow) -> DataFrame:
     """One row for each distinct impression of `ds`, with `clicked`, `clicked_at`, `reward` and `outcome_final_at`."""
     return query(
         impressions.sparkSession,
         "interactions/query",
         {"impressions": impressions, "clicks": clicks},
         ds=ds,
-        first_copy_ds=reach.first_copy(ds),
+        first_copy_ds=window.first_duplicate_day(ds),
         day_before=ds - dt.timedelta(days=1),
-        first_click_ds=reach.first_click(ds),
-        last_click_ds=reach.last_click(ds),
-        window_hours=reach.window_hours,
-        clock_skew_seconds=reach.clock_skew_seconds,
+        first_click_ds=window.first_click_day(ds),
+        last_click_ds=window.last_click_day(ds),
+        window_hours=window.window_hours,
+        clock_skew_seconds=window.clock_skew_seconds,
     )
 
 
@@ -60,15 +60,15 @@ def with_examined(rows: DataFrame, rule: str, positions: int) -> DataFrame:
 
 def touched_days(lake: Lake, config: Config, ds: dt.date) -> list[dt.date]:
     """The days before `ds`, in order, whose outcomes change by clicks that landed on it: they are built again."""
-    reach = Reach.of(config)
+    window = AttributionWindow.from_config(config)
     touched = query(
         lake.spark,
         "interactions/touched_days",
         {"interactions": lake.read(tables.INTERACTIONS), "clicks": attributed_clicks(lake, config, ds)},
         ds=ds,
-        first_ds=reach.first_shown(ds),
+        first_ds=window.first_impression_day(ds),
         day_before=ds - dt.timedelta(days=1),
-        clock_skew_seconds=reach.clock_skew_seconds,
+        clock_skew_seconds=window.clock_skew_seconds,
     )
     return sorted(row.ds for row in touched.collect())  # at most one row a day of the window
 
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_interactions")
     require_impressions(lake, args.ds)
     clicks = attributed_clicks(lake, config, args.ds)
-    rows = interactions(lake.read(tables.IMPRESSIONS), clicks, args.ds, Reach.of(config))
+    rows = interactions(lake.read(tables.IMPRESSIONS), clicks, args.ds, AttributionWindow.from_config(config))
     rows = with_examined(rows, config.log.examination, config.log.examined_positions)
     return overwrite_checked(lake, tables.INTERACTIONS, args.ds, rows)
 

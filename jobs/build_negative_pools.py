@@ -17,7 +17,7 @@ from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.partitions import day_end
 from jobs.lake.queries import query
-from jobs.raw_log.attribution import Reach
+from jobs.raw_log.attribution import AttributionWindow
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_negative_pools")
     counts = lake.required_day(tables.WINDOW_ITEM_COUNTS, args.ds)
-    recent = lake.window(tables.INTERACTIONS, args.ds, Reach.of(config).window_days)
+    recent = lake.window(tables.INTERACTIONS, args.ds, AttributionWindow.from_config(config).window_days)
     rows = unclicked_items(counts, recent, args.ds, config.pool.min_exposures, config.pool.max_items)
     return overwrite_checked(lake, tables.UNCLICKED_ITEMS, args.ds, rows, window_item_counts=counts)
 

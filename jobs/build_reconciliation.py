@@ -18,7 +18,7 @@ from jobs.lake import tables
 from jobs.lake.checks import checked
 from jobs.lake.partitions import Lake
 from jobs.lake.queries import query
-from jobs.raw_log.attribution import Reach, attributed_clicks
+from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
 
 PAST_DAYS = 14  # that a day is compared with
 LEAST_DAYS = 5  # before which nothing can be said
@@ -36,7 +36,7 @@ def reconciliation(
     quarantine: DataFrame,
     interactions: DataFrame,
     ds: dt.date,
-    reach: Reach,
+    window: AttributionWindow,
 ) -> DataFrame:
     """One row of counts. Beside the table's columns `first_clicks` and `missed`, which the checks hold against them.
 
@@ -53,12 +53,12 @@ def reconciliation(
             "interactions": interactions,
         },
         ds=ds,
-        first_copy_ds=reach.first_copy(ds),
-        first_ds=reach.first_shown(ds),
-        last_ds=reach.last_shown(ds),
-        window_days=reach.window_days,
-        skew_days=reach.clock_skew_days,
-        clock_skew_seconds=reach.clock_skew_seconds,
+        first_copy_ds=window.first_duplicate_day(ds),
+        first_ds=window.first_impression_day(ds),
+        last_ds=window.last_impression_day(ds),
+        window_days=window.window_days,
+        skew_days=window.clock_skew_days,
+        clock_skew_seconds=window.clock_skew_seconds,
     )
 
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lake.read(tables.QUARANTINE),
         lake.read(tables.INTERACTIONS),
         args.ds,
-        Reach.of(config),
+        AttributionWindow.from_config(config),
     )
     return overwrite(lake, args.ds, rows)
 

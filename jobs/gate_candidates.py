@@ -26,7 +26,7 @@ from jobs.inference.references import model_row
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.queries import query
-from jobs.raw_log.preconditions import Stop
+from jobs.raw_log.preconditions import DayStopped
 from jobs.serving.publications import last_scored_at, newest_versions
 
 SAMPLED = 100_000  # vectors whose mean cosine is taken
@@ -159,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for verdict in verdicts:
         print(f"gate: {'ok    ' if verdict.passed else 'FAILED'} {verdict}", flush=True)
     if failed := [str(verdict) for verdict in verdicts if not verdict.passed]:
-        raise Stop("gate", f"{args.ds} is not published: " + "; ".join(failed))
+        raise DayStopped("gate", f"{args.ds} is not published: " + "; ".join(failed))
     return len(verdicts)
 
 

@@ -24,8 +24,8 @@ from jobs.cli.arguments import job_parser, open_lake, run
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
-from jobs.raw_log.attribution import Reach
-from jobs.raw_log.preconditions import require_days_before
+from jobs.raw_log.attribution import AttributionWindow
+from jobs.raw_log.preconditions import require_previous_days_run
 
 # What follows from the outcomes of a day, and is built again where they change.
 OUTCOME_TABLES = (build_training_examples, build_histories, build_item_counts, build_window_counts)
@@ -45,13 +45,16 @@ def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
 def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
     """Run `step(job, day)` for every job that an earlier day needs again, in the order of days.
 
-    Raises Stop where a day before `ds` has landed and was not run.
+    Raises DayStopped where a day before `ds` has landed and was not run.
     """
-    require_days_before(lake, ds, config.log.state_lookback_days)
+    require_previous_days_run(lake, ds, config.log.state_lookback_days)
     touched = build_interactions.touched_days(lake, config, ds)
     for day in touched:
         step(build_interactions, day)
-    yesterday, skew = ds - dt.timedelta(days=1), dt.timedelta(days=Reach.of(config).clock_skew_days)
+    yesterday, skew = (
+        ds - dt.timedelta(days=1),
+        dt.timedelta(days=AttributionWindow.from_config(config).clock_skew_days),
+    )
     first = min([*touched, ds])
     for day in days_between(min(first, ds - skew), yesterday):
         known = tables.INTERACTIONS if day >= first else tables.RECONCILIATION

@@ -24,7 +24,7 @@ from jobs.lake.partitions import Lake
 from jobs.lake.session import spark_session
 from jobs.report.files import report_path
 from jobs.run_day import MODEL, run_day
-from jobs.serving.publications import read_candidates
+from jobs.serving import read_candidates
 
 FIRST_DAY = dt.date(2026, 1, 1)
 VARIANT = "uncorrected"
@@ -100,7 +100,7 @@ def show_published(lake: str, console: Console) -> None:
         f"  user {user}: " + ", ".join(f"{row.item_id} ({row.score:.2f})" for row in best.itertuples()) + ", ..."
     )
     call = f'read_candidates("{lake}", ["{user}"])'
-    console.print(f"  read them:  from jobs.serving.publications import read_candidates; {call}", soft_wrap=True)
+    console.print(f"  read them:  from jobs.serving import read_candidates; {call}", soft_wrap=True)
 
 
 if __name__ == "__main__":

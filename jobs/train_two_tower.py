@@ -24,7 +24,7 @@ from jobs.inference.references import MODELS, model_path
 from jobs.lake import tables
 from jobs.lake.files import local_path, put_folder
 from jobs.lake.partitions import Lake
-from jobs.raw_log.preconditions import require_ground
+from jobs.raw_log.preconditions import require_trainable_day
 from jobs.training.specs import model_to_keep, training_order
 from jobs.training.tracking import record_training
 from model.artifacts.model_version import MANIFEST
@@ -104,7 +104,7 @@ def _home() -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "train_two_tower")
-    require_ground(lake, args.ds)
+    require_trainable_day(lake, args.ds)
     if (kept := model_to_keep(lake, config, args.ds)) is not None:
         print(
             f"the model of {kept.trained_on} goes on: "

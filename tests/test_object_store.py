@@ -29,8 +29,8 @@ from jobs.lake.integrity.log_store import UnsafeLogStore
 from jobs.lake.partitions import Lake, NoSuchDay
 from jobs.lake.session import spark_session
 from jobs.report.files import report_path
-from jobs.serving.lookup import PublishedCandidates
-from jobs.serving.publications import published_candidates, read_candidates
+from jobs.serving import PublishedCandidates, read_candidates
+from jobs.serving.publications import published_candidates
 from model.data.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
 from model.data.shards import shards
 from model.data.verification import PinnedFileDamaged, check_files
@@ -168,7 +168,7 @@ def test_what_is_published_is_read_without_spark(ran: Ran) -> None:
     read = read_candidates(f"{ran.remote.uri}/")
     assert read.groupby("user_id", sort=False)["item_id"].agg(list).to_dict() == lists
     user = min(lists)
-    found = PublishedCandidates.current(ran.remote.uri).of([user, "nobody"])
+    found = PublishedCandidates.current(ran.remote.uri).lists_for([user, "nobody"])
     assert list(found["item_id"]) == lists[user]
     assert set(found["user_id"]) == {user}
 

@@ -22,7 +22,7 @@ from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.tables import Table
 from jobs.report.files import report_path
-from jobs.serving.publications import read_candidates
+from jobs.serving import read_candidates
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS
 from tests.processes import processes, session_of_its_own

@@ -16,7 +16,7 @@ from jobs.lake.errors import DiskFull, WriteConflict, told
 from jobs.lake.integrity.log_store import require_safe_commits
 from jobs.lake.partitions import Lake, day_argument
 from jobs.lake.session import spark_session
-from jobs.raw_log.preconditions import Stop
+from jobs.raw_log.preconditions import DayStopped
 from model.training.parent_process import end_with_parent
 
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may end well later
@@ -91,7 +91,7 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     try:
         main(None)
     except ValueError as error:
-        code = f" [{error.code}]" if isinstance(error, Stop) else ""
+        code = f" [{error.code}]" if isinstance(error, DayStopped) else ""
         print(f"error{code}: {error}", file=sys.stderr)
         sys.exit(TRY_AGAIN if isinstance(error, WriteConflict | DiskFull) else 2)
     except Exception as error:

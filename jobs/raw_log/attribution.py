@@ -1,4 +1,9 @@
-"""Which days an impression and its click can be apart, and which impression a click belongs to."""
+"""Attribution: which impression a click belongs to, and on which days a late click can still change an outcome.
+
+A click may land days after its impression. It counts where it lies inside the impression's attribution window; the
+impression's day is then rebuilt (`jobs.rebuild_days`). `AttributionWindow` is the one place that says which days an
+impression and its click can be apart.
+"""
 
 from __future__ import annotations
 
@@ -15,58 +20,65 @@ from jobs.lake.queries import query
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How far a click and its impression may lie apart, in time and in the days on which they land.
+class AttributionWindow:
+    """How far apart a click and its impression may be, in time and in the days on which they land.
 
-    A click counts in [impressed_at - clock_skew_seconds, impressed_at + window_hours]. It has to land from
-    `clock_skew_days` before its impression's day to `window_days` after it; beyond that it is an orphan.
+    A click counts in [impressed_at - clock_skew_seconds, impressed_at + window_hours], both ends included. It must land
+    between `clock_skew_days` before the day of its impression and `window_days` after it; otherwise it is an orphan.
     """
 
     window_hours: int
     clock_skew_seconds: int = 0
 
     @classmethod
-    def of(cls, config: Config) -> Reach:
+    def from_config(cls, config: Config) -> AttributionWindow:
         return cls(config.log.attribution_window_hours, config.log.clock_skew_seconds)
 
     @property
     def window_days(self) -> int:
+        """The window in days, rounded up."""
         return -(-self.window_hours // 24)
 
     @property
     def clock_skew_days(self) -> int:
+        """The tolerated clock skew in days, rounded up."""
         return -(-self.clock_skew_seconds // 86_400)
 
-    def first_shown(self, ds: dt.date) -> dt.date:
+    def first_impression_day(self, ds: dt.date) -> dt.date:
         """The first day whose impressions a click that lands on `ds` can belong to."""
         return ds - dt.timedelta(days=self.window_days)
 
-    def first_copy(self, ds: dt.date) -> dt.date:
-        """The first day whose copies of an impression of `ds` take its place: no click could tell nearer ones apart."""
-        return self.first_click(self.first_shown(ds))
-
-    def last_shown(self, ds: dt.date) -> dt.date:
+    def last_impression_day(self, ds: dt.date) -> dt.date:
+        """The last day whose impressions a click that lands on `ds` can belong to."""
         return ds + dt.timedelta(days=self.clock_skew_days)
 
-    def first_click(self, ds: dt.date) -> dt.date:
+    def first_click_day(self, ds: dt.date) -> dt.date:
         """The first day on which a click on an impression of `ds` can land."""
         return ds - dt.timedelta(days=self.clock_skew_days)
 
-    def last_click(self, ds: dt.date) -> dt.date:
+    def last_click_day(self, ds: dt.date) -> dt.date:
+        """The last day on which a click on an impression of `ds` can land: how late a late click may be."""
         return ds + dt.timedelta(days=self.window_days)
+
+    def first_duplicate_day(self, ds: dt.date) -> dt.date:
+        """The first day on which an earlier copy makes an impression of `ds` a duplicate.
+
+        Up to this day a click on `ds` could belong to either copy, so that only one of them may count.
+        """
+        return self.first_click_day(self.first_impression_day(ds))
 
 
 def attributed_clicks(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """The clicks that landed around `ds`, far enough for whatever concerns it, each with its impression's id.
+    """The clicks that landed close enough to `ds` to concern it, each with the id of its impression.
 
-    With `log.attribution = "user_item"` the id is that of the latest impression of the click's user and item before it;
-    null where there is none.
+    With `log.attribution = "user_item"` that is the latest impression of the same user and item before the click, or
+    null if there is none.
     """
-    reach = Reach.of(config)
-    first, last = reach.first_copy(ds), reach.last_click(reach.last_shown(ds))
+    window = AttributionWindow.from_config(config)
+    first, last = window.first_duplicate_day(ds), window.last_click_day(window.last_impression_day(ds))
     clicks = lake.read(tables.CLICKS).where(F.col("ds").between(F.lit(first), F.lit(last)))
     if config.log.attribution == "impression_id":
         return clicks
-    shown = lake.read(tables.IMPRESSIONS).where(F.col("ds").between(F.lit(reach.first_shown(first)), F.lit(last)))
-    frames = {"clicks": clicks, "impressions": shown}
-    return query(lake.spark, "clicks/attributed", frames, clock_skew_seconds=reach.clock_skew_seconds)
+    days = F.col("ds").between(F.lit(window.first_impression_day(first)), F.lit(last))
+    frames = {"clicks": clicks, "impressions": lake.read(tables.IMPRESSIONS).where(days)}
+    return query(lake.spark, "clicks/attributed", frames, clock_skew_seconds=window.clock_skew_seconds)

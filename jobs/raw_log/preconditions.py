@@ -1,4 +1,4 @@
-"""Whether a day is fit to stand on: what stops it, and under which code."""
+"""Preconditions of a day: what must be true of its log before a job runs or a model is trained on it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from jobs.lake import tables
 from jobs.lake.partitions import Lake
 
 
-class Stop(ValueError):
-    """A day on which nothing may be trained or published; `code` names the reason for machines."""
+class DayStopped(ValueError):
+    """The day does not meet a precondition: nothing is trained or published. `code` names the reason for programs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -17,16 +17,16 @@ class Stop(ValueError):
 
 
 def require_impressions(lake: Lake, ds: dt.date) -> None:
-    """Raises Stop `empty_day` where no impression landed on `ds`."""
+    """Raises DayStopped `empty_day` if no impression landed on `ds`."""
     if lake.day(tables.IMPRESSIONS, ds).isEmpty():
-        raise Stop("empty_day", f"no impression landed on {ds} in {lake.table_path(tables.IMPRESSIONS)}")
+        raise DayStopped("empty_day", f"no impression landed on {ds} in {lake.table_path(tables.IMPRESSIONS)}")
 
 
-def require_days_before(lake: Lake, ds: dt.date, days: int) -> None:
-    """Raises Stop `day_not_run` where a day has landed since the last that was run, of the `days` before `ds`.
+def require_previous_days_run(lake: Lake, ds: dt.date, days: int) -> None:
+    """Raises DayStopped `day_not_run` if a day since the last run day, of the `days` before `ds`, has landed.
 
-    Histories are handed on from day to day: without it, its clicks would be in none. Item counts are built behind
-    them. A day of which no impression landed cannot be run, and is passed over.
+    Histories are carried from day to day, so the clicks of a skipped day would be lost. Days without impressions are
+    skipped, since they cannot be run. The last run day is the last with item counts, which are built after histories.
     """
     last = lake.latest_day_before(tables.DAILY_ITEM_COUNTS, ds, days)
     if last is None:
@@ -34,21 +34,24 @@ def require_days_before(lake: Lake, ds: dt.date, days: int) -> None:
     for number in range(1, (ds - last).days):
         day = last + dt.timedelta(days=number)
         if not lake.day(tables.IMPRESSIONS, day).isEmpty():
-            raise Stop("day_not_run", f"{ds} builds on {day}, which has landed and was not run: run {day} first")
+            message = f"{ds} depends on {day}, which has landed but was not run: run {day} first"
+            raise DayStopped("day_not_run", message)
 
 
-def require_ground(lake: Lake, ds: dt.date) -> None:
-    """Raises Stop where the day's log cannot be what it should be: not reconciled, no click, one user, one item.
+def require_trainable_day(lake: Lake, ds: dt.date) -> None:
+    """Raises DayStopped if the day is not reconciled, has no click, or has a single user or item.
 
-    The day's tables stay: what lands late may yet mend it.
+    The day's tables are kept: rows that land late may still complete the day.
     """
     row = lake.day(tables.RECONCILIATION, ds).first()
     if row is None:
-        raise Stop("not_reconciled", f"{ds} was not reconciled: run build_reconciliation")
-    for code, fault, what in (
+        raise DayStopped("not_reconciled", f"{ds} was not reconciled: run build_reconciliation")
+    for code, fails, reason in (
         ("no_clicks", row.clicked == 0, "not one impression was clicked"),
         ("one_user", row.users < 2, "all impressions are of one user"),
         ("one_item", row.items < 2, "all impressions are of one item"),
     ):
-        if fault:
-            raise Stop(code, f"{ds} holds {row.interactions:,} interactions, and {what}; nothing is trained on it")
+        if fails:
+            raise DayStopped(
+                code, f"{ds} has {row.interactions:,} interactions, but {reason}; nothing is trained on it"
+            )

@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 from deltalake import DeltaTable
 
-from jobs.serving.publications import read_candidates
+from jobs.serving import read_candidates
 from tests.conftest import DAYS, SMALL
 from tests.processes import processes, session_of_its_own
 

@@ -19,7 +19,7 @@ from benchmarks.publication_readers import (
     write_vectors,
 )
 from jobs.lake.partitions import Lake
-from jobs.serving.publications import read_candidates
+from jobs.serving import read_candidates
 from jobs.serving.publishing import newest_target, publish
 
 USERS = 200

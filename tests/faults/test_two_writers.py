@@ -19,13 +19,13 @@ from jobs.cli.arguments import TRY_AGAIN
 from jobs.lake import tables
 from jobs.lake.errors import Taken
 from jobs.lake.partitions import Lake
-from jobs.serving.publications import PINNED
+from jobs.serving.publications import PINNED_TABLES
 from tests.conftest import DAYS, SMALL
 from tests.faults.steps import PATIENCE, Stages, Step, changed, commits, of_day, rows, written
 from tests.processes import processes, session_of_its_own
 
 THIRD, FOURTH = DAYS[2:]
-PUBLISHED = ("publications", *(table.name for table in PINNED))
+PUBLISHED = ("publications", *(table.name for table in PINNED_TABLES))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from jobs import await_log
 from jobs.lake.partitions import Lake
-from jobs.raw_log.preconditions import Stop
+from jobs.raw_log.preconditions import DayStopped
 from tests.conftest import DAYS
 
 DAY = dt.date(2026, 1, 31)
@@ -16,13 +16,15 @@ DAY = dt.date(2026, 1, 31)
 
 def test_a_day_is_closed_when_it_has_ended_in_utc() -> None:
     await_log.require_closed(DAY, dt.datetime(2026, 2, 1, tzinfo=dt.UTC))
-    with pytest.raises(Stop, match=r"2026-01-31 ends at 2026-02-01 00:00 UTC, and it is 2026-01-31 23:59 UTC") as stop:
+    with pytest.raises(
+        DayStopped, match=r"2026-01-31 ends at 2026-02-01 00:00 UTC, and it is 2026-01-31 23:59 UTC"
+    ) as stop:
         await_log.require_closed(DAY, dt.datetime(2026, 1, 31, 23, 59, 59, tzinfo=dt.UTC))
     assert stop.value.code == "day_open"
 
 
 def test_today_is_refused_before_anything_is_looked_at() -> None:
-    with pytest.raises(Stop, match="ends at"):
+    with pytest.raises(DayStopped, match="ends at"):
         await_log.main(["--lake", "/nowhere", "--ds", dt.datetime.now(dt.UTC).date().isoformat()])
 
 

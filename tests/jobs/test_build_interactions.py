@@ -11,13 +11,13 @@ from jobs.build_interactions import interactions, touched_days, with_examined
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.partitions import Lake, check_schema
-from jobs.raw_log.attribution import Reach
+from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.encoding import union
-from jobs.raw_log.preconditions import Stop
+from jobs.raw_log.preconditions import DayStopped
 
 DAY = dt.date(2026, 3, 29)  # clocks change in Europe: UTC must not care
 NEXT = DAY + dt.timedelta(days=1)
-WINDOW = Reach(24)
+WINDOW = AttributionWindow(24)
 
 
 def at(day: dt.date, hour: int, minute: int = 0) -> dt.datetime:
@@ -108,6 +108,6 @@ def test_a_late_click_touches_the_day_of_its_impression(lake: Lake, spark: Spark
 
 
 def test_a_day_without_impressions_is_refused(lake: Lake) -> None:
-    with pytest.raises(Stop, match="no impression landed on 2026-03-29"):
+    with pytest.raises(DayStopped, match="no impression landed on 2026-03-29"):
         build_interactions.main(["--lake", lake.uri, "--ds", str(DAY)])
     assert not lake.has(tables.INTERACTIONS)

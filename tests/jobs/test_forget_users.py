@@ -15,8 +15,7 @@ from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, kept_days, tables_of
 from jobs.report.files import report_path
-from jobs.serving.lookup import PublishedCandidates
-from jobs.serving.publications import read_candidates
+from jobs.serving import PublishedCandidates, read_candidates
 from jobs.serving.publishing import NotPublishable
 from tests.conftest import DAYS, SMALL
 

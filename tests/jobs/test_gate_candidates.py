@@ -24,8 +24,9 @@ from jobs.inference.references import model_path, model_version
 from jobs.lake import tables
 from jobs.lake.integrity.detect import TableDamaged
 from jobs.lake.partitions import Lake
-from jobs.raw_log.preconditions import Stop
-from jobs.serving.publications import is_readable, newest_versions, read_candidates
+from jobs.raw_log.preconditions import DayStopped
+from jobs.serving import read_candidates
+from jobs.serving.publications import is_readable, newest_versions
 from jobs.serving.publishing import NotPublishable
 from tests.conftest import DAYS, SMALL
 
@@ -79,7 +80,7 @@ def test_a_worse_model_is_held_back_and_readers_keep_what_they_have(
     measured(lake, THIRD, validation={"recall@10": 0.2, "recall@100": 0.3}, popularity={"recall@10": 0.2})
     publish_candidates.main(["--lake", lake.uri, "--rollback"])
     with pytest.raises(
-        Stop, match=r"2026-03-01 is not published: recall_over_popularity is 0\.2, wanted at least 0\.22"
+        DayStopped, match=r"2026-03-01 is not published: recall_over_popularity is 0\.2, wanted at least 0\.22"
     ) as stop:
         gate_candidates.main(arguments(lake, THIRD))
     assert stop.value.code == "gate"
@@ -129,7 +130,7 @@ def test_what_is_wrong_with_lists_and_vectors_is_seen(simulated_copy: Lake) -> N
     lake.overwrite(tables.ITEM_INDEXES, THIRD, indexes.withColumn("recall", F.lit(0.9)))
     models = lake.day(tables.MODEL_VERSIONS, THIRD).localCheckpoint()
     lake.overwrite(tables.MODEL_VERSIONS, THIRD, models.withColumn("training_rows", F.col("training_rows") - 7))
-    with pytest.raises(Stop) as stop:
+    with pytest.raises(DayStopped) as stop:
         gate_candidates.main(arguments(lake, THIRD))
     text = str(stop.value)
     assert "short_lists is 1, wanted at most 0.01" in text
@@ -177,7 +178,7 @@ def test_a_model_of_shuffled_clicks_is_refused(simulated_copy: Lake, config: Con
     before = lake.read(tables.PUBLICATIONS).count()
     for job in (train_two_tower, build_user_embeddings, build_item_index, score_users):
         job.main(arguments(lake, THIRD, str(file)))
-    with pytest.raises(Stop, match="recall_over_popularity"):
+    with pytest.raises(DayStopped, match="recall_over_popularity"):
         gate_candidates.main(arguments(lake, THIRD, str(file)))
     with pytest.raises(NotPublishable, match="holds 2026-03-01 back"):
         publish_candidates.main(arguments(lake, THIRD, str(file)))

@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 from jobs import gate_candidates, maintain_tables, publish_candidates, score_users
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
-from jobs.serving.publications import is_readable, read_candidates
+from jobs.serving import read_candidates
+from jobs.serving.publications import is_readable
 from jobs.serving.publishing import NotPublishable
 from tests.conftest import DAYS, SMALL
 

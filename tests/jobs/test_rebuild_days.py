@@ -10,7 +10,7 @@ from jobs import build_interactions, build_reconciliation, rebuild_days
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
-from jobs.raw_log.preconditions import Stop
+from jobs.raw_log.preconditions import DayStopped
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
@@ -39,10 +39,10 @@ def test_a_day_that_landed_has_to_run_first_and_one_that_did_not_stays_as_it_is(
             simulated_copy.overwrite(table, THIRD, simulated_copy.day(table, THIRD).limit(0))
 
     without(tables.INTERACTIONS, tables.DAILY_ITEM_COUNTS)
-    with pytest.raises(Stop, match=f"{FOURTH} builds on {THIRD}, which .* run {THIRD} first") as stop:
+    with pytest.raises(DayStopped, match=f"{FOURTH} depends on {THIRD}, which .* run {THIRD} first") as stop:
         steps(simulated_copy, config, FOURTH)
     assert stop.value.code == "day_not_run"
-    with pytest.raises(Stop, match=f"run {THIRD} first"):  # the first of two
+    with pytest.raises(DayStopped, match=f"run {THIRD} first"):  # the first of two
         steps(simulated_copy, config, FOURTH + dt.timedelta(days=1))
     without(tables.IMPRESSIONS)
     assert steps(simulated_copy, config, FOURTH) == []

@@ -32,7 +32,8 @@ from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from jobs.lake.tables import Table
-from jobs.serving.publications import published_candidates, read_candidates
+from jobs.serving import read_candidates
+from jobs.serving.publications import published_candidates
 from jobs.training.specs import training_order
 from tests.conftest import DAYS, SMALL
 

@@ -13,7 +13,7 @@ from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.integrity.log_store import UnsafeLogStore
 from jobs.lake.partitions import Lake
-from jobs.raw_log.preconditions import Stop
+from jobs.raw_log.preconditions import DayStopped
 from tests.conftest import DAYS, SMALL
 
 SECOND, THIRD = DAYS[1:3]
@@ -72,7 +72,7 @@ def test_the_lake_that_is_written_has_to_keep_commits_apart(lake: Lake) -> None:
 
 
 def test_a_day_that_has_not_landed_is_refused(lake: Lake, tmp_path: Path) -> None:
-    with pytest.raises(Stop, match="no impression landed"):
+    with pytest.raises(DayStopped, match="no impression landed"):
         sample(lake, tmp_path / "other", "0.5")
     assert not (tmp_path / "other").exists()
 

@@ -15,7 +15,7 @@ from jobs.build_training_examples import training_examples
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
-from jobs.raw_log.attribution import Reach
+from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.encoding import union
 from tests.jobs.test_build_training_examples import DAY, FEATURES, SETTINGS, minute
 
@@ -229,7 +229,7 @@ def test_a_late_click_takes_its_item_off_the_list_as_one_on_time_would(
             ),
         )
         outcomes = build_interactions.interactions(
-            lake.read(tables.IMPRESSIONS), lake.read(tables.CLICKS), DAY, Reach(24)
+            lake.read(tables.IMPRESSIONS), lake.read(tables.CLICKS), DAY, AttributionWindow(24)
         )
         lake.overwrite(tables.INTERACTIONS, DAY, build_interactions.with_examined(outcomes, "all", 1))
         return built(lake.day(tables.INTERACTIONS, DAY), vocabularies).orderBy("impression_id").collect()

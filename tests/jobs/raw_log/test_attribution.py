@@ -12,7 +12,7 @@ from jobs import build_interactions, build_reconciliation, ingest_logs
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
-from jobs.raw_log.attribution import Reach
+from jobs.raw_log.attribution import AttributionWindow
 
 DAY = dt.date(2026, 1, 5)
 NEXT = DAY + dt.timedelta(days=1)
@@ -76,7 +76,7 @@ def test_a_click_of_the_next_day_finds_its_impression_and_not_an_older_one(lake:
     ("hours", "seconds", "days"), [(24, 0, (1, 0)), (25, 1, (2, 1)), (1, 86_400, (1, 1)), (168, 0, (7, 0))]
 )
 def test_how_far_a_click_may_land_from_its_impression(hours: int, seconds: int, days: tuple[int, int]) -> None:
-    reach = Reach(hours, seconds)
-    assert (reach.window_days, reach.clock_skew_days) == days
-    assert (DAY - reach.first_shown(DAY)).days == (reach.last_click(DAY) - DAY).days == days[0]
-    assert (reach.last_shown(DAY) - DAY).days == (DAY - reach.first_click(DAY)).days == days[1]
+    window = AttributionWindow(hours, seconds)
+    assert (window.window_days, window.clock_skew_days) == days
+    assert (DAY - window.first_impression_day(DAY)).days == (window.last_click_day(DAY) - DAY).days == days[0]
+    assert (window.last_impression_day(DAY) - DAY).days == (DAY - window.first_click_day(DAY)).days == days[1]

@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from jobs import build_interactions, build_reconciliation, run_day, train_two_tower
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
-from jobs.raw_log.preconditions import Stop, require_ground
-from jobs.serving.publications import read_candidates
+from jobs.raw_log.preconditions import DayStopped, require_trainable_day
+from jobs.serving import read_candidates
 from tests.conftest import DAYS, SMALL
 
 THIRD, FOURTH = DAYS[2:]
@@ -49,7 +49,7 @@ def test_an_unfit_day_stops_with_its_code_before_training(simulated_copy: Lake, 
         for job in (build_interactions, build_reconciliation, train_two_tower):
             job.main(arguments)
 
-    with pytest.raises(Stop) as stop:
+    with pytest.raises(DayStopped) as stop:
         run()
     assert stop.value.code == kind
     assert lake.version(tables.MODEL_VERSIONS) == version
@@ -71,11 +71,11 @@ def test_an_empty_day_publishes_nothing_and_says_why_to_machines(simulated_copy:
 
 
 def test_a_day_that_was_not_reconciled_is_not_trained_on(lake: Lake) -> None:
-    with pytest.raises(Stop, match="2026-01-05 was not reconciled: run build_reconciliation"):
-        require_ground(lake, dt.date(2026, 1, 5))
+    with pytest.raises(DayStopped, match="2026-01-05 was not reconciled: run build_reconciliation"):
+        require_trainable_day(lake, dt.date(2026, 1, 5))
 
 
 def test_run_day_stops_at_a_day_that_did_not_land(lake: Lake) -> None:
-    with pytest.raises(Stop, match="no impression landed on 2026-01-05"):
+    with pytest.raises(DayStopped, match="no impression landed on 2026-01-05"):
         run_day.main(["--lake", lake.uri, "--config", SMALL, "--ds", "2026-01-05"])
     assert not Path(lake.uri).exists() or not any(Path(lake.uri).iterdir())

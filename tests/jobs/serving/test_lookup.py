@@ -9,7 +9,7 @@ from jobs.cli.arguments import now
 from jobs.lake import tables
 from jobs.lake.file_layout import row_groups_of, sorted_files
 from jobs.lake.partitions import Lake
-from jobs.serving.lookup import PublishedCandidates
+from jobs.serving import PublishedCandidates
 
 DAY = dt.date(2026, 3, 1)
 USERS = 4_000
@@ -45,8 +45,8 @@ def test_a_look_up_reads_one_row_group_of_one_file(published: PublishedCandidate
 
 
 def test_users_that_are_not_there_have_no_rows(published: PublishedCandidates) -> None:
-    found = published.of(["user7", "nobody", "user3999", "user7"])
+    found = published.lists_for(["user7", "nobody", "user3999", "user7"])
     assert list(found["user_id"]) == ["user3999", "user7"]
     assert list(found["item_id"]) == ["i", "i"]
-    assert published.of(["nobody"]).empty
-    assert published.of([]).empty
+    assert published.lists_for(["nobody"]).empty
+    assert published.lists_for([]).empty
