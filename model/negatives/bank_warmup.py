@@ -1,4 +1,4 @@
-"""When a bank may be used, and how old and how far drifted its columns are.
+"""When a bank may be used, and how old its columns are and how far they have drifted.
 
 Axes: S sampled columns, D embedding size.
 """
@@ -13,52 +13,56 @@ from torch import Tensor
 
 from model.bank import CrossBatchBank
 
-MEASURED_EVERY = 20  # steps: embedding the sample again then costs little beside the steps themselves
+MEASURED_EVERY = 20  # steps, so that embedding the sample again costs little compared with the steps
 SAMPLE = 256  # columns
 
 
 class BankWarmup:
-    """The bank's columns are used after `warmup_steps` steps, or as soon as their drift has fallen to `warmup_drift`.
+    """The bank is used after `warmup_steps` steps, or as soon as its drift is at most `warmup_drift`.
 
-    Drift of a column is 1 - <v, v'>, v the stored vector and v' the item's vector now (both of norm 1); the drift of
-    the bank is the median over a sample of it, so that columns whose item id was dropped do not decide. 0 as
-    `warmup_drift` leaves the decision to the steps alone.
+    The drift of a column is 1 - <v, v'> with v the stored vector and v' the present vector of the same item, both of
+    norm 1. The drift of the bank is the median over a sample, so that columns with a dropped item id do not decide.
+    With `warmup_drift` 0 only the number of steps decides.
     """
 
     def __init__(
-        self, warmup_steps: int, warmup_drift: float, seed: int, agree: Callable[[float], float] = lambda value: value
+        self,
+        warmup_steps: int,
+        warmup_drift: float,
+        seed: int,
+        broadcast: Callable[[float], float] = lambda value: value,
     ) -> None:
-        """agree: makes one drift of those that several ranks measure, who must all use the bank or not."""
+        """broadcast: replaces a drift that each rank has measured by one value, so that all ranks decide the same."""
         if warmup_steps < 0 or not 0 <= warmup_drift <= 2:
             got = f"{warmup_steps} and {warmup_drift}"
-            raise ValueError(f"bank_warmup_steps must be 0 or more and bank_warmup_drift lie in [0, 2], got {got}")
-        self.warmup_steps, self.warmup_drift, self.agree = warmup_steps, warmup_drift, agree
+            raise ValueError(f"bank_warmup_steps must be 0 or more and bank_warmup_drift in [0, 2], got {got}")
+        self.warmup_steps, self.warmup_drift, self.broadcast = warmup_steps, warmup_drift, broadcast
         self.generator = torch.Generator().manual_seed(seed)
-        self.drift, self.age = float("nan"), float("nan")  # as measured last; age in steps
+        self.drift, self.age = float("nan"), float("nan")  # the last measurement; the age is in steps
         self.warm_at: int | None = None  # the first step, counted from 0, that used the bank
 
-    def is_warm(self, bank: CrossBatchBank, steps: int, embed: Callable[[Tensor], Tensor]) -> bool:
-        """Whether step number `steps` (from 0) may use the bank; measures it from time to time.
+    def is_warm(self, bank: CrossBatchBank, step: int, embed: Callable[[Tensor], Tensor]) -> bool:
+        """Whether step number `step` (from 0) may use the bank; measures it every `MEASURED_EVERY` steps.
 
         embed: the item tower, [S] item indices -> [S, D].
         """
-        if len(bank) and steps % MEASURED_EVERY == 0:
-            self._measure(bank, steps, embed)
+        if len(bank) and step % MEASURED_EVERY == 0:
+            self._measure(bank, step, embed)
         if self.warm_at is None and len(bank):
-            steady = self.warmup_drift > 0 and self.drift <= self.warmup_drift
-            if steady or steps >= self.warmup_steps:
-                self.warm_at = steps
+            has_settled = self.warmup_drift > 0 and self.drift <= self.warmup_drift
+            if has_settled or step >= self.warmup_steps:
+                self.warm_at = step
         return self.warm_at is not None
 
     @torch.no_grad()
-    def _measure(self, bank: CrossBatchBank, steps: int, embed: Callable[[Tensor], Tensor]) -> None:
+    def _measure(self, bank: CrossBatchBank, step: int, embed: Callable[[Tensor], Tensor]) -> None:
         stored, ids, made_at = bank.draw(SAMPLE, self.generator)  # [S, D], [S], [S]
-        now = embed(ids).to(stored)  # [S, D]
-        self.drift = self.agree(float((1 - (stored * now).sum(dim=1)).median()))
-        self.age = float((steps - made_at).double().mean())  # a column of the step before counts as 0
+        present = embed(ids).to(stored)  # [S, D]
+        self.drift = self.broadcast(float((1 - (stored * present).sum(dim=1)).median()))
+        self.age = float((step - made_at).double().mean())  # 0 for a column of the step before
 
     def report(self) -> dict[str, float | int | None]:
-        """`bank_drift`, `bank_age` (steps), `bank_warm_at` (a step); None for what was not measured or is not yet."""
+        """`bank_drift`, `bank_age` (steps), `bank_warm_at` (a step); None for what has not happened yet."""
         measured = {"bank_drift": self.drift, "bank_age": self.age}
         return {name: None if value != value else value for name, value in measured.items()} | {
             "bank_warm_at": self.warm_at

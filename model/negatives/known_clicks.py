@@ -1,6 +1,6 @@
-"""What the rows' users clicked in other rows of the batch, and in the steps that the bank remembers.
+"""What the users of a batch clicked in its other rows, and in the steps whose columns the bank holds.
 
-Axes: A users asked for, B rows, P remembered pairs of a user and an item, L items known of a row's user.
+Axes: A rows of this rank, B rows of all ranks, P remembered pairs of a user and an item, L items per user.
 """
 
 from __future__ import annotations
@@ -12,52 +12,52 @@ from torch import Tensor
 
 from model.vocabulary import NO_ITEM, PADDING
 
-MOST = 128  # items of one user: one who fills a batch must not make a mask of B x B
+MAX_ITEMS = 128  # per user: a user with all rows of a batch must not cause a mask of [B, B]
 
 
 class KnownClicks:
-    """Remembers the newest `capacity` pairs (user, item) of past steps, beside a bank of as many columns."""
+    """Remembers the newest `capacity` pairs (user, item) of past steps; a bank has the same capacity."""
 
     def __init__(self, capacity: int, device: torch.device | None = None) -> None:
         self.capacity = capacity
         self.users = torch.empty(0, dtype=torch.int64, device=device)  # [P], newest first
         self.items = self.users.clone()  # [P]
 
-    def of(self, asked: Tensor, users: Tensor, items: Tensor) -> Tensor:
-        """The items of each asked user [A, L], -1 where one has fewer: this batch's first, then the newest.
+    def clicked_by(self, row_users: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        """The clicked items of each row's user, [A, L], filled with NO_ITEM; the row's own item is among them.
 
-        asked [A]; users [B] and items [B] of the batch. A row's own item is among them. Of more than `MOST` the first
-        are taken.
+        row_users [A]; users [B] and items [B] of the batch. At most `MAX_ITEMS`: this batch's first, then the newest.
         """
         all_users, all_items = torch.cat([users, self.users]), torch.cat([items, self.items])  # [B + P]
-        ordered, order = all_users.sort(stable=True)  # [B + P], each user's pairs together, in their order
-        first = torch.searchsorted(ordered, asked)  # [A]
-        last = torch.searchsorted(ordered, asked, right=True)  # [A]
-        length = min(int((last - first).max()), MOST) if len(asked) else 0  # L
-        places = first[:, None] + torch.arange(length, device=users.device)  # [A, L]
-        found = all_items[order[places.clamp(max=len(order) - 1)]]  # [A, L]
-        return torch.where(places < last[:, None], found, NO_ITEM)
+        sorted_users, order = all_users.sort(stable=True)  # [B + P], the pairs of a user keep their order
+        first = torch.searchsorted(sorted_users, row_users)  # [A]
+        end = torch.searchsorted(sorted_users, row_users, right=True)  # [A]
+        length = min(int((end - first).max()), MAX_ITEMS) if len(row_users) else 0  # L
+        positions = first[:, None] + torch.arange(length, device=users.device)  # [A, L]
+        clicked = all_items[order[positions.clamp(max=len(order) - 1)]]  # [A, L]
+        return torch.where(positions < end[:, None], clicked, NO_ITEM)
 
     def excluded(
-        self, level: str, asked: Tensor | None, history: Tensor | None, users: Tensor | None, items: Tensor
+        self, mask: str, row_users: Tensor | None, history: Tensor | None, users: Tensor | None, items: Tensor
     ) -> Tensor | None:
-        """Items [A, L] that are no negatives of a row though they are not its own, by `negatives.mask`; -1 is padding.
+        """The items [A, L] beside its own that are no negatives of a row, filled with NO_ITEM; None if there are none.
 
-        history [A, H]: the rows' own, 0 is padding. Raises ValueError where what the level goes by is missing.
+        mask: `negatives.mask`; history [A, H], padded with 0; the others as in `clicked_by`. Raises ValueError if an
+        input that the mask needs is None.
         """
-        if level == "item":
+        if mask == "item":
             return None
-        if asked is None or users is None:
-            raise ValueError(f"negatives.mask {level} wants to know whose the rows are, got no users")
-        parts = [self.of(asked, users, items)]
-        if level == "history":
+        if row_users is None or users is None:
+            raise ValueError(f"negatives.mask {mask} needs the users of the rows, got None")
+        parts = [self.clicked_by(row_users, users, items)]
+        if mask == "history":
             if history is None:
-                raise ValueError("negatives.mask history wants a user feature named history, got none")
-            parts.append(padded(history))
+                raise ValueError("negatives.mask history needs a user feature named history, got None")
+            parts.append(padding_to_no_item(history))
         return torch.cat(parts, dim=1)
 
     def push(self, users: Tensor, items: Tensor) -> None:
-        """Remember a step's pairs, [B] each."""
+        """Remember the users [B] and items [B] of a step."""
         self.users = torch.cat([users, self.users])[: self.capacity]
         self.items = torch.cat([items, self.items])[: self.capacity]
 
@@ -68,6 +68,6 @@ class KnownClicks:
         self.users, self.items = state["users"].to(self.users), state["items"].to(self.items)
 
 
-def padded(indices: Tensor) -> Tensor:
-    """Item indices with the loss's padding in place of the towers'."""
+def padding_to_no_item(indices: Tensor) -> Tensor:
+    """Item indices as the loss expects them: NO_ITEM instead of PADDING."""
     return torch.where(indices == PADDING, NO_ITEM, indices)

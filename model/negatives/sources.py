@@ -1,40 +1,88 @@
-"""What negatives may be drawn from, as configured and as counted. Axis letters: I indices of the item vocabulary."""
+"""Sources of negatives that are drawn for each batch: the interface of a source, and the registered ones.
+
+Axes: C columns, I indices of the item vocabulary, B rows of the batch of all ranks.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
+from torch import Generator, Tensor
 
-from model.negatives.settings import Negatives
-
-SUM_TOLERANCE = 1e-6
+from model.negatives.settings import SourceSettings
+from model.registry import Registry
 
 
 @dataclass(frozen=True)
 class Probabilities:
-    """How often one draw of a source is item j: q of the batch's positives, u of the catalogue, p of the pool; [I]."""
+    """The probability of each item in one draw, [I] float64 each, from the table `item_sampling_probs`.
+
+    q: of the clicked items of training examples; u: of the catalogue; p: of the pool of unclicked items.
+    """
 
     q: Tensor
     u: Tensor
     p: Tensor
 
 
-def check_supplied(probabilities: Probabilities, negatives: Negatives) -> None:
-    """Raises ValueError, with the key, where a source or the correction has nothing to go by."""
-    for name, options in (("bank_holds", ("positives", "all")), ("mask", ("item", "user", "history"))):
-        if getattr(negatives, name) not in options:
-            raise ValueError(f"negatives.{name} is one of {options}, got {getattr(negatives, name)!r}")
-    for name in ("q", "u", "p"):
-        share = getattr(probabilities, name)
-        total = float(share.sum())
-        # NaN and infinity have no such sum
-        if bool((share < 0).any()) or not (abs(total - 1) <= SUM_TOLERANCE or total == 0):
-            raise ValueError(
-                f"item_sampling_probs.{name} wants shares of 0 or more that sum to 1, got a sum of {total}"
-            )
-    if negatives.unclicked and not bool(probabilities.p.any()):
-        raise ValueError("negatives.unclicked asks for draws from the unclicked pool, and the pool is empty")
-    if negatives.correction != "none" and not bool(probabilities.q.any()):
-        wanted = "item_sampling_probs.q counts no example"
-        raise ValueError(f"training.correction {negatives.correction} wants counts, and {wanted}")
+class NegativeSource(ABC):
+    """Draws items for each batch, which then serve as negatives for all of its rows.
+
+    The loss subtracts the logarithm of how often each item is expected among all columns. It is correct only if
+    `expected_count` says exactly what `draw` does. One object serves a whole training run; with several ranks each
+    rank has an equal one, and all of them must draw the same items.
+    """
+
+    def __init__(self, draws: int, probabilities: Probabilities) -> None:
+        """draws: items per batch. A subclass may take its options as further keyword arguments."""
+        self.draws, self.probabilities = draws, probabilities
+
+    @abstractmethod
+    def draw(self, generator: Generator) -> Tensor:
+        """[draws] int64 item indices, on the CPU; all randomness must come from this generator."""
+
+    @abstractmethod
+    def expected_count(self, ids: Tensor) -> Tensor:
+        """How often each item is expected among the draws of one batch, repetitions included.
+
+        ids [C] int64, also items of other sources -> [C] float64 on the same device, 0 for an item that is never drawn.
+        """
+
+    def switch_to(self, probabilities: Probabilities) -> None:
+        """Called when training continues on other rows (the held-out last day), whose q differs."""
+        self.probabilities = probabilities
+
+    def after_step(self, positives: Tensor) -> None:  # noqa: B027  # most sources have nothing to do
+        """Called after each step with its clicked items, [B] int64, of all ranks."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to continue as if it had not stopped: dicts, lists, numbers and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Continue from what `state_dict` returned."""
+
+
+SOURCES: Registry[NegativeSource] = Registry(
+    kind="negatives.custom source",
+    base="model.negatives.sources:NegativeSource",
+    built_in={
+        "corpus": "model.negatives.categorical:Corpus",
+        "unclicked": "model.negatives.categorical:Unclicked",
+    },
+)
+
+
+def make_sources(settings: Sequence[SourceSettings], probabilities: Probabilities) -> dict[str, NegativeSource]:
+    """The configured sources by name. Raises ValueError for a source that cannot be created."""
+    sources = {}
+    for given in settings:
+        source = SOURCES.get(given.source)
+        try:
+            sources[given.name] = source(given.draws, probabilities, **given.options)
+        except TypeError as error:
+            raise ValueError(f"negatives.custom.{given.name}: {source.__name__} cannot be created: {error}") from error
+    return sources

@@ -81,7 +81,7 @@ class Order:
             "warm_start": Path(values["warm_start"]) if values["warm_start"] else None,
             "spec": ModelSpec.from_json(values["spec"]),
             "settings": Settings(**values["settings"]),
-            "negatives": Negatives(**values["negatives"]),
+            "negatives": Negatives.from_json(values["negatives"]),
         }
         return cls(**{**values, **pinned, **typed})
 

@@ -34,14 +34,14 @@ def test_it_is_warm_after_so_many_steps(steps: int, warm: bool) -> None:
 
 
 def test_it_is_warm_before_that_once_its_vectors_stand_still() -> None:
-    watch = BankWarmup(10_000, 0.1, seed=1)
-    assert not watch.is_warm(bank_of(-TABLE), MEASURED_EVERY, now)  # turned round: drift 2
-    assert watch.drift == pytest.approx(2)
+    warmup = BankWarmup(10_000, 0.1, seed=1)
+    assert not warmup.is_warm(bank_of(-TABLE), MEASURED_EVERY, now)  # turned round: drift 2
+    assert warmup.drift == pytest.approx(2)
     still = bank_of(TABLE)
-    assert not watch.is_warm(still, MEASURED_EVERY + 1, now)  # not measured at this step
-    assert watch.is_warm(still, 2 * MEASURED_EVERY, now)
-    assert watch.is_warm(bank_of(-TABLE), 3 * MEASURED_EVERY, now)  # once warm, warm for good
-    assert watch.report() == {
+    assert not warmup.is_warm(still, MEASURED_EVERY + 1, now)  # not measured at this step
+    assert warmup.is_warm(still, 2 * MEASURED_EVERY, now)
+    assert warmup.is_warm(bank_of(-TABLE), 3 * MEASURED_EVERY, now)  # once warm, warm for good
+    assert warmup.report() == {
         "bank_drift": 2.0,
         "bank_age": 3.0 * MEASURED_EVERY - 1,
         "bank_warm_at": 2 * MEASURED_EVERY,
@@ -51,17 +51,17 @@ def test_it_is_warm_before_that_once_its_vectors_stand_still() -> None:
 def test_a_few_vectors_of_dropped_ids_do_not_decide() -> None:
     some = TABLE.clone()
     some[: ITEMS // 5] *= -1
-    watch = BankWarmup(10_000, 0.05, seed=1)
-    assert watch.is_warm(bank_of(some), MEASURED_EVERY, now)
+    warmup = BankWarmup(10_000, 0.05, seed=1)
+    assert warmup.is_warm(bank_of(some), MEASURED_EVERY, now)
 
 
 def test_drift_and_age_by_hand() -> None:
     half = TABLE.clone().roll(1, dims=1)
     want = float((1 - (half * TABLE).sum(dim=1)).median())
-    watch = BankWarmup(10_000, 0.0, seed=1)
-    watch.is_warm(bank_of(half, step=7), MEASURED_EVERY, now)
-    assert watch.drift == pytest.approx(want)
-    assert watch.age == MEASURED_EVERY - 7
+    warmup = BankWarmup(10_000, 0.0, seed=1)
+    warmup.is_warm(bank_of(half, step=7), MEASURED_EVERY, now)
+    assert warmup.drift == pytest.approx(want)
+    assert warmup.age == MEASURED_EVERY - 7
 
 
 def test_what_was_not_measured_is_none() -> None:
@@ -80,14 +80,14 @@ def test_measuring_takes_no_gradient() -> None:
 
 
 def test_it_resumes_where_it_stood() -> None:
-    watch, resumed = BankWarmup(10_000, 0.1, seed=1), BankWarmup(10_000, 0.1, seed=2)
-    watch.is_warm(bank_of(TABLE), MEASURED_EVERY, now)
-    resumed.load_state_dict(watch.state_dict())
-    assert resumed.report() == watch.report()
-    assert torch.equal(resumed.generator.get_state(), watch.generator.get_state())
+    warmup, resumed = BankWarmup(10_000, 0.1, seed=1), BankWarmup(10_000, 0.1, seed=2)
+    warmup.is_warm(bank_of(TABLE), MEASURED_EVERY, now)
+    resumed.load_state_dict(warmup.state_dict())
+    assert resumed.report() == warmup.report()
+    assert torch.equal(resumed.generator.get_state(), warmup.generator.get_state())
 
 
 @pytest.mark.parametrize(("steps", "drift"), [(-1, 0.0), (0, -0.1), (0, 2.5), (0, float("nan"))])
 def test_wrong_settings_are_refused(steps: int, drift: float) -> None:
-    with pytest.raises(ValueError, match="bank_warmup_steps must be 0 or more and bank_warmup_drift lie in"):
+    with pytest.raises(ValueError, match="bank_warmup_steps must be 0 or more and bank_warmup_drift in"):
         BankWarmup(steps, drift, seed=1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from model.negatives.known_clicks import MOST, KnownClicks
+from model.negatives.known_clicks import MAX_ITEMS, KnownClicks
 
 
 def of(known: KnownClicks, users: list[int], items: list[int]) -> list[set[int]]:
-    found = known.of(torch.tensor(users), torch.tensor(users), torch.tensor(items))
+    found = known.clicked_by(torch.tensor(users), torch.tensor(users), torch.tensor(items))
     return [set(row.tolist()) - {-1} for row in found]
 
 
@@ -36,15 +36,15 @@ def test_without_capacity_only_the_batch_is_known() -> None:
 def test_a_user_who_fills_the_batch_has_a_bounded_mask_with_the_batch_first() -> None:
     known = KnownClicks(10)
     push(known, [1] * 10, list(range(1_000, 1_010)))
-    users = torch.ones(4 * MOST, dtype=torch.int64)
-    found = known.of(users, users, torch.arange(4 * MOST))
-    assert found.shape == (4 * MOST, MOST)
-    assert set(found[7].tolist()) == set(range(MOST))
+    users = torch.ones(4 * MAX_ITEMS, dtype=torch.int64)
+    found = known.clicked_by(users, users, torch.arange(4 * MAX_ITEMS))
+    assert found.shape == (4 * MAX_ITEMS, MAX_ITEMS)
+    assert set(found[7].tolist()) == set(range(MAX_ITEMS))
 
 
 def test_no_rows_know_nothing() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
-    assert KnownClicks(4).of(nothing, nothing, nothing).shape == (0, 0)
+    assert KnownClicks(4).clicked_by(nothing, nothing, nothing).shape == (0, 0)
 
 
 def test_it_resumes() -> None:

@@ -72,13 +72,13 @@ def test_in_batch_takes_the_positives_of_the_other_rows(queries: Tensor, table: 
 
 def test_mns_counts_every_source_on_every_column(queries: Tensor, table: Tensor) -> None:
     mns = objective(corpus=6, unclicked=3)
-    drawn = objective(corpus=6, unclicked=3).draw()
+    drawn = objective(corpus=6, unclicked=3).mixture.draw()
     assert len(drawn) == 9
     assert set(drawn[6:].tolist()) <= {8, 9, 10}
     loss = mns(queries, POSITIVES, lambda ids: table[ids])
     n = (B - 1) * Q + 6 * U + 3 * P
     assert torch.allclose(loss, by_hand(queries, table, torch.cat([POSITIVES, drawn]), n))
-    assert not torch.equal(mns.draw(), drawn)  # anew for each batch
+    assert not torch.equal(mns.mixture.draw(), drawn)  # anew for each batch
 
 
 def test_the_bank_lends_past_columns_once_it_is_warm(queries: Tensor, table: Tensor) -> None:
@@ -98,17 +98,17 @@ def test_the_bank_lends_past_columns_once_it_is_warm(queries: Tensor, table: Ten
 def test_a_bank_of_everything_is_counted_by_the_mixture_it_is_filled_from() -> None:
     mixed = objective(corpus=4, unclicked=1, bank=20, bank_holds="all")
     everything = torch.arange(ITEMS)
-    assert torch.allclose(mixed.bank_share(everything), (B * Q + 4 * U + 1 * P) / (B + 5))
+    assert torch.allclose(mixed.mixture.bank_probability(everything), (B * Q + 4 * U + 1 * P) / (B + 5))
     positives_only = objective(corpus=4, unclicked=1, bank=20)
-    assert torch.allclose(positives_only.bank_share(everything), Q)
+    assert torch.allclose(positives_only.mixture.bank_probability(everything), Q)
 
 
 @pytest.mark.parametrize(("holds", "size"), [("positives", B), ("all", B + 7)])
 def test_the_bank_is_filled_from_what_it_is_said_to_hold(queries: Tensor, table: Tensor, holds: str, size: int) -> None:
     mixed = objective(corpus=7, bank=50, bank_holds=holds)
     mixed(queries, POSITIVES, lambda ids: table[ids])
-    assert mixed.bank is not None
-    embeddings, ids, steps = mixed.bank.columns()
+    assert mixed.mixture.bank is not None
+    embeddings, ids, steps = mixed.mixture.bank.stored.columns()
     assert len(ids) == size
     assert not embeddings.requires_grad
     assert torch.equal(embeddings, table[ids])
@@ -169,7 +169,10 @@ def test_a_users_history_is_masked_where_it_is_asked_for(queries: Tensor, table:
 
 @pytest.mark.parametrize(
     ("mask", "given", "message"),
-    [("user", {}, "whose the rows are"), ("history", {"users": USERS}, "a user feature named history")],
+    [
+        ("user", {}, "needs the users of the rows, got None"),
+        ("history", {"users": USERS}, "a user feature named history, got None"),
+    ],
 )
 def test_a_mask_without_what_it_masks_by_is_refused(
     queries: Tensor, table: Tensor, mask: str, given: dict[str, Tensor], message: str
@@ -179,7 +182,7 @@ def test_a_mask_without_what_it_masks_by_is_refused(
 
 
 def test_an_empty_pool_is_an_error_that_says_so() -> None:
-    with pytest.raises(ValueError, match=r"negatives\.unclicked asks for draws .* the pool is empty"):
+    with pytest.raises(ValueError, match=r"negatives\.unclicked must be 0 if the unclicked pool is empty, got 3"):
         objective(Probabilities(Q, U, torch.zeros(ITEMS, dtype=torch.float64)), unclicked=3)
 
 
@@ -190,7 +193,7 @@ def test_a_positive_that_is_never_expected_is_named(queries: Tensor, table: Tens
 
 def test_a_correction_without_counts_is_refused() -> None:
     nothing = Probabilities(torch.zeros(ITEMS, dtype=torch.float64), U, P)
-    with pytest.raises(ValueError, match=r"training\.correction logq wants counts"):
+    with pytest.raises(ValueError, match=r"training\.correction logq needs item_sampling_probs\.q"):
         objective(nothing, correction="logq")
     objective(nothing, correction="none")
 
@@ -216,8 +219,8 @@ def test_own_negatives_are_embedded_once_and_count_for_their_row(queries: Tensor
 def test_own_negatives_are_no_columns_of_the_bank(queries: Tensor, table: Tensor) -> None:
     mixed = objective(bank=50, bank_holds="all", corpus=2, row=2)
     mixed(queries, POSITIVES, lambda ids: table[ids], own=torch.tensor([[8, 9]] * B))
-    assert mixed.bank is not None
-    assert len(mixed.bank) == B + 2
+    assert mixed.mixture.bank is not None
+    assert len(mixed.mixture.bank.stored) == B + 2
 
 
 def test_weights_multiply_the_rows_losses(queries: Tensor, table: Tensor) -> None:
@@ -253,7 +256,7 @@ def test_a_learned_temperature_never_reaches_zero_and_can_rise_again(queries: Te
 
 
 def test_a_temperature_to_be_learned_starts_above_the_floor() -> None:
-    with pytest.raises(ValueError, match=r"training\.temperature wants at least 0\.01 where it is learned, got 0\.009"):
+    with pytest.raises(ValueError, match=r"training\.temperature must be at least 0\.01 to be learned, got 0\.009"):
         Objective(
             Probabilities(Q, U, P),
             Negatives("none"),
@@ -267,7 +270,7 @@ def test_a_temperature_to_be_learned_starts_above_the_floor() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("mask", "users"), ("bank_holds", "al")])
 def test_a_misspelt_choice_is_refused(name: str, value: str) -> None:
-    with pytest.raises(ValueError, match=rf"negatives\.{name} is one of .*, got '{value}'"):
+    with pytest.raises(ValueError, match=rf"negatives\.{name} must be one of .*, got '{value}'"):
         objective(**{name: value})
 
 
@@ -280,13 +283,13 @@ def test_what_a_full_bank_holds_of_each_source_is_what_its_counts_say() -> None:
     positives = torch.multinomial(Q, 400 * B, replacement=True, generator=torch.Generator().manual_seed(3)).view(-1, B)
     for batch in positives:
         mixed(unit[:B], batch, lambda ids: unit[ids])
-        assert mixed.bank is not None
-        if len(mixed.bank) == mixed.bank.capacity:
-            held += torch.bincount(mixed.bank.columns()[1], minlength=ITEMS)
+        assert mixed.mixture.bank is not None
+        if len(mixed.mixture.bank.stored) == mixed.mixture.bank.stored.capacity:
+            held += torch.bincount(mixed.mixture.bank.stored.columns()[1], minlength=ITEMS)
     found = held / held.sum()
     for items in (slice(2, 6), slice(6, 8), slice(8, 11)):  # the clicked, those of the corpus alone, the pool
         assert float(found[items].sum()) == pytest.approx(
-            float(mixed.bank_share(torch.arange(ITEMS))[items].sum()), rel=0.03
+            float(mixed.mixture.bank_probability(torch.arange(ITEMS))[items].sum()), rel=0.03
         )
 
 
@@ -295,7 +298,7 @@ def test_the_stream_knows_nothing_of_items_that_are_in_no_batch(queries: Tensor,
     streaming = objective(estimator=StreamingFrequency(ITEMS, alpha=0.01), corpus=6)
     for _ in range(3):
         streaming(queries, POSITIVES, lambda ids: table[ids])
-    share = streaming.batch_share(torch.arange(ITEMS))
+    share = streaming.mixture.in_batch.probability(torch.arange(ITEMS))
     assert share[Q == 0].tolist() == [0] * 8
     assert float(share.sum()) == pytest.approx(1, abs=0.1)
 
@@ -304,22 +307,24 @@ def test_the_stream_takes_the_place_of_the_counts_and_starts_from_them(queries: 
     streaming = objective(estimator=StreamingFrequency(ITEMS, alpha=0.05), bank=8)
     counted = objective(bank=8)
     known = Q.nonzero()[:, 0]
-    torch.testing.assert_close(streaming.batch_share(known), Q[known], rtol=1e-4, atol=0)
+    torch.testing.assert_close(streaming.mixture.in_batch.probability(known), Q[known], rtol=1e-4, atol=0)
     losses = [one(queries, POSITIVES, lambda ids: table[ids]) for one in (streaming, counted)]
     assert torch.allclose(*losses)
-    assert streaming.estimator is not None
-    assert float(streaming.batch_share(torch.tensor([3]))) < float(Q[3])  # one of the five rows was item 3
+    assert streaming.mixture.in_batch.estimator is not None
+    assert float(streaming.mixture.in_batch.probability(torch.tensor([3]))) < float(
+        Q[3]
+    )  # one of the five rows was item 3
 
 
 def test_a_smaller_last_batch_does_not_make_items_rarer(queries: Tensor, table: Tensor) -> None:
     streaming = objective(estimator=StreamingFrequency(ITEMS, alpha=0.05))
-    before = streaming.batch_share(POSITIVES)
+    before = streaming.mixture.in_batch.probability(POSITIVES)
     streaming(queries[:2], POSITIVES[:2], lambda ids: table[ids])
-    assert torch.equal(streaming.batch_share(POSITIVES), before)
-    assert streaming.estimator is not None
-    assert streaming.estimator.step == 0
+    assert torch.equal(streaming.mixture.in_batch.probability(POSITIVES), before)
+    assert streaming.mixture.in_batch.estimator is not None
+    assert streaming.mixture.in_batch.estimator.step == 0
     streaming(queries, POSITIVES, lambda ids: table[ids])
-    assert streaming.estimator.step == 1
+    assert streaming.mixture.in_batch.estimator.step == 1
 
 
 def test_the_report_tells_what_the_sources_came_to(queries: Tensor, table: Tensor) -> None:
@@ -362,7 +367,9 @@ def test_a_resumed_objective_goes_on_to_the_bit(queries: Tensor, table: Tensor) 
 
 
 def test_a_state_of_other_sources_is_refused() -> None:
-    with pytest.raises(ValueError, match="has a bank, this one has not"):
+    with pytest.raises(ValueError, match="the saved bank must be absent"):
         objective().load_state_dict(objective(bank=8).state_dict())
-    with pytest.raises(ValueError, match="has no estimator, this one has"):
+    with pytest.raises(ValueError, match="the saved estimator must be present"):
         objective(estimator=StreamingFrequency(ITEMS)).load_state_dict(objective().state_dict())
+    with pytest.raises(ValueError, match=r"the saved sources must be \['corpus'\], got \['unclicked'\]"):
+        objective(corpus=2).load_state_dict(objective(unclicked=2).state_dict())

@@ -207,7 +207,7 @@ def test_broken_probabilities_are_refused(values: dict[str, Any], world: World, 
     shares[7] = broken
     put(values, "probabilities", table.set_column(table.column_names.index(column), column, pa.array(shares)))
     steps: list[Progress] = []
-    with pytest.raises(ValueError, match=rf"item_sampling_probs.{column} wants shares"):
+    with pytest.raises(ValueError, match=rf"item_sampling_probs.{column} must be 0 or more and sum to 1"):
         fit(order(values), steps.append)
     assert not steps
 
