@@ -91,7 +91,7 @@ class Mixture:
         fresh_count = self.fresh_count(all_ids, rows)  # [C]
         log_n = log_count(fresh_count + self.bank.expected_count(all_ids, len(stored_ids)))  # [C]
         fresh_log_n, stored_log_n = log_n.split([len(ids), len(stored_ids)])
-        if self.negatives.bank_gradient_cure:
+        if self.negatives.bank_gradient_rescaling:
             embeddings = rescale_column_gradient(embeddings, fresh_log_n, log_count(fresh_count[: len(ids)]))
         return StepColumns(Columns(embeddings, ids, fresh_log_n), Columns(stored_embeddings, stored_ids, stored_log_n))
 
