@@ -15,7 +15,7 @@ from jobs import run_day, simulate_log
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from tests.conftest import DAYS, SMALL
-from tests.processes import session_of_its_own
+from tests.processes import isolated_process
 from tests.standalone import LOOPBACK, ROOT, SPARK_HOME, standalone_cluster, write_settings
 
 DAY = DAYS[0]
@@ -46,7 +46,7 @@ def test_users_are_scored_by_the_packed_environment(lake: Lake, tmp_path: Path) 
     command += ["--properties-file", str(write_settings(tmp_path / "settings", Path(zipped)))]
     with standalone_cluster(tmp_path / "cluster") as cluster:
         command += ["--master", cluster.url, str(ROOT / "jobs" / "score_users.py"), *common]
-        with session_of_its_own(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as job:
+        with isolated_process(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as job:
             _, errors = job.communicate(timeout=300)
         assert job.returncode == 0, errors
         executors = cluster.executors()

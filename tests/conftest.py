@@ -1,4 +1,4 @@
-"""One Spark session and one small simulated lake for all tests; each is made when the first test asks for it."""
+"""Shared fixtures: one Spark session and one small simulated lake for all tests of a process, made on demand."""
 
 from __future__ import annotations
 
@@ -14,15 +14,31 @@ from jobs import run_day, simulate_log
 from jobs.config.loading import Config, load_config
 from jobs.lake.partitions import Lake
 from jobs.lake.session import spark_session
+from tests.lake_cache import cached_lake
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SMALL = str(Path(__file__).with_name("small.toml"))
 DAYS = [dt.date(2026, 2, 27) + dt.timedelta(days=number) for number in range(4)]  # over the end of a month
+WORLD = ["--users", "400", "--items", "300", "--late", "0.1", "--start", str(DAYS[0])]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: what is plainly broken shows before Spark has started."""
-    items.sort(key=lambda item: "spark" in getattr(item, "fixturenames", ()))
+    """Order the files: one that uses the simulated lake, those without Spark, with Spark, with the simulated lake.
+
+    So one worker builds the lake while the others run quick tests, and what is plainly broken shows early.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    costs = {file: max(map(cost, found)) for file, found in files.items()}
+    ordered = sorted(files, key=costs.__getitem__)
+    items[:] = [item for file in [*ordered[-1:], *ordered[:-1]] for item in files[file]]
+
+
+def cost(item: pytest.Item) -> int:
+    """0: a test without Spark; 1: with Spark; 2: with the simulated lake."""
+    fixtures = getattr(item, "fixturenames", ())
+    return sum(name in fixtures for name in ("spark", "simulated"))
 
 
 @pytest.fixture(scope="session")
@@ -54,29 +70,17 @@ def lake(spark: SparkSession, tmp_path: Path) -> Lake:
 
 @pytest.fixture(scope="session")
 def simulated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A planted world of four landed days, the first three run through `run_day` one after the other. Read only."""
-    lake = Lake(spark, str(tmp_path_factory.mktemp("simulated") / "lake"))
-    world = [
-        "--lake",
-        lake.uri,
-        "--config",
-        SMALL,
-        "--users",
-        "400",
-        "--items",
-        "300",
-        "--late",
-        "0.1",
-        "--start",
-        str(DAYS[0]),
-    ]
-    for number, day in enumerate(DAYS):
-        simulate_log.main(
-            [*world, "--ds", str(day)]
-        )  # a day lands, then it is run: nothing of a later one is there yet
+    """Four landed days of a simulated log, of which the first three were run, one after the other. Read only."""
+    target = tmp_path_factory.mktemp("simulated") / "lake"
+    return Lake(spark, str(cached_lake("simulated", build_simulated, target)))
+
+
+def build_simulated(folder: Path) -> None:
+    common = ["--lake", str(folder), "--config", SMALL]
+    for number, day in enumerate(DAYS):  # a day lands, then it runs: nothing of a later day is there yet
+        simulate_log.main([*common, *WORLD, "--ds", str(day)])
         if number < 3:
-            run_day.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(day)])
-    return lake
+            run_day.main([*common, "--ds", str(day)])
 
 
 @pytest.fixture

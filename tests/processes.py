@@ -1,20 +1,23 @@
-"""Jobs that run as processes of their own, and leave none behind."""
+"""Child processes of tests: none is left behind, and no test waits for ever for one that has died."""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyspark
 
+PATIENCE = 240  # seconds: a bound for what takes a few seconds on a quiet machine
 
-def processes(session: int) -> list[int]:
-    """The living processes of a session: a child stays in it, whatever group it makes."""
+
+def living_processes(session: int) -> list[int]:
+    """The ids of the living processes of a session. A child stays in its session, whatever process group it makes."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -27,13 +30,13 @@ def processes(session: int) -> list[int]:
 
 
 @contextmanager
-def session_of_its_own(command: list[str], **options: object) -> Iterator[subprocess.Popen]:
-    """A process that leaves no descendant behind, however the block ends."""
+def isolated_process(command: list[str], **options: object) -> Iterator[subprocess.Popen]:
+    """Start a process in a session of its own; kill it and all its descendants when the block ends."""
     process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
     try:
         yield process
     finally:
-        while left := processes(process.pid):
+        while left := living_processes(process.pid):
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
             process.poll()
@@ -41,8 +44,30 @@ def session_of_its_own(command: list[str], **options: object) -> Iterator[subpro
         process.wait()
 
 
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE, interval: float = 0.05) -> bool:
+    """Wait until the condition is true, at most so many seconds. Returns whether it is."""
+    deadline = time.monotonic() + seconds
+    while not (reached := bool(condition())) and time.monotonic() < deadline:
+        time.sleep(interval)
+    return reached
+
+
+def all_ended(session: int, seconds: float = PATIENCE) -> bool:
+    """Wait until no process of the session lives. Returns whether this is so."""
+    return wait_until(lambda: not living_processes(session), seconds)
+
+
+def first_line(process: subprocess.Popen, seconds: float = PATIENCE) -> str:
+    """The first line that a process prints; empty if it ends without one. Raises TimeoutError if it stays silent."""
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], seconds)
+    if not readable:
+        raise TimeoutError(f"process {process.args} must print a line within {seconds} s, got nothing")
+    return process.stdout.readline()
+
+
 def spark_home(folder: Path) -> Path:
-    """The installed Spark under another name: the workers of a local cluster write into $SPARK_HOME/work."""
+    """The installed Spark under another path: the workers of a local cluster write into $SPARK_HOME/work."""
     folder.mkdir()
     for entry in Path(pyspark.__file__).parent.iterdir():
         if entry.name != "work":

@@ -1,4 +1,4 @@
-"""Spark's standalone master and workers as processes of their own, on loopback, gone when the block ends."""
+"""A standalone Spark cluster: master and workers are processes on loopback that end with the block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from pathlib import Path
 
 import pyspark
 
-from tests.processes import session_of_its_own
+from tests.processes import isolated_process, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 SPARK_HOME = Path(pyspark.__file__).parent
-PATIENCE = 90  # seconds in which a daemon is up, on a machine that does other work too
 LOOPBACK = {"SPARK_HOME": str(SPARK_HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
-QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # quick to start, not quick to run
+QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a JVM that starts fast and runs slowly
 SMALL_DAYS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -38,7 +36,7 @@ SMALL_DAYS = {
 
 
 def write_settings(file: Path, zipped: Path) -> Path:
-    """A file for `--properties-file`: small days, and a driver that says what the zip's log4j2.properties lets it."""
+    """Write a file for `--properties-file`: settings for small days, and the logging configuration of the zip."""
     log4j2 = f"-Dlog4j2.configurationFile=jar:{zipped.as_uri()}!/jobs/lake/log4j2.properties"
     settings = {**SMALL_DAYS, "spark.driver.extraJavaOptions": f"{QUICK_START} {log4j2}"}
     file.write_text("".join(f"{key} {value}\n" for key, value in settings.items()), "utf-8")
@@ -46,7 +44,7 @@ def write_settings(file: Path, zipped: Path) -> Path:
 
 
 def build_zip(target: Path) -> Path:
-    """What `make dist` builds."""
+    """Build the zip of `make dist`."""
     subprocess.run([sys.executable, ROOT / "build_zip.py", target], check=True, timeout=60)
     return target
 
@@ -54,16 +52,16 @@ def build_zip(target: Path) -> Path:
 @dataclass(frozen=True)
 class Cluster:
     url: str  # spark://...
-    work: Path  # the workers' folder: APPLICATION/EXECUTOR/, what an executor got and said
+    work: Path  # the workers' folder; APPLICATION/EXECUTOR/ has the files and logs of an executor
 
     def executors(self) -> list[Path]:
-        """The folders of all executors that ever ran."""
+        """The folders of all executors that have run."""
         return sorted(self.work.glob("app-*/[0-9]*"))
 
 
 @contextmanager
 def standalone_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """A master and workers with a core each, at ports that were free."""
+    """Start a master and workers with one core each, at free ports."""
     inherited = {name: os.environ[name] for name in ("PATH", "JAVA_HOME", "JAVA_TOOL_OPTIONS") if name in os.environ}
     environment = {
         **inherited,
@@ -76,40 +74,40 @@ def standalone_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     folder.mkdir()
     with ExitStack() as running:
 
-        def start(name: str, kind: str, *options: str) -> Path:
+        def start(name: str, kind: str, *options: str) -> tuple[subprocess.Popen, Path]:
             log = folder / f"{name}.log"
             command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{kind}"]
             command += ["--host", "127.0.0.1", "--port", "0", "--webui-port", "0", *options]
             with log.open("w") as out:
-                running.enter_context(
-                    session_of_its_own(command, env=environment, stdout=out, stderr=subprocess.STDOUT)
-                )
-            return log
+                streams = {"stdout": out, "stderr": subprocess.STDOUT}
+                return running.enter_context(isolated_process(command, env=environment, **streams)), log
 
-        url = said(start("master", "master.Master"), r"Starting Spark master at (spark://\S+)")
-        logs = [
+        url = logged(*start("master", "master.Master"), r"Starting Spark master at (spark://\S+)")
+        daemons = [
             start(f"worker-{number}", "worker.Worker", "--cores", "1", "--memory", "1g", url)
             for number in range(workers)
         ]
-        for log in logs:
-            said(log, r"(Successfully registered) with master")
+        for daemon, log in daemons:
+            logged(daemon, log, r"(Successfully registered) with master")
         yield Cluster(url, folder / "work")
 
 
-def said(log: Path, pattern: str) -> str:
-    """What the pattern's group matches in a log, once it is there. Raises TimeoutError with the log where it never is."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if match := re.search(pattern, log.read_text("utf-8")):
-            return match[1]
-        time.sleep(0.1)
-    raise TimeoutError(f"no {pattern!r} within {PATIENCE} s: {log.read_text('utf-8')[-4000:]}")
+def logged(daemon: subprocess.Popen, log: Path, pattern: str) -> str:
+    """Wait until a log matches the pattern; return its group. Raises RuntimeError if the daemon ends or stays silent."""
+
+    def match() -> re.Match[str] | None:
+        return re.search(pattern, log.read_text("utf-8"))
+
+    wait_until(lambda: match() or daemon.poll() is not None)
+    if not (found := match()):
+        raise RuntimeError(f"the log of {daemon.args} must match {pattern!r}, got {log.read_text('utf-8')[-4000:]}")
+    return found[1]
 
 
 def python_without_the_project(folder: Path) -> Path:
-    """A Python that has the packages of this one, but not the checkout: what the nodes of a cluster have."""
+    """Make a Python with this one's packages but without the checkout, like that of a cluster's nodes."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
     packages = folder / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
-    # a path in a .pth file is searched, but the .pth files that lie there are not read
+    # Python searches a path that a .pth file names, but does not read the .pth files in it
     (packages / "installed.pth").write_text(f"{SPARK_HOME.parent}\n", "utf-8")
     return folder / "bin" / "python"

@@ -25,7 +25,7 @@ from jobs.report.files import report_path
 from jobs.serving import read_candidates
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS
-from tests.processes import processes, session_of_its_own
+from tests.processes import isolated_process, living_processes
 from tests.standalone import (
     LOOPBACK,
     ROOT,
@@ -171,16 +171,16 @@ def test_a_day_on_a_cluster_is_that_of_a_local_session(
     shutil.copytree(lake.uri, there.uri)
     with (
         log.open("w") as out,
-        session_of_its_own(command, cwd=elsewhere, env=environment, stdout=out, stderr=out) as process,
+        isolated_process(command, cwd=elsewhere, env=environment, stdout=out, stderr=out) as process,
     ):
         run_day.main([*here, "--ds", str(NEXT), "--tables-only"])  # meanwhile
         for module in run_day.WINDOW_TABLES:
             module.main([*here, "--ds", str(NEXT)])
         assert process.wait(timeout=500) == 0, log.read_text()[-4000:]
         deadline = time.monotonic() + 20
-        while processes(process.pid) and time.monotonic() < deadline:
+        while living_processes(process.pid) and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert not processes(process.pid)
+        assert not living_processes(process.pid)
 
     assert " WARN " not in log.read_text()
     assert " ERROR " not in log.read_text()

@@ -1,4 +1,4 @@
-"""A day job by job, with the lake as each finds and as each leaves it; and jobs that are struck in the midst of it."""
+"""A day job by job, with the lake before and after each; and jobs that are killed while they run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,14 @@ import polars as pl
 from deltalake import DeltaTable
 
 from jobs.serving import read_candidates
-from tests.conftest import DAYS, SMALL
-from tests.processes import processes, session_of_its_own
+from tests.conftest import DAYS, SMALL, WORLD
+from tests.processes import PATIENCE, first_line, isolated_process, living_processes, wait_until
 
-PATIENCE = 240  # seconds
 THIRD, FOURTH = DAYS[2:]
 FIFTH = "2026-03-03"
-WORLD = ["--users", "400", "--items", "300", "--late", "0.1", "--start", str(DAYS[0])]
-FORGOTTEN = ("u1", "u7")
-# What two runs of a job may differ in: when it ran, how long it took, and what was therefore the quickest.
-OF_THE_RUN = {
+FORGOTTEN_USERS = ("u1", "u7")
+# What may differ between two runs of a job: when it ran, how long it took, and what was therefore the fastest.
+RUN_SPECIFIC_COLUMNS = {
     "scored_at", "seconds", "published_at", "build_seconds", "users_per_second", "is_chosen", "inserted", "folder",
 }  # fmt: skip
 CHILD = """
@@ -46,7 +44,7 @@ run(lambda _: job.main(sys.argv[2:]))
 
 @dataclass(frozen=True)
 class Step:
-    """A job and what it is told beside the lake."""
+    """A job and its arguments without the lake."""
 
     job: str
     arguments: tuple[str, ...]
@@ -80,7 +78,7 @@ OTHERS = (
     Step("forget_users", ("--users", "LAKE/forgotten.txt")),
     Step("maintain_tables", ()),
 )
-# In a fraction of the time: what a fourth day changes of the third, and the third is published again.
+# A fraction of the time: what the fourth day changes of the third; then the third is published again.
 QUICK = (
     *(of_day(job, FOURTH) for job in ("build_interactions", "rebuild_days", "build_vocabularies")),
     *(of_day(job, THIRD) for job in ("score_users", "gate_candidates", "publish_candidates")),
@@ -89,7 +87,7 @@ QUICK = (
 
 @dataclass
 class Stages:
-    """A lake as it was before each step of a day, made as far as it is asked for. Read only: take copies."""
+    """A lake as it was before each step of a day, built as far as a test needs it. Read only: copy what is to change."""
 
     folder: Path
     first: str
@@ -97,10 +95,10 @@ class Stages:
     seconds: list[float] = field(default_factory=list)
 
     def before(self, number: int) -> str:
-        """Where the lake lies that step `number` finds; `number` + 1 is what it leaves."""
+        """The folder of the lake before step `number`, which is the lake after step `number` - 1."""
         if not (self.folder / "0").exists():
             shutil.copytree(self.first, self.folder / "0")
-            (self.folder / "0" / "forgotten.txt").write_text("\n".join(FORGOTTEN))
+            (self.folder / "0" / "forgotten.txt").write_text("\n".join(FORGOTTEN_USERS))
         for done in range(len(self.seconds), number):
             lake = shutil.copytree(self.folder / str(done), self.folder / str(done + 1))
             began = time.monotonic()
@@ -124,13 +122,13 @@ def commits(lake: str) -> dict[str, int]:
 
 
 def rows(lake: str, table: str) -> list[str]:
-    """A table's rows as text, sorted, but for what is of the run; read without Spark. None where there is no table."""
+    """A table's rows as sorted text, without the columns of the run; read without Spark. Empty if there is no table."""
     if not (Path(lake) / table / "_delta_log").is_dir():
         return []
-    held = pl.read_delta(str(Path(lake) / table))
-    kept = sorted(set(held.columns) - OF_THE_RUN)
-    # weights follow the order in which two threads add: the last digits of a float are of the run too
-    return sorted(re.sub(r"(\d\.\d{3})\d+(e-?\d+)?", r"\1", str(row)) for row in held.select(kept).rows())
+    frame = pl.read_delta(str(Path(lake) / table))
+    columns = sorted(set(frame.columns) - RUN_SPECIFIC_COLUMNS)
+    # two threads add in any order, so that the last digits of a float differ between runs
+    return sorted(re.sub(r"(\d\.\d{3})\d+(e-?\d+)?", r"\1", str(row)) for row in frame.select(columns).rows())
 
 
 def published(lake: str) -> list[str]:
@@ -140,13 +138,13 @@ def published(lake: str) -> list[str]:
 
 
 def changed(one: str, other: str) -> list[str]:
-    """The tables that have another version in two copies of a lake."""
+    """The tables whose versions differ between two copies of a lake."""
     left, right = commits(one), commits(other)
     return sorted(table for table in left | right if left.get(table) != right.get(table))
 
 
 def written(lake: str, what: str) -> set[str]:
-    """The commits of a lake (`commit`), or its other files (`file`), as far as they have their names."""
+    """The files of a lake under their final names: its commits (`commit`) or all others (`file`)."""
     found = set()
     for folder, _, names in os.walk(lake):
         if folder.endswith("_delta_log") == (what == "commit"):
@@ -154,33 +152,32 @@ def written(lake: str, what: str) -> set[str]:
     return found
 
 
-def strike(step: Step, lake: str, what: str, seconds: float, seed: int) -> str:
-    """Run a step as a process of its own and kill it: its driver, its JVM, or all of them, as the seed will have it.
+def run_and_kill(step: Step, lake: str, moment: str, seconds: float, seed: int) -> str:
+    """Run a step as a process and kill, as the seed decides, its driver, its JVM or all of its processes.
 
-    At the first file or commit that it writes, or at a moment of the `seconds` that it takes. Says what was killed, or
-    that it had ended by then. Nothing of it is left.
+    moment: `file` or `commit`: when the step writes its first one; `time`: at a seeded moment of the `seconds` that it
+    takes. Returns what was killed, or `ended` if the step had ended before. Checks that none of its processes is left.
     """
     chance = random.Random(seed)
     victim = chance.choice(("all", "driver", "JVM"))
-    with session_of_its_own(step.command(lake), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as job:
-        assert job.stdout is not None
-        before = written(lake, what)
-        assert job.stdout.readline() == "ready\n"
-        end = time.monotonic() + (chance.uniform(0, 1.5 * seconds) if what == "moment" else PATIENCE)
-        while job.poll() is None and time.monotonic() < end and (what == "moment" or written(lake, what) == before):
-            time.sleep(0.002)
+    with isolated_process(step.command(lake), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as job:
+        before = written(lake, moment)
+        assert first_line(job) == "ready\n"
+        if moment == "time":
+            wait_until(lambda: job.poll() is not None, chance.uniform(0, 1.5 * seconds), interval=0.002)
+        else:
+            wait_until(lambda: job.poll() is not None or written(lake, moment) != before, interval=0.002)
         if job.poll() is not None:
             return "ended"
-        members = processes(job.pid)
+        members = living_processes(job.pid)
         chosen = {"all": members, "driver": [job.pid], "JVM": [pid for pid in members if is_jvm(pid)]}[victim]
         for pid in chosen:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         job.wait(PATIENCE)
-        end = time.monotonic() + 60
-        while (left := processes(job.pid)) and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not left, f"{step.job}: {len(left)} processes live on without their {victim}"
+        wait_until(lambda: not living_processes(job.pid), 60)
+        left = living_processes(job.pid)
+        assert not left, f"{step.job}: {len(left)} processes outlive their {victim}"
     return victim
 
 

@@ -1,4 +1,4 @@
-"""A task that Airflow kills and tries again: nothing of the first attempt lives on, and the day is committed once."""
+"""A task that Airflow kills and retries: no process of the first attempt survives, and the day is committed once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 from jobs.lake.partitions import Lake
-from tests.faults.steps import PATIENCE, THIRD, changed, of_day, rows, versions, written
-from tests.model.training.test_parent_process import ended
-from tests.processes import processes, session_of_its_own
+from tests.faults.steps import THIRD, changed, of_day, rows, versions, written
+from tests.processes import PATIENCE, all_ended, isolated_process, living_processes, wait_until
 
 QUICK_TO_START = (
     *("--driver-java-options", "-XX:TieredStopAtLevel=1"),
@@ -31,20 +30,19 @@ def test_what_is_killed_and_tried_again_is_committed_once(simulated: Lake, simul
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     environment.pop("PYSPARK_GATEWAY_PORT", None)
     options = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with session_of_its_own(command, **options) as first:
-        files, end = written(lake, "file"), time.monotonic() + PATIENCE
-        while written(lake, "file") == files and time.monotonic() < end and first.poll() is None:
-            time.sleep(0.002)
-        assert len(processes(first.pid)) >= 2  # the JVM, and the driver that it has started
+    with isolated_process(command, **options) as first:
+        files = written(lake, "file")
+        assert wait_until(lambda: written(lake, "file") != files or first.poll() is not None, interval=0.002)
+        assert len(living_processes(first.pid)) >= 2  # the JVM, and the driver that it has started
         os.killpg(first.pid, signal.SIGTERM)
         time.sleep(0.1)
         os.kill(first.pid, signal.SIGKILL)
         assert first.wait(PATIENCE) != 0
-        assert ended(first.pid, 0)
+        assert all_ended(first.pid)
     assert not changed(lake, old)
-    with session_of_its_own(command, **options) as second:
+    with isolated_process(command, **options) as second:
         assert second.wait(PATIENCE) == 0
-        assert ended(second.pid, 0)
+        assert all_ended(second.pid)
     assert changed(lake, old) == ["daily_item_counts"]
     assert versions(lake, "daily_item_counts") == before + 1
     assert rows(lake, "daily_item_counts") == rows(old, "daily_item_counts")

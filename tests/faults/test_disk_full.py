@@ -19,7 +19,7 @@ from jobs.lake.partitions import Lake
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS, SMALL
 from tests.faults.steps import Step, changed, of_day, rows
-from tests.processes import session_of_its_own
+from tests.processes import isolated_process
 
 THIRD = DAYS[2]
 KIB = 1024
@@ -139,7 +139,7 @@ def test_a_shuffle_without_room_names_where_spark_spills(
     disk(tmp_path / "spill", 16 * PAGE)
     environment = {**os.environ, "SPARK_LOCAL_DIRS": str(tmp_path / "spill"), "TMPDIR": tempfile.gettempdir()}
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
-    with session_of_its_own(step.command(lake), env=environment, **pipes) as job:
+    with isolated_process(step.command(lake), env=environment, **pipes) as job:
         _, errors = job.communicate(timeout=240)
     assert job.returncode == TRY_AGAIN, errors
     assert re.search(rf"^error: no room to write; free are .* MiB in {tmp_path}/spill", errors, re.MULTILINE), errors

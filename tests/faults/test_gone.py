@@ -14,9 +14,9 @@ import pytest
 from jobs.cli.arguments import TRY_AGAIN
 from jobs.lake.partitions import Lake
 from jobs.training.tracking import LIMITS, record_training
-from tests.faults.steps import PATIENCE, THIRD, changed, is_jvm, of_day
+from tests.faults.steps import THIRD, changed, is_jvm, of_day
 from tests.jobs.training.test_tracking import config_with, manifest
-from tests.processes import processes, session_of_its_own
+from tests.processes import PATIENCE, first_line, isolated_process, living_processes
 
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
@@ -30,10 +30,9 @@ def silent() -> Iterator[int]:
 
 def test_a_jvm_that_is_killed_under_its_driver_is_told_in_one_line(simulated: Lake, simulated_copy: Lake) -> None:
     lake = simulated_copy.uri
-    with session_of_its_own(of_day("build_interactions", THIRD).command(lake), **PIPES) as job:
-        assert job.stdout is not None
-        assert job.stdout.readline() == "ready\n"
-        (jvm,) = (pid for pid in processes(job.pid) if is_jvm(pid))
+    with isolated_process(of_day("build_interactions", THIRD).command(lake), **PIPES) as job:
+        assert first_line(job) == "ready\n"
+        (jvm,) = (pid for pid in living_processes(job.pid) if is_jvm(pid))
         time.sleep(0.5)
         os.kill(jvm, signal.SIGKILL)
         began = time.monotonic()
@@ -52,9 +51,8 @@ def test_a_store_that_does_not_answer_ends_the_job(silent: int) -> None:
     settings = {"ipc.client.rpc-timeout.ms": 2_000, "ipc.ping.interval": 2_000}
     listed = " ".join(f"--conf spark.hadoop.{key}={value}" for key, value in settings.items())
     environment = {**os.environ, "PYSPARK_SUBMIT_ARGS": f"{listed} pyspark-shell"}
-    with session_of_its_own(step.command(f"hdfs://127.0.0.1:{silent}/lake"), env=environment, **PIPES) as job:
-        assert job.stdout is not None
-        job.stdout.readline()
+    with isolated_process(step.command(f"hdfs://127.0.0.1:{silent}/lake"), env=environment, **PIPES) as job:
+        assert first_line(job) == "ready\n"
         began = time.monotonic()
         _, errors = job.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < PATIENCE / 2

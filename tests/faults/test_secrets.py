@@ -13,7 +13,7 @@ import polars as pl
 
 from jobs.lake.partitions import Lake
 from tests.conftest import DAYS, SMALL
-from tests.processes import processes, session_of_its_own
+from tests.processes import isolated_process, living_processes
 
 THIRD = DAYS[2]
 SECRET = "Tr0ub4dor-and-3"
@@ -65,10 +65,10 @@ def test_a_secret_stays_where_it_belongs(simulated_copy: Lake, tmp_path: Path) -
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     commands: set[str] = set()
     log = tmp_path / "log"
-    with log.open("w") as out, session_of_its_own(command, env=environment, **{**pipes, "stdout": out}) as job:
+    with log.open("w") as out, isolated_process(command, env=environment, **{**pipes, "stdout": out}) as job:
         end = time.monotonic() + 240
         while job.poll() is None and time.monotonic() < end:
-            for pid in processes(job.pid):
+            for pid in living_processes(job.pid):
                 try:
                     commands.add(Path(f"/proc/{pid}/cmdline").read_text("utf-8"))
                 except OSError:  # it has ended

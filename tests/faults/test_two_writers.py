@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,8 +20,8 @@ from jobs.lake.errors import Taken
 from jobs.lake.partitions import Lake
 from jobs.serving.publications import PINNED_TABLES
 from tests.conftest import DAYS, SMALL
-from tests.faults.steps import PATIENCE, Stages, Step, changed, commits, of_day, rows, written
-from tests.processes import processes, session_of_its_own
+from tests.faults.steps import Stages, Step, changed, commits, of_day, rows, written
+from tests.processes import PATIENCE, first_line, isolated_process, living_processes, wait_until
 
 THIRD, FOURTH = DAYS[2:]
 PUBLISHED = ("publications", *(table.name for table in PINNED_TABLES))
@@ -32,14 +31,12 @@ PUBLISHED = ("publications", *(table.name for table in PINNED_TABLES))
 def stopped_at_its_first_file(step: Step, lake: str) -> Iterator[subprocess.Popen]:
     """The step as a process of its own, stopped while it writes; it goes on when the block ends."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with session_of_its_own(step.command(lake), **pipes) as job:
-        assert job.stdout is not None
-        before, end = written(lake, "file"), time.monotonic() + PATIENCE
-        job.stdout.readline()
-        while written(lake, "file") == before and time.monotonic() < end and job.poll() is None:
-            time.sleep(0.001)
+    with isolated_process(step.command(lake), **pipes) as job:
+        before = written(lake, "file")
+        assert first_line(job) == "ready\n"
+        wait_until(lambda: written(lake, "file") != before or job.poll() is not None, interval=0.001)
         for signalled in (signal.SIGSTOP, signal.SIGCONT):
-            for pid in processes(job.pid):
+            for pid in living_processes(job.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signalled)
             if signalled == signal.SIGSTOP:

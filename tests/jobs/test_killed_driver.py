@@ -1,4 +1,4 @@
-"""kill -9 of the JVM of spark-submit, which is what a scheduler does with a job that takes too long."""
+"""kill -9 of the JVM of spark-submit: what a scheduler does with a job that takes too long."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.model.training.test_parent_process import ended
-from tests.processes import processes, session_of_its_own
+from tests.processes import all_ended, first_line, isolated_process, living_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = "import time\nfrom jobs.cli.arguments import run\nrun(lambda _: (print('ready', flush=True), time.sleep(600)))\n"
@@ -22,9 +21,8 @@ def test_the_python_driver_ends_with_its_jvm(tmp_path: Path) -> None:
     environment.pop("PYSPARK_GATEWAY_PORT", None)
     command = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", "local[1]", str(job)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "env": environment}
-    with session_of_its_own(command, **options) as submitted:
-        assert submitted.stdout is not None
-        assert "ready\n" in submitted.stdout
-        assert len(processes(submitted.pid)) == 2  # the JVM has taken the place of the script
+    with isolated_process(command, **options) as submitted:
+        assert first_line(submitted) == "ready\n"
+        assert len(living_processes(submitted.pid)) == 2  # the JVM replaces the script
         os.kill(submitted.pid, signal.SIGKILL)
-        assert ended(submitted.pid, 0)
+        assert all_ended(submitted.pid)

@@ -14,17 +14,16 @@ import pytest
 from jobs.lake import tables
 from jobs.lake.partitions import Lake
 from tests.conftest import DAYS, SMALL
-from tests.processes import processes, session_of_its_own, spark_home
+from tests.processes import PATIENCE, isolated_process, living_processes, spark_home
 from tests.standalone import build_zip, python_without_the_project
 
 THIRD = DAYS[2]
-PATIENCE = 240  # seconds
 
 
 def forked_workers(session: int) -> list[tuple[int, int]]:
     """Ids of the Python workers, and of the executors that they work for: each is the child of a daemon."""
     parents = {}
-    for pid in processes(session):
+    for pid in living_processes(session):
         try:
             if "pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_text():
                 parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -33,7 +32,7 @@ def forked_workers(session: int) -> list[tuple[int, int]]:
     return [(pid, parents[parent]) for pid, parent in parents.items() if parent in parents]
 
 
-def strike(job: subprocess.Popen, victim: str) -> bool:
+def kill_first(job: subprocess.Popen, victim: str) -> bool:
     """Kill the first Python worker that is seen, or its executor; False where the job ends before that."""
     end = time.monotonic() + PATIENCE
     while job.poll() is None and time.monotonic() < end:
@@ -54,8 +53,8 @@ def test_a_task_whose_process_is_killed_is_done_again(simulated_copy: Lake, tmp_
     command += ["--config", SMALL, "--master", "local-cluster[2,1,1024]"]
     home = {"SPARK_HOME": str(spark_home(tmp_path / "spark")), "PYTHONPATH": str(zipped)}
     environment = {**{name: value for name, value in os.environ.items() if name != "PYSPARK_PYTHON"}, **home}
-    with session_of_its_own(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as job:
-        killed = strike(job, victim)
+    with isolated_process(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as job:
+        killed = kill_first(job, victim)
         _, errors = job.communicate(timeout=PATIENCE)
     assert killed, errors
     assert job.returncode == 0, errors
@@ -69,8 +68,8 @@ def test_where_nothing_is_retried_the_job_fails_and_the_table_stays(simulated_co
     version = simulated_copy.version(tables.CANDIDATES)
     command = [sys.executable, "-m", "jobs.score_users", "--lake", simulated_copy.uri, "--ds", str(THIRD)]
     command += ["--config", SMALL, "--master", "local[2]"]
-    with session_of_its_own(command, stderr=subprocess.PIPE, text=True) as job:
-        killed = strike(job, "worker")
+    with isolated_process(command, stderr=subprocess.PIPE, text=True) as job:
+        killed = kill_first(job, "worker")
         _, errors = job.communicate(timeout=PATIENCE)
     assert killed, errors
     assert job.returncode != 0
