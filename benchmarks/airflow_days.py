@@ -41,7 +41,8 @@ SHUFFLE = """
 import sys
 from jobs.lake import tables
 from jobs.config.loading import load_config
-from jobs.lake.partitions import Lake, day_argument
+from jobs.lake.lake import Lake
+from jobs.cli.arguments import day_argument
 from jobs.lake.session import spark_session
 
 lake, config = Lake(spark_session("shuffle", None), sys.argv[1]), load_config(sys.argv[2])

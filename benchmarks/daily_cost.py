@@ -21,10 +21,11 @@ from jobs import build_interactions
 from jobs.cli.display import Display
 from jobs.config.loading import Config, load_config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.days import days_between
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.raw_log.attribution import AttributionWindow
-from jobs.run_day import WINDOW_TABLES, days_between, run_day
+from jobs.run_day import WINDOW_TABLES, run_day
 
 FIRST = dt.date(2026, 1, 1)
 

@@ -31,7 +31,7 @@ from jobs import (
 from jobs.cli.display import Display
 from jobs.config.loading import load_config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.run_day import run_day
 

@@ -17,8 +17,8 @@ from urllib.parse import urlparse
 import numpy as np
 
 from benchmarks.scored_world import DAY
-from jobs.cli.arguments import now
-from jobs.lake.partitions import Lake
+from jobs.cli.clock import now
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.serving import read_candidates
 from jobs.serving.lookup import PublishedCandidates, SortedFile

@@ -20,7 +20,7 @@ from jobs.inference.embedding_inputs import users_to_embed
 from jobs.inference.exclusions import excluded_items
 from jobs.inference.item_slices import item_slices
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.lake.session import spark_session
 from jobs.training.specs import training_order

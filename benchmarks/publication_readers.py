@@ -27,7 +27,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.serving import PublishedCandidates, read_candidates
 from jobs.serving.publishing import newest_target, publish, roll_back

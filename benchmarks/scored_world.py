@@ -18,7 +18,7 @@ from jobs.inference.embedding import lists
 from jobs.inference.indexes import put_indexes
 from jobs.inference.user_sample import sampled_users
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from model.vocabulary import UNKNOWN
 
 DAY = dt.date(2026, 1, 1)

@@ -35,7 +35,7 @@ from jobs.config.loading import Config, load_config
 from jobs.inference.references import index_reference
 from jobs.inference.scoring import Plan, open_lists
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from model.ragged import of_lists
 

@@ -19,7 +19,7 @@ from benchmarks.memory import peak_mib
 from benchmarks.synthetic_log import SLATE, SyntheticLog
 from jobs.cli.display import Display
 from jobs.config.loading import load_config
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.run_day import WINDOW_TABLES, run_day
 

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.landing import raw_tables
 
 SLATE = 20

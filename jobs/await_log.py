@@ -11,9 +11,12 @@ import datetime as dt
 import sys
 from collections.abc import Sequence
 
-from jobs.cli.arguments import job_parser, now, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.clock import now
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.lake import tables
-from jobs.lake.partitions import day_end
+from jobs.lake.days import day_end
 from jobs.raw_log.preconditions import DayStopped
 
 NOT_YET = 99  # the sensor's retry_exit_code

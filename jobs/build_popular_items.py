@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.inference.eligibility import eligible_items
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 
 EVERYBODY = 64  # times the length of a list: enough where a cap on categories leaves many out

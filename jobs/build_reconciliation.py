@@ -13,10 +13,12 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.lake import tables
 from jobs.lake.checks import checked
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
 

@@ -14,12 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.features import Feature
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
-from jobs.lake.partitions import Lake, kept
+from jobs.lake.lake import Lake
+from jobs.lake.queries import materialized
 from jobs.raw_log.encoding import ITEM_ID, USER_ID, encode
 from jobs.raw_log.landing import raw_tables
 
@@ -88,7 +91,7 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     # what landed on a day without a snapshot, an empty one for instance, is news still
     days = (ds - last).days if last else config.log.state_lookback_days
     landed = lake.window(raw_tables(config)[f"{side}s"], ds, days)
-    with kept(news(landed, seen, previous, key)) as fresh:
+    with materialized(news(landed, seen, previous, key)) as fresh:
         if side == "user":
             features, seen_days = config.features.user, config.log.user_retention_days
             snapshot = user_snapshot(fresh, seen, previous, vocabularies, features, ds, seen_days)

@@ -15,14 +15,16 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.features import Features
 from jobs.config.loading import Config
 from jobs.config.sections import Examples
 from jobs.lake import tables
 from jobs.lake.checks import checked
 from jobs.lake.file_layout import in_row_groups, one_row_group_a_file, planned
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.encoding import USER_ID, pad, raw_features
 

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.inference.embedding import open_towers, user_embeddings
 from jobs.inference.embedding_inputs import users_to_embed
 from jobs.inference.references import model_reference

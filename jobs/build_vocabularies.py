@@ -12,12 +12,14 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.features import Features
 from jobs.lake import tables
 from jobs.lake.checks import checked
-from jobs.lake.partitions import Lake, kept
-from jobs.lake.queries import query
+from jobs.lake.lake import Lake
+from jobs.lake.queries import materialized, query
 from jobs.raw_log.encoding import ITEM_ID, USER_ID, feature_values, named_values, union
 
 
@@ -51,7 +53,7 @@ def held(lake: Lake) -> DataFrame:
 def add(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
     """Check the rows that no vocabulary has yet, and add them.
 
-    Raises Taken where an index was given since: as they follow each other, the first one is then there already.
+    Raises KeyConflict where an index was given since: as they follow each other, the first one is then there already.
     """
     with checked(tables.VOCABULARIES, ds, rows) as fresh:
         return lake.insert(tables.VOCABULARIES, fresh, key=("feature", "index"))
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     interactions = lake.required_day(tables.INTERACTIONS, args.ds)
     users, items = lake.day(tables.users(config), args.ds), lake.day(tables.items(config), args.ds)
     vocabularies = held(lake)
-    with kept(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
+    with materialized(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
         return 0 if unseen.isEmpty() else add(lake, numbered(unseen, vocabularies, args.ds), args.ds)
 
 

@@ -13,14 +13,16 @@ from collections.abc import Sequence
 
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import day_argument, job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY, evaluation, oracle_lists, popular_lists
 from jobs.inference.exclusions import excluded_items
 from jobs.inference.item_slices import item_slices
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, day_argument, kept
-from jobs.lake.queries import query
+from jobs.lake.lake import Lake
+from jobs.lake.queries import materialized, query
 from jobs.raw_log.encoding import union
 
 
@@ -48,9 +50,9 @@ def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.d
         excluded_items(lake.day(tables.USER_HISTORIES, ds)),
     )
     at = [*config.evaluation.cutoffs]
-    with kept(item_slices(lake, config, ds)) as slices:
+    with materialized(item_slices(lake, config, ds)) as slices:
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
-        with kept(query(lake.spark, "evaluation/relevant", frames)) as relevant:
+        with materialized(query(lake.spark, "evaluation/relevant", frames)) as relevant:
             popular = popular_lists(relevant, slices, items, histories, max(at))
             oracle = lake.day(tables.ORACLE, ds)
             channels = [

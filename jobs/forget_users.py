@@ -19,12 +19,15 @@ from markupsafe import escape
 from pyspark.sql import Column, Row
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.cli.arguments import job_parser, time_argument
+from jobs.cli.clock import now
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.inference.eligibility import ids_of_file
 from jobs.lake import tables
 from jobs.lake.file_layout import in_their_order, row_groups_of
 from jobs.lake.files import hadoop, local_path, matching, read_text
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
 from jobs.report.files import PAGE
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
@@ -40,7 +43,7 @@ NAME_ON_PAGE = re.compile("<h3>(.*?)</h3>")  # of a user in jobs/report/page.htm
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
     parser.add_argument("--users", required=True, help="a text file, a user_id a line: a path or any Hadoop URI")
-    parser.add_argument("--published-at", type=at_argument, help="time of the new publication, ISO 8601 (default: now)")
+    parser.add_argument("--published-at", type=time_argument, help="time of the new publication (default: now)")
     return parser
 
 

@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.inference.eligibility import eligible_items
 from jobs.inference.item_slices import item_slices
 from jobs.inference.manifests import required_manifest
 from jobs.inference.references import model_row
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.preconditions import DayStopped
 from jobs.serving.publications import last_scored_at, newest_versions

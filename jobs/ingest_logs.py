@@ -14,10 +14,13 @@ from contextlib import ExitStack
 
 from pyspark.sql import SparkSession
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, kept
+from jobs.lake.lake import Lake
+from jobs.lake.queries import materialized
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import (
     CLICKS_BY_IMPRESSION,
@@ -97,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = parsed_files(args, config, lake.spark)
     with ExitStack() as kept_rows, readable("the files cannot be read"):
         for file in parsed.values():
-            kept_rows.enter_context(kept(file.rows))
+            kept_rows.enter_context(materialized(file.rows))
         refuse_empty(parsed)
         return land_parsed(lake, config, args.ds, parsed)
 

@@ -21,7 +21,9 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.raw_log.landing import land, raw_tables

@@ -18,11 +18,14 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.cli.arguments import job_parser, time_argument
+from jobs.cli.clock import now
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.inference.references import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
 from jobs.lake import tables
 from jobs.lake.files import hadoop, matching
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 
 DEFAULT_KEEP_DAYS = 30
 LEAST_DAYS = 7  # files that a running training or reader may hold
@@ -33,7 +36,7 @@ def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
     kept = "of which what readers followed stays readable (default: 30)"
     parser.add_argument("--keep-days", type=_days, default=DEFAULT_KEEP_DAYS, help=kept)
-    parser.add_argument("--at", type=at_argument, help="time from which days are counted, ISO 8601 (default: now)")
+    parser.add_argument("--at", type=time_argument, help="time from which days are counted, ISO 8601 (default: now)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
     return parser
 

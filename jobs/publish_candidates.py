@@ -12,14 +12,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.cli.arguments import job_parser, time_argument
+from jobs.cli.clock import now
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.serving.publishing import newest_target, publish, require_passed, require_whole, roll_back
 from jobs.training.tracking import record_publication
 
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
-    parser.add_argument("--published-at", type=at_argument, help="time recorded with the row, ISO 8601 (default: now)")
+    parser.add_argument("--published-at", type=time_argument, help="time to record, ISO 8601 (default: now)")
     parser.add_argument("--republish", action="store_true", help="of a day before the last, or of lists rolled back")
     parser.add_argument(
         "--rollback", type=int, nargs="?", const=1, metavar="N", help="publish again what was published N times before"

@@ -20,10 +20,12 @@ from jobs import (
     build_training_examples,
     build_window_counts,
 )
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.preconditions import require_previous_days_run
 

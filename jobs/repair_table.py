@@ -16,10 +16,10 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from jobs.cli.arguments import run
+from jobs.cli.run import run
 from jobs.lake.files import hadoop
 from jobs.lake.integrity.delta_log import HINT, VERSIONED, DeltaLog, Unreadable, commit_name, raw, read_log
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 
 

@@ -10,9 +10,11 @@ import argparse
 import datetime as dt
 from collections.abc import Callable, Sequence
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.report.files import put_report, report_path
 from jobs.report.flow import flow_section, log_section
 from jobs.report.gate import gate_section

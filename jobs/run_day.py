@@ -29,13 +29,15 @@ from jobs import (
     score_users,
     train_two_tower,
 )
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import day_argument, job_parser
 from jobs.cli.display import Display
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
-from jobs.lake.partitions import Lake, day_argument
+from jobs.lake.days import days_between
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import require_impressions
 from jobs.rebuild_days import OUTCOME_TABLES, rebuild_days
-from jobs.rebuild_days import days_between as days_between
 
 Job = Callable[[Sequence[str] | None], int]
 
@@ -106,7 +108,7 @@ def asked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> lis
     """The day of --ds, or all from it to --last; ends the program where they make no sense."""
     days = days_between(args.ds, args.last or args.ds)
     if not days:
-        parser.error(f"--last wants a day from {args.ds} (--ds) on, got {args.last}")
+        parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
     if len(days) > 1 and args.against:
         parser.error("--against judges the candidates of one day, and --last asks for several")
     return days

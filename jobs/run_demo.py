@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import evaluate_candidates, ingest_movielens
-from jobs.cli.arguments import add_config, run
+from jobs.cli.arguments import add_config
 from jobs.cli.display import Display
+from jobs.cli.run import run
 from jobs.config.loading import load_config
 from jobs.inference.evaluation import CANDIDATES, POPULARITY
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.report.files import report_path
 from jobs.run_day import MODEL, run_day

@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import count_argument, job_parser, open_lake, run
+from jobs.cli.arguments import count_argument, job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
+from jobs.lake.days import days_between
 from jobs.lake.files import qualified
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from jobs.raw_log.landing import land, raw_tables
 from jobs.raw_log.preconditions import require_impressions
-from jobs.rebuild_days import days_between
 
 PARTS = 1_000_000  # of the users, by a hash of their ids
 

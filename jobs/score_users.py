@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import at_argument, job_parser, now, open_lake, run
+from jobs.cli.arguments import job_parser, time_argument
+from jobs.cli.clock import now
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.inference.exclusions import excluded_items
 from jobs.inference.references import IndexReference, index_reference
 from jobs.inference.scoring import Plan, candidates, read_lists
 from jobs.lake import tables
 from jobs.lake.file_layout import row_groups_of, sorted_files
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.publications import published_lists
@@ -30,7 +33,7 @@ from model.search.indexes import VersionMismatch
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, variant=True)
-    parser.add_argument("--scored-at", type=at_argument, help="time recorded with the rows, ISO 8601 (default: now)")
+    parser.add_argument("--scored-at", type=time_argument, help="time recorded with the rows, ISO 8601 (default: now)")
     return parser
 
 

@@ -17,11 +17,12 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import count_argument, job_parser, open_lake, run
+from jobs.cli.arguments import count_argument, day_argument, job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.features import Feature
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import day_argument
 from jobs.lake.queries import query
 from jobs.raw_log.encoding import raw_features, union
 from jobs.raw_log.landing import land, raw_tables

@@ -18,12 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.cli.arguments import job_parser, open_lake, run
+from jobs.cli.arguments import job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.inference.references import MODELS, model_path
 from jobs.lake import tables
 from jobs.lake.files import local_path, put_folder
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import require_trainable_day
 from jobs.training.specs import model_to_keep, training_order
 from jobs.training.tracking import record_training

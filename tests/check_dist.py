@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobs import run_day, simulate_log
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from tests.conftest import DAYS, SMALL
 from tests.processes import isolated_process
 from tests.standalone import LOOPBACK, ROOT, SPARK_HOME, standalone_cluster, write_settings

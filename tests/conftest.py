@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from jobs import run_day, simulate_log
 from jobs.config.loading import Config, load_config
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from tests.lake_cache import cached_lake
 

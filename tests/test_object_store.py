@@ -26,7 +26,7 @@ from jobs.inference.references import model_version
 from jobs.lake import tables
 from jobs.lake.files import read_text
 from jobs.lake.integrity.log_store import UnsafeLogStore
-from jobs.lake.partitions import Lake, NoSuchDay
+from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.session import spark_session
 from jobs.report.files import report_path
 from jobs.serving import PublishedCandidates, read_candidates

@@ -19,7 +19,7 @@ from jobs import build_user_embeddings, run_day, score_users, simulate_log
 from jobs.config.loading import load_config
 from jobs.inference.references import model_version
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from jobs.report.files import report_path
 from jobs.serving import read_candidates

@@ -1,1 +1,1 @@
-"""The command line that all jobs share: arguments, how a job ends, what it displays."""
+"""The command line of all jobs: arguments, opening the lake, exit codes, display."""

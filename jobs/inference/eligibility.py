@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.files import hadoop
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 
 
 def blocked_items(lake: Lake, config: Config) -> DataFrame:

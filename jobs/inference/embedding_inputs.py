@@ -12,7 +12,7 @@ from jobs.config.loading import Config
 from jobs.inference.eligibility import eligible_items
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.encoding import pad
 

@@ -22,7 +22,7 @@ from jobs.inference.references import EXPLORE, ITEMS, index_path
 from jobs.inference.scoring import ITEMS_FILE, POPULAR_FILE
 from jobs.lake import tables
 from jobs.lake.files import put_folder
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from model.artifacts.index_files import write_folder
 from model.artifacts.verified_folder import sha256
 from model.data.loaders import read_files

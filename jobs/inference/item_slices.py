@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 
 ITEM_SLICES = ("head", "middle", "tail")

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.inference.references import model_path
 from jobs.lake.files import read_text
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from model.artifacts.model_version import MANIFEST
 
 

@@ -11,7 +11,7 @@ from pyspark.sql import Row
 
 from jobs.lake import tables
 from jobs.lake.files import is_folder, reference
-from jobs.lake.partitions import Lake, NoSuchDay
+from jobs.lake.lake import Lake, NoSuchDay
 from model.search.indexes import VersionMismatch
 
 MODELS, INDEXES = "models", "indexes"  # folders of the lake

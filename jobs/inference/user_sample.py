@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from model.search.candidate_lists import WIDER_BY_CAP
 from model.search.tuning import Sample, sample_of
 

@@ -15,8 +15,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.lake.partitions import Lake, kept
-from jobs.lake.queries import query
+from jobs.lake.lake import Lake
+from jobs.lake.queries import materialized, query
 from jobs.lake.tables import Table
 
 FAIL, WARN = "#fail ", "#warn "
@@ -63,7 +63,7 @@ def checked(
     table: Table, ds: dt.date, rows: DataFrame, frames: dict[str, DataFrame] | None = None, **args: Any
 ) -> Iterator[DataFrame]:
     """`rows` with their day, worked out once and kept; raises CheckFailed where they break the table's rules."""
-    with kept(rows.withColumn("ds", F.lit(ds))) as held:
+    with materialized(rows.withColumn("ds", F.lit(ds))) as held:
         require(table, ds, findings(held, table.name, frames, **args))
         yield held
 

@@ -1,4 +1,4 @@
-"""What other writers, disks, stores and the JVM do to a job, each told in one line; what was there before stays."""
+"""Errors that other writers, disks, stores and the JVM cause: typed, or as one line for the user."""
 
 from __future__ import annotations
 
@@ -30,83 +30,84 @@ CONFLICTS = (
 )
 FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FULL = re.compile("No space left on device|Disk quota exceeded|File too large|quota of .* is exceeded")  # HDFS's, too
-SILENT = re.compile(
+UNRESPONSIVE = re.compile(
     r"(?:[a-z]\w*\.)+(?:SocketTimeout|ConnectTimeout|ConnectionPoolTimeout|Connect|NoRouteToHost|UnknownHost)Exception"
     r": .*"
 )
-AGAIN = "run it again when the other has ended"
+RETRY_HINT = "nothing was written: run the job again after the other one has ended"
 
 
 class WriteConflict(ValueError):
-    """Another writer changed what this one was to replace: nothing of this one was written."""
+    """Another writer changed the same rows first; this writer wrote nothing."""
 
 
-class Taken(WriteConflict):
-    """Another writer has put a row where this one was to put one."""
+class KeyConflict(WriteConflict):
+    """The table has a row with the key of a row to be added; raised for the losing writer."""
 
 
 class DiskFull(ValueError):
-    """There is no room for what was to be written; what was there before stays."""
+    """There is no space for what was to be written; the previous contents are unchanged."""
 
 
 @contextmanager
-def commit_of(path: str) -> Iterator[None]:
-    """A commit to a table. Raises WriteConflict where another writer is quicker, DiskFull where there is no room."""
+def commit_errors(path: str) -> Iterator[None]:
+    """Raise WriteConflict if another writer commits to the table at `path` first, DiskFull if there is no space."""
     try:
-        with room_at(path):
+        with disk_full_errors(path):
             yield
     except CONFLICTS as error:
-        raise WriteConflict(f"another writer changed {path} meanwhile; nothing was written: {AGAIN}") from error
+        raise WriteConflict(f"another writer changed {path} in the meantime; {RETRY_HINT}") from error
 
 
 @contextmanager
-def room_at(uri: str) -> Iterator[None]:
-    """Write to `uri` in this block: raises DiskFull that names it, and what is free, where that cannot be done."""
+def disk_full_errors(uri: str) -> Iterator[None]:
+    """Raise DiskFull, with the free space, if there is no space to write `uri`."""
     try:
         yield
     except (OSError, Py4JJavaError, CapturedException) as error:
         if jvm_is_gone(error) or not is_full(error):
             raise
-        raise DiskFull(f"no room to write {uri}; {free(uri)}") from error
+        raise DiskFull(f"no space to write {uri}; {free_space(uri)}") from error
 
 
-def told(error: Exception) -> str | None:
-    """One line for an error that is no fault of the job; None for any other."""
+def user_message(error: Exception) -> str | None:
+    """One line for an error that the environment caused; None for any other error, which is a bug."""
     if jvm_is_gone(error):
-        return "the JVM of Spark has ended: killed, perhaps for want of memory; what was not committed is not there"
+        return "the JVM of Spark has ended, perhaps killed for lack of memory; uncommitted rows are lost"
     if isinstance(error, CONFLICTS):
-        return f"another writer changed the same table meanwhile; nothing was written: {AGAIN}"
+        return f"another writer changed the same table in the meantime; {RETRY_HINT}"
     if is_full(error):
         where = error.filename if isinstance(error, OSError) else None
-        return f"no room to write{f' {where}' if where else ''}; {free(where)}"
-    if silent := SILENT.search(_text(error)):
-        return f"a store does not answer: {silent[0].strip()}"
+        return f"no space to write{f' {where}' if where else ''}; {free_space(where)}"
+    if unresponsive := UNRESPONSIVE.search(_text(error)):
+        return f"a store does not respond: {unresponsive[0].strip()}"
     return None
 
 
 def is_full(error: BaseException) -> bool:
+    """Whether the error says that a disk is full or a quota is exceeded."""
     return (isinstance(error, OSError) and error.errno in FULL_NUMBERS) or FULL.search(_text(error)) is not None
 
 
 def jvm_is_gone(error: BaseException) -> bool:
-    """Whether the error comes of a JVM that does not answer any more."""
+    """Whether the error is a consequence of a JVM that has ended."""
     if any(isinstance(cause, Py4JNetworkError) for cause in _causes(error)):
         return True
-    started: Any = getattr(SparkContext._gateway, "proc", None)  # none under spark-submit, where it is the parent
+    started: Any = getattr(SparkContext._gateway, "proc", None)  # None under spark-submit, where the JVM is the parent
     return isinstance(error, ConnectionError | Py4JError) and started is not None and started.poll() is not None
 
 
-def free(uri: str | None = None) -> str:
-    """What is free where a job writes: at `uri`, where Spark spills, and where Python's own files lie."""
+def free_space(uri: str | None = None) -> str:
+    """The free space of every local folder to which a job writes: `uri`, Spark's spill folders, the temporary one."""
     spill = (os.environ.get("SPARK_LOCAL_DIRS") or _spark_setting("spark.local.dir") or "/tmp").split(",")
-    places = [*([uri] if uri else []), *spill, tempfile.gettempdir()]
-    found = {}
-    for place in places:
-        folder = Path(unquote(urlparse(place).path)) if urlparse(place).scheme in ("", "file") else None
-        if folder is not None:
-            there = next(up for up in (folder, *folder.absolute().parents) if up.exists())
-            found[str(folder)] = f"{shutil.disk_usage(there).free / 2**20:,.1f} MiB in {folder}"
-    return "free are " + ", ".join(found.values())
+    free = {}
+    for location in (*([uri] if uri else []), *spill, tempfile.gettempdir()):
+        url = urlparse(location)
+        if url.scheme in ("", "file"):
+            folder = Path(unquote(url.path))
+            existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+            free[str(folder)] = f"{shutil.disk_usage(existing).free / 2**20:,.1f} MiB in {folder}"
+    return "free space: " + ", ".join(free.values())
 
 
 def _spark_setting(name: str) -> str | None:
@@ -115,7 +116,7 @@ def _spark_setting(name: str) -> str | None:
 
 
 def _text(error: BaseException) -> str:
-    """What it says, and what the errors say that it came of, those of the JVM too."""
+    """The messages of the error and of its causes, with the stack traces of the JVM."""
     return "\n".join(f"{cause}\n{getattr(cause, '_stackTrace', '')}" for cause in _causes(error))
 
 

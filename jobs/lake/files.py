@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
-from jobs.lake.errors import jvm_is_gone, room_at
+from jobs.lake.errors import disk_full_errors, jvm_is_gone
 from model.artifacts.verified_folder import ABANDONED
 
 
@@ -27,7 +27,7 @@ def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
             filesystem.delete(status.getPath(), True)
     draft = path.suffix(f".{uuid.uuid4().hex}.draft")  # two who put the same folder have one each
     try:
-        with room_at(uri):
+        with disk_full_errors(uri):
             filesystem.mkdirs(draft.getParent())
             filesystem.copyFromLocalFile(False, True, _path(spark, folder.resolve().as_uri()), draft)
         filesystem.delete(path, True)

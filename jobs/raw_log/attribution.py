@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.features import HISTORY, Feature
-from jobs.lake.feature_types import encoded_type
+from jobs.lake.tables.feature_types import encoded_type
 from model.vocabulary import PADDING, UNKNOWN
 
 ITEM_ID, USER_ID = "item_id", "user_id"

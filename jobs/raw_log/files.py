@@ -31,7 +31,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from jobs.lake.partitions import day_end
+from jobs.lake.days import day_end
 from jobs.lake.tables import CLICKS, QUARANTINE
 
 CORRUPT = "_corrupt_record"

@@ -9,8 +9,8 @@ from pyspark.sql import DataFrame
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, check_schema
-from jobs.lake.tables import Table
+from jobs.lake.lake import Lake
+from jobs.lake.tables import Table, check_schema
 
 
 def land(lake: Lake, config: Config, days: Sequence[dt.date], frames: dict[str, DataFrame]) -> dict[str, int]:

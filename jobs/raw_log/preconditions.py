@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 
 
 class DayStopped(ValueError):

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from jobs.lake.files import put_folder
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 
 PAGE = "index.html"
 

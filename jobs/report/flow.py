@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.lake.tables import Table
 from jobs.raw_log.encoding import union

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.report.figures import NONE
 from jobs.report.page import Cell, Grid, Missing, Section
 

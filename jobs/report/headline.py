@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.inference.evaluation import POPULARITY
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.report.figures import count, decimal, difference, direction, growth, moment
 from jobs.report.page import Headline, KeyFigure
 from jobs.report.quality import Evaluation, evaluations

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.inference.item_slices import ITEM_SLICES, item_slices
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.report.charts import bar_chart, share_chart
 from jobs.report.figures import count, percent

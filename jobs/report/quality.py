@@ -11,7 +11,7 @@ from jobs.config.loading import Config
 from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY
 from jobs.inference.item_slices import ITEM_SLICES
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.report.charts import bar_chart, line_chart, share_chart
 from jobs.report.figures import decimal, difference, direction, percent
 from jobs.report.page import Block, Cell, Figure, Grid, Missing, Section

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.inference.manifests import manifest_of
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.report.charts import line_chart
 from jobs.report.figures import NONE, count, decimal, duration, percent
 from jobs.report.page import Block, Cell, Facts, Figure, Grid, Missing, Section

@@ -24,7 +24,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from jobs.lake import tables
-from jobs.lake.partitions import NoSuchDay
+from jobs.lake.lake import NoSuchDay
 from model.data.file_systems import opened
 
 COLUMNS = ["user_id", "candidates", "model_version"]

@@ -17,8 +17,9 @@ from pyspark.sql import functions as F
 from jobs.lake import tables
 from jobs.lake.files import hadoop
 from jobs.lake.integrity.detect import VersionLost
-from jobs.lake.partitions import Lake, NoSuchDay, SchemaMismatch
+from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
+from jobs.lake.tables import SchemaMismatch
 
 PINNED_TABLES = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
 PUBLISHED_LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"

@@ -13,8 +13,8 @@ from jobs.config.loading import Config
 from jobs.inference.eligibility import blocked_items
 from jobs.inference.references import model_version
 from jobs.lake import tables
-from jobs.lake.errors import Taken
-from jobs.lake.partitions import Lake
+from jobs.lake.errors import KeyConflict
+from jobs.lake.lake import Lake
 from jobs.serving.publications import (
     is_readable,
     last_publication,
@@ -162,7 +162,7 @@ def add_publication(lake: Lake, last: Row | None, wanted: Mapping[str, object], 
     row = lake.spark.createDataFrame([listed], tables.PUBLICATIONS.schema)
     try:
         lake.insert(tables.PUBLICATIONS, row)
-    except Taken as error:
+    except KeyConflict as error:
         raise PublicationConflict(
             f"publication {number} was taken by another publisher; nothing was published"
         ) from error

@@ -18,9 +18,10 @@ from jobs.config.presets import negatives_of, settings_of
 from jobs.inference.manifests import required_manifest
 from jobs.inference.references import model_path
 from jobs.lake import tables
+from jobs.lake.days import day_end
 from jobs.lake.files import local_folder, reference
-from jobs.lake.integrity.detect import readable_data
-from jobs.lake.partitions import Lake, NoSuchDay, PinnedWindow, day_end
+from jobs.lake.integrity.detect import data_file_errors
+from jobs.lake.lake import Lake, NoSuchDay, PinnedWindow
 from jobs.lake.queries import query
 from jobs.raw_log.encoding import vocabulary_name
 from model.features import FeatureSpec, ModelSpec
@@ -77,7 +78,7 @@ def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tup
     return stats
 
 
-@readable_data()
+@data_file_errors()
 def training_order(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
     """What the trainer is to do, as JSON: pinned inputs, specification, settings, and the version's name."""
     days = config.log.examples_window_days

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.config.loading import Config
 from jobs.inference.references import model_path
 from jobs.lake.files import local_path
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

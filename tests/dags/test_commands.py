@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from jobs import await_log, run_day
-from jobs.cli.arguments import TRY_AGAIN
+from jobs.cli.run import TRY_AGAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")

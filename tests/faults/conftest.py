@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from tests.faults.steps import DAY, OTHERS, QUICK, Stages
 
 

@@ -32,7 +32,7 @@ RUN_SPECIFIC_COLUMNS = {
 }  # fmt: skip
 CHILD = """
 import importlib, sys
-from jobs.cli.arguments import run
+from jobs.cli.run import run
 from jobs.lake.session import spark_session
 
 job = importlib.import_module("jobs." + sys.argv[1])

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from tests.faults.steps import THIRD, changed, of_day, rows, versions, written
 from tests.processes import PATIENCE, all_ended, isolated_process, living_processes, wait_until
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli.arguments import TRY_AGAIN, run
+from jobs.cli.run import TRY_AGAIN, run
 from jobs.inference.references import model_version
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS, SMALL
 from tests.faults.steps import Step, changed, of_day, rows
@@ -77,7 +77,7 @@ def test_a_table_without_room_stays_as_it_was(
         if line is None:
             break
         failures += 1
-        assert line.startswith(f"error: no room to write {lake}/user_histories; free are ")
+        assert line.startswith(f"error: no space to write {lake}/user_histories; free space: ")
         assert rows(str(lake), "user_histories") == before
     assert failures >= 2
     assert changed(simulated.uri, str(lake)) == ["user_histories"]
@@ -98,7 +98,7 @@ def test_a_trainer_without_room_leaves_no_model_and_goes_on_where_it_was(
     wanted = f"exit code 2: error: OSError: [Errno 28] No space left on device: '{lake}/checkpoints/2026-03-01-"
     assert line.startswith(wanted)
     checkpoints(64 * KIB * KIB)
-    assert f"error: no room to write {lake}/models/2026-03-01-" in str(refused(step, lake, capfd))
+    assert f"error: no space to write {lake}/models/2026-03-01-" in str(refused(step, lake, capfd))
     assert not changed(str(lake), simulated.uri)
     assert sorted(path.name for path in (lake / "models").iterdir()) == before
     models(64 * KIB * KIB)
@@ -127,7 +127,7 @@ def test_an_index_without_room_is_not_searched(
     disk(lake / "indexes" / str(THIRD), 8 * PAGE)
     line = refused(of_day("build_item_index", THIRD), lake, capfd)
     assert line is not None
-    assert line.startswith(f"error: no room to write {lake}/indexes/{THIRD}/")
+    assert line.startswith(f"error: no space to write {lake}/indexes/{THIRD}/")
     assert not [path for path in (lake / "indexes" / str(THIRD)).iterdir() if path.name.endswith(".draft")]
     assert rows(str(lake), "item_indexes") == rows(simulated.uri, "item_indexes")
 
@@ -142,5 +142,7 @@ def test_a_shuffle_without_room_names_where_spark_spills(
     with isolated_process(step.command(lake), env=environment, **pipes) as job:
         _, errors = job.communicate(timeout=240)
     assert job.returncode == TRY_AGAIN, errors
-    assert re.search(rf"^error: no room to write; free are .* MiB in {tmp_path}/spill", errors, re.MULTILINE), errors
+    assert re.search(rf"^error: no space to write; free space: .* MiB in {tmp_path}/spill", errors, re.MULTILINE), (
+        errors
+    )
     assert not changed(lake, simulated.uri)

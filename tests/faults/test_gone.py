@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.cli.arguments import TRY_AGAIN
-from jobs.lake.partitions import Lake
+from jobs.cli.run import TRY_AGAIN
+from jobs.lake.lake import Lake
 from jobs.training.tracking import LIMITS, record_training
 from tests.faults.steps import THIRD, changed, is_jvm, of_day
 from tests.jobs.training.test_tracking import config_with, manifest
@@ -58,7 +58,7 @@ def test_a_store_that_does_not_answer_ends_the_job(silent: int) -> None:
     assert time.monotonic() - began < PATIENCE / 2
     assert job.returncode == TRY_AGAIN, errors
     (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
-    assert line.startswith("error: a store does not answer: java.net.SocketTimeoutException: ")
+    assert line.startswith("error: a store does not respond: java.net.SocketTimeoutException: ")
     assert f":{silent}" in line
     assert "Traceback" not in errors
 

@@ -18,7 +18,7 @@ from benchmarks.publication_readers import (
     write_lists,
     write_vectors,
 )
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.serving import read_candidates
 from jobs.serving.publishing import newest_target, publish
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from tests.conftest import DAYS, SMALL
 from tests.processes import isolated_process, living_processes
 
@@ -20,7 +20,7 @@ SECRET = "Tr0ub4dor-and-3"
 RUN = """
 import os, sys
 from jobs import build_item_counts, publish_candidates, report_run, train_two_tower
-from jobs.cli.arguments import run
+from jobs.cli.run import run
 from jobs.lake.session import spark_session
 
 def jobs(_):

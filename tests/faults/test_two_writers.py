@@ -14,10 +14,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import build_vocabularies
-from jobs.cli.arguments import TRY_AGAIN
+from jobs.cli.run import TRY_AGAIN
 from jobs.lake import tables
-from jobs.lake.errors import Taken
-from jobs.lake.partitions import Lake
+from jobs.lake.errors import KeyConflict
+from jobs.lake.lake import Lake
 from jobs.serving.publications import PINNED_TABLES
 from tests.conftest import DAYS, SMALL
 from tests.faults.steps import Stages, Step, changed, commits, of_day, rows, written
@@ -57,7 +57,9 @@ def test_of_two_who_write_the_same_day_one_is_told(simulated_copy: Lake) -> None
     before, version = rows(lake, "daily_item_counts"), commits(lake)["daily_item_counts"]
     with stopped_at_its_first_file(step, lake) as job:
         step.run(lake)
-    told_in_one_line(job, f"error: another writer changed {lake}/daily_item_counts meanwhile; nothing was written")
+    told_in_one_line(
+        job, f"error: another writer changed {lake}/daily_item_counts in the meantime; nothing was written"
+    )
     assert commits(lake)["daily_item_counts"] == version + 1
     assert rows(lake, "daily_item_counts") == before
 
@@ -94,7 +96,7 @@ def test_the_daily_run_and_a_back_fill_of_the_day_before(stages: Stages, tmp_pat
     lake = str(shutil.copytree(old, tmp_path / "lake"))
     with stopped_at_its_first_file(step, lake) as job:
         of_day("build_interactions", THIRD).run(lake)
-    told_in_one_line(job, f"error: another writer changed {lake}/interactions meanwhile")
+    told_in_one_line(job, f"error: another writer changed {lake}/interactions in the meantime")
     assert rows(lake, "interactions") == rows(new, "interactions")
     step.run(lake)  # what a scheduler does
     for table in changed(old, new):
@@ -110,7 +112,9 @@ def test_no_index_is_given_twice(spark: SparkSession, stages: Stages, tmp_path: 
         give(lake, build_vocabularies.held(lake), "of-another")
     told_in_one_line(job, f"error: another writer was quicker in {lake.uri}/vocabularies; nothing was written")
     before = lake.version(tables.VOCABULARIES)
-    with pytest.raises(Taken, match="was to be added"):  # both had read the same, but one wrote after the other
+    with pytest.raises(
+        KeyConflict, match="as a row to be added"
+    ):  # both had read the same, but one wrote after the other
         give(lake, seen_early, "too-late", "and-another")
     assert lake.version(tables.VOCABULARIES) == before
     step.run(lake.uri)

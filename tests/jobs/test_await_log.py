@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from jobs import await_log
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
 from tests.conftest import DAYS
 

@@ -10,7 +10,8 @@ from jobs import build_interactions
 from jobs.build_interactions import interactions, touched_days, with_examined
 from jobs.config.loading import load_config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, check_schema
+from jobs.lake.lake import Lake
+from jobs.lake.tables import check_schema
 from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.encoding import union
 from jobs.raw_log.preconditions import DayStopped

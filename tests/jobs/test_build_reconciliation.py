@@ -12,8 +12,8 @@ from pyspark.sql import Row
 from jobs import build_interactions, build_reconciliation
 from jobs.lake import tables
 from jobs.lake.checks import CheckFailed
-from jobs.lake.partitions import Lake
-from jobs.run_day import days_between
+from jobs.lake.days import days_between
+from jobs.lake.lake import Lake
 
 FIRST = dt.date(2024, 2, 28)  # over a leap day
 DAYS = days_between(FIRST, FIRST + dt.timedelta(days=3))

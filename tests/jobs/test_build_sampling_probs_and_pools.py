@@ -12,7 +12,7 @@ from jobs.build_sampling_probs import item_sampling_probs
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.checks import CheckFailed
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from tests.conftest import SMALL
 
 DAY = dt.date(2026, 1, 5)

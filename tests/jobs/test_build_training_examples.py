@@ -14,7 +14,7 @@ from jobs.config.features import Feature, Features
 from jobs.config.loading import Config, load_config
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
-from jobs.lake.partitions import check_schema
+from jobs.lake.tables import check_schema
 
 DAY = dt.date(2026, 1, 5)
 SETTINGS = load_config().examples.model_copy(update={"unclicked_per_example": 3})

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from jobs import evaluate_candidates
 from jobs.inference.evaluation import popular_lists
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, NoSuchDay
+from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
 from model.metrics import ranking_metrics
 from tests.conftest import DAYS, SMALL

@@ -20,7 +20,7 @@ from jobs.build_interactions import with_examined
 from jobs.config.loading import Config
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, _ = DAYS

@@ -10,9 +10,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import build_vocabularies, forget_users, publish_candidates, score_users
-from jobs.cli.arguments import now
+from jobs.cli.clock import now
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.maintain_tables import DEFAULT_KEEP_DAYS, kept_days, tables_of
 from jobs.report.files import report_path
 from jobs.serving import PublishedCandidates, read_candidates

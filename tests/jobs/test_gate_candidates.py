@@ -23,7 +23,7 @@ from jobs.gate_candidates import Verdict
 from jobs.inference.references import model_path, model_version
 from jobs.lake import tables
 from jobs.lake.integrity.detect import TableDamaged
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
 from jobs.serving import read_candidates
 from jobs.serving.publications import is_readable, newest_versions

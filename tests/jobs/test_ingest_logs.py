@@ -11,7 +11,8 @@ import pytest
 
 from jobs import build_interactions, build_reconciliation, ingest_logs
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, SchemaMismatch
+from jobs.lake.lake import Lake
+from jobs.lake.tables import SchemaMismatch
 
 DAY = dt.date(2026, 1, 5)
 IMPRESSIONS = pd.DataFrame({
@@ -124,7 +125,7 @@ def test_an_impossible_day_is_refused(lake: Lake, day: str, capsys: pytest.Captu
     with pytest.raises(SystemExit) as stop:
         ingest_logs.main(["--lake", lake.uri, "--ds", day, "--clicks", "x.csv"])
     assert stop.value.code == 2
-    assert "wants a day as YYYY-MM-DD" in capsys.readouterr().err
+    assert "must be a day YYYY-MM-DD" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])

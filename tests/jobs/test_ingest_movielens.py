@@ -9,7 +9,7 @@ import pytest
 from jobs import ingest_movielens
 from jobs.ingest_movielens import movielens_100k, movielens_csv, spread
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 
 DAY = dt.date(2026, 1, 1)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.processes import all_ended, first_line, isolated_process, living_processes
 
 ROOT = Path(__file__).resolve().parents[2]
-JOB = "import time\nfrom jobs.cli.arguments import run\nrun(lambda _: (print('ready', flush=True), time.sleep(600)))\n"
+JOB = "import time\nfrom jobs.cli.run import run\nrun(lambda _: (print('ready', flush=True), time.sleep(600)))\n"
 
 
 def test_the_python_driver_ends_with_its_jvm(tmp_path: Path) -> None:

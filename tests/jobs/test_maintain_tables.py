@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs import gate_candidates, maintain_tables, publish_candidates, score_users
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.serving import read_candidates
 from jobs.serving.publications import is_readable
 from jobs.serving.publishing import NotPublishable

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from jobs import publish_candidates
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, NoSuchDay
+from jobs.lake.lake import Lake, NoSuchDay
 from jobs.serving import publishing, read_candidates
 from jobs.serving.publications import published_candidates
 from jobs.serving.publishing import NotPublishable, PublicationConflict, newest_target, publish, roll_back

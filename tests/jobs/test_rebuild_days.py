@@ -9,7 +9,7 @@ import pytest
 from jobs import build_interactions, build_reconciliation, rebuild_days
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
 from tests.conftest import DAYS, SMALL
 

@@ -16,7 +16,7 @@ from jobs import repair_table
 from jobs.lake import tables
 from jobs.lake.integrity.delta_log import commit_name, read_log
 from jobs.lake.integrity.detect import TableDamaged
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.repair_table import NotRepairable
 
 FIRST = dt.date(2024, 2, 28)  # over a leap day

@@ -18,7 +18,7 @@ from jobs.config.loading import Config, load_config
 from jobs.inference.item_slices import item_slices
 from jobs.inference.references import model_path, model_version
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.report.files import report_path
 from jobs.report.lists import clicks_of

@@ -30,7 +30,7 @@ from jobs import (
 from jobs.config.loading import Config
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from jobs.serving import read_candidates
 from jobs.serving.publications import published_candidates
@@ -121,7 +121,7 @@ def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (["--last", str(FIRST)], f"--last wants a day from {SECOND} (--ds) on, got {FIRST}"),
+        (["--last", str(FIRST)], f"--last must not be before --ds {SECOND}, got {FIRST}"),
         (
             ["--last", str(THIRD), "--against", str(FOURTH)],
             "--against judges the candidates of one day, and --last asks for several",

@@ -12,7 +12,7 @@ from jobs import run_day, sample_log
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.integrity.log_store import UnsafeLogStore
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
 from tests.conftest import DAYS, SMALL
 

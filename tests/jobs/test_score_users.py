@@ -27,7 +27,7 @@ from jobs.config.loading import Config, load_config
 from jobs.inference import scoring
 from jobs.inference.references import ITEMS, index_path, model_path, model_version
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, NoSuchDay
+from jobs.lake.lake import Lake, NoSuchDay
 from jobs.serving.publishing import NotPublishable
 from model.artifacts.model_version import load_model
 from model.data.loaders import read_files

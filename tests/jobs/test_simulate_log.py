@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from jobs import simulate_log
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.simulator import World, requests
 from tests.conftest import DAYS, SMALL
 

@@ -13,7 +13,7 @@ from jobs import build_negative_pools, build_sampling_probs, run_day, train_two_
 from jobs.config.loading import Config, load_config
 from jobs.inference.references import model_version
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.training.specs import StaleProbabilities, training_order
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS, SMALL

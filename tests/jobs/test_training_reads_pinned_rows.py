@@ -22,7 +22,7 @@ from pyspark.sql.types import DateType, IntegerType, StructField, StructType
 from jobs import train_two_tower
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from tests.conftest import DAYS, SMALL
 

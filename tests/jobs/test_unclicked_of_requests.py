@@ -14,7 +14,7 @@ from jobs import build_interactions
 from jobs.build_training_examples import training_examples
 from jobs.config.loading import load_config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.encoding import union
 from tests.jobs.test_build_training_examples import DAY, FEATURES, SETTINGS, minute

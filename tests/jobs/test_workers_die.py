@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from tests.conftest import DAYS, SMALL
 from tests.processes import PATIENCE, isolated_process, living_processes, spark_home
 from tests.standalone import build_zip, python_without_the_project

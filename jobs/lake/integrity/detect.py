@@ -1,4 +1,7 @@
-"""What a damaged table looks like to a job: one line that names the table, the fault and the command that mends it."""
+"""Detects damaged tables: opens a table only if its log is whole, and turns Delta's errors into typed ones.
+
+Each error is one line that names the table, the fault and the command that repairs it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,15 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors.exceptions.captured import CapturedException
+from pyspark.sql import SparkSession
 
 from jobs.lake.integrity.delta_log import DeltaLog, Unreadable, read_log
 
-if TYPE_CHECKING:
-    from jobs.lake.partitions import Lake
-    from jobs.lake.tables import Table
-
-# What Delta says of a log that it cannot put together.
+# Delta's errors for a log from which it cannot build a version.
 BROKEN_LOG = re.compile(
     "DELTA_MISSING_PART_FILES|DELTA_VERSIONS_NOT_CONTIGUOUS|DELTA_TRUNCATED_TRANSACTION_LOG|DELTA_LOG_FILE_NOT_FOUND"
     "|DELTA_STATE_RECOVER_ERROR|Could not find any delta files"
@@ -27,40 +27,60 @@ FILE = re.compile(r"(?:reading file|Checksum error:) (\S+?)(?:\.\s|\s|$)")
 
 
 class TableDamaged(ValueError):
-    """A table's log is damaged: `repair_table` brings back its last whole version."""
+    """A table's log is damaged: `repair_table` restores the last whole version."""
 
 
 class VersionLost(TableDamaged):
-    """An old version of a table is not to be had any more; the newest one is whole."""
+    """An old version of a table cannot be read any more; the newest one is whole."""
 
 
 class DataFileDamaged(ValueError):
-    """A data file of a table is missing or not readable."""
+    """A data file of a table is missing or unreadable."""
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """A table as it is stored in a lake; `variant` if it belongs to a variant's model."""
+
+    spark: SparkSession
+    lake_uri: str
+    name: str
+    path: str  # path or URI
+    variant: str | None = None
+
+    def exists(self) -> bool:
+        """Whether the table has a commit. A first commit that was interrupted leaves a log without one."""
+        with open_table(self) as log:
+            return log is not None and bool(log.commits)
+
+    def repair_command(self) -> str:
+        words = ["python", "-m", "jobs.repair_table", "--lake", self.lake_uri, "--table", self.name]
+        return shlex.join(words if self.variant is None else [*words, "--variant", self.variant])
 
 
 @contextmanager
-def opened(lake: Lake, table: Table, version: int | None = None) -> Iterator[DeltaLog | None]:
-    """Open a table in this block, with its log: None where there is none.
+def open_table(table: StoredTable, version: int | None = None) -> Iterator[DeltaLog | None]:
+    """Check the table's log up to `version` (default: the newest) and yield it, or None if there is no log.
 
-    Raises TableDamaged where the log, up to `version` or the newest, is not whole; VersionLost where newer ones are.
+    Raises TableDamaged if the log is not whole, VersionLost if only the requested old version is affected; inside the
+    block Delta's errors become TableDamaged.
     """
-    path = lake.table_path(table)
-    log = read_log(lake.spark, path)
+    log = read_log(table.spark, table.path)
     if fault_of(log, version) is not None:
-        log = read_log(lake.spark, path)  # a writer may have been at work
+        log = read_log(table.spark, table.path)  # another writer may have committed between two reads
     if fault := fault_of(log, version):
         if version is not None and fault_of(log) is None:
             raise VersionLost(
-                f"version {version} of table {table.name} in {path} is lost: {fault}; newer ones are whole"
+                f"version {version} of table {table.name} in {table.path} is lost: {fault}; newer ones are whole"
             )
-        raise TableDamaged(_message(lake, table, fault))
-    with used(lake, table):
+        raise TableDamaged(_message(table, fault))
+    with delta_errors(table):
         yield log
 
 
 @contextmanager
-def used(lake: Lake, table: Table) -> Iterator[None]:
-    """Use a table that was looked at a moment ago: turns what Delta throws at a damaged log into TableDamaged."""
+def delta_errors(table: StoredTable) -> Iterator[None]:
+    """Raise TableDamaged for the errors that Delta raises on a damaged log."""
     try:
         yield
     except (Py4JJavaError, CapturedException) as error:
@@ -68,12 +88,12 @@ def used(lake: Lake, table: Table) -> Iterator[None]:
         in_log = BROKEN_FILE.search(text) and f"/{table.name}/_delta_log/" in text
         if not in_log and not BROKEN_LOG.search(text):
             raise
-        raise TableDamaged(_message(lake, table, _first_line(text))) from error
+        raise TableDamaged(_message(table, _first_line(text))) from error
 
 
 @contextmanager
-def readable_data() -> Iterator[None]:
-    """Turn what Spark throws at a data file that is missing or not readable into DataFileDamaged."""
+def data_file_errors() -> Iterator[None]:
+    """Raise DataFileDamaged for the errors that Spark raises on a missing or unreadable data file."""
     try:
         yield
     except (Py4JJavaError, CapturedException) as error:
@@ -85,15 +105,15 @@ def readable_data() -> Iterator[None]:
 
 
 def fault_of(log: DeltaLog | None, version: int | None = None) -> str | None:
-    """The first fault of a log. Old commits that a checkpoint covers may be gone, and are not looked at."""
+    """The first fault of a log, or None. Old commits that a checkpoint covers may be missing and are not checked."""
     if log is None:
         return None
     commits = log.commits
     newest = commits[-1] if commits else -1
     if log.last_trace > newest:
-        return f"commit {newest + 1} is missing"  # its checksum or its checkpoint is still there
+        return f"commit {newest + 1} is missing"  # its checksum or its checkpoint still exists
     if newest < 0 or (version is not None and version not in commits):
-        return None  # no table; Delta's own error
+        return None  # no table, or Delta's own error
     if fault := log.hint_fault():
         return fault
     target = newest if version is None else version
@@ -112,11 +132,8 @@ def fault_of(log: DeltaLog | None, version: int | None = None) -> str | None:
     return None
 
 
-def _message(lake: Lake, table: Table, fault: str) -> str:
-    words = ["python", "-m", "jobs.repair_table", "--lake", lake.uri, "--table", table.name]
-    if table.per_variant and lake.variant is not None:
-        words += ["--variant", lake.variant]
-    return f"table {table.name} in {lake.table_path(table)} is damaged: {fault}; to restore it: {shlex.join(words)}"
+def _message(table: StoredTable, fault: str) -> str:
+    return f"table {table.name} in {table.path} is damaged: {fault}; to restore it: {table.repair_command()}"
 
 
 def _first_line(text: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import jobs
-from jobs.cli.arguments import TRY_AGAIN, at_argument, run
+from jobs.cli.arguments import time_argument
+from jobs.cli.run import TRY_AGAIN, run
 from jobs.lake.errors import WriteConflict
 
 JOBS = sorted(path.stem for path in Path(jobs.__path__[0]).glob("*.py") if path.stem != "__init__")
@@ -71,5 +72,5 @@ def test_a_users_error_is_one_line_and_a_programmers_error_is_not_hidden(capsys:
 
 @pytest.mark.parametrize("text", ["today", "2026-01-31", "2026-01-31T06:00:00"])
 def test_a_time_without_its_offset_is_refused(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="wants"):
-        at_argument(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="must"):
+        time_argument(text)

@@ -9,7 +9,7 @@ import sql
 from jobs import build_item_counts
 from jobs.lake import tables
 from jobs.lake.checks import CheckFailed, findings, overwrite_checked
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 
 DAY = dt.date(2026, 1, 5)
 COUNTS = tables.DAILY_ITEM_COUNTS

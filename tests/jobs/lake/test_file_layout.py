@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from jobs.lake import tables
 from jobs.lake.file_layout import in_row_groups, one_row_group_a_file, planned, sorted_files
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from tests.conftest import DAYS
 
 

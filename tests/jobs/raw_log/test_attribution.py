@@ -11,7 +11,7 @@ import pytest
 from jobs import build_interactions, build_reconciliation, ingest_logs
 from jobs.config.loading import load_config
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.attribution import AttributionWindow
 
 DAY = dt.date(2026, 1, 5)

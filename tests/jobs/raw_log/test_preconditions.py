@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs import build_interactions, build_reconciliation, run_day, train_two_tower
 from jobs.lake import tables
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped, require_trainable_day
 from jobs.serving import read_candidates
 from tests.conftest import DAYS, SMALL

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from jobs.config.loading import load_config
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.report import quality
 from jobs.report.page import Figure, Grid, Missing, Section
 from jobs.report.quality import Evaluation, quality_section

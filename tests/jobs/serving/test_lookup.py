@@ -5,10 +5,10 @@ import datetime as dt
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.cli.arguments import now
+from jobs.cli.clock import now
 from jobs.lake import tables
 from jobs.lake.file_layout import row_groups_of, sorted_files
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.serving import PublishedCandidates
 
 DAY = dt.date(2026, 3, 1)

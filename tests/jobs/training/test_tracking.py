@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from jobs.config.loading import Config, load_config
 from jobs.config.sections import Tracking
-from jobs.lake.partitions import Lake
+from jobs.lake.lake import Lake
 from jobs.training.tracking import ALIAS, NAME, record_publication, record_training, tracking_uri
 
 METRICS = {

@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.lake import tables
-from jobs.lake.partitions import Lake, NoSuchDay, SchemaMismatch
+from jobs.lake.lake import Lake, NoSuchDay
+from jobs.lake.tables import SchemaMismatch
 
 DAY = dt.date(2024, 2, 29)  # a leap day
 NEXT = DAY + dt.timedelta(days=1)
@@ -45,7 +46,7 @@ def test_a_first_commit_that_was_cut_off_leaves_no_table(lake: Lake, spark: Spar
     [
         (lambda frame: frame.drop("exposures"), "missing exposures bigint"),
         (lambda frame: frame.withColumn("more", F.lit(1)), "unexpected more"),
-        (lambda frame: frame.withColumn("exposures", F.lit("1")), "exposures is string, wanted bigint"),
+        (lambda frame: frame.withColumn("exposures", F.lit("1")), "exposures must be bigint, got string"),
     ],
 )
 def test_another_schema_is_refused_before_a_write(lake: Lake, spark: SparkSession, spoil: object, message: str) -> None:

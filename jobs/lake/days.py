@@ -1,0 +1,15 @@
+"""Logical days: UTC dates that partition the tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+
+def day_end(ds: dt.date) -> dt.datetime:
+    """The first moment after the logical day, in UTC."""
+    return dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
+
+
+def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
+    """All days from `first` to `last`, both included; empty if `last` is before `first`."""
+    return [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]

@@ -1,0 +1,111 @@
+"""Tables that a day's jobs build from the raw log, before a model is trained."""
+
+from __future__ import annotations
+
+from pyspark.sql.types import ArrayType, DataType, StructType
+
+from jobs.config.features import HISTORY, Feature
+from jobs.config.loading import Config
+from jobs.lake.tables.feature_types import encoded_type
+from jobs.lake.tables.raw import IMPRESSION
+from jobs.lake.tables.table import (
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    FLOAT,
+    INT,
+    INTS,
+    LONG,
+    STRING,
+    TIME,
+    Table,
+    struct,
+)
+
+CLICKED_ON = struct(ds=DATE, item_indices=INTS)
+INTERACTIONS = Table(
+    "interactions",
+    struct(**IMPRESSION, clicked=BOOLEAN, clicked_at=TIME, reward=DOUBLE, outcome_final_at=TIME, examined=BOOLEAN),
+    key=("impression_id",),
+)
+RECONCILED = (
+    "impressions", "interactions", "duplicate_impressions", "conflicting_impressions", "refused_impressions",
+    "clicks", "matched_clicks", "orphan_clicks", "early_clicks", "late_clicks", "duplicate_clicks",
+    "conflicting_clicks", "refused_clicks", "clicked", "users", "items",
+)  # fmt: skip
+RECONCILIATION = Table("reconciliation", struct(ds=DATE, **dict.fromkeys(RECONCILED, LONG)), key=("ds",))
+VOCABULARIES = Table(
+    "vocabularies",
+    struct(feature=STRING, value=STRING, index=INT, ds=DATE),
+    key=("feature", "value"),
+    partition="feature",
+)
+USER_HISTORIES = Table(
+    "user_histories",
+    struct(ds=DATE, user_id=STRING, history=INTS, clicked=ArrayType(CLICKED_ON)),
+    key=("user_id",),
+)
+ITEM_COUNTS: dict[str, DataType] = {
+    "ds": DATE, "item_id": STRING, "item_index": INT,
+    "impressions": LONG, "exposures": LONG, "clicks": LONG, "examples": LONG,
+}  # fmt: skip
+DAILY_ITEM_COUNTS = Table("daily_item_counts", struct(**ITEM_COUNTS), key=("item_id",))
+WINDOW_ITEM_COUNTS = Table("window_item_counts", struct(**ITEM_COUNTS, window_days=INT), key=("item_id",))
+UNCLICKED_ITEMS = Table(
+    "unclicked_items", struct(ds=DATE, item_id=STRING, item_index=INT, exposures=LONG), key=("item_id",)
+)
+ITEM_SAMPLING_PROBS = Table(
+    "item_sampling_probs",
+    struct(
+        ds=DATE,
+        item_id=STRING,
+        item_index=INT,
+        clicks=LONG,
+        q=DOUBLE,
+        q_before=DOUBLE,
+        q_last=DOUBLE,
+        u=DOUBLE,
+        p=DOUBLE,
+    ),
+    key=("item_id",),
+)
+POPULAR_ITEMS = Table(
+    "popular_items",
+    struct(ds=DATE, segment=INT, item_id=STRING, item_index=INT, clicks=LONG, share=DOUBLE, rank=INT),
+    key=("segment", "item_id"),
+)
+
+
+def user_snapshot(config: Config) -> Table:
+    features = [feature for feature in config.features.user if feature.kind != "id" and feature.name != HISTORY]
+    columns = _with_features(features, ds=DATE, user_id=STRING, user_index=INT, first_seen=DATE, last_seen=DATE)
+    return Table("user_snapshot", columns, key=("user_id",))
+
+
+def item_snapshot(config: Config) -> Table:
+    features = [feature for feature in config.features.item if feature.kind != "id"]
+    columns = _with_features(features, ds=DATE, item_id=STRING, item_index=INT, available=BOOLEAN, published_at=TIME)
+    return Table("item_snapshot", columns, key=("item_id",))
+
+
+def training_examples(config: Config) -> Table:
+    features = [feature for feature in config.features.user if feature.kind != "id"]
+    columns = _with_features(
+        features,
+        ds=DATE,
+        impression_id=STRING,
+        user_id=STRING,
+        item_id=STRING,
+        impressed_at=TIME,
+        user_index=INT,
+        item_index=INT,
+        unclicked=INTS,
+        outcome_final_at=LONG,
+        weight=FLOAT,
+    )
+    return Table("training_examples", columns, key=("impression_id",))
+
+
+def _with_features(features: list[Feature], **columns: DataType) -> StructType:
+    """`columns` and one encoded column for each feature."""
+    return struct(**columns, **{feature.name: encoded_type(feature) for feature in features})

@@ -1,0 +1,89 @@
+"""Tables that a trained model produces: vectors, candidates, their evaluation and publication."""
+
+from __future__ import annotations
+
+from pyspark.sql.types import ArrayType
+
+from jobs.lake.tables.table import (
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    FLOAT,
+    FLOATS,
+    INT,
+    LONG,
+    STRING,
+    TIME,
+    Table,
+    struct,
+)
+
+CANDIDATE = struct(item_id=STRING, score=FLOAT, rank=INT, source=STRING)
+MODEL_VERSIONS = Table(
+    "model_versions",
+    struct(
+        ds=DATE, model_version=STRING, trained_on=DATE, training_rows=LONG,
+        training_examples_version=LONG, seconds=DOUBLE, final_loss=DOUBLE,
+    ),
+    key=("ds",),
+    per_variant=True,
+)  # fmt: skip
+ITEM_EMBEDDINGS = Table(
+    "item_embeddings",
+    struct(
+        ds=DATE, item_id=STRING, item_index=INT, available=BOOLEAN, embedding=FLOATS,
+        feature_embedding=FLOATS, model_version=STRING,
+    ),
+    key=("item_id",),
+    per_variant=True,
+)  # fmt: skip
+USER_EMBEDDINGS = Table(
+    "user_embeddings",
+    struct(
+        ds=DATE, user_id=STRING, embedding=FLOATS, is_cold=BOOLEAN, segment=INT,
+        scored_from=LONG, model_version=STRING,
+    ),
+    key=("user_id",),
+    per_variant=True,
+)  # fmt: skip
+ITEM_INDEXES = Table(
+    "item_indexes",
+    struct(
+        ds=DATE, backend=STRING, is_chosen=BOOLEAN, items=LONG, search_budget=LONG, recall=DOUBLE,
+        users_per_second=DOUBLE, build_seconds=DOUBLE, sampled_users=LONG, k=INT, folder=STRING, model_version=STRING,
+    ),
+    key=("backend",),
+    per_variant=True,
+)  # fmt: skip
+CANDIDATES = Table(
+    "candidates",
+    struct(ds=DATE, user_id=STRING, candidates=ArrayType(CANDIDATE), model_version=STRING, scored_at=TIME),
+    key=("user_id",),
+    per_variant=True,
+)
+EVALUATION = Table(
+    "evaluation",
+    struct(
+        ds=DATE, against_from=DATE, against_to=DATE, model_version=STRING, channel=STRING, slice=STRING,
+        metric=STRING, k=INT, value=DOUBLE, users=LONG,
+    ),
+    key=("ds", "channel", "slice", "metric", "k"),
+    per_variant=True,
+)  # fmt: skip
+GATE = Table(
+    "gate",
+    struct(
+        ds=DATE, rule=STRING, value=DOUBLE, least=DOUBLE, most=DOUBLE, passed=BOOLEAN, model_version=STRING,
+        scored_at=TIME,
+    ),
+    key=("rule",),
+)  # fmt: skip
+PUBLICATIONS = Table(
+    "publications",
+    struct(
+        publication=LONG, follows=LONG, ds=DATE, model_version=STRING, candidates_version=LONG,
+        item_embeddings_version=LONG, user_embeddings_version=LONG, users=LONG, published_at=TIME,
+    ),
+    key=("publication",),
+    partition="publication",
+)  # fmt: skip

@@ -1,0 +1,72 @@
+"""What a table is: its name, columns, key and partition column; short names of the column types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    DateType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+DATE, TIME, BOOLEAN, STRING = DateType(), TimestampType(), BooleanType(), StringType()
+INT, LONG, FLOAT, DOUBLE = IntegerType(), LongType(), FloatType(), DoubleType()
+INTS, FLOATS, STRINGS = ArrayType(INT), ArrayType(FLOAT), ArrayType(STRING)
+
+
+class SchemaMismatch(ValueError):
+    """The columns of rows or of a stored table are not the declared ones."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table. `per_variant`: each variant of the model has its own copy."""
+
+    name: str
+    schema: StructType
+    key: tuple[str, ...]
+    partition: str = "ds"
+    per_variant: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        return self.schema.fieldNames()
+
+    def pick(self, *columns: str) -> StructType:
+        """The schema of some of its columns."""
+        return StructType([self.schema[name] for name in columns])
+
+
+def struct(**columns: DataType) -> StructType:
+    """A schema of nullable columns."""
+    return StructType([StructField(name, kind) for name, kind in columns.items()])
+
+
+def check_schema(table: Table, got: StructType) -> None:
+    """Raises SchemaMismatch that lists the missing, unexpected and retyped columns; ignores their order."""
+    wanted, found = _types(table.schema), _types(got)
+    faults = [f"missing {name} {kind}" for name, kind in wanted.items() if name not in found]
+    faults += [f"unexpected {name}" for name in found if name not in wanted]
+    faults += [
+        f"{name} must be {kind}, got {found[name]}"
+        for name, kind in wanted.items()
+        if name in found and found[name] != kind
+    ]
+    if faults:
+        raise SchemaMismatch(f"table {table.name}: " + "; ".join(faults))
+
+
+def _types(fields: Iterable[StructField]) -> dict[str, str]:
+    """The type of each column by name; nullability is not part of it."""
+    return {field.name: field.dataType.simpleString() for field in fields}

@@ -1,0 +1,68 @@
+"""How rows become a commit of a Delta table. Only this file writes Delta tables in a day's run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from delta.tables import DeltaTable
+from pyspark.errors.exceptions.captured import SparkRuntimeException
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from jobs.lake.errors import RETRY_HINT, KeyConflict, WriteConflict, commit_errors
+from jobs.lake.integrity.detect import StoredTable, delta_errors
+from jobs.lake.tables import Table, check_schema
+
+
+def commit(stored: StoredTable, table: Table, rows: DataFrame, predicate: str | None) -> int:
+    """Replace the rows that fulfil `predicate` by `rows`, or append `rows` if it is None; returns their number.
+
+    Raises SchemaMismatch before anything is written, WriteConflict, DiskFull.
+    """
+    check_schema(table, rows.schema)
+    if stored.exists():
+        check_schema(table, stored.spark.read.format("delta").load(stored.path).schema)
+    counted = Observation()
+    writer = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows")).write.format("delta")
+    writer = writer.partitionBy(table.partition).mode("append")
+    if predicate is not None:  # a new table, too: a plain append would not conflict with another writer's first commit
+        writer = writer.mode("overwrite").option("replaceWhere", predicate)
+    with delta_errors(stored), commit_errors(stored.path):
+        writer.save(stored.path)
+    return int(counted.get["rows"])
+
+
+def insert(stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str]) -> int:
+    """Add `rows` in one commit; returns their number.
+
+    Raises KeyConflict, and adds no row, if the table has a row with one of their keys or another writer adds one at
+    the same time.
+    """
+    check_schema(table, rows.schema)
+    count = rows.count()
+    try:
+        with commit_errors(stored.path):
+            if not stored.exists():
+                commit(stored, table, rows.limit(0), None)
+            inserted = _merge(stored, table, rows, key, one_row=count == 1)
+    except WriteConflict as error:
+        raise KeyConflict(f"another writer was quicker in {stored.path}; {RETRY_HINT}") from error
+    if inserted != count:
+        raise KeyConflict(f"{stored.path} has a row with the same {', '.join(key)} as a row to be added")
+    return count
+
+
+def _merge(stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str], *, one_row: bool) -> int | None:
+    """Insert `rows`; returns how many were inserted, None if there was a match and hence none was."""
+    same_key = " and ".join(f"existing.{name} = added.{name}" for name in key)
+    existing = DeltaTable.forPath(stored.spark, stored.path).alias("existing")
+    merge = existing.merge(rows.select(table.columns).alias("added"), same_key).whenNotMatchedInsertAll()
+    if not one_row:  # all or none: a match fails the whole merge
+        merge = merge.whenMatchedUpdate(set={table.columns[-1]: "raise_error('key conflict')"})
+    try:
+        merged = merge.execute().first()
+    except SparkRuntimeException as error:
+        if "USER_RAISED_EXCEPTION" not in str(error):
+            raise
+        return None
+    return None if merged is None else int(merged["num_inserted_rows"])
