@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import repair_table
 from jobs.lake import tables
-from jobs.lake.integrity.delta_log import commit_name, read_log
+from jobs.lake.integrity.delta_log import commit_name
 from jobs.lake.integrity.detect import TableDamaged
+from jobs.lake.integrity.hadoop_log import can_read_checkpoint, move_away, read_log
+from jobs.lake.integrity.repair import NotRepairable, RepairPlan, plan_repair
 from jobs.lake.lake import Lake
-from jobs.repair_table import NotRepairable
 
 FIRST = dt.date(2024, 2, 28)  # over a leap day
 TABLE = tables.UNCLICKED_ITEMS
@@ -113,20 +115,20 @@ NO_CHECKPOINT = lose(HINT, CHECKPOINT, traces=False)
 COMMITS = [
     pytest.param(cut(commit_name(11), half, False), "commit 11 is cut short", 10, id="half a commit"),
     pytest.param(
-        cut(commit_name(11), half, True), "commit 11 does not fit its checksum", 10, id="half, on a local disk"
+        cut(commit_name(11), half, True), "commit 11 does not match its checksum", 10, id="half, on a local disk"
     ),
     pytest.param(cut(commit_name(11), empty, True), "commit 11 is empty", 10, id="an empty commit"),
     pytest.param(cut(commit_name(11), empty, False), "commit 11 is empty", 10, id="an empty commit, no checksum"),
     pytest.param(
-        cut(commit_name(11), first_line, False), "holds 0 of 1 files that it removed", 10, id="one line of three"
+        cut(commit_name(11), first_line, False), "has 0 of 1 files that it removed", 10, id="one line of three"
     ),
     pytest.param(
         cut(commit_name(11), without_last_line, False),
-        "holds 0 of 1 files that it removed",
+        "has 0 of 1 files that it removed",
         10,
         id="two lines of three",
     ),
-    pytest.param(cut(commit_name(11), without_add, False), "holds 0 of 12 rows that it wrote", 10, id="no file added"),
+    pytest.param(cut(commit_name(11), without_add, False), "has 0 of 12 rows that it wrote", 10, id="no file added"),
     pytest.param(lose(commit_name(11)), "commit 11 is missing", 10, id="the newest is missing"),
     pytest.param(ONLY_CHECKSUMS, "commit 11 is missing", 10, id="only its checksums are left"),
     pytest.param(all_of(NO_CHECKPOINT, lose(commit_name(5))), "commit 5 is missing", 4, id="a gap"),
@@ -144,7 +146,7 @@ CHECKPOINTS = [
     pytest.param(cut(CHECKPOINT, half, False), "checkpoint 10 is cut short", id="half a checkpoint"),
     pytest.param(cut(CHECKPOINT, half, True), "checkpoint 10", id="half a checkpoint, on a local disk"),
     pytest.param(cut(CHECKPOINT, empty, False), "checkpoint 10 is empty", id="an empty checkpoint"),
-    pytest.param(lose(CHECKPOINT), "names checkpoint 10, which is not there", id="no checkpoint"),
+    pytest.param(lose(CHECKPOINT), "names checkpoint 10, which does not exist", id="no checkpoint"),
     pytest.param(cut(HINT, half, False), "_last_checkpoint is not readable", id="half a hint"),
     pytest.param(cut(HINT, half, True), "_last_checkpoint is not readable", id="half a hint, on a local disk"),
     pytest.param(cut(HINT, lambda text: b'{"version":99}', False), "names checkpoint 99", id="a hint to nowhere"),
@@ -153,6 +155,12 @@ CHECKPOINTS = [
 
 def run(lake: Lake, *more: str) -> int:
     return repair_table.main(["--lake", lake.uri, "--table", TABLE.name, *more])
+
+
+def plan(spark: SparkSession, table: str) -> RepairPlan | None:
+    log = read_log(spark, table)
+    assert log
+    return plan_repair(log, partial(can_read_checkpoint, spark, table))
 
 
 def refuse_to_open(lake: Lake, fault: str) -> None:
@@ -192,7 +200,7 @@ def test_a_damaged_commit_is_named_and_moved_and_its_days_run_again(
     again = re.search("run again: (.*)", said)
     assert (again is None) == (damage is ONLY_CHECKSUMS)
     if again is None:  # neither the commit nor Delta's checksum file is left
-        assert "commit 11 had written partitions that it no longer tells" in said
+        assert "commit 11 had written unknown partitions" in said
     else:
         assert set(again[1].split(", ")) == {f"ds={day(version)}" for version in range(last + 1, LAST + 1)}
     for version in range(last + 1, LAST + 1):
@@ -269,20 +277,16 @@ def test_what_was_moved_outlives_vacuum_and_a_second_repair(damaged: Lake, spark
 
 def test_a_repair_that_is_cut_off_can_be_run_again(damaged: Lake) -> None:
     all_of(NO_CHECKPOINT, cut(commit_name(9), half, False))(log_of(damaged))
-    log = read_log(damaged.spark, damaged.table_path(TABLE))
-    assert log
-    found = repair_table.repair(log)
+    found = plan(damaged.spark, damaged.table_path(TABLE))
     assert found
-    repair_table.move(log, found.moved[:3])
+    move_away(damaged.spark, damaged.table_path(TABLE), found.files[:3])
     with pytest.raises(TableDamaged):
         damaged.read(TABLE)
     run(damaged)
     open_whole(damaged, 8)
 
 
-@pytest.mark.parametrize(
-    ("table", "message"), [("../x", "wants the name of a table"), ("absent", "there is no table absent")]
-)
+@pytest.mark.parametrize(("table", "message"), [("../x", "must be names"), ("absent", "there is no table absent")])
 def test_another_name_is_refused(whole: Lake, table: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         repair_table.main(["--lake", whole.uri, "--table", table])
@@ -331,15 +335,11 @@ def test_what_delta_itself_does_is_no_damage(damaged: Lake, work: str) -> None:
     damaged.spark.sql(work.format(table=damaged.table_path(TABLE)))
     damaged.append(TABLE, damaged.read(TABLE).where("item_index > 100000").repartition(3))
     damaged.append(TABLE, damaged.read(TABLE).repartition(3))
-    log = read_log(damaged.spark, damaged.table_path(TABLE))
-    assert log
-    assert repair_table.repair(log) is None
+    assert plan(damaged.spark, damaged.table_path(TABLE)) is None
 
 
 def test_a_whole_lake_has_nothing_to_repair(simulated: Lake) -> None:
     logs = sorted(Path(simulated.uri).glob("**/_delta_log"))
     assert len(logs) > 10
     for path in logs:
-        log = read_log(simulated.spark, str(path.parent))
-        assert log
-        assert repair_table.repair(log) is None
+        assert plan(simulated.spark, str(path.parent)) is None

@@ -15,7 +15,8 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import SparkSession
 
-from jobs.lake.integrity.delta_log import DeltaLog, Unreadable, read_log
+from jobs.lake.integrity.delta_log import DeltaLog
+from jobs.lake.integrity.hadoop_log import read_log
 
 # Delta's errors for a log from which it cannot build a version.
 BROKEN_LOG = re.compile(
@@ -66,10 +67,10 @@ def open_table(table: StoredTable, version: int | None = None) -> Iterator[Delta
     block Delta's errors become TableDamaged.
     """
     log = read_log(table.spark, table.path)
-    if fault_of(log, version) is not None:
+    if log is not None and log.first_fault(version) is not None:
         log = read_log(table.spark, table.path)  # another writer may have committed between two reads
-    if fault := fault_of(log, version):
-        if version is not None and fault_of(log) is None:
+    if log is not None and (fault := log.first_fault(version)):
+        if version is not None and log.first_fault() is None:
             raise VersionLost(
                 f"version {version} of table {table.name} in {table.path} is lost: {fault}; newer ones are whole"
             )
@@ -102,34 +103,6 @@ def data_file_errors() -> Iterator[None]:
             raise
         file = FILE.search(text)
         raise DataFileDamaged(f"a data file is missing or damaged: {file[1] if file else _first_line(text)}") from error
-
-
-def fault_of(log: DeltaLog | None, version: int | None = None) -> str | None:
-    """The first fault of a log, or None. Old commits that a checkpoint covers may be missing and are not checked."""
-    if log is None:
-        return None
-    commits = log.commits
-    newest = commits[-1] if commits else -1
-    if log.last_trace > newest:
-        return f"commit {newest + 1} is missing"  # its checksum or its checkpoint still exists
-    if newest < 0 or (version is not None and version not in commits):
-        return None  # no table, or Delta's own error
-    if fault := log.hint_fault():
-        return fault
-    target = newest if version is None else version
-    base = max((number for number in log.checkpoints if number <= target), default=-1)
-    if base < 0 and commits[0] > 0 and version is not None:
-        return None  # cleaned up: Delta's own error
-    try:
-        what = f"checkpoint {base}"
-        if base >= 0:
-            log.check_checkpoint(base)
-        for number in range(min(base + 1, target), target + 1):
-            what = f"commit {number}"
-            log.check_commit(number)
-    except Unreadable as fault:
-        return f"{what} {fault}"
-    return None
 
 
 def _message(table: StoredTable, fault: str) -> str:
