@@ -31,7 +31,7 @@ def main() -> None:
     found = Judge(prepared).of_popularity()
     print("| | " + " | ".join(NAMES) + " |")
     print(f"| popularity | {' | '.join(cell(name, [found]) for name in NAMES)} |")
-    for label, config in (("no correction", load_config().of_variant("uncorrected")), ("log-Q", load_config())):
+    for label, config in (("no correction", load_config().with_variant("uncorrected")), ("log-Q", load_config())):
         settings = settings_of(config)
         negatives = negatives_of(config, pool_is_empty=False)
         runs = [measure(prepared, settings={**settings, "seed": seed}, negatives=negatives) for seed in SEEDS]

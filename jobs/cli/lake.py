@@ -19,7 +19,7 @@ def open_lake(
     it is not `--lake`. Raises UnsafeLogStore if concurrent drivers could overwrite each other's commits there.
     """
     variant = getattr(args, "variant", None)
-    config = load_config(args.config).of_variant(variant)
+    config = load_config(args.config).with_variant(variant)
     spark = spark_session(name, args.master, small_days=small_days)
     require_safe_commits(spark, written or args.lake, single_driver=config.lake.single_driver)
     return Lake(spark, args.lake, variant), config

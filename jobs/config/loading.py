@@ -1,4 +1,4 @@
-"""The configuration: one TOML file, validated once at the edge. `recall.toml` says what each key means."""
+"""The configuration: one TOML file, validated once when a job starts. `recall.toml` documents each key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobs.config.sections import (
     Exclusions,
     Gate,
     Index,
-    LakeUse,
+    LakeAccess,
     Log,
     Model,
     Negatives,
@@ -30,13 +30,15 @@ from jobs.config.sections import (
 )
 from model.training.limits import MIN_LEARNED_TEMPERATURE
 
-# Sections that say what is in the tables, which all models share.
-SHARED = frozenset({"lake", "log", "examples", "pool", "exclusions", "features"})
+# Sections that describe the tables which all variants share; a variant must not override them.
+SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features"})
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
 class Config(Section):
-    lake: LakeUse
+    """All sections. The validators below compare one section with another; each section validates itself."""
+
+    lake: LakeAccess
     log: Log
     examples: Examples
     pool: Pool
@@ -53,94 +55,117 @@ class Config(Section):
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def lists_are_long_enough(self) -> Config:
-        if max(self.evaluation.cutoffs) > self.scoring.candidates_per_user:
+    def cutoffs_within_list_length(self) -> Config:
+        cutoffs, length = self.evaluation.cutoffs, self.scoring.candidates_per_user
+        if max(cutoffs) > length:
             raise ValueError(
-                f"evaluation.cutoffs {list(self.evaluation.cutoffs)} goes beyond scoring.candidates_per_user "
-                f"{self.scoring.candidates_per_user}"
+                f"evaluation.cutoffs must be at most scoring.candidates_per_user ({length}), got {list(cutoffs)}"
             )
         return self
 
     @model_validator(mode="after")
-    def shared_tables_fit(self) -> Config:
-        own = next((feature.dim for feature in self.features.item if feature.kind == "id"), None)
-        wrong = [f.name for f in self.features.user if f.kind == "item_list" and f.dim != own]
-        if self.model.share_item_table and wrong:
-            wanted = "no item_id feature is declared" if own is None else f"item_id has dim {own}"
-            raise ValueError(f"model.share_item_table: {wrong} want the dim of item_id, and {wanted}")
+    def shared_item_table_has_one_dim(self) -> Config:
+        if not self.model.share_item_table:
+            return self
+        lists = [feature for feature in self.features.user if feature.kind == "item_list"]
+        item_dims = [feature.dim for feature in self.features.item if feature.kind == "id"]  # one or none
+        if lists and not item_dims:
+            raise ValueError("model.share_item_table requires the item feature item_id, and it is not declared")
+        if wrong := {feature.name: feature.dim for feature in lists if feature.dim != item_dims[0]}:
+            raise ValueError(f"model.share_item_table: dim must be that of item_id ({item_dims[0]}), got {wrong}")
         return self
 
     @model_validator(mode="after")
-    def what_is_masked_is_known(self) -> Config:
+    def history_mask_has_a_history(self) -> Config:
         if self.negatives.mask == "history" and not self.features.history_length:
-            raise ValueError('negatives.mask = "history" wants a user feature named history, and none is declared')
+            raise ValueError(
+                'negatives.mask = "history" requires the user feature named history, and it is not declared'
+            )
         return self
 
     @model_validator(mode="after")
-    def scoring_goes_by_declared_features(self) -> Config:
-        for side, key in (("user", "segment_feature"), ("item", "category_feature")):
-            name = getattr(self.scoring, key)
-            longest = 1 if side == "user" else 1_000  # of an item's list its first value counts
-            features = [f for f in getattr(self.features, side) if f.kind == "categorical" and f.length <= longest]
-            fit = [feature.name for feature in features]
-            if name and name not in fit:
-                raise ValueError(f"scoring.{key} wants a categorical feature of features.{side} ({fit}), got {name!r}")
+    def segment_feature_is_declared(self) -> Config:
+        name = self.scoring.segment_feature
+        declared = [f.name for f in self.features.user if f.kind == "categorical" and f.length == 1]
+        if name and name not in declared:
+            raise ValueError(
+                f"scoring.segment_feature must be a categorical feature of length 1 in features.user ({declared}), "
+                f"got {name!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def category_feature_is_declared(self) -> Config:
+        name = self.scoring.category_feature
+        declared = [f.name for f in self.features.item if f.kind == "categorical"]
+        if name and name not in declared:
+            raise ValueError(
+                f"scoring.category_feature must be a categorical feature in features.item ({declared}), got {name!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def explored_items_have_trained_vectors(self) -> Config:
         if self.scoring.explore_quota and not self.model.item_id_dropout:
             raise ValueError(
-                "scoring.explore_quota wants model.item_id_dropout above 0: else no vector without an id was trained"
+                "model.item_id_dropout must be above 0 where scoring.explore_quota is: "
+                "without it no vector of an item without its id is trained, got 0"
             )
         return self
 
     @model_validator(mode="after")
-    def row_negatives_are_kept(self) -> Config:
-        if self.negatives.row > self.examples.unclicked_per_example:
+    def row_negatives_are_in_the_examples(self) -> Config:
+        available = self.examples.unclicked_per_example
+        if self.negatives.row > available:
             raise ValueError(
-                f"negatives.row must be at most examples.unclicked_per_example "
-                f"({self.examples.unclicked_per_example}), got {self.negatives.row}"
+                f"negatives.row must be at most examples.unclicked_per_example ({available}), got {self.negatives.row}"
             )
         return self
 
     @model_validator(mode="after")
-    def temperature_can_be_learned(self) -> Config:
-        if self.training.learn_temperature and self.training.temperature < MIN_LEARNED_TEMPERATURE:
-            floor, got = f"{MIN_LEARNED_TEMPERATURE}".lstrip("0"), self.training.temperature
-            raise ValueError(f"training.temperature wants {floor} or more to be learned, got {got}")
+    def learned_temperature_starts_high_enough(self) -> Config:
+        temperature = self.training.temperature
+        if self.training.learn_temperature and temperature < MIN_LEARNED_TEMPERATURE:
+            raise ValueError(
+                f"training.temperature must be at least {MIN_LEARNED_TEMPERATURE} where training.learn_temperature "
+                f"is true, got {temperature}"
+            )
         return self
 
-    def of_variant(self, name: str | None) -> Config:
-        """This configuration with the overrides of `[variants.NAME]`; None is the main model's."""
+    def with_variant(self, name: str | None) -> Config:
+        """This configuration with the overrides of `[variants.NAME]`; unchanged where `name` is None."""
         if name is None:
             return self
         if name not in self.variants:
-            raise ValueError(f"no variant {name!r} in the configuration; it has {sorted(self.variants)}")
-        if shared := SHARED.intersection(self.variants[name]):
-            raise ValueError(f"variants.{name}: the tables of {sorted(shared)} are shared by all models")
-        if "segment_feature" in self.variants[name].get("scoring", {}):
-            raise ValueError(
-                f"variants.{name}: scoring.segment_feature must not be overridden, all models share popular_items"
-            )
-        return Config.model_validate(merge(self.model_dump(), self.variants[name]))
+            raise ValueError(f"variant must be one of {sorted(self.variants)}, got {name!r}")
+        overrides = self.variants[name]
+        if shared := SHARED_SECTIONS.intersection(overrides):
+            raise ValueError(f"variants.{name} must not override {sorted(shared)}: all models share these tables")
+        if "segment_feature" in overrides.get("scoring", {}):
+            raise ValueError(f"variants.{name} must not override scoring.segment_feature: all models share its table")
+        return Config.model_validate(merge(self.model_dump(), overrides))
 
 
 def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `base` with the values of `overrides`, table by table."""
     merged = dict(base)
     for key, value in overrides.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = merge(base[key], value) if both else value
+        both_tables = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = merge(base[key], value) if both_tables else value
     return merged
 
 
 def default_path() -> Path | zipfile.Path:
-    """recall.toml: beside the packages in a checkout or a zip, under share/ where they are installed."""
+    """Path of recall.toml: beside the packages in a checkout or a zip, in share/ of an installation."""
     code = Path(__file__).resolve().parents[2]
     beside = zipfile.Path(code, "recall.toml") if code.is_file() else code / "recall.toml"
     return beside if beside.exists() else Path(sys.prefix) / "share" / "batch-recall" / "recall.toml"
 
 
 def load_config(path: str | Path | None = None) -> Config:
-    """The configuration of `path` laid over the default one.
+    """The default configuration with the values of the TOML file `path`, variants validated too.
 
-    Raises ValueError with the key, what was got and what was wanted.
+    Raises ValueError that names the key, the value and what it must be.
     """
     try:
         values = tomllib.loads(default_path().read_text(encoding="utf-8"))
@@ -148,28 +173,28 @@ def load_config(path: str | Path | None = None) -> Config:
             values = merge(values, tomllib.loads(Path(path).read_text("utf-8")))
         config = Config.model_validate(values)
         for name in config.variants:
-            config.of_variant(name)
+            config.with_variant(name)
         return config
     except ValidationError as error:
-        faults = (_message(fault) for fault in error.errors(include_url=False))
-        raise ValueError(f"configuration {path or default_path()}: " + "; ".join(faults)) from error
+        messages = (_message(details) for details in error.errors(include_url=False))
+        raise ValueError(f"configuration {path or default_path()}: " + "; ".join(messages)) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"configuration {path or default_path()} cannot be read: {error}") from error
 
 
-def _message(fault: Any) -> str:
+def _message(details: Any) -> str:
     """One validation error as text, without values that may hold a secret (whole sections, and all of `tracking`)."""
-    key, value = ".".join(map(str, fault["loc"])), fault["input"]
-    if fault["type"] == "extra_forbidden":
+    key, value = ".".join(map(str, details["loc"])), details["input"]
+    if details["type"] == "extra_forbidden":
         return f"{key}: renamed to {RENAMED_KEYS[key]}" if key in RENAMED_KEYS else f"{key}: no such key"
-    text = ": ".join(filter(None, (key, fault["msg"])))
-    # a fault between sections is found in the whole configuration, and a variant may hold any section
-    secret = isinstance(value, dict) or fault["loc"][0] in ("tracking", "variants")
-    return text if secret else f"{text}, got {value!r}"
+    text = ": ".join(filter(None, (key, details["msg"])))
+    # the input of an error between sections is the whole configuration; a variant may contain any section
+    may_be_secret = isinstance(value, dict) or details["loc"][0] in ("tracking", "variants")
+    return text if may_be_secret else f"{text}, got {value!r}"
 
 
 def config_argument(path: str) -> str:
-    """The path of a sound configuration, as an argparse type."""
+    """The path of a valid configuration, as an argparse type."""
     try:
         load_config(path)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The sections of the configuration, key by key: `recall.toml` says what each means."""
+"""The sections of the configuration, with types and ranges; `recall.toml` documents each key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.config.features import Count, Section
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class LakeUse(Section):
+class LakeAccess(Section):
     single_driver: bool
 
 
@@ -134,15 +134,15 @@ class Scoring(Section):
     changed_users_only: bool
 
     @model_validator(mode="after")
-    def quotas_leave_room(self) -> Scoring:
+    def quotas_and_cap_are_consistent(self) -> Scoring:
         if self.popular_quota + self.explore_quota > self.candidates_per_user:
             raise ValueError(
-                f"scoring.popular_quota {self.popular_quota} and explore_quota {self.explore_quota} are more than "
-                f"candidates_per_user {self.candidates_per_user}"
+                f"scoring.popular_quota + scoring.explore_quota must be at most scoring.candidates_per_user "
+                f"({self.candidates_per_user}), got {self.popular_quota} + {self.explore_quota}"
             )
         if bool(self.category_feature) != bool(self.max_per_category):
             raise ValueError(
-                f"scoring.category_feature wants a max_per_category, and that a category, "
+                f"scoring.category_feature and scoring.max_per_category must both be set or neither, "
                 f"got {self.category_feature!r} and {self.max_per_category}"
             )
         return self

@@ -311,10 +311,22 @@ def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: La
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[scoring]\npopular_quota = 40\nexplore_quota = 11", "popular_quota 40 and explore_quota 11 are more than"),
-        ('[scoring]\nsegment_feature = "age"', "scoring.segment_feature wants a categorical feature of features.user"),
-        ('[scoring]\ncategory_feature = "genres"', "scoring.category_feature wants a max_per_category"),
-        ("[scoring]\nexplore_quota = 5\n[model]\nitem_id_dropout = 0", "explore_quota wants model.item_id_dropout"),
+        (
+            "[scoring]\npopular_quota = 40\nexplore_quota = 11",
+            r"popular_quota \+ scoring.explore_quota must be at most scoring.candidates_per_user \(50\), got 40 \+ 11",
+        ),
+        (
+            '[scoring]\nsegment_feature = "age"',
+            r"scoring.segment_feature must be a categorical feature of length 1 in features.user .*got 'age'",
+        ),
+        (
+            '[scoring]\ncategory_feature = "genres"',
+            r"category_feature and scoring.max_per_category must both be set or neither, got 'genres' and 0",
+        ),
+        (
+            "[scoring]\nexplore_quota = 5\n[model]\nitem_id_dropout = 0",
+            "model.item_id_dropout must be above 0 where scoring.explore_quota is",
+        ),
         ("[index]\nrecall_target = 1.5", "recall_target"),
         (
             '[index]\nbackend = "ivf"\nbuild_backends = ["exact"]',

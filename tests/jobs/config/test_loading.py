@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.config.loading import SHARED, load_config
+from jobs.config.loading import SHARED_SECTIONS, load_config
 from jobs.config.renamed_keys import RENAMED_KEYS
 
 
@@ -15,16 +15,16 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_the_default_is_sound_and_explains_every_key() -> None:
+def test_the_default_is_valid_and_documents_every_key() -> None:
     config = load_config()
     assert config.features.history_length == 50
     for line in (Path(__file__).resolve().parents[3] / "recall.toml").read_text("utf-8").splitlines():
-        sections = ("name", "kind", "dim", "length", "training = {", "index = {")  # explained once above their list
+        sections = ("name", "kind", "dim", "length", "training = {", "index = {")  # documented once above their list
         if "=" in line and not line.startswith(("#", *sections)):
-            assert "#" in line, f"no word on {line}"
+            assert "#" in line, f"no comment on {line}"
 
 
-def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
+def test_a_file_overrides_the_default(tmp_path: Path) -> None:
     config = load_config(written(tmp_path, "[training]\ntemperature = 0.07\n"))
     assert (config.training.temperature, config.training.batch_size) == (0.07, load_config().training.batch_size)
 
@@ -44,7 +44,7 @@ def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
         ),
         (
             "[evaluation]\ncutoffs = [10, 500]\n",
-            r"evaluation.cutoffs \[10, 500\] goes beyond scoring.candidates_per_user 100",
+            r"evaluation.cutoffs must be at most scoring.candidates_per_user \(100\), got \[10, 500\]",
         ),
         ("[evaluation]\ncutoffs = [20, 10]\n", "evaluation.cutoffs: .*ascending"),
         ("[[features.user]]\nname = 'age; drop'\nkind = 'numeric'\ndim = 1\n", "features.user.0.name"),
@@ -64,23 +64,26 @@ def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
         ("[negatives]\nmask = 'all'\n", "negatives.mask: .*'item', 'user' or 'history', got 'all'"),
         (
             "[negatives]\nmask = 'history'\n[[features.user]]\nname = 'user_id'\nkind = 'id'\ndim = 8\n",
-            'negatives.mask = "history" wants a user feature named history',
+            'negatives.mask = "history" requires the user feature named history',
         ),
         ("[negatives]\nrow = 11\n", r"negatives.row must be at most examples.unclicked_per_example \(10\), got 11"),
         (
             "[[features.item]]\nname = 'item_id'\nkind = 'id'\ndim = 8\n",
-            r"share_item_table: \['history'\] want the dim",
+            r"share_item_table: dim must be that of item_id \(8\), got \{'history': 64\}",
         ),
-        ("[training]\nlearn_temperature = true\ntemperature = 0.001\n", "temperature wants .01 or more to be learned"),
+        (
+            "[training]\nlearn_temperature = true\ntemperature = 0.001\n",
+            r"temperature must be at least 0\.01 where training.learn_temperature is true, got 0\.001",
+        ),
         (
             "[variants.x]\nexamples = { unclicked_per_example = 5 }\n",
-            r"variants.x: the tables of \['examples'\] are shared",
+            r"variants.x must not override \['examples'\]: all models share",
         ),
         ("[variants.x]\ntraining = { corection = 'none' }\n", "training.corection: no such key"),
         ("[training\n", "cannot be read"),
     ],
 )
-def test_a_fault_is_told_with_its_key(tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_names_the_key(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(written(tmp_path, text))
 
@@ -90,14 +93,14 @@ def test_a_fault_is_told_with_its_key(tmp_path: Path, text: str, message: str) -
     [
         (
             "[evaluation]\ncutoffs = [10, 500]\n",
-            r"toml: Value error, evaluation.cutoffs \[10, 500\] goes beyond [^{]*$",
+            r"toml: Value error, evaluation.cutoffs must be at most [^{]*$",
         ),
         ("[tracking]\nuri = ['http://me:Tr0ub4dor@mlflow']\n", "tracking.uri: Input should be a valid string$"),
         ("[variants]\ntracking = 'http://me:Tr0ub4dor@mlflow'\n", "variants.tracking: [^']*$"),
         ("[variants.x.tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\nuser = 'me'\n", "tracking.user: no such key$"),
     ],
 )
-def test_a_fault_tells_no_secret(tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_contains_no_secret(tmp_path: Path, text: str, message: str) -> None:
     if "Tr0ub4dor" not in text:
         text += "[tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\n"
     with pytest.raises(ValueError, match=message) as error:
@@ -107,12 +110,12 @@ def test_a_fault_tells_no_secret(tmp_path: Path, text: str, message: str) -> Non
 
 def test_a_variant_overrides_and_an_unknown_one_is_refused() -> None:
     config = load_config()
-    assert (config.training.correction, config.of_variant("uncorrected").training.correction) == ("preset", "none")
-    with pytest.raises(ValueError, match=r"no variant 'other'.*\['uncorrected'\]"):
-        config.of_variant("other")
+    assert (config.training.correction, config.with_variant("uncorrected").training.correction) == ("preset", "none")
+    with pytest.raises(ValueError, match=r"variant must be one of \['uncorrected'\], got 'other'"):
+        config.with_variant("other")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.toml cannot be read"):
         load_config(tmp_path / "none.toml")
 
@@ -126,5 +129,7 @@ def test_the_error_of_a_renamed_key_names_the_new_key(tmp_path: Path, old: str, 
     assert new_key in values[new_section]
     with pytest.raises(ValueError, match=rf": {re.escape(old)}: renamed to {re.escape(new)}$"):
         load_config(written(tmp_path, f"[{section}]\n{key} = 1\n"))
-    with pytest.raises(ValueError, match=re.escape(f"{old}: renamed to {new}") if section not in SHARED else "shared"):
+    with pytest.raises(
+        ValueError, match=re.escape(f"{old}: renamed to {new}") if section not in SHARED_SECTIONS else "share"
+    ):
         load_config(written(tmp_path, f"[variants.x]\n{section} = {{ {key} = 1 }}\n"))
