@@ -27,11 +27,13 @@ import pyarrow.parquet as pq
 import torch
 
 from jobs.config.loading import load_config
-from jobs.config.presets import settings_of
+from jobs.training.settings import spec_settings
 from model.artifacts.model_version import load_model
+from model.data.pinned_files import PinnedFiles
 from model.features import FeatureSpec, ModelSpec
+from model.negatives.settings import Negatives
 from model.training.fit import fit
-from model.training.spec import Order
+from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
 from model.vocabulary import FIRST_INDEX
 
 PACKAGES = ("tensorflow-cpu==2.15.1", "tensorflow-recommenders==0.7.3")
@@ -72,48 +74,48 @@ def write_world(folder: Path, users: int, items: int, clicks: int, clusters: int
     pq.write_table(pa.table(known), folder / "items.parquet")
 
 
-def order_of(folder: Path, settings: dict[str, Any]) -> Order:
+def spec_of(folder: Path, settings: dict[str, Any]) -> TrainingSpec:
     """What the job would write for the same training."""
 
-    def pinned(pattern: str) -> dict[str, Any]:
+    def pinned(pattern: str) -> PinnedFiles:
         files = sorted(folder.glob(pattern))
-        return {
-            "files": [file.as_uri() for file in files],
-            "rows": sum(pq.read_metadata(file).num_rows for file in files),
-        }
+        rows = sum(pq.read_metadata(file).num_rows for file in files)
+        return PinnedFiles(0, tuple(file.as_uri() for file in files), rows)
 
     dim = settings["dim"]
     specs = [FeatureSpec(f"{side}_id", "id", dim, 1, f"{side}_index", f"{side}_id") for side in ("user", "item")]
     sizes = {"user_id": settings["users"], "item_id": settings["items"]}
-    fixed = {"user_id_dropout": 0.0, "item_id_dropout": 0.0, "device": "cpu", "checkpoint_steps": 0, "patience": 0}
-    chosen = {name: settings[name] for name in ("temperature", "epochs", "learning_rate", "seed", "ranks", "threads")}
-    return Order.from_json(
-        {
-            "model_version": "benchmark",
-            "folder": str(folder / "model"),
-            "checkpoints": str(folder / "checkpoints"),
-            "spec": ModelSpec((specs[0],), (specs[1],), sizes, dim, ()).to_json(),
-            "settings": {**settings_of(load_config()), **fixed, **chosen, "batch_size": settings["batch"]},
-            "negatives": {"correction": "logq"},
-            "examples": pinned("examples-*.parquet"),
-            "last_day": None,
-            "items": pinned("items.parquet"),
-            "probabilities": pinned("probabilities.parquet"),
-            "numeric_stats": {"user": {}, "item": {}},
-            "hide_history": True,
-            "warm_start": None,
-            "unclicked_length": 0,
-            "final_before": 0,
-            "inputs": {},
-            "configuration": {},
-        }
+    base = spec_settings(load_config(), pool_is_empty=True)
+    data = DataSpec(
+        examples=pinned("examples-*.parquet"),
+        last_day=None,
+        items=pinned("items.parquet"),
+        probabilities=pinned("probabilities.parquet"),
+        numeric_stats={"user": {}, "item": {}},
+        unclicked_length=0,
+        hide_history=True,
+        **{**base["data"], "batch_size": settings["batch"]},
     )
+    fixed = {"user_id_dropout": 0.0, "item_id_dropout": 0.0, "negatives": Negatives("logq"), "final_before": 0}
+    loss = LossSpec(**{**base["loss"], **fixed, "temperature": settings["temperature"]})
+    chosen = {name: settings[name] for name in ("epochs", "learning_rate", "seed", "ranks", "threads")}
+    run = RunSpec(
+        model_version="benchmark",
+        model=ModelSpec((specs[0],), (specs[1],), sizes, dim, ()),
+        warm_start=None,
+        inputs={},
+        configuration={},
+        folder=folder / "model",
+        checkpoints=folder / "checkpoints",
+        **{**base["run"], "device": "cpu", "checkpoint_steps": 0, "patience": 0, **chosen},
+    )
+    return TrainingSpec(data, loss, run)
 
 
 def train_ours(settings: dict[str, Any]) -> dict[str, float]:
     """In this process; the vectors go where TensorFlow's go."""
     folder = Path(settings["folder"])
-    made = fit(order_of(folder, settings))
+    made = fit(spec_of(folder, settings))
     towers, _ = load_model(folder / "model")
     with torch.no_grad():
         vectors = {

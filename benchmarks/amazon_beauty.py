@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.config.loading import load_config
-from jobs.config.presets import settings_of
+from jobs.training.settings import spec_settings
+from model.data.pinned_files import PinnedFiles
 from model.features import FeatureSpec, ModelSpec
+from model.negatives.settings import Negatives
+from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
 from model.vocabulary import FIRST_INDEX
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon_beauty_m1"
@@ -56,7 +59,7 @@ def prepare(folder: Path, source: Path = FOLDER) -> tuple[Path, Path]:
 
 
 def _prepared(folder: Path, train: list[np.ndarray], relevant: list[np.ndarray], n_items: int) -> Path:
-    if (folder / "order.json").exists():
+    if (folder / "training_spec.json").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     examples = _examples(train)
@@ -64,8 +67,8 @@ def _prepared(folder: Path, train: list[np.ndarray], relevant: list[np.ndarray],
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", row_group_size=2_048)
     pq.write_table(_users(train, relevant), folder / "relevant.parquet")
-    order = _order(folder, {name: table.num_rows for name, table in tables.items()}, len(train), n_items)
-    (folder / "order.json").write_text(json.dumps(order), "utf-8")
+    spec = _spec(folder, {name: table.num_rows for name, table in tables.items()}, len(train), n_items)
+    (folder / "training_spec.json").write_text(json.dumps(spec.to_json()), "utf-8")
     return folder
 
 
@@ -114,22 +117,30 @@ def _table(**columns: np.ndarray) -> pa.Table:
     )
 
 
-def _order(folder: Path, rows: dict[str, int], n_users: int, n_items: int) -> dict[str, object]:
-    config = load_config()
+def _spec(folder: Path, rows: dict[str, int], n_users: int, n_items: int) -> TrainingSpec:
     # on validation, a user id beside the history lowers Recall@20, and adds nothing where half of the ids are dropped
     user = (FeatureSpec("history", "item_list", DIM, HISTORY_LENGTH, "history", "item_id"),)
     item = (FeatureSpec("item_id", "id", DIM, 1, "item_index", "item_id"),)
     sizes = {"user_id": n_users + FIRST_INDEX, "item_id": n_items + FIRST_INDEX}
-    pinned = {name: {"files": [(folder / f"{name}.parquet").resolve().as_uri()], "rows": n} for name, n in rows.items()}
-    return {
-        "model_version": "amazon_beauty",
-        "spec": ModelSpec(user, item, sizes, DIM, (), share_item_table=True).to_json(),
-        "settings": settings_of(config),
-        "negatives": {"correction": "logq"},
-        **pinned,
-        "numeric_stats": {"user": {}, "item": {}},
-        "unclicked_length": 0,
-        "final_before": 0,
-        "inputs": {},
-        "configuration": {},
-    }
+    settings = spec_settings(load_config(), pool_is_empty=True)
+    pinned = {name: PinnedFiles(0, ((folder / f"{name}.parquet").resolve().as_uri(),), n) for name, n in rows.items()}
+    data = DataSpec(
+        examples=pinned["examples"],
+        last_day=None,
+        items=pinned["items"],
+        probabilities=pinned["probabilities"],
+        numeric_stats={"user": {}, "item": {}},
+        unclicked_length=0,
+        hide_history=True,
+        **settings["data"],
+    )
+    loss = LossSpec(**{**settings["loss"], "negatives": Negatives("logq"), "final_before": 0})
+    run = RunSpec(
+        model_version="amazon_beauty",
+        model=ModelSpec(user, item, sizes, DIM, (), share_item_table=True),
+        warm_start=None,
+        inputs={},
+        configuration={},
+        **settings["run"],
+    )
+    return TrainingSpec(data, loss, run)

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.against_tfrs import order_of, write_world
+from benchmarks.against_tfrs import spec_of, write_world
 from benchmarks.memory import peak_mib
 from model.training.fit import fit
 from model.vocabulary import FIRST_INDEX
@@ -24,7 +24,7 @@ DIM = 64
 
 
 def train(settings: dict[str, Any]) -> dict[str, float]:
-    metrics = fit(order_of(Path(settings["folder"]), settings)).metrics
+    metrics = fit(spec_of(Path(settings["folder"]), settings)).metrics
     return {name: metrics[name] for name in ("rows_per_second", "waiting_share", "steps")} | {"peak": peak_mib()}
 
 

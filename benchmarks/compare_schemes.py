@@ -19,13 +19,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import measure, read_order
+from benchmarks.measure import measure, read_spec
 from benchmarks.memory import peak_mib
 from benchmarks.scheme_report import write_report
 from benchmarks.scheme_sets import LARGER, SCHEMES, SETS, SchemeSet
 from jobs.config.loading import Config, load_config, merge
-from jobs.config.presets import negatives_of, settings_of
-from model.data.loaders import read_files
+from jobs.training.settings import spec_settings
+from model.data.item_tables import read_files
 
 SEEDS = (1, 2, 3)
 
@@ -113,14 +113,9 @@ def train_once(prepared: str, configuration: dict[str, Any], clicked_only: bool)
     """One training in this process, judged after each epoch; adds its peak memory in MiB."""
     folder = Path(prepared)
     config = Config.model_validate(merge(load_config().model_dump(), configuration))
-    pool = read_files(read_order(folder).probabilities.files)["p"].to_numpy()
-    found = measure(
-        folder,
-        clicked_only,
-        curve=True,
-        settings=settings_of(config),
-        negatives=negatives_of(config, pool_is_empty=not pool.any()),
-    )
+    pool = read_files(read_spec(folder).data.probabilities.files)["p"].to_numpy()
+    overrides = spec_settings(config, pool_is_empty=not pool.any())
+    found = measure(folder, clicked_only, curve=True, overrides=overrides)
     return found | {"peak_mib": peak_mib()}
 
 

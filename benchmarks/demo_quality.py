@@ -14,8 +14,8 @@ from benchmarks.measure import Judge, measure
 from benchmarks.offline import movielens_lake, prepare
 from benchmarks.scheme_report import cell
 from benchmarks.scheme_sets import FIRST_DAY
-from jobs.config.loading import load_config
-from jobs.config.presets import negatives_of, settings_of
+from jobs.config.loading import load_config, merge
+from jobs.training.settings import spec_settings
 
 SCORED_DAY = FIRST_DAY + dt.timedelta(days=8)
 SEEDS = (1, 2, 3)
@@ -32,9 +32,8 @@ def main() -> None:
     print("| | " + " | ".join(NAMES) + " |")
     print(f"| popularity | {' | '.join(cell(name, [found]) for name in NAMES)} |")
     for label, config in (("no correction", load_config().with_variant("uncorrected")), ("log-Q", load_config())):
-        settings = settings_of(config)
-        negatives = negatives_of(config, pool_is_empty=False)
-        runs = [measure(prepared, settings={**settings, "seed": seed}, negatives=negatives) for seed in SEEDS]
+        settings = spec_settings(config, pool_is_empty=False)
+        runs = [measure(prepared, overrides=merge(settings, {"run": {"seed": seed}})) for seed in SEEDS]
         print(f"| two towers, {label} | {' | '.join(cell(name, runs) for name in NAMES)} |", flush=True)
 
 

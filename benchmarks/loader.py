@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from model.data.loaders import ITEM_INDEX, epoch_batches
+from model.data.item_tables import ITEM_INDEX
+from model.data.loaders import epoch_batches
 from model.data.shards import shards
 from model.features import FeatureSpec
 

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.data.loaders import ITEM_INDEX, epoch_batches
+from model.data.item_tables import ITEM_INDEX
+from model.data.loaders import epoch_batches
 from model.data.shards import shards
 
 SHAPES = {  # files of so many rows, rows of a row group, readers, ranks

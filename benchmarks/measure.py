@@ -1,8 +1,8 @@
 """Train on a prepared folder and rank for its users: what the quality benchmarks share, without Spark.
 
-A prepared folder holds `order.json` (what `jobs.train_two_tower` would hand to the trainer) and `relevant.parquet`: the
-users to rank for, with their features, what is `excluded`, what they found `relevant` afterwards, and, for a simulated
-log, what its `oracle` would show them. Axis letters: U users, I items, K list length.
+A prepared folder holds `training_spec.json` (what `jobs.train_two_tower` would give to the trainer) and
+`relevant.parquet`: the users to rank for, with their features, what is `excluded`, what they found `relevant`
+afterwards, and, for a simulated log, what its `oracle` would show them. Axis letters: U users, I items, K list length.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from model.data.loaders import read_files
+from jobs.config.loading import merge
+from model.data.item_tables import read_files
 from model.feature_tensors import tensors
 from model.metrics import popularity_slices, ranking_metrics, share_of
 from model.ragged import of_lists
@@ -29,8 +28,9 @@ from model.search.indexes import ExactIndex
 from model.towers import TwoTowers
 from model.training.fit import fit
 from model.training.loop import Progress
-from model.training.spec import Order
+from model.training.spec import TrainingSpec
 
+SPEC_FILE = "training_spec.json"
 AT = (20, 100)
 HEAD, TAIL = 0, 2  # of `popularity_slices`
 
@@ -39,11 +39,11 @@ class Judge:
     """Ranks for a prepared folder's users and says how good the lists are."""
 
     def __init__(self, prepared: Path) -> None:
-        order = read_order(prepared)
+        spec = read_spec(prepared)
         self.users = pq.read_table(prepared / "relevant.parquet")
-        self.items = read_files(order.items.files).filter(pc.field("available"))
-        counted = read_files(order.probabilities.files)
-        self.clicks = np.zeros(order.spec.vocabulary_sizes["item_id"], dtype=np.int64)  # [I]
+        self.items = read_files(spec.data.items.files).filter(pc.field("available"))
+        counted = read_files(spec.data.probabilities.files)
+        self.clicks = np.zeros(spec.run.model.vocabulary_sizes["item_id"], dtype=np.int64)  # [I]
         self.clicks[counted["item_index"].to_numpy()] = counted["clicks"].to_numpy()
         self.relevant, self.excluded = (
             of_lists(self.users[name].combine_chunks()) for name in ("relevant", "excluded")
@@ -109,18 +109,18 @@ class Judge:
         return found
 
 
-def read_order(prepared: Path, **overrides: Mapping[str, Any]) -> Order:
-    """The folder's order; `settings`, `spec` and `negatives` are laid over its own."""
-    values = json.loads((prepared / "order.json").read_text("utf-8"))
-    for name, changes in overrides.items():
-        values[name] |= changes
-    return Order.from_json({"folder": "unused", "checkpoints": "unused", **values})
+def read_spec(prepared: Path, overrides: dict[str, Any] | None = None) -> TrainingSpec:
+    """The folder's training spec; overrides: fields to replace, by part (`data`, `loss`, `run`)."""
+    values = json.loads((prepared / SPEC_FILE).read_text("utf-8"))
+    return TrainingSpec.from_json(merge(values, overrides or {}))
 
 
 def measure(
-    prepared: Path, clicked_only: bool = False, curve: bool = False, **overrides: Mapping[str, Any]
+    prepared: Path, clicked_only: bool = False, curve: bool = False, overrides: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Train and judge: metrics of the last epoch by name, `rows_per_second` and `seconds` of training.
+
+    overrides: as for `read_spec`.
 
     curve: also `curve`, (epoch from 1, seconds of training so far, Recall@20, NDCG@20) after each epoch.
     clicked_only: also `clicked_only`, the metrics where the lists leave out what nobody has clicked yet.
@@ -129,20 +129,19 @@ def measure(
     points: list[tuple[int, float, float, float]] = []
     found: dict[str, Any] = {}
 
-    def after_epoch(progress: Progress, towers: TwoTowers) -> None:
+    def on_epoch_end(progress: Progress, towers: TwoTowers) -> None:
         towers.eval()
         if curve:
             points.append((progress.epoch + 1, progress.seconds, *judge.at_a_glance(towers)))
-        if progress.epoch + 1 == order.settings.epochs:
+        if progress.epoch + 1 == spec.run.epochs:
             found.update(judge.of_towers(towers))
             if clicked_only:
                 found["clicked_only"] = judge.of_clicked_items(towers)
         towers.train()
 
     with tempfile.TemporaryDirectory() as folder:
-        order = read_order(prepared, **overrides)
-        placed = replace(order, folder=Path(folder) / "model", checkpoints=Path(folder) / "checkpoints")
-        version = fit(placed, judge=after_epoch)
+        spec = read_spec(prepared, overrides).in_folders(Path(folder) / "model", Path(folder) / "checkpoints")
+        version = fit(spec, on_epoch_end=on_epoch_end)
     kept = {name: version.metrics[name] for name in ("seconds", "rows_per_second", "steps")}
     kept |= {name: value for name, value in version.metrics.items() if name.startswith(("bank_", "estimator"))}
     return found | kept | ({"curve": points} if curve else {})

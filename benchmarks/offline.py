@@ -1,6 +1,6 @@
 """Lakes for the quality benchmarks, and a day of them as a prepared folder (see `benchmarks.measure`).
 
-Spark is asked once for the pinned order, the users to score and what they clicked on the day after.
+Spark is asked once for the training spec, the users to score and what they clicked on the day after.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from benchmarks.measure import SPEC_FILE
 from benchmarks.scheme_sets import FIRST_DAY
 from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day, simulate_log
 from jobs.config.loading import load_config
@@ -23,7 +24,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.lake.session import spark_session
-from jobs.training.specs import training_order
+from jobs.training.spec import training_spec
 
 
 def movielens_lake(folder: Path) -> Lake:
@@ -56,7 +57,7 @@ def _build_tables(lake: Lake, days: int) -> None:
 
 
 def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
-    """Write order, users and relevant items of a day into `folder`, which can then be measured again and again."""
+    """Write the training spec, users and relevant items of a day into `folder`, which can be measured repeatedly."""
     folder = folder / ds.isoformat()
     if (folder / "relevant.parquet").exists():
         return folder
@@ -67,7 +68,7 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
     config = load_config()
     # the day that judges is the next one: here the last day is learnt from as the others are
     config = config.model_copy(update={"training": config.training.model_copy(update={"validation": "none"})})
-    (folder / "order.json").write_text(json.dumps(training_order(lake, config, ds), default=str), "utf-8")
+    (folder / SPEC_FILE).write_text(json.dumps(training_spec(lake, config, ds).to_json()), "utf-8")
     clicks = lake.day(tables.INTERACTIONS, ds + dt.timedelta(days=1))
     frames = {
         "interactions": clicks,

@@ -45,11 +45,11 @@ def run(prepared: Path, settings: dict[str, Any], correction: str, kept: Path) -
     for line in before:
         if line["key"] == key:
             return float(line["recall@20"])
-    training = {name: value for name, value in settings.items() if name != "hidden"} | {
-        "threads": 1,
-    }
-    model, negatives = {"hidden": settings["hidden"]}, {"correction": correction}
-    found = [measure(prepared, settings={**training, "seed": seed}, spec=model, negatives=negatives) for seed in SEEDS]
+    loss = {name: settings[name] for name in ("temperature", "user_id_dropout", "item_id_dropout")}
+    loss["negatives"] = {"correction": correction}
+    run = {name: settings[name] for name in ("epochs", "learning_rate", "dense_learning_rate")}
+    run |= {"threads": 1, "model": {"hidden": settings["hidden"]}}
+    found = [measure(prepared, overrides={"loss": loss, "run": {**run, "seed": seed}}) for seed in SEEDS]
     recall = sum(one["recall@20"] for one in found) / len(found)
     with kept.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"key": key, "recall@20": recall, "seconds": found[0]["seconds"]}) + "\n")

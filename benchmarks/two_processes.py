@@ -14,26 +14,25 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.against_tfrs import order_of, write_world
+from benchmarks.against_tfrs import spec_of, write_world
 from model.artifacts.model_version import load_model
-from model.training.spec import Order
+from model.training.spec import TrainingSpec
 from model.vocabulary import FIRST_INDEX
 
 
-def run(folder: Path, order: Order, ranks: int) -> dict[str, Any]:
+def run(folder: Path, spec: TrainingSpec, ranks: int) -> dict[str, Any]:
     """The metrics of a training by so many processes, each on a core of its own."""
-    file = folder / "order.json"
-    file.write_text(json.dumps({**asdict(order), "spec": order.spec.to_json()}, default=str))
+    file = folder / "training_spec.json"
+    file.write_text(json.dumps(spec.to_json()))
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
     pinned = ["taskset", "-c", ",".join(str(core) for core in range(ranks))]
     command = [*pinned, sys.executable, *(several if ranks > 1 else []), "-m", "model.training.fit", str(file)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    return load_model(order.folder)[1].metrics
+    return load_model(spec.run.folder)[1].metrics
 
 
 def main() -> None:
@@ -55,7 +54,7 @@ def main() -> None:
         found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
         for _ in range(args.rounds):
             for ranks, metrics in found.items():
-                metrics.append(run(folder, order_of(folder, {**settings, "ranks": ranks}), ranks))
+                metrics.append(run(folder, spec_of(folder, {**settings, "ranks": ranks}), ranks))
     speeds = {ranks: statistics.median(m["rows_per_second"] for m in metrics) for ranks, metrics in found.items()}
     print(f"{args.users * args.clicks:,} clicks, batch {args.batch:,}\n")
     print("| processes | examples a second | waiting for data | loss of the last epoch |\n|---|---|---|---|")

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,8 @@ from jobs.lake.session import spark_session
 from jobs.report.files import report_path
 from jobs.serving import PublishedCandidates, read_candidates
 from jobs.serving.publications import published_candidates
-from model.data.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
+from model.data.item_tables import ITEM_INDEX
+from model.data.loaders import epoch_batches
 from model.data.shards import shards
 from model.data.verification import PinnedFileDamaged, check_files
 from tests.conftest import DAYS
@@ -147,15 +148,14 @@ def test_the_tables_are_those_of_a_local_disk_row_for_row(ran: Ran) -> None:
 def test_petastorm_reads_each_pinned_row_once(ran: Ran, config: Config) -> None:
     """The trainer did, and does not keep a model otherwise; and here they are, one by one."""
     table = tables.training_examples(config)
-    examples = ran.remote.pinned(table, DAY, 1)
-    assert all(file.startswith("s3a://bucket/lake/training_examples/ds=") for file in examples.files)
+    pinned = ran.remote.pinned(table, DAY, 1)
+    assert all(file.startswith("s3a://bucket/lake/training_examples/ds=") for file in pinned.files)
     trained = required_manifest(ran.remote, model_version(ran.remote, DAY))
-    assert trained["metrics"]["training_rows"] == examples.rows
-    pinned = PinnedFiles(examples.files, examples.rows)
+    assert trained["metrics"]["training_rows"] == pinned.rows
     (whole,) = shards(pinned.files, check_files("training_examples", pinned, ["item_index"]), 256)
     read = [int(index) for batch in epoch_batches(whole, [ITEM_INDEX], seed=1) for index in batch["item_index"]]
     assert sorted(read) == sorted(row.item_index for row in ran.remote.day(table, DAY).collect())
-    lost = PinnedFiles((*pinned.files, pinned.files[0].replace("part-", "gone-")), examples.rows)
+    lost = replace(pinned, files=(*pinned.files, pinned.files[0].replace("part-", "gone-")))
     with pytest.raises(PinnedFileDamaged, match=r"gone-\S+: it is missing"):
         check_files("training_examples", lost, ["item_index"])
 

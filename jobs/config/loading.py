@@ -28,7 +28,7 @@ from jobs.config.sections import (
     Tracking,
     Training,
 )
-from model.training.limits import MIN_LEARNED_TEMPERATURE
+from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 # Sections that describe the tables which all variants share; a variant must not override them.
 SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features"})

@@ -15,13 +15,6 @@ PRESETS: dict[str, tuple[frozenset[str], str, str]] = {
 }
 
 
-def settings_of(config: Config) -> dict[str, Any]:
-    """The fields of `model.training.spec.Settings`: what of [training] the trainer goes by, and what is dropped."""
-    dropouts = config.model.model_dump(include={"user_id_dropout", "item_id_dropout", "history_dropout"})
-    elsewhere = {"preset", "correction", "launch", "validation", "retrain_every_days", "start", "warm_epochs"}
-    return config.training.model_dump(exclude=elsewhere) | dropouts
-
-
 def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
     """The fields of `model.negatives.sources.Negatives` for the configured preset.
 

@@ -25,7 +25,7 @@ from jobs.lake.files import put_folder
 from jobs.lake.lake import Lake
 from model.artifacts.index_files import write_folder
 from model.artifacts.verified_folder import sha256
-from model.data.loaders import read_files
+from model.data.item_tables import read_files
 from model.search.indexes import ApproximateIndex, ExactIndex, ItemIndex, build_index
 from model.search.tuning import RecallNotReached, Sample, tuned
 

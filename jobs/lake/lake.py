@@ -13,22 +13,11 @@ from pyspark.sql import functions as F
 from jobs.lake import writing
 from jobs.lake.integrity.detect import StoredTable, delta_errors, open_table
 from jobs.lake.tables import Table, check_schema
+from model.data.pinned_files import PinnedFiles
 
 
 class NoSuchDay(ValueError):
     """The table has no rows for the requested day."""
-
-
-@dataclass(frozen=True)
-class PinnedWindow:
-    """The Parquet files of some days of one version of a table."""
-
-    version: int
-    files: tuple[str, ...]  # URIs
-    rows: int
-
-    def to_json(self) -> dict[str, object]:
-        return {"files": list(self.files), "rows": self.rows}
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class Lake:
             return yesterday
         return self.window(table, yesterday, days).agg(F.max("ds")).first()[0]  # type: ignore[index]
 
-    def pinned(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> PinnedWindow:
+    def pinned(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> PinnedFiles:
         """The files and the row count of `days` days of a version (default: the newest), for readers without Spark.
 
         Raises NoSuchDay if there are no rows, ValueError if the table uses Delta features that plain Parquet
@@ -123,7 +112,7 @@ class Lake:
         count = rows.count()
         if count == 0:
             raise NoSuchDay(f"table {table.name} has no row from {first} to {last} in {path}")
-        return PinnedWindow(version, tuple(sorted(rows.inputFiles())), count)
+        return PinnedFiles(version, tuple(sorted(rows.inputFiles())), count)
 
     def overwrite(self, table: Table, ds: dt.date, rows: DataFrame) -> int:
         """Replace the table's day `ds` by `rows` in one commit; returns the number of rows written.

@@ -1,48 +1,26 @@
-"""From the files of one pinned table version to batches of tensors. Petastorm lives only here.
-
-Axis letters: B rows of a batch, I indices of the item vocabulary.
-"""
+"""Reads the pinned files of a table in shuffled batches of tensors. Only this file imports Petastorm."""
 
 from __future__ import annotations
 
 import re
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
-from model.data.file_systems import for_petastorm, opened
+from model.data.file_systems import for_petastorm
+from model.data.pinned_files import RowCountMismatch
 from model.data.shards import Shard
-from model.feature_tensors import arrays, tensor, tensors
+from model.feature_tensors import arrays, tensor
 from model.features import FeatureSpec
 
 Arrays = dict[str, np.ndarray]  # rows by feature name
-ITEM_INDEX = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
-
-
-class RowCountMismatch(RuntimeError):
-    """An epoch did not read exactly the rows of the pinned version: the model must not be kept."""
-
-
-@dataclass(frozen=True)
-class PinnedFiles:
-    """The Parquet files of one version of a table, and how many rows they hold together."""
-
-    files: tuple[str, ...]  # URLs
-    rows: int
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PinnedFiles:
-        return cls(tuple(values["files"]), int(values["rows"]))
 
 
 def epoch_batches(
@@ -151,60 +129,3 @@ class _ArrowTables:
             return pool.get_results()
         except EmptyResultError:
             raise StopIteration from None
-
-
-def item_table(pinned: PinnedFiles, features: Sequence[FeatureSpec], size: int) -> dict[str, Tensor]:
-    """Each item feature by item_index: [I] or [I, L]; indices without a row are unknown (0 or NaN), their id apart.
-
-    Raises RowCountMismatch where the files do not hold the pinned rows, ValueError where an index is not below
-    `size` or stands in two rows.
-    """
-    table: dict[str, Tensor] = {}
-    for feature in features:
-        shape = (size, feature.length) if feature.is_list else (size,)
-        missing = torch.full(shape, torch.nan) if feature.holds_numbers else torch.zeros(shape, dtype=torch.int64)
-        table[feature.name] = missing
-    for index, rows in _rows_by_index(pinned, [feature.column for feature in features], size):
-        for name, values in tensors(rows, features).items():
-            table[name][index] = values
-    return table
-
-
-def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
-    """A column of numbers by item_index: float64 [I], 0 where there is no row; raises what `item_table` does."""
-    table = torch.zeros(size, dtype=torch.float64)  # [I]
-    for index, rows in _rows_by_index(pinned, [column], size):
-        table[index] = torch.from_numpy(rows[column].to_numpy().astype(np.float64))
-    return table
-
-
-def _rows_by_index(pinned: PinnedFiles, names: Sequence[str], size: int) -> Iterator[tuple[Tensor, pa.Table]]:
-    """Each file's item indices [B] and the named columns of its rows."""
-    times = torch.zeros(size, dtype=torch.int64)  # [I]
-    for file in pinned.files:
-        rows = _read(file, sorted({ITEM_INDEX.column, *names}))
-        index = tensors(rows, [ITEM_INDEX])[ITEM_INDEX.name]  # [B]
-        if len(index) and int(index.max()) >= size:
-            raise ValueError(f"item indices must lie below {size}, got {int(index.max())} in {file}")
-        times += torch.bincount(index, minlength=size)
-        yield index, rows
-    _require_rows(int(times.sum()), pinned)
-    if bool((times > 1).any()):
-        raise ValueError(f"an item has one row, got {int(times.max())} of item index {int(times.argmax())}")
-
-
-def read_files(files: Sequence[str]) -> pa.Table:
-    """Parquet files by URL as one table."""
-    return pa.concat_tables([_read(file, None) for file in files])
-
-
-def _read(url: str, names: list[str] | None) -> pa.Table:
-    file = pq.ParquetFile(opened(url))
-    if lacking := set(names or ()).difference(file.schema_arrow.names):
-        raise ValueError(f"{url} lacks the columns {sorted(lacking)}")
-    return file.read(columns=names)
-
-
-def _require_rows(rows: int, pinned: PinnedFiles) -> None:
-    if rows != pinned.rows:
-        raise RowCountMismatch(f"the files hold {rows} rows, the pinned version {pinned.rows}")

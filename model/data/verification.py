@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.data.file_systems import opened
-from model.data.loaders import PinnedFiles, RowCountMismatch
 from model.data.parquet_pages import PageDamaged, check_chunk
+from model.data.pinned_files import PinnedFiles, RowCountMismatch
 
 MAGIC = b"PAR1"
 TAIL = 64 * 1024  # bytes that are asked for first; most footers fit

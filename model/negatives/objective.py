@@ -17,8 +17,8 @@ from model.negatives.known_clicks import KnownClicks, padding_to_no_item
 from model.negatives.mixture import Embed, Mixture
 from model.negatives.settings import Negatives
 from model.negatives.sources import Probabilities
-from model.training.limits import MIN_LEARNED_TEMPERATURE
 from model.training.ranks import ALONE, Ranks
+from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 
 class Objective:
@@ -56,7 +56,7 @@ class Objective:
             seed=seed,
             estimator=estimator,
             device=self.device,
-            broadcast=ranks.agree,
+            broadcast=ranks.broadcast,
         )
         self.known = KnownClicks(negatives.bank, self.device)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature), device=self.device))

@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches through a loss. It knows no tower."""
+"""The training loop: epochs of batches, a loss, optimisers. It knows nothing of the model."""
 
 from __future__ import annotations
 
@@ -21,21 +21,28 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass
 class Progress:
-    """Where a run stands, and what a step leaves for whoever watches. Rows are those of all ranks."""
+    """How far a run has come, and its last loss. Rows are counted over all ranks."""
 
-    epoch: int = 0  # the one that is under way, or that has just ended
-    step: int = 0  # how many are done
-    loss: float = float("nan")
+    epoch: int = 0  # the current one, or the one that has just ended
+    step: int = 0  # steps done
+    loss: float = float("nan")  # of the last step; after an epoch, its mean
     rows: int = 0
     seconds: float = 0.0
-    waiting: float = 0.0  # seconds of them spent on waiting for data
-    epoch_step: int = 0  # how many of this epoch are done
+    waiting: float = 0.0  # seconds of `seconds` that were spent waiting for data
+    epoch_step: int = 0  # steps done in this epoch
     epoch_rows: int = 0
-    epoch_loss: float = 0.0  # summed over its rows
+    epoch_loss: float = 0.0  # summed over the rows of this epoch
 
     @property
     def rows_per_second(self) -> float:
         return self.rows / max(self.seconds, 1e-9)
+
+    @property
+    def waiting_share(self) -> float:
+        return self.waiting / max(self.seconds, 1e-9)
+
+    def start_epoch(self, epoch: int) -> None:
+        self.epoch, self.epoch_step, self.epoch_rows, self.epoch_loss = epoch, 0, 0, 0.0
 
 
 def train(
@@ -45,16 +52,16 @@ def train(
     epochs: int,
     *,
     progress: Progress | None = None,
-    watch: Callable[[Progress], None] = lambda progress: None,
-    after_epoch: Callable[[Progress], bool] = lambda progress: False,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+    on_epoch_end: Callable[[Progress], bool] = lambda progress: False,
     ranks: Ranks = ALONE,
     sum_gradients: Callable[[], None] = lambda: None,
 ) -> Progress:
     """Run `epochs` epochs (numbered from 0); returns the last progress, whose loss is the mean of the last epoch.
 
-    batches_of: the batches of an epoch, without so many first ones. progress: where to go on. after_epoch sees the
-    mean loss and says whether to stop there; the time that it and `watch` take is not counted.
-    Raises TrainingDiverged at the first step whose loss is not finite, before the weights follow it, on every rank.
+    batches_of(epoch, skip): the batches of an epoch without the first `skip`. progress: where to continue.
+    on_epoch_end sees the epoch's mean loss and returns whether to stop. The time of both callbacks is not counted.
+    Raises TrainingDiverged at the first step whose loss is not finite, before it changes a weight, on every rank.
     """
     progress = progress or Progress()
     while progress.epoch < epochs:
@@ -64,14 +71,14 @@ def train(
             _step(loss_of, batch, optimizers, progress, ranks, sum_gradients)
             progress.seconds += time.perf_counter() - mark
             progress.waiting += waited
-            watch(progress)
+            on_step(progress)
             mark = time.perf_counter()
-        ending = time.perf_counter() - mark  # the data's end is waited for too
+        ending = time.perf_counter() - mark  # the time until the reader reports its end counts as waiting
         progress.seconds, progress.waiting = progress.seconds + ending, progress.waiting + ending
         progress.loss = progress.epoch_loss / max(progress.epoch_rows, 1)
-        if after_epoch(progress):
+        if on_epoch_end(progress):
             break
-        progress.epoch, progress.epoch_step, progress.epoch_rows, progress.epoch_loss = progress.epoch + 1, 0, 0, 0.0
+        progress.start_epoch(progress.epoch + 1)
     return progress
 
 

@@ -1,4 +1,4 @@
-"""The training bar: loss, examples per second, and the share of time that was spent waiting for data."""
+"""The progress bar of training: loss, examples per second, and the share of time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from model.training.loop import Progress as Training
 
 @contextmanager
 def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
-    """A callback for `model.training.loop.train`; on anything but a terminal one line is printed at the end."""
+    """Yields a callback to call after each step; prints one line at the end, and a bar only on a terminal.
+
+    rows: of the whole training.
+    """
     console = Console()
     text = TextColumn(
         "  epoch {task.fields[epoch]}  loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} examples/s"
@@ -23,7 +26,7 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
         task = bar.add_task("training", total=rows, epoch=1, loss=float("nan"), speed=0.0, waiting=0.0)
         last = None
 
-        def watch(training: Training) -> None:
+        def on_step(training: Training) -> None:
             nonlocal last
             last = training
             bar.update(
@@ -32,14 +35,14 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
                 epoch=training.epoch + 1,
                 loss=training.loss,
                 speed=training.rows_per_second,
-                waiting=training.waiting / max(training.seconds, 1e-9),
+                waiting=training.waiting_share,
             )
 
-        yield watch
+        yield on_step
     if last is not None:
         console.print(
             f"  {last.step:,} steps, loss {last.loss:.4f}, {last.rows_per_second:,.0f} examples/s, "
-            f"{last.waiting / max(last.seconds, 1e-9):.0%} of the time waiting for data",
+            f"{last.waiting_share:.0%} of the time waiting for data",
             highlight=False,
-            soft_wrap=True,  # else it is broken at the 80 columns that a log file is taken to have
+            soft_wrap=True,  # a log file counts as 80 columns wide: do not break the line there
         )

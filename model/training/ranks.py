@@ -46,8 +46,8 @@ class Ranks:
             dist.destroy_process_group()
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the one that writes and shows."""
+    def is_rank_zero(self) -> bool:
+        """Whether this process is the one that writes files and prints."""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
@@ -86,14 +86,14 @@ class Ranks:
             dist.all_reduce(summed)
         return summed
 
-    def agree(self, value: float) -> float:
-        """The first rank's."""
+    def broadcast(self, value: float) -> float:
+        """The value of rank zero, on every rank."""
         if self.size == 1:
             return value
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        told = torch.tensor([value], dtype=torch.float64, device=device)
-        dist.broadcast(told, 0)
-        return float(told)
+        sent = torch.tensor([value], dtype=torch.float64, device=device)
+        dist.broadcast(sent, 0)
+        return float(sent)
 
     def sum_gradients(self, tables: Sequence[Tensor], dense: Sequence[Tensor]) -> None:
         """Give each parameter the sum of the ranks' gradients; those of tables [V, D] are sparse, and stay so."""

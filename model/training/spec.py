@@ -1,124 +1,132 @@
-"""What a trainer is told to do: found in the lake by the job, handed over as JSON."""
+"""What to train: the job writes a `TrainingSpec` as JSON, and the trainer reads it.
+
+It has three parts, and each part of the trainer is given only the one that it needs: `data` says what is read, `loss`
+what is minimised, `run` which model is trained for how long, and where it is written. No import of torch here.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.data.loaders import ITEM_INDEX, PinnedFiles
-from model.features import FeatureSpec, ModelSpec
+from model.data.pinned_files import PinnedFiles
+from model.features import ModelSpec
 from model.negatives.settings import Negatives
 
-EXAMPLES, LAST_DAY = "training_examples", "training_examples of the last day"  # as errors name them
-LAST_DAY_SHARE = "q_last"  # the column of item_sampling_probs that counts the last day's rows
-AVAILABLE = "available"  # the column of item_snapshot
+MIN_LEARNED_TEMPERATURE = 0.01  # as in CLIP (Radford et al. 2021, section 2.5)
+Stats = Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side -> feature -> (means, standard deviations)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The [training] section, its choice of negatives aside, and the dropouts of [model]."""
+class DataSpec:
+    """What is read, in which batches, and how the held-out day is measured."""
+
+    examples: PinnedFiles  # of every epoch
+    last_day: PinnedFiles | None  # the held-out day: validates each epoch, and is trained on in one pass at the end
+    items: PinnedFiles  # the item snapshot
+    probabilities: PinnedFiles  # the sampling probabilities of the items
+    numeric_stats: Stats  # by which numeric features are standardised
+    unclicked_length: int  # of the examples' lists of unclicked items
+    batch_size: int  # rows of one step, of all ranks together
+    readers: int  # threads that read
+    shuffle_row_groups: int  # row groups whose rows are mixed
+    validation_rows: int  # examples of the held-out day that are measured, at most
+    hide_history: bool  # whether items of a user's history are left out when the held-out day is measured
+
+    @property
+    def share_column(self) -> str:
+        """The column of item_sampling_probs with each item's share of `examples`."""
+        return "q" if self.last_day is None else "q_before"
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DataSpec:
+        tables = ("examples", "last_day", "items", "probabilities")
+        pinned = {name: PinnedFiles.from_json(values[name]) if values[name] else None for name in tables}
+        return cls(**{**values, **pinned})
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """What is minimised: the loss of a step, its negatives, and what is randomly dropped from its inputs."""
 
     temperature: float
     learn_temperature: bool
-    frequency_source: str  # counted | streaming
+    negatives: Negatives
+    frequency_source: str  # counted | streaming: where q of the in-batch columns comes from
     streaming_rate: float
-    streaming_buckets: int  # 0: one an item
+    streaming_buckets: int  # 0: one per item
     streaming_hashes: int
     example_weights: str  # none | reward
-    batch_size: int
-    epochs: int
-    learning_rate: float
-    dense_learning_rate: float
-    weight_decay: float
-    seed: int
-    device: str
-    threads: int
-    readers: int
-    shuffle_row_groups: int
+    final_before: int  # UTC seconds: unclicked items are negatives if the example's outcome was final before this time
     user_id_dropout: float
     item_id_dropout: float
     history_dropout: float
-    ranks: int
-    precision: str  # float32 | bfloat16
-    compile: bool
-    checkpoint_steps: int  # 0: none
-    patience: int  # epochs without a better validation; 0 runs all of them
-    validation_rows: int
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LossSpec:
+        return cls(**{**values, "negatives": Negatives.from_json(values["negatives"])})
 
 
 @dataclass(frozen=True)
-class Order:
-    """What to train, on what, and where to put it."""
+class RunSpec:
+    """Which model is trained, for how long, on which hardware, and where it is written."""
 
     model_version: str
-    folder: Path
-    checkpoints: Path
-    spec: ModelSpec
-    settings: Settings
-    negatives: Negatives
-    examples: PinnedFiles  # what the epochs go over
-    last_day: PinnedFiles | None  # held out from them, and learnt from in one pass at the end
-    items: PinnedFiles
-    probabilities: PinnedFiles
-    numeric_stats: Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side, feature: means and deviations
-    hide_history: bool  # what is in a user's history is not shown to them again
-    warm_start: Path | None  # the folder of the model version to go on from
-    unclicked_length: int  # of the examples' lists of unclicked items
-    final_before: int  # UTC seconds: an example's unclicked items count if its outcome was final before then
-    inputs: Mapping[str, Any]
+    model: ModelSpec
+    epochs: int
+    learning_rate: float  # of the embedding tables
+    dense_learning_rate: float
+    weight_decay: float
+    seed: int
+    device: str  # auto | cpu | cuda
+    threads: int  # 0: as many as torch chooses
+    ranks: int  # processes that train together
+    precision: str  # float32 | bfloat16
+    compile: bool
+    checkpoint_steps: int  # steps between checkpoints; 0: none are written
+    patience: int  # epochs without a better validation before training stops; 0: all epochs are run
+    warm_start: Path | None  # the folder of the model version to continue from
+    inputs: Mapping[str, Any]  # recorded in the model's manifest, as is `configuration`
     configuration: Mapping[str, Any]
+    folder: Path = Path("model")  # of the trained model
+    checkpoints: Path = Path("checkpoints")
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Order:
-        tables = ("examples", "last_day", "items", "probabilities")
-        pinned = {name: PinnedFiles.from_json(values[name]) if values[name] else None for name in tables}
-        typed = {
-            "folder": Path(values["folder"]),
-            "checkpoints": Path(values["checkpoints"]),
-            "warm_start": Path(values["warm_start"]) if values["warm_start"] else None,
-            "spec": ModelSpec.from_json(values["spec"]),
-            "settings": Settings(**values["settings"]),
-            "negatives": Negatives.from_json(values["negatives"]),
-        }
-        return cls(**{**values, **pinned, **typed})
+    def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
+        paths = {name: Path(values[name]) for name in ("folder", "checkpoints") if name in values}
+        older = Path(values["warm_start"]) if values["warm_start"] else None
+        return cls(**{**values, **paths, "warm_start": older, "model": ModelSpec.from_json(values["model"])})
 
-    @property
-    def share(self) -> str:
-        """The column of item_sampling_probs that counts the rows which the epochs go over."""
-        return "q" if self.last_day is None else "q_before"
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """All that one training run is given."""
+
+    data: DataSpec
+    loss: LossSpec
+    run: RunSpec
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainingSpec:
+        return cls(
+            DataSpec.from_json(values["data"]), LossSpec.from_json(values["loss"]), RunSpec.from_json(values["run"])
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Values that `json.dumps` accepts."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return values
+
+    def in_folders(self, folder: Path, checkpoints: Path) -> TrainingSpec:
+        """The same training, written elsewhere."""
+        return replace(self, run=replace(self.run, folder=folder, checkpoints=checkpoints))
 
     @property
     def identity(self) -> str:
-        """Of what is trained, wherever it lies."""
-        facts = {**vars(self), "folder": None, "checkpoints": None}
-        return hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()
-
-
-def example_features(order: Order) -> list[FeatureSpec]:
-    """What is read of the examples: the user's features, the item, and what the loss asks for beside them."""
-    features = [*order.spec.user, ITEM_INDEX]
-    if order.settings.example_weights == "reward":
-        features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
-    if order.negatives.mask != "item":
-        features.append(FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id"))
-    if order.negatives.row:
-        length = order.unclicked_length
-        features.append(FeatureSpec("unclicked", "item_list", 1, length, "unclicked", "item_id"))
-        features.append(FeatureSpec("outcome_final_at", "id", 1, 1, "outcome_final_at", None))
-    return features
-
-
-def pinned_inputs(order: Order) -> dict[str, tuple[PinnedFiles, list[str]]]:
-    """What the trainer reads: the files of each table, and the columns that it asks for."""
-    examples = [feature.column for feature in example_features(order)]
-    items = [feature.column for feature in order.spec.item if feature.kind != "id"]
-    shares = [order.share] if order.last_day is None else [order.share, LAST_DAY_SHARE]
-    inputs = {
-        EXAMPLES: (order.examples, examples),
-        "item_snapshot": (order.items, [ITEM_INDEX.column, AVAILABLE, *items]),
-        "item_sampling_probs": (order.probabilities, [ITEM_INDEX.column, *shares, "u", "p"]),
-    }
-    return inputs if order.last_day is None else {**inputs, LAST_DAY: (order.last_day, examples)}
+        """A hash of what is trained; where it is written does not matter."""
+        values = self.in_folders(Path(), Path()).to_json()
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
-"""The loss of a batch: both towers on its rows, and the order's sources of negatives beside them.
+"""The loss of a batch: both towers on its rows, and the negatives of the configured sources.
 
-Axis letters: B rows, N items to embed, D embedding size, H negatives of one row's own, L length of a feature.
+Axis letters: B rows, N items to embed, D embedding size, H negatives of one row's own, I indices of the item
+vocabulary, L length of a feature.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from model.data.loaders import item_column, item_table
 from model.features import FeatureSpec
 from model.frequency import StreamingFrequency
 from model.negatives.objective import Objective
@@ -18,106 +18,111 @@ from model.negatives.sources import Probabilities
 from model.towers import TwoTowers, drop_ids
 from model.training.loop import Batch
 from model.training.ranks import ALONE, Ranks
-from model.training.spec import Order
+from model.training.spec import LossSpec
 from model.vocabulary import PADDING
 
 
 class StepLoss:
-    """The loss, with the one state that is neither in the towers nor in the objective: which ids are dropped."""
+    """The loss of a batch. Its own state is the generator that chooses which ids are dropped."""
 
     def __init__(
-        self, towers: TwoTowers, order: Order, objective: Objective, device: torch.device, ranks: Ranks = ALONE
+        self,
+        towers: TwoTowers,
+        objective: Objective,
+        spec: LossSpec,
+        item_inputs: Mapping[str, Tensor],
+        *,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.towers, self.order, self.objective, self.device = towers, order, objective, device
-        self.size = order.spec.vocabulary_sizes["item_id"]
-        self.items = item_inputs(order, self.size, device)
-        # the objective has the seeds before it; each rank drops ids of its own rows
-        self.generator = torch.Generator().manual_seed(order.settings.seed + 2 + 1_000_003 * ranks.rank)
+        """item_inputs: each item feature by item index, [I] or [I, L]."""
+        self.towers, self.objective, self.spec, self.device = towers, objective, spec, device
+        self.items = item_inputs
+        self.item_count = towers.spec.vocabulary_sizes["item_id"]
+        # the objective uses the seeds before this one; each rank drops ids of its own rows
+        self.generator = torch.Generator().manual_seed(seed + 2 + 1_000_003 * ranks.rank)
 
     def __call__(self, batch: Batch) -> Tensor:
-        """0-dim; of several ranks, this one's part. Raises ValueError for an item beyond the vocabulary."""
-        settings, order = self.order.settings, self.order
-        indices = [batch[name] for name in ("item_index", "unclicked") if name in batch and len(batch[name])]
-        if (last := max((int(index.max()) for index in indices), default=0)) >= self.size:
-            raise ValueError(f"the examples hold item index {last}, and the item vocabulary ends before {self.size}")
+        """0-dim; with several ranks, this rank's part of the sum. Raises ValueError for an out-of-vocabulary item."""
+        self._require_known_items(batch)
         batch = {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
-        shares = (settings.user_id_dropout, settings.history_dropout)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            queries = self.towers.user(with_dropped_ids(batch, order.spec.user, *shares, self.generator))  # [B, D]
-            return self.objective(
-                queries,
-                batch["item_index"],
-                self.embed,
-                history=batch.get("history"),
-                users=batch.get("user_index"),
-                own=own_negatives(batch, order),
-                weights=batch.get("weight"),
-            )
+        shares = (self.spec.user_id_dropout, self.spec.history_dropout)
+        queries = self.towers.user(with_dropped_ids(batch, self.towers.spec.user, *shares, self.generator))  # [B, D]
+        return self.objective(
+            queries,
+            batch["item_index"],
+            self.embed,
+            history=batch.get("history"),
+            users=batch.get("user_index"),
+            own=own_negatives(batch, self.spec),
+            weights=batch.get("weight"),
+        )
 
     def embed(self, indices: Tensor) -> Tensor:
-        """Item indices [N] -> [N, D], some of the ids made unknown."""
-        share = self.order.settings.item_id_dropout
-        inputs = with_dropped_ids(self._described(indices), self.order.spec.item, share, 0.0, self.generator)
+        """Item indices [N] -> [N, D]; a random share of the ids is replaced by the unknown id."""
+        share = self.spec.item_id_dropout
+        inputs = with_dropped_ids(self._features_of(indices), self.towers.spec.item, share, 0.0, self.generator)
         embedded: Tensor = self.towers.item(inputs)
         return embedded
 
     def embed_all(self, indices: Tensor) -> Tensor:
-        """The same with every id as it is."""
-        embedded: Tensor = self.towers.item(self._described(indices))
+        """Item indices [N] -> [N, D], without dropout."""
+        embedded: Tensor = self.towers.item(self._features_of(indices))
         return embedded
 
-    def _described(self, indices: Tensor) -> dict[str, Tensor]:
+    def _features_of(self, indices: Tensor) -> dict[str, Tensor]:
         return {name: values[indices] for name, values in self.items.items()}
 
+    def _require_known_items(self, batch: Batch) -> None:
+        indices = [batch[name] for name in ("item_index", "unclicked") if name in batch and len(batch[name])]
+        largest = max((int(index.max()) for index in indices), default=0)
+        if largest >= self.item_count:
+            raise ValueError(f"item indices of the examples must be below {self.item_count}, got {largest}")
 
-def make_objective(order: Order, device: torch.device, ranks: Ranks = ALONE) -> Objective:
-    """The order's loss with its sources of negatives; its examples are those that are learnt from first."""
-    size, settings = order.spec.vocabulary_sizes["item_id"], order.settings
+
+def make_objective(
+    spec: LossSpec,
+    probabilities: Probabilities,
+    *,
+    dim: int,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+) -> Objective:
+    """The configured loss with its sources of negatives. batch_size: rows of a step, of all ranks together."""
     estimator = None
-    if settings.frequency_source == "streaming":
+    if spec.frequency_source == "streaming":
         estimator = StreamingFrequency(
-            settings.streaming_buckets or size,
-            hashes=settings.streaming_hashes,
-            alpha=settings.streaming_rate,
+            spec.streaming_buckets or len(probabilities.q),
+            hashes=spec.streaming_hashes,
+            alpha=spec.streaming_rate,
             device=device,
         )
     return Objective(
-        sampling_probs(order, order.share, device),
-        order.negatives,
-        temperature=settings.temperature,
-        batch_size=settings.batch_size // ranks.size * ranks.size,
-        dim=order.spec.embedding_dim,
-        seed=settings.seed,
-        learn_temperature=settings.learn_temperature,
+        probabilities,
+        spec.negatives,
+        temperature=spec.temperature,
+        batch_size=batch_size // ranks.size * ranks.size,
+        dim=dim,
+        seed=seed,
+        learn_temperature=spec.learn_temperature,
         estimator=estimator,
         device=device,
         ranks=ranks,
     )
 
 
-def sampling_probs(order: Order, share: str, device: torch.device) -> Probabilities:
-    """u and p, and beside them the q of the rows that are learnt from: `share` is q, q_before or q_last."""
-    size = order.spec.vocabulary_sizes["item_id"]
-    return Probabilities(*(item_column(order.probabilities, name, size).to(device) for name in (share, "u", "p")))
+def own_negatives(batch: Batch, spec: LossSpec) -> Tensor | None:
+    """Items [B, H] that were shown to the row's user in the same request and not clicked, padded with 0.
 
-
-def own_negatives(batch: Batch, order: Order) -> Tensor | None:
-    """Items [B, H] that the row's user was shown in its request and left, 0 is padding; None where not asked for.
-
-    A row has none before its outcome was final: until then a click may still come.
+    None where `negatives.row` is 0. A row whose outcome was not final in time has none: a click might still follow.
     """
-    if not order.negatives.row:
+    if not spec.negatives.row:
         return None
-    final = batch["outcome_final_at"] < order.final_before  # [B]
-    return batch["unclicked"][:, : order.negatives.row] * final[:, None]  # [B, H]
-
-
-def item_inputs(order: Order, size: int, device: torch.device) -> dict[str, Tensor]:
-    """Each item feature of the pinned snapshot by item_index, on the device."""
-    described = [feature for feature in order.spec.item if feature.kind != "id"]
-    table = item_table(order.items, described, size)
-    ids = {feature.name: torch.arange(size) for feature in order.spec.item if feature.kind == "id"}
-    return {name: values.to(device) for name, values in {**table, **ids}.items()}
+    final = batch["outcome_final_at"] < spec.final_before  # [B]
+    return batch["unclicked"][:, : spec.negatives.row] * final[:, None]  # [B, H]
 
 
 def with_dropped_ids(
@@ -127,7 +132,7 @@ def with_dropped_ids(
     history_share: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """`features` of `inputs`, a random share of the ids made unknown, and of the history's clicks left out."""
+    """`features` of `inputs`, with a random share of the ids made unknown, and of the history's clicks removed."""
     dropped = {feature.name: inputs[feature.name] for feature in features}
     for feature in features:
         if feature.kind == "id":

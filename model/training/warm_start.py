@@ -1,4 +1,4 @@
-"""Begin where an earlier model version ended: its weights, and rows of their own for what is new since.
+"""A warm start: training continues from the weights of an older model version.
 
 Axes: V rows of a table, D embedding size.
 """
@@ -16,13 +16,13 @@ from model.training.optimizers import RowWiseAdagrad
 
 
 def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> None:
-    """Copy an older version's weights, and its optimiser's sums, into towers that may have longer tables.
+    """Copy an older version's weights and the state of its optimiser into towers whose tables may be longer.
 
-    A vocabulary only grows, and an index stays whose it was; rows beyond the older ones keep their start.
-    Raises ModelCorrupt for a folder that is not whole, and ValueError where the older model is of another shape.
+    Vocabularies only grow, and an index is never given to another value; rows of new values keep their initial weights.
+    Raises ModelCorrupt for a damaged folder, and ValueError unless the older model has the same shape.
     """
     older, _ = load_model(folder)
-    require_fit(older.spec, towers.spec, folder)
+    require_same_shape(older.spec, towers.spec, folder)
     sums = load_row_sums(folder)
     before = dict(older.named_parameters())
     with torch.no_grad():
@@ -33,14 +33,14 @@ def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> No
                 optimizer.state[weights]["sum"][: len(known)].copy_(sums[name])
 
 
-def require_fit(older: ModelSpec, newer: ModelSpec, folder: Path) -> None:
-    """Raises ValueError unless the newer model is the older one with longer vocabularies, at most."""
+def require_same_shape(older: ModelSpec, newer: ModelSpec, folder: Path) -> None:
+    """Raises ValueError if the two models differ in more than the newer one's longer vocabularies."""
     names = ("user", "item", "embedding_dim", "hidden", "share_item_table")
-    other = [name for name in names if getattr(older, name) != getattr(newer, name)]
+    changed = [name for name in names if getattr(older, name) != getattr(newer, name)]
     shrunk = [name for name, size in newer.vocabulary_sizes.items() if size < older.vocabulary_sizes.get(name, 0)]
-    if other or shrunk:
-        faults = [f"other {name}" for name in other] + [f"a longer vocabulary {name}" for name in shrunk]
+    if changed or shrunk:
+        faults = [f"another {name}" for name in changed] + [f"a longer vocabulary {name}" for name in shrunk]
         raise ValueError(
-            f"the model in {folder} cannot be gone on from, it has {', '.join(faults)}: "
-            'train anew with training.start = "scratch"'
+            f"training cannot continue from the model in {folder}, which has {', '.join(faults)}: "
+            'train from scratch with training.start = "scratch"'
         )

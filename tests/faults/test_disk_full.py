@@ -104,7 +104,7 @@ def test_a_trainer_without_room_leaves_no_model_and_goes_on_where_it_was(
     models(64 * KIB * KIB)
     capfd.readouterr()
     step.run(str(lake))
-    assert "goes on after step " in capfd.readouterr().out
+    assert "continues after step " in capfd.readouterr().out
     load_model(lake / "models" / model_version(simulated_copy, THIRD))
 
 

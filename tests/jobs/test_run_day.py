@@ -34,7 +34,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from jobs.serving import read_candidates
 from jobs.serving.publications import published_candidates
-from jobs.training.specs import training_order
+from jobs.training.spec import training_spec
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
@@ -252,8 +252,8 @@ def test_all_that_the_loss_can_take_goes_all_the_way(simulated_copy: Lake) -> No
 
 
 def test_an_outcome_is_final_before_the_end_of_the_day_that_is_trained_for(simulated: Lake, config: Config) -> None:
-    order = training_order(simulated, config, THIRD)
-    assert dt.datetime.fromtimestamp(order["final_before"], dt.UTC) == dt.datetime.combine(FOURTH, dt.time(), dt.UTC)
+    loss = training_spec(simulated, config, THIRD).loss
+    assert dt.datetime.fromtimestamp(loss.final_before, dt.UTC) == dt.datetime.combine(FOURTH, dt.time(), dt.UTC)
 
 
 def test_a_day_run_again_gives_the_same_tables(as_it_was_run: Lake, simulated: Lake, config: Config) -> None:

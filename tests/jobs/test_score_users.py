@@ -30,7 +30,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.serving.publishing import NotPublishable
 from model.artifacts.model_version import load_model
-from model.data.loaders import read_files
+from model.data.item_tables import read_files
 from model.feature_tensors import tensors
 from model.search.indexes import IndexCorrupt, VersionMismatch
 from model.search.top_k import SPARE

@@ -1,4 +1,4 @@
-"""What a trainer is told: which rows, which model to go on from, and how it is started."""
+"""What the trainer is given: which rows, which model to continue from, and how it is started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs.config.loading import Config, load_config
 from jobs.inference.references import model_version
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.training.specs import StaleProbabilities, training_order
+from jobs.training.spec import StaleProbabilities, training_spec
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS, SMALL
 
@@ -31,22 +31,23 @@ def rows(lake: Lake, config: Config, ds: dt.date) -> int:
 
 
 def test_the_last_day_is_held_out_from_the_epochs(simulated: Lake, config: Config) -> None:
-    order = training_order(simulated, with_training(config), THIRD)
-    assert order["last_day"]["rows"] == rows(simulated, config, THIRD)
-    assert order["examples"]["rows"] == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND))
-    assert not set(order["examples"]["files"]) & set(order["last_day"]["files"])
+    data = training_spec(simulated, with_training(config), THIRD).data
+    assert data.last_day is not None
+    assert data.last_day.rows == rows(simulated, config, THIRD)
+    assert data.examples.rows == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND))
+    assert not set(data.examples.files) & set(data.last_day.files)
 
 
 def test_where_that_is_not_asked_for_nothing_is_held_out(simulated: Lake, config: Config) -> None:
-    order = training_order(simulated, with_training(config, validation="none"), THIRD)
-    assert order["last_day"] is None
-    assert order["examples"]["rows"] == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND, THIRD))
+    data = training_spec(simulated, with_training(config, validation="none"), THIRD).data
+    assert data.last_day is None
+    assert data.examples.rows == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND, THIRD))
 
 
 def test_the_first_day_of_all_is_learnt_from_whole(simulated_copy: Lake, config: Config) -> None:
     build_sampling_probs.main(["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(FIRST)])
-    order = training_order(simulated_copy, with_training(config), FIRST)
-    assert (order["last_day"], order["examples"]["rows"]) == (None, rows(simulated_copy, config, FIRST))
+    data = training_spec(simulated_copy, with_training(config), FIRST).data
+    assert (data.last_day, data.examples.rows) == (None, rows(simulated_copy, config, FIRST))
 
 
 def test_shares_of_other_examples_are_refused_before_training(simulated_copy: Lake, config: Config) -> None:
@@ -57,7 +58,7 @@ def test_shares_of_other_examples_are_refused_before_training(simulated_copy: La
     assert first is not None
     simulated_copy.overwrite(table, SECOND, less.where(F.col("impression_id") != first[0]))
     with pytest.raises(StaleProbabilities, match=r"item_sampling_probs of 2026-03-01 .* \d+ items have another share"):
-        training_order(simulated_copy, config, THIRD)
+        training_spec(simulated_copy, config, THIRD)
 
 
 def test_shares_without_a_trained_item_are_refused(simulated_copy: Lake, config: Config) -> None:
@@ -66,7 +67,7 @@ def test_shares_without_a_trained_item_are_refused(simulated_copy: Lake, config:
     assert gone is not None
     simulated_copy.overwrite(tables.ITEM_SAMPLING_PROBS, THIRD, probs.where(F.col("item_index") != gone[0]))
     with pytest.raises(StaleProbabilities, match=f"1 items have another share, item index {gone[0]}"):
-        training_order(simulated_copy, config, THIRD)
+        training_spec(simulated_copy, config, THIRD)
 
 
 def settings(folder: Path, text: str) -> list[str]:
@@ -86,10 +87,10 @@ def test_a_warm_start_goes_on_from_the_last_model(simulated_copy: Lake, tmp_path
     for job in (build_negative_pools, build_sampling_probs):
         job.main(common)
     older = model_version(lake, THIRD)
-    order = training_order(lake, config, FOURTH)
-    assert order["inputs"]["warm_start"] == older
-    assert order["settings"]["epochs"] == 0
-    assert training_order(lake, with_training(config, warm_epochs=2), FOURTH)["settings"]["epochs"] == 2
+    spec = training_spec(lake, config, FOURTH).run
+    assert spec.inputs["warm_start"] == older
+    assert spec.epochs == 0
+    assert training_spec(lake, with_training(config, warm_epochs=2), FOURTH).run.epochs == 2
     train_two_tower.main(["--lake", lake.uri, *over, "--ds", str(FOURTH)])
     _, made = load_model(Path(lake.model_path("models", model_version(lake, FOURTH))))
     last = rows(lake, config, FOURTH)
@@ -102,8 +103,8 @@ def test_without_a_model_a_warm_start_is_one_from_scratch(
 ) -> None:
     nothing_before = config.model_copy(update={"log": config.log.model_copy(update={"state_lookback_days": 1})})
     variant = Lake(simulated.spark, simulated.uri, "mns")  # which has no model of its own yet
-    order = training_order(variant, with_training(nothing_before, start="warm"), THIRD)
-    assert (order["warm_start"], order["settings"]["epochs"]) == (None, config.training.epochs)
+    spec = training_spec(variant, with_training(nothing_before, start="warm"), THIRD).run
+    assert (spec.warm_start, spec.epochs) == (None, config.training.epochs)
     assert "trained from scratch" in capsys.readouterr().out
 
 

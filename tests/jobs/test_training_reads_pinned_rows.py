@@ -37,7 +37,9 @@ FILES, ROWS = 60, 300  # a day; more files than Petastorm reads ahead
 # In a process of its own: Petastorm is not to be imported beside Spark's Python workers.
 READER = """
 import json, sys
-from model.data.loaders import ITEM_INDEX, PinnedFiles, epoch_batches
+from model.data.item_tables import ITEM_INDEX
+from model.data.loaders import epoch_batches
+from model.data.pinned_files import PinnedFiles
 from model.data.shards import shards
 pinned = PinnedFiles.from_json(json.loads(sys.stdin.readline()))
 for seed in (1, 2):

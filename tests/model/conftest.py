@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.model.small_world import SETTINGS, SPEC, D, World
+from tests.model.small_world import SETTINGS, SPEC, D, World, changed
 
 
 @pytest.fixture(scope="module")
@@ -16,26 +16,27 @@ def world() -> World:
 
 @pytest.fixture
 def values(world: World, tmp_path: Path) -> dict[str, Any]:
-    """An order as the job writes it."""
+    """A training spec as the job writes it."""
     pinned = {}
     for name in ("examples", "items", "probabilities"):
         table = getattr(world, name)()
         pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=250)
-        pinned[name] = {"files": [(tmp_path / f"{name}.parquet").as_uri()], "rows": table.num_rows}
-    return {
-        "model_version": "v1",
-        "folder": str(tmp_path / "model"),
-        "checkpoints": str(tmp_path / "checkpoints"),
-        "spec": SPEC.to_json(),
-        "settings": SETTINGS,
-        "negatives": {"correction": "logq"},
+        pinned[name] = {"version": 0, "files": [(tmp_path / f"{name}.parquet").as_uri()], "rows": table.num_rows}
+    return changed(
+        {"data": {}, "loss": {}, "run": {}},
+        model_version="v1",
+        folder=str(tmp_path / "model"),
+        checkpoints=str(tmp_path / "checkpoints"),
+        model=SPEC.to_json(),
+        negatives={"correction": "logq"},
+        last_day=None,
+        hide_history=True,
+        warm_start=None,
+        numeric_stats={"user": {"age": [[44.0], [14.0]]}, "item": {"year": [[2000.0], [11.0]]}},
+        unclicked_length=10,
+        final_before=0,
+        inputs={"ds": "2026-03-01"},
+        configuration={"model": {"embedding_dim": D}},
         **pinned,
-        "last_day": None,
-        "hide_history": True,
-        "warm_start": None,
-        "numeric_stats": {"user": {"age": [[44.0], [14.0]]}, "item": {"year": [[2000.0], [11.0]]}},
-        "unclicked_length": 10,
-        "final_before": 0,
-        "inputs": {"ds": "2026-03-01"},
-        "configuration": {"model": {"embedding_dim": D}},
-    }
+        **SETTINGS,
+    )

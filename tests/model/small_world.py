@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from model.data.item_tables import ITEM_INDEX
 from model.features import FeatureSpec, ModelSpec
 from model.towers import TwoTowers
-from model.training.loop import Batch
-from model.training.spec import Order
-from model.training.step_loss import StepLoss, make_objective
+from model.training.fit import make_learner
+from model.training.inputs import TrainingInputs
+from model.training.learner import Learner
+from model.training.ranks import ALONE, Ranks
+from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
+from model.training.step_loss import StepLoss
 from model.vocabulary import FIRST_INDEX
 
 USERS, ITEMS, CLUSTERS, CLICKS, HELD_OUT, D, K = 300, 80, 4, 12, 2, 16, 10
@@ -70,6 +74,10 @@ SETTINGS: dict[str, Any] = {
     "patience": 0,
     "validation_rows": 10_000,
 }
+
+CPU = torch.device("cpu")
+PARTS = {"data": DataSpec, "loss": LossSpec, "run": RunSpec}
+PART_OF = {field.name: part for part, spec in PARTS.items() for field in fields(spec)}
 
 
 class World:
@@ -122,20 +130,35 @@ def genres_of(index: int) -> list[int]:
     return [FIRST_INDEX + (index - FIRST_INDEX) % CLUSTERS, 0]
 
 
-def loss_of_order(towers: TwoTowers, made: Order) -> Callable[[Batch], torch.Tensor]:
-    device = torch.device("cpu")
-    return StepLoss(towers, made, make_objective(made, device), device)
+def changed(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A copy of a training spec in JSON, with the named fields replaced in the part that has them."""
+    copy = {part: dict(values[part]) for part in ("data", "loss", "run")}
+    for name, value in changes.items():
+        copy[PART_OF[name]][name] = value
+    return copy
 
 
-def order(values: dict[str, Any], folder: str = "model", correction: str = "logq", **settings: Any) -> Order:
-    """The order, read back from JSON, with another folder and other settings."""
-    there = str(Path(values["folder"]).with_name(folder))
-    changed = {
-        "folder": there,
-        "settings": SETTINGS | settings,
-        "negatives": values["negatives"] | {"correction": correction},
-    }
-    return Order.from_json(json.loads(json.dumps({**values, **changed})))
+def training_spec(
+    values: dict[str, Any], folder: str = "model", correction: str = "logq", **changes: Any
+) -> TrainingSpec:
+    """The spec, read back from JSON, with another folder and other fields."""
+    there = str(Path(values["run"]["folder"]).with_name(folder))
+    negatives = values["loss"]["negatives"] | {"correction": correction}
+    made = changed(values, **({"folder": there, "negatives": negatives} | changes))
+    return TrainingSpec.from_json(json.loads(json.dumps(made)))
+
+
+def learner_of(spec: TrainingSpec, device: torch.device = CPU, ranks: Ranks = ALONE) -> Learner:
+    """The learner of a spec whose batches the test makes itself: the files hold only the columns of the small world."""
+    inputs = TrainingInputs(spec.data, spec.run.model, [ITEM_INDEX], seed=spec.run.seed, device=device, ranks=ranks)
+    return make_learner(spec, inputs, ranks)
+
+
+def loss_of(spec: TrainingSpec, towers: TwoTowers) -> StepLoss:
+    """The loss of a batch for these towers."""
+    loss = learner_of(spec).step_loss
+    loss.towers = towers
+    return loss
 
 
 def vectors(towers: TwoTowers, world: World) -> tuple[torch.Tensor, torch.Tensor]:

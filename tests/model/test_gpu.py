@@ -13,11 +13,9 @@ from torch.nn.functional import normalize
 from model.artifacts.model_version import load_model
 from model.losses import Columns, sampled_softmax_loss
 from model.training.fit import fit
-from model.training.learner import Learner
 from model.training.optimizers import RowWiseAdagrad
-from model.training.ranks import ALONE
-from model.training.spec import Order
-from tests.model.small_world import SETTINGS, World, order, recall, recall_of_popularity, vectors
+from model.training.spec import TrainingSpec
+from tests.model.small_world import World, changed, learner_of, recall, recall_of_popularity, training_spec, vectors
 from tests.model.training.test_ranks import SCHEMES, batches
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
@@ -70,9 +68,9 @@ def test_rows_are_updated_as_on_the_cpu() -> None:
 def test_steps_are_those_of_the_cpu(values: dict[str, Any], scheme: str, compiled: bool) -> None:
     losses = []
     for device in (CPU, CUDA):
-        settings = SETTINGS | {"user_id_dropout": 0.0, "item_id_dropout": 0.0, "compile": compiled and device == CUDA}
-        made = Order.from_json({**values, "settings": settings, "negatives": SCHEMES[scheme]})
-        learner = Learner(made, device, ALONE)
+        settings = {"user_id_dropout": 0.0, "item_id_dropout": 0.0, "compile": compiled and device == CUDA}
+        spec = TrainingSpec.from_json(changed(values, negatives=SCHEMES[scheme], **settings))
+        learner = learner_of(spec, device)
         taken = []
         for batch in batches(World()):
             loss = learner.loss(batch)
@@ -87,6 +85,6 @@ def test_steps_are_those_of_the_cpu(values: dict[str, Any], scheme: str, compile
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_model_that_learnt_on_a_gpu_finds_the_clusters(values: dict[str, Any], world: World, precision: str) -> None:
-    fit(order(values, device="cuda", precision=precision))
-    users, items = vectors(load_model(Path(values["folder"]), "v1")[0], world)
+    fit(training_spec(values, device="cuda", precision=precision))
+    users, items = vectors(load_model(Path(values["run"]["folder"]), "v1")[0], world)
     assert recall(users @ items.T, world) > recall_of_popularity(world) + 0.3

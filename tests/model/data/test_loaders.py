@@ -16,15 +16,9 @@ import torch
 from torch import Tensor
 
 from model.data import loaders
-from model.data.loaders import (
-    ITEM_INDEX,
-    PinnedFiles,
-    RowCountMismatch,
-    epoch_batches,
-    item_column,
-    item_table,
-    read_files,
-)
+from model.data.item_tables import ITEM_INDEX
+from model.data.loaders import epoch_batches
+from model.data.pinned_files import PinnedFiles, RowCountMismatch
 from model.data.shards import Shard, shards
 from model.features import FeatureSpec
 
@@ -32,8 +26,6 @@ HISTORY = FeatureSpec("history", "item_list", 4, 3, "history", "item_id")
 AGE = FeatureSpec("age", "numeric", 2, 1, "age", None)
 IMAGE = FeatureSpec("image", "vector", 2, 2, "image", None)
 READ = (ITEM_INDEX, HISTORY, AGE)
-YEAR = FeatureSpec("year", "numeric", 2, 1, "year", None)
-GENRES = FeatureSpec("genres", "categorical", 4, 2, "genres", "item.genres")
 
 
 def examples(first: int, rows: int) -> pa.Table:
@@ -62,7 +54,7 @@ def pinned(folder: Path, files: list[int], group: int) -> PinnedFiles:
     """Files of so many rows each, numbered through."""
     firsts = itertools.accumulate(files, initial=0)
     tables = [examples(first, rows) for first, rows in zip(firsts, files, strict=False)]
-    return PinnedFiles(write(folder, tables, group), sum(files))
+    return PinnedFiles(0, write(folder, tables, group), sum(files))
 
 
 def whole(rows: PinnedFiles, batch_size: int = 8) -> Shard:
@@ -176,7 +168,7 @@ def test_a_table_of_one_row_is_a_batch_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [-1, 1])
 def test_a_wrong_count_is_noticed_at_the_end_of_the_epoch(tmp_path: Path, wrong: int) -> None:
     rows = pinned(tmp_path, [60, 60], 5)
-    read = batches(PinnedFiles(rows.files, rows.rows + wrong))
+    read = batches(PinnedFiles(0, rows.files, rows.rows + wrong))
     assert len(list(itertools.islice(read, 14))) == 14
     with pytest.raises(RowCountMismatch, match=f"an epoch read 120 rows, the pinned version holds {120 + wrong}"):
         list(read)
@@ -199,7 +191,7 @@ def test_a_reader_that_ends_early_is_noticed(tmp_path: Path, monkeypatch: pytest
 def test_a_file_that_is_named_twice_is_noticed(tmp_path: Path) -> None:
     rows = pinned(tmp_path, [20, 20], 5)
     with pytest.raises(RowCountMismatch, match="read 60 rows"):
-        list(batches(PinnedFiles((*rows.files, rows.files[0]), 40)))
+        list(batches(PinnedFiles(0, (*rows.files, rows.files[0]), 40)))
 
 
 def remove(path: Path) -> None:
@@ -225,18 +217,18 @@ def test_a_damaged_file_stops_the_epoch_before_its_first_batch(tmp_path: Path, d
 def test_lists_of_another_length_stop_the_epoch(tmp_path: Path) -> None:
     table = examples(0, 4).set_column(2, "history", pa.array([[1, 2, 3], [1, 2], [1, 2, 3, 4], [1, 2, 3]]))
     with pytest.raises(ValueError, match="feature history wants lists of 3"):
-        list(batches(PinnedFiles(write(tmp_path, [table], 4), 4)))
+        list(batches(PinnedFiles(0, write(tmp_path, [table], 4), 4)))
 
 
 def test_a_null_index_stops_the_epoch(tmp_path: Path) -> None:
     table = examples(0, 3).set_column(1, "item_index", pa.array([1, None, 3], pa.int32()))
     with pytest.raises(ValueError, match="feature item_index wants indices without nulls"):
-        list(batches(PinnedFiles(write(tmp_path, [table], 3), 3)))
+        list(batches(PinnedFiles(0, write(tmp_path, [table], 3), 3)))
 
 
 def test_a_missing_vector_is_read_as_nan(tmp_path: Path) -> None:
     table = pa.table({"image": pa.array([[1.0, 2.0], None], pa.list_(pa.float32()))})
-    (batch,) = epoch_batches(whole(PinnedFiles(write(tmp_path, [table], 2), 2)), [IMAGE], seed=1)
+    (batch,) = epoch_batches(whole(PinnedFiles(0, write(tmp_path, [table], 2), 2)), [IMAGE], seed=1)
     assert sorted(batch["image"].isnan().tolist()) == [[False, False], [True, True]]
 
 
@@ -249,7 +241,7 @@ def test_a_column_that_is_not_there_stops_the_epoch(tmp_path: Path) -> None:
 def test_a_column_may_be_named_like_a_keyword_or_begin_like_another(tmp_path: Path) -> None:
     table = pa.table({"class": [1, 2], "class_of": [3, 4], "subclass": [["a"], ["b"]]})
     feature = FeatureSpec("class", "categorical", 2, 1, "class", "item.class")
-    (batch,) = epoch_batches(whole(PinnedFiles(write(tmp_path, [table], 2), 2)), [feature], seed=1)
+    (batch,) = epoch_batches(whole(PinnedFiles(0, write(tmp_path, [table], 2), 2)), [feature], seed=1)
     assert {name: sorted(values.tolist()) for name, values in batch.items()} == {"class": [1, 2]}
 
 
@@ -257,7 +249,7 @@ def test_a_column_may_be_named_like_a_keyword_or_begin_like_another(tmp_path: Pa
 def test_a_column_name_is_no_pattern(tmp_path: Path, column: str) -> None:
     table = pa.table({column: [1, 2], "a-b": [3, 4], "aab": [5, 6]})
     feature = FeatureSpec("a", "categorical", 2, 1, column, "item.a")
-    (batch,) = epoch_batches(whole(PinnedFiles(write(tmp_path, [table], 2), 2)), [feature], seed=1)
+    (batch,) = epoch_batches(whole(PinnedFiles(0, write(tmp_path, [table], 2), 2)), [feature], seed=1)
     assert sorted(batch["a"].tolist()) == [1, 2]
 
 
@@ -275,80 +267,3 @@ def test_an_epoch_that_is_given_up_leaves_no_thread_behind(tmp_path: Path) -> No
     assert set(threading.enumerate()) > before
     read.close()  # type: ignore[attr-defined]
     assert set(threading.enumerate()) <= before
-
-
-def items(indices: list[int | None]) -> pa.Table:
-    """Item index n: year 1900 + n, genres [n, 0], q n / 10."""
-    return pa.table(
-        {
-            "item_index": pa.array(indices, pa.int32()),
-            "year": pa.array([1900 + (n or 0) for n in indices], pa.float32()),
-            "genres": pa.array([[abs(n or 0), 0] for n in indices], pa.list_(pa.int32())),
-            "q": pa.array([(n or 0) / 10 for n in indices], pa.float64()),
-        }
-    )
-
-
-def item_files(folder: Path, *indices: list[Any]) -> PinnedFiles:
-    files = write(folder, [items(part) for part in indices], 2)
-    return PinnedFiles(files, sum(len(part) for part in indices))
-
-
-def test_items_lie_at_their_indices(tmp_path: Path) -> None:
-    rows = item_files(tmp_path, [4, 2, 5], [6])
-    table = item_table(rows, [YEAR, GENRES], 8)
-    nan = float("nan")
-    np.testing.assert_array_equal(table["year"].numpy(), [nan, nan, 1902, nan, 1904, 1905, 1906, nan])
-    assert table["genres"][:, 0].tolist() == [0, 0, 2, 0, 4, 5, 6, 0]
-    q = item_column(rows, "q", 8)
-    assert q.dtype == torch.float64
-    assert q.tolist() == [0, 0, 0.2, 0, 0.4, 0.5, 0.6, 0]
-
-
-def test_items_without_described_features_are_counted_too(tmp_path: Path) -> None:
-    rows = item_files(tmp_path, [4, 2])
-    assert item_table(rows, [], 8) == {}
-    with pytest.raises(RowCountMismatch):
-        item_table(PinnedFiles(rows.files, 3), [], 8)
-
-
-def read_item_table(rows: PinnedFiles) -> None:
-    item_table(rows, [YEAR], 8)
-
-
-def read_item_column(rows: PinnedFiles) -> None:
-    item_column(rows, "q", 8)
-
-
-@pytest.mark.parametrize("read", [read_item_table, read_item_column])
-@pytest.mark.parametrize(
-    ("indices", "wrong", "match"),
-    [
-        pytest.param([[2, 3]], 1, "the files hold 2 rows, the pinned version 3", id="a row is missing"),
-        pytest.param([[2], [3]], -1, "the files hold 2 rows, the pinned version 1", id="a row too many"),
-        pytest.param([[2, 8]], 0, "item indices must lie below 8, got 8", id="an index beyond the vocabulary"),
-        pytest.param([[2, -1]], 0, "item_index wants indices of 0 or more, got -1", id="a negative index"),
-        pytest.param([[2, None]], 0, "item_index wants indices without nulls", id="a null index"),
-        pytest.param([[2, 3], [3]], 0, "an item has one row, got 2 of item index 3", id="an item twice"),
-    ],
-)
-def test_items_that_are_not_a_snapshot_are_refused(
-    tmp_path: Path, read: Any, indices: list[list[Any]], wrong: int, match: str
-) -> None:
-    rows = item_files(tmp_path, *indices)
-    with pytest.raises((ValueError, RowCountMismatch), match=match):
-        read(PinnedFiles(rows.files, rows.rows + wrong))
-
-
-def test_an_item_column_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"lacks the columns \['p'\]"):
-        item_column(item_files(tmp_path, [2]), "p", 8)
-
-
-def test_files_are_read_as_one_table(tmp_path: Path) -> None:
-    table = read_files(item_files(tmp_path, [4, 2], [6]).files)
-    assert table.equals(items([4, 2, 6]))
-
-
-def test_pinned_files_come_from_json() -> None:
-    assert PinnedFiles.from_json({"files": ["file:///a"], "rows": 3}) == PinnedFiles(("file:///a",), 3)

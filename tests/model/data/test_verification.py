@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from model.data.loaders import PinnedFiles, RowCountMismatch
+from model.data.pinned_files import PinnedFiles, RowCountMismatch
 from model.data.verification import PinnedFileDamaged, check_files
 
 COLUMNS = ("item_index", "history", "age", "name")
@@ -34,7 +34,7 @@ def files(tmp_path: Path) -> PinnedFiles:
     for number in range(3):
         table = pa.table({"item_index": range(100), "history": [[n, n] for n in range(100)], "age": [0.5] * 100})
         pq.write_table(table, tmp_path / f"part-{number}.parquet", row_group_size=30)
-    return PinnedFiles(urls(tmp_path), 300)
+    return PinnedFiles(0, urls(tmp_path), 300)
 
 
 def check(pinned: PinnedFiles, columns: Sequence[str] = ("item_index", "history", "age")) -> None:
@@ -76,7 +76,7 @@ DAMAGES: list[Any] = [
 
 def test_whole_files_pass(files: PinnedFiles) -> None:
     check(files)
-    check(PinnedFiles((), 0))
+    check(PinnedFiles(0, (), 0))
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES)
@@ -161,7 +161,7 @@ def reads(path: Path, column: str) -> pa.Table | None:
 def test_a_flipped_bit_inside_a_page_is_found(one_file: Path, column: str) -> None:
     """pyarrow itself reads other rows from many such files, without a word."""
     text, want = one_file.read_bytes(), reads(one_file, column)
-    check(PinnedFiles((one_file.as_uri(),), ROWS), COLUMNS)
+    check(PinnedFiles(0, (one_file.as_uri(),), ROWS), COLUMNS)
     found = silent = 0
     draw = random.Random(0)
     for place in draw.sample(range(*place_of(text, column)), 100):
@@ -170,7 +170,7 @@ def test_a_flipped_bit_inside_a_page_is_found(one_file: Path, column: str) -> No
         other = got is not None and got != want
         fault = ""
         try:
-            check(PinnedFiles((one_file.as_uri(),), ROWS), COLUMNS)
+            check(PinnedFiles(0, (one_file.as_uri(),), ROWS), COLUMNS)
         except PinnedFileDamaged as error:
             fault = str(error)
         assert not other or f"column {column}" in fault
@@ -184,7 +184,7 @@ def test_a_column_that_is_not_read_is_not_looked_at(one_file: Path) -> None:
     text = one_file.read_bytes()
     start, end = place_of(text, "unread")
     flip(one_file, text, (start + end) // 2, 3)
-    check(PinnedFiles((one_file.as_uri(),), ROWS), COLUMNS)
+    check(PinnedFiles(0, (one_file.as_uri(),), ROWS), COLUMNS)
 
 
 def test_a_flipped_bit_in_the_footer_never_ends_in_a_crash(one_file: Path) -> None:
@@ -195,12 +195,12 @@ def test_a_flipped_bit_in_the_footer_never_ends_in_a_crash(one_file: Path) -> No
     for _ in range(300):
         flip(one_file, text, draw.randrange(first, len(text)), draw.randrange(8))
         with contextlib.suppress(PinnedFileDamaged, RowCountMismatch):
-            check(PinnedFiles((one_file.as_uri(),), ROWS), COLUMNS)
+            check(PinnedFiles(0, (one_file.as_uri(),), ROWS), COLUMNS)
 
 
 def test_a_thousand_files_take_moments(tmp_path: Path) -> None:
     pq.write_table(pa.table({"item_index": range(10)}), tmp_path / "part-0.parquet")
-    pinned = PinnedFiles(((tmp_path / "part-0.parquet").as_uri(),) * 1000, 10_000)
+    pinned = PinnedFiles(0, ((tmp_path / "part-0.parquet").as_uri(),) * 1000, 10_000)
     start = time.perf_counter()
     check(pinned, ["item_index"])
     assert time.perf_counter() - start < 20

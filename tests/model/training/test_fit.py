@@ -16,16 +16,16 @@ import pytest
 import torch
 
 from model.artifacts.model_version import WEIGHTS, load_model
-from model.data.loaders import PinnedFiles, RowCountMismatch
+from model.data.pinned_files import PinnedFiles, RowCountMismatch
 from model.data.verification import PinnedFileDamaged
 from model.towers import TwoTowers
 from model.training import fit as fitting
-from model.training.fit import fit, pick_device
-from model.training.learner import Learner, standardise
+from model.training import inputs as reading
+from model.training.fit import fit, open_inputs, pick_device
+from model.training.inputs import EXAMPLES
+from model.training.learner import standardise
 from model.training.loop import Batch, Progress, TrainingDiverged
-from model.training.ranks import ALONE
-from model.training.spec import Order
-from model.training.step_loss import StepLoss, item_inputs
+from model.training.step_loss import StepLoss
 from model.vocabulary import FIRST_INDEX, UNKNOWN
 from tests.model.small_world import (
     CLUSTERS,
@@ -37,18 +37,19 @@ from tests.model.small_world import (
     USERS,
     YOUNG,
     World,
+    changed,
     genres_of,
-    order,
     recall,
     recall_of_popularity,
+    training_spec,
     vectors,
 )
 
 
 @pytest.mark.parametrize("correction", ["none", "logq", "logq_negatives"])
 def test_the_towers_find_the_clusters(values: dict[str, Any], world: World, correction: str) -> None:
-    fit(order(values, correction=correction))
-    users, items = vectors(load_model(Path(values["folder"]), "v1")[0], world)
+    fit(training_spec(values, correction=correction))
+    users, items = vectors(load_model(Path(values["run"]["folder"]), "v1")[0], world)
     found, popular = recall(users @ items.T, world), recall_of_popularity(world)
     assert popular < 0.4
     assert found > popular + 0.3
@@ -64,15 +65,15 @@ def test_the_towers_find_the_clusters(values: dict[str, Any], world: World, corr
     ids=["mns", "cbns", "mixed_cross_batch"],
 )
 def test_the_other_presets_find_them_too(values: dict[str, Any], world: World, negatives: dict[str, Any]) -> None:
-    fit(Order.from_json(values | {"negatives": negatives}))
-    towers, _ = load_model(Path(values["folder"]))
+    fit(training_spec(values, negatives=negatives))
+    towers, _ = load_model(Path(values["run"]["folder"]))
     users, items = vectors(towers, world)
     assert recall(users @ items.T, world) > 2 * recall_of_popularity(world)
 
 
 def test_half_precision_finds_them_too(values: dict[str, Any], world: World) -> None:
-    fit(order(values, precision="bfloat16"))
-    users, items = vectors(load_model(Path(values["folder"]), "v1")[0], world)
+    fit(training_spec(values, precision="bfloat16"))
+    users, items = vectors(load_model(Path(values["run"]["folder"]), "v1")[0], world)
     assert recall(users @ items.T, world) > recall_of_popularity(world) + 0.3
 
 
@@ -86,8 +87,8 @@ def test_the_correction_gives_popular_items_their_due(values: dict[str, Any], wo
     """Uncorrected in-batch softmax learns ln P(item | user) - ln q(item): the popular ones are pushed down."""
     found = {}
     for correction in ("none", "logq"):
-        fit(order(values, correction, correction=correction))
-        users, items = vectors(load_model(Path(values["folder"]).with_name(correction))[0], world)
+        fit(training_spec(values, correction, correction=correction))
+        users, items = vectors(load_model(Path(values["run"]["folder"]).with_name(correction))[0], world)
         own = torch.arange(USERS)[:, None] % CLUSTERS == torch.arange(ITEMS) % CLUSTERS  # [U, I]
         clicks = torch.bincount(torch.from_numpy(world.trained.ravel() - FIRST_INDEX), minlength=ITEMS).float()
         scores = (users @ items.T)[own]
@@ -99,8 +100,8 @@ def test_the_correction_gives_popular_items_their_due(values: dict[str, Any], wo
 def test_dropping_ids_trains_the_unknown_user_and_the_unknown_item(
     values: dict[str, Any], share: float, moves: bool
 ) -> None:
-    fit(order(values, user_id_dropout=share, item_id_dropout=share, epochs=1))
-    trained, _ = load_model(Path(values["folder"]))
+    fit(training_spec(values, user_id_dropout=share, item_id_dropout=share, epochs=1))
+    trained, _ = load_model(Path(values["run"]["folder"]))
     torch.manual_seed(SETTINGS["seed"])
     untrained = TwoTowers(SPEC)
     for side, name in (("user", "user_id"), ("item", "item_id")):
@@ -112,13 +113,13 @@ def test_dropping_ids_trains_the_unknown_user_and_the_unknown_item(
 
 
 def weights(values: dict[str, Any], folder: str) -> bytes:
-    return Path(values["folder"]).with_name(folder).joinpath(WEIGHTS).read_bytes()
+    return Path(values["run"]["folder"]).with_name(folder).joinpath(WEIGHTS).read_bytes()
 
 
 def test_one_seed_gives_one_model_to_the_bit(values: dict[str, Any]) -> None:
     for folder, seed in (("one", 1), ("same", 1), ("other", 2)):
         torch.rand(3)  # whatever the process drew before must not matter
-        fit(order(values, folder, seed=seed, epochs=2))
+        fit(training_spec(values, folder, seed=seed, epochs=2))
     assert weights(values, "one") == weights(values, "same")
     assert weights(values, "one") != weights(values, "other")
 
@@ -131,7 +132,7 @@ from model.vocabulary import FIRST_INDEX, UNKNOWN
 die = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "save":
     folders.flush = die
-fit.fit(fit.Order.from_json(json.load(open(sys.argv[1]))), die if sys.argv[2] == "step" else lambda progress: None)
+fit.fit(fit.TrainingSpec.from_json(json.load(open(sys.argv[1]))), die if sys.argv[2] == "step" else lambda progress: None)
 """
 
 
@@ -139,23 +140,22 @@ fit.fit(fit.Order.from_json(json.load(open(sys.argv[1]))), die if sys.argv[2] ==
 def test_a_killed_training_leaves_no_model_and_the_next_one_is_as_if_undisturbed(
     values: dict[str, Any], tmp_path: Path, where: str
 ) -> None:
-    values["settings"] = SETTINGS | {"epochs": 1}
-    (tmp_path / "order.json").write_text(json.dumps(values))
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "order.json"), where], check=False)
+    (tmp_path / "training_spec.json").write_text(json.dumps(changed(values, epochs=1)))
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "training_spec.json"), where], check=False)
     assert killed.returncode == -9
-    assert not Path(values["folder"]).exists()
+    assert not Path(values["run"]["folder"]).exists()
     for folder in ("model", "undisturbed"):
-        fit(order(values, folder, epochs=1))
+        fit(training_spec(values, folder, epochs=1))
     assert weights(values, "model") == weights(values, "undisturbed")
 
 
 def test_the_manifest_says_what_was_trained(values: dict[str, Any]) -> None:
     seen: list[int] = []
-    made = fit(order(values, epochs=2), lambda progress: seen.append(progress.step))
-    _, version = load_model(Path(values["folder"]), "v1")
+    made = fit(training_spec(values, epochs=2), lambda progress: seen.append(progress.step))
+    _, version = load_model(Path(values["run"]["folder"]), "v1")
     assert version == made
     assert (version.name, version.spec, version.inputs) == ("v1", SPEC, {"ds": "2026-03-01"})
-    rows = values["examples"]["rows"]
+    rows = values["data"]["examples"]["rows"]
     assert version.metrics["training_rows"] == rows
     assert version.metrics["steps"] == len(seen) == 2 * math.ceil(rows / 128)
     assert 0 < version.metrics["waiting_share"] < 1
@@ -165,9 +165,8 @@ def test_the_manifest_says_what_was_trained(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("seed", "epoch"), [(1, 1), (5, 0)])
 def test_another_epoch_or_seed_has_another_order(values: dict[str, Any], seed: int, epoch: int) -> None:
     def drawn(seed: int, epoch: int) -> list[int]:
-        made = order(values, seed=seed)
-        learner = Learner(made, torch.device("cpu"), ALONE)
-        batches = learner.batches(made.examples, [made.examples.rows], epoch)
+        inputs = open_inputs(training_spec(values, seed=seed), torch.device("cpu"))
+        batches = inputs.batches(EXAMPLES, epoch)
         return torch.cat([rows["item_index"] for rows in batches]).tolist()
 
     assert drawn(1, 0) == drawn(1, 0)
@@ -181,9 +180,9 @@ def without(table: pa.Table, index: int) -> pa.Table:
 
 def put(values: dict[str, Any], name: str, table: pa.Table) -> None:
     """Other rows for one of the pinned tables."""
-    path = Path(values["folder"]).with_name(f"{name}.parquet")
+    path = Path(values["run"]["folder"]).with_name(f"{name}.parquet")
     pq.write_table(table, path, row_group_size=250)
-    values[name] = {"files": [path.as_uri()], "rows": table.num_rows}
+    values["data"][name] = {"version": 0, "files": [path.as_uri()], "rows": table.num_rows}
 
 
 @pytest.mark.parametrize("correction", ["none", "logq"])
@@ -195,8 +194,8 @@ def test_a_trained_item_without_a_probability_is_named(values: dict[str, Any], w
         table = table.set_column(place, column, pa.array(shares / shares.sum()))
     put(values, "probabilities", table)
     with pytest.raises(ValueError, match=r"at item id 5$"):
-        fit(order(values, correction=correction))
-    assert not Path(values["folder"]).exists()
+        fit(training_spec(values, correction=correction))
+    assert not Path(values["run"]["folder"]).exists()
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -0.5, 0.9])
@@ -208,16 +207,16 @@ def test_broken_probabilities_are_refused(values: dict[str, Any], world: World, 
     put(values, "probabilities", table.set_column(table.column_names.index(column), column, pa.array(shares)))
     steps: list[Progress] = []
     with pytest.raises(ValueError, match=rf"item_sampling_probs.{column} must be 0 or more and sum to 1"):
-        fit(order(values), steps.append)
+        fit(training_spec(values), steps.append)
     assert not steps
 
 
 def test_a_bare_directory_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
     """Its files may be of any version: what counts is the list of files of one."""
-    values["examples"]["files"] = [tmp_path.as_uri()]
+    values["data"]["examples"]["files"] = [tmp_path.as_uri()]
     steps: list[Progress] = []
     with pytest.raises((OSError, PinnedFileDamaged)):
-        fit(order(values), steps.append)
+        fit(training_spec(values), steps.append)
     assert not steps
 
 
@@ -226,26 +225,26 @@ def test_an_example_of_an_item_beyond_the_vocabulary_is_named(values: dict[str, 
     indices = table["item_index"].to_numpy().copy()
     indices[100] = SIZE
     put(values, "examples", table.set_column(3, "item_index", pa.array(indices)))
-    with pytest.raises(ValueError, match=f"item index {SIZE}, and the item vocabulary ends before {SIZE}"):
-        fit(order(values))
+    with pytest.raises(ValueError, match=f"item indices of the examples must be below {SIZE}, got {SIZE}"):
+        fit(training_spec(values))
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])
 def test_a_wrong_row_count_stops_before_the_first_step(values: dict[str, Any], wrong: int) -> None:
-    values["examples"]["rows"] += wrong
+    values["data"]["examples"]["rows"] += wrong
     steps: list[Progress] = []
     with pytest.raises(RowCountMismatch):
-        fit(order(values), steps.append)
+        fit(training_spec(values), steps.append)
     assert not steps
-    assert not Path(values["folder"]).exists()
+    assert not Path(values["run"]["folder"]).exists()
 
 
 def test_a_loader_that_loses_rows_leaves_no_model(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "check_files", lambda table, pinned, columns: [pinned.rows])
-    values["examples"]["rows"] += 1
+    monkeypatch.setattr(reading, "check_files", lambda table, pinned, columns: [pinned.rows])
+    values["data"]["examples"]["rows"] += 1
     with pytest.raises(RowCountMismatch, match="an epoch read"):
-        fit(order(values))
-    assert not Path(values["folder"]).exists()
+        fit(training_spec(values))
+    assert not Path(values["run"]["folder"]).exists()
 
 
 def test_weights_that_are_not_finite_are_not_saved(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,17 +254,17 @@ def test_weights_that_are_not_finite_are_not_saved(values: dict[str, Any], monke
         return (self.towers.dense()[0].sum() * 0.0).sqrt()  # 0, with an infinite slope
 
     monkeypatch.setattr(StepLoss, "__call__", spoilt)
-    one_step = order(values, epochs=1, batch_size=10_000, shuffle_row_groups=100)
+    one_step = training_spec(values, epochs=1, batch_size=10_000, shuffle_row_groups=100)
     with pytest.raises(TrainingDiverged, match="the last step left weights"):
         fit(one_step)
-    assert not Path(values["folder"]).exists()
+    assert not Path(values["run"]["folder"]).exists()
 
 
 def test_an_item_that_is_younger_than_the_model_gets_a_vector_from_its_features(
     values: dict[str, Any], world: World
 ) -> None:
-    fit(order(values))
-    towers, _ = load_model(Path(values["folder"]))
+    fit(training_spec(values))
+    towers, _ = load_model(Path(values["run"]["folder"]))
     users, _ = vectors(towers, world)
     young = {"item_id": torch.full((CLUSTERS,), YOUNG), "year": torch.full((CLUSTERS,), 2026.0)}
     genres = torch.tensor([[FIRST_INDEX + cluster, 0] for cluster in range(CLUSTERS)])
@@ -277,7 +276,7 @@ def test_an_item_that_is_younger_than_the_model_gets_a_vector_from_its_features(
 
 
 def test_item_features_are_those_of_the_snapshot(values: dict[str, Any]) -> None:
-    inputs = item_inputs(order(values), SIZE, torch.device("cpu"))
+    inputs = open_inputs(training_spec(values), torch.device("cpu")).item_inputs()
     assert inputs["item_id"].tolist() == list(range(SIZE))
     assert inputs["genres"][FIRST_INDEX : FIRST_INDEX + 2].tolist() == [
         genres_of(FIRST_INDEX),
@@ -309,7 +308,7 @@ def test_numbers_are_standardised_by_the_order() -> None:
     ],
 )
 def test_statistics_that_do_not_fit_are_refused(stats: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="user feature age wants 1 means and deviations, got"):
+    with pytest.raises(ValueError, match="user feature age must have 1 finite means and deviations above 0, got"):
         standardise(TwoTowers(SPEC), {"user": stats, "item": {"year": ([2000.0], [11.0])}})
 
 
@@ -325,17 +324,17 @@ def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch, name: 
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="torch sees no GPU here: use auto or cpu"):
-        fit(order(values, device="cuda"))
+        fit(training_spec(values, device="cuda"))
 
 
 def test_an_unknown_device_is_an_error() -> None:
-    with pytest.raises(ValueError, match="is auto, cpu or cuda, got 'gpu'"):
+    with pytest.raises(ValueError, match="must be auto, cpu or cuda, got 'gpu'"):
         pick_device("gpu")
 
 
 def run_main(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> int:
-    file = Path(values["folder"]).with_name("order.json")
-    file.write_text(json.dumps({**values, "settings": SETTINGS | {"epochs": 1}}))
+    file = Path(values["run"]["folder"]).with_name("training_spec.json")
+    file.write_text(json.dumps(changed(values, epochs=1)))
     monkeypatch.setattr(sys, "argv", ["fit", str(file)])
     return fitting.main()
 
@@ -345,21 +344,21 @@ def test_the_command_trains_what_its_file_orders(
 ) -> None:
     assert run_main(values, monkeypatch) == 0
     assert "24 steps, loss" in capsys.readouterr().out
-    load_model(Path(values["folder"]), "v1")
+    load_model(Path(values["run"]["folder"]), "v1")
 
 
 def test_the_command_says_what_is_wrong_and_ends_with_2(
     values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = str(Path(values["folder"]).with_name("missing.parquet"))
-    values["examples"]["files"] = [f"file://{missing}"]
+    missing = str(Path(values["run"]["folder"]).with_name("missing.parquet"))
+    values["data"]["examples"]["files"] = [f"file://{missing}"]
     assert run_main(values, monkeypatch) == 2
     assert "error: PinnedFileDamaged" in (text := capsys.readouterr().err)
     assert missing in text
 
 
 def test_an_order_survives_json(values: dict[str, Any]) -> None:
-    made = order(values)
-    assert (made.spec, made.folder) == (SPEC, Path(values["folder"]))
-    assert made.items == PinnedFiles(tuple(values["items"]["files"]), ITEMS)
-    assert replace(made.settings, epochs=7) == order(values, epochs=7).settings
+    made = training_spec(values)
+    assert (made.run.model, made.run.folder) == (SPEC, Path(values["run"]["folder"]))
+    assert made.data.items == PinnedFiles(0, tuple(values["data"]["items"]["files"]), ITEMS)
+    assert replace(made.run, epochs=7) == training_spec(values, epochs=7).run

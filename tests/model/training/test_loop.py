@@ -73,7 +73,7 @@ def test_progress_counts_epochs_steps_and_rows() -> None:
         batches,
         [descent(weight)],
         2,
-        watch=lambda now: seen.append((now.epoch, now.step, now.rows)),
+        on_step=lambda now: seen.append((now.epoch, now.step, now.rows)),
     )
     assert seen == [(0, 1, 3), (0, 2, 4), (1, 3, 7), (1, 4, 8)]
     assert (last.epoch, last.step, last.rows) == (2, 4, 8)
@@ -81,7 +81,7 @@ def test_progress_counts_epochs_steps_and_rows() -> None:
 
 def test_the_watcher_sees_the_loss_of_each_step() -> None:
     weight, seen = nn.Parameter(torch.tensor(1.0)), []
-    train(mean_times(weight), batches, [descent(weight, lr=0.0)], 1, watch=lambda now: seen.append(now.loss))
+    train(mean_times(weight), batches, [descent(weight, lr=0.0)], 1, on_step=lambda now: seen.append(now.loss))
     assert seen == [2.0, 5.0]
 
 
@@ -105,7 +105,7 @@ def test_a_run_goes_on_where_it_stood() -> None:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train(mean_times(weight), batches, [descent(weight)], 2, watch=cut_off)
+            train(mean_times(weight), batches, [descent(weight)], 2, on_step=cut_off)
         last = train(mean_times(weight), batches, [descent(weight)], 2, progress=stood[0])
         assert torch.equal(weight, undisturbed)
         assert (last.step, last.rows, last.loss) == (whole.step, whole.rows, whole.loss)
@@ -113,7 +113,7 @@ def test_a_run_goes_on_where_it_stood() -> None:
 
 def test_an_epoch_may_be_the_last() -> None:
     weight = nn.Parameter(torch.tensor(2.0))
-    last = train(mean_times(weight), batches, [descent(weight)], 9, after_epoch=lambda now: now.epoch == 1)
+    last = train(mean_times(weight), batches, [descent(weight)], 9, on_epoch_end=lambda now: now.epoch == 1)
     assert last.step == 4
 
 
@@ -160,7 +160,7 @@ def test_the_share_of_waiting_is_that_of_the_data_alone(monkeypatch: pytest.Monk
         passes(100)
         return False
 
-    last = train(slow_loss, slow_batches, [descent(weight)], 2, watch=lambda now: passes(7), after_epoch=judge)
+    last = train(slow_loss, slow_batches, [descent(weight)], 2, on_step=lambda now: passes(7), on_epoch_end=judge)
     assert ends == [2, 4]
     assert last.waiting == 4 * 3 + 2 * 2
     assert last.seconds == 4 * 3 + 2 * 2 + 4 * 5

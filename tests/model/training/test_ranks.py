@@ -9,10 +9,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from model.training.learner import Learner
 from model.training.ranks import ALONE, Ranks
-from model.training.spec import Order
-from tests.model.small_world import SETTINGS, World
+from model.training.spec import TrainingSpec
+from tests.model.small_world import World, changed, learner_of
 
 RANKS = 2
 ROWS = (5, 3)  # of each rank
@@ -45,8 +44,7 @@ def batches(world: World) -> list[dict[str, torch.Tensor]]:
 
 def steps(values: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     """Losses of all steps, and the weights after them."""
-    made = Order.from_json(values)
-    learner, start = Learner(made, torch.device("cpu"), ranks), sum(ROWS[: ranks.rank])
+    learner, start = learner_of(TrainingSpec.from_json(values), ranks=ranks), sum(ROWS[: ranks.rank])
     losses = []
     for batch in batches(World()):
         mine = batch
@@ -62,27 +60,25 @@ def steps(values: dict[str, Any], ranks: Ranks) -> dict[str, Any]:
     return {"losses": torch.stack(losses), **{name: w.detach() for name, w in learner.towers.named_parameters()}}
 
 
-def work(rank: int, folder: Path, orders: dict[str, dict[str, Any]]) -> None:
+def work(rank: int, folder: Path, specs: dict[str, dict[str, Any]]) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=RANKS)
     ranks = Ranks(rank, RANKS)
-    torch.save({name: steps(values, ranks) for name, values in orders.items()}, folder / f"{rank}.pt")
+    torch.save({name: steps(values, ranks) for name, values in specs.items()}, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
-def orders_of(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    settings = SETTINGS | {"user_id_dropout": 0.0, "item_id_dropout": 0.0, "batch_size": sum(ROWS)}
-    settings |= {"learn_temperature": True}
-    orders = {name: {**values, "settings": settings, "negatives": negatives} for name, negatives in SCHEMES.items()}
-    streaming = settings | {"frequency_source": "streaming"}
-    return {**orders, "streaming": {**orders["in_batch"], "settings": streaming}}
+def specs_of(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    base = changed(values, user_id_dropout=0.0, item_id_dropout=0.0, batch_size=sum(ROWS), learn_temperature=True)
+    specs = {name: changed(base, negatives=negatives) for name, negatives in SCHEMES.items()}
+    return {**specs, "streaming": changed(specs["in_batch"], frequency_source="streaming")}
 
 
 @pytest.fixture
 def results(values: dict[str, Any], tmp_path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    orders = orders_of(values)
-    torch.multiprocessing.spawn(work, args=(tmp_path, orders), nprocs=RANKS)
-    joined = {name: steps(made, ALONE) for name, made in orders.items()}
+    specs = specs_of(values)
+    torch.multiprocessing.spawn(work, args=(tmp_path, specs), nprocs=RANKS)
+    joined = {name: steps(made, ALONE) for name, made in specs.items()}
     return joined, [torch.load(tmp_path / f"{rank}.pt") for rank in range(RANKS)]
 
 
@@ -102,7 +98,7 @@ def test_alone_everything_is_what_it_is() -> None:
     assert ALONE.gather(rows, [2]) is rows
     assert ALONE.counts(2, rows.device) == [2]
     assert ALONE.share(7) == slice(0, 7)
-    assert ALONE.agree(0.5) == 0.5
+    assert ALONE.broadcast(0.5) == 0.5
     assert float(ALONE.total(rows.sum())) == 6.0
 
 

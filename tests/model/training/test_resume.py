@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from model.artifacts.model_version import MANIFEST, WEIGHTS
 from model.training.fit import fit
 from model.training.loop import Progress, TrainingDiverged
-from model.training.spec import Order
-from tests.model.small_world import SETTINGS, World
+from model.training.spec import TrainingSpec
+from tests.model.small_world import World, changed
 
 ROOT = Path(__file__).resolve().parents[3]
 EVERY = 7  # steps between checkpoints: an epoch has 20 of them, and a block of row groups is mixed for 6
@@ -40,22 +40,22 @@ def killed_flush(path):
     if where == "save" and now + 1 >= step: die()
     flush(path)
 folders.flush = killed_flush
-fit.fit(fit.Order.from_json(json.load(open(sys.argv[1]))), watch)
+fit.fit(fit.TrainingSpec.from_json(json.load(open(sys.argv[1]))), watch)
 """
 
 
 @pytest.fixture
 def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str, Any]:
-    """An order that keeps all the state there is, with a day held out."""
+    """A spec whose training has every kind of state, with a day held out."""
     examples, names = world.examples(), ("examples", "last_day")
     for name, rows in zip(names, (examples.slice(0, 2500), examples.slice(2500)), strict=True):
         pq.write_table(rows, tmp_path / f"{name}.parquet", row_group_size=190)
-        values[name] = {"files": [(tmp_path / f"{name}.parquet").as_uri()], "rows": len(rows)}
+        values["data"][name] = {"version": 0, "files": [(tmp_path / f"{name}.parquet").as_uri()], "rows": len(rows)}
     probabilities = world.probabilities()
     for name in ("q_before", "q_last"):
         probabilities = probabilities.append_column(name, probabilities["q"])
     pq.write_table(probabilities, tmp_path / "probabilities.parquet")
-    values["negatives"] = {
+    negatives = {
         "correction": "logq_negatives",
         "corpus": 32,
         "bank": 512,
@@ -63,31 +63,35 @@ def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str
         "bank_warmup_steps": 3,
         "mask": "user",
     }
-    values["settings"] = SETTINGS | {
-        "epochs": 3,
-        "checkpoint_steps": EVERY,
-        "patience": 1,
-        "frequency_source": "streaming",
-        "learn_temperature": True,
-        "user_id_dropout": 0.3,
-    }
-    return values
+    return changed(
+        values,
+        negatives=negatives,
+        epochs=3,
+        checkpoint_steps=EVERY,
+        patience=1,
+        frequency_source="streaming",
+        learn_temperature=True,
+        user_id_dropout=0.3,
+    )
+
+
+def placed(values: dict[str, Any], there: Path) -> dict[str, Any]:
+    return changed(values, folder=str(there / "model"), checkpoints=str(there / "checkpoints"))
 
 
 def ended(values: dict[str, Any], folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Weights and metrics of a run of its own folder, gone on with where it stands."""
-    there = Path(values["folder"]).with_name(folder)
-    fit(Order.from_json({**values, "folder": str(there / "model"), "checkpoints": str(there / "checkpoints")}))
+    there = Path(values["run"]["folder"]).with_name(folder)
+    fit(TrainingSpec.from_json(placed(values, there)))
     metrics = json.loads((there / "model" / MANIFEST).read_text())["metrics"]
     return load_file(there / "model" / WEIGHTS), metrics
 
 
 def killed(values: dict[str, Any], folder: str, where: str, step: int) -> Path:
-    there = Path(values["folder"]).with_name(folder)
-    order = there.with_suffix(".json")
-    placed = {"folder": str(there / "model"), "checkpoints": str(there / "checkpoints")}
-    order.write_text(json.dumps({**values, **placed}))
-    done = subprocess.run([sys.executable, "-c", KILLED, str(order), where, str(step)], check=False, cwd=ROOT)
+    there = Path(values["run"]["folder"]).with_name(folder)
+    spec = there.with_suffix(".json")
+    spec.write_text(json.dumps(placed(values, there)))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(spec), where, str(step)], check=False, cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert not (there / "model").exists()
     return there / "checkpoints"
@@ -125,40 +129,38 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
     monkeypatch.setattr(StepLoss, "__call__", explodes)
     seen: list[int] = []
     with pytest.raises(TrainingDiverged, match=r"the loss of step 17 .* is inf"):
-        fit(Order.from_json(everything), lambda progress: seen.append(progress.step))
+        fit(TrainingSpec.from_json(everything), lambda progress: seen.append(progress.step))
     assert seen[-1] == 16
-    kept = sorted(path.name for path in Path(everything["checkpoints"]).glob("step-*"))
+    kept = sorted(path.name for path in Path(everything["run"]["checkpoints"]).glob("step-*"))
     assert kept == ["step-000000000007", "step-000000000014"]
-    assert not Path(everything["folder"]).exists()
+    assert not Path(everything["run"]["folder"]).exists()
     monkeypatch.setattr(StepLoss, "__call__", whole)
-    fit(Order.from_json(everything), lambda progress: seen.append(progress.step))
+    fit(TrainingSpec.from_json(everything), lambda progress: seen.append(progress.step))
     assert seen[17 - 1] == 15  # it goes on after the checkpoint
-    assert Path(everything["folder"]).exists()
+    assert Path(everything["run"]["folder"]).exists()
 
 
-def test_an_order_that_has_changed_does_not_go_on(everything: dict[str, Any]) -> None:
+def test_a_changed_spec_does_not_continue_from_the_checkpoints(everything: dict[str, Any]) -> None:
     first = killed(everything, "killed", "step", 10)
     assert any(first.iterdir())
-    changed = {**everything, "settings": everything["settings"] | {"learning_rate": 0.05}}
     seen: list[Progress] = []
     there = first.parent
-    placed = {"folder": str(there / "model"), "checkpoints": str(first)}
-    fit(Order.from_json({**changed, **placed}), seen.append)
+    fit(TrainingSpec.from_json(placed(changed(everything, learning_rate=0.05), there)), seen.append)
     assert json.loads((there / "model" / MANIFEST).read_text())["metrics"]["loss_curve"][0][0] == 1
 
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, victim: int) -> None:
     """Two processes by torchrun; one is killed in the midst of training."""
-    values = {**everything, "settings": everything["settings"] | {"ranks": 2, "epochs": 2000, "checkpoint_steps": 20}}
-    (tmp_path / "order.json").write_text(json.dumps(values))
+    values = changed(everything, ranks=2, epochs=2000, checkpoint_steps=20)
+    (tmp_path / "training_spec.json").write_text(json.dumps(values))
     several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=0"]
-    command = [sys.executable, *several, "-m", "model.training.loop.fit", str(tmp_path / "order.json")]
+    command = [sys.executable, *several, "-m", "model.training.fit", str(tmp_path / "training_spec.json")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
-        while not list(Path(values["checkpoints"]).glob("step-*")):
+        while not list(Path(values["run"]["checkpoints"]).glob("step-*")):
             assert run.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -169,17 +171,16 @@ def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, vi
         assert not any(Path(f"/proc/{child}").exists() for child in children)
     finally:
         run.kill()
-    assert not Path(values["folder"]).exists()
+    assert not Path(values["run"]["folder"]).exists()
 
 
 def test_two_ranks_that_are_killed_end_as_undisturbed_ones(everything: dict[str, Any], tmp_path: Path) -> None:
     """With early stopping, so that both return to the best epoch; the first rank dies in the second one."""
-    values = {**everything, "settings": everything["settings"] | {"ranks": 2}}
+    values = changed(everything, ranks=2)
     found = {}
     for name, step in (("undisturbed", None), ("killed", 30), ("killed", None)):
         there = tmp_path / name
-        placed = {"folder": str(there / "model"), "checkpoints": str(there / "checkpoints")}
-        (tmp_path / "order.json").write_text(json.dumps({**values, **placed}))
+        (tmp_path / "training_spec.json").write_text(json.dumps(placed(values, there)))
         several = [
             sys.executable,
             "-m",
@@ -189,9 +190,9 @@ def test_two_ranks_that_are_killed_end_as_undisturbed_ones(everything: dict[str,
             "--max-restarts=0",
         ]
         (tmp_path / "killed.py").write_text(KILLED)
-        work = ["-m", "model.training.loop.fit", str(tmp_path / "order.json")]
+        work = ["-m", "model.training.fit", str(tmp_path / "training_spec.json")]
         if step:
-            work = [str(tmp_path / "killed.py"), str(tmp_path / "order.json"), "step", str(step)]
+            work = [str(tmp_path / "killed.py"), str(tmp_path / "training_spec.json"), "step", str(step)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run([*several, *work], check=False, env=environment, capture_output=True, text=True)
         assert (done.returncode != 0) == bool(step), done.stderr[-2000:]

@@ -11,20 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from model.data.loaders import epoch_batches
-from model.data.shards import shards
 from model.towers import TwoTowers
-from model.training.spec import Order, example_features
-from model.training.step_loss import item_inputs
-from tests.model.small_world import SETTINGS, SIZE, SPEC, World, loss_of_order, order
+from model.training.fit import open_inputs
+from model.training.inputs import EXAMPLES
+from tests.model.small_world import SPEC, World, learner_of, loss_of, training_spec
 
 
 def test_a_batch_of_one_row_has_no_negatives_and_no_loss(values: dict[str, Any]) -> None:
     torch.manual_seed(0)
     towers = TwoTowers(SPEC)
-    loss_of = loss_of_order(towers, order(values))
+    loss = loss_of(training_spec(values), towers)
     one = {"user_id": [2], "history": [[3, 4, 0]], "age": [30.0], "item_index": [3]}
-    assert float(loss_of({name: torch.tensor(value) for name, value in one.items()}).detach()) == 0
+    assert float(loss({name: torch.tensor(value) for name, value in one.items()}).detach()) == 0
 
 
 def test_the_loss_is_the_corrected_softmax_over_the_batch(values: dict[str, Any], world: World) -> None:
@@ -37,15 +35,15 @@ def test_the_loss_is_the_corrected_softmax_over_the_batch(values: dict[str, Any]
         "age": torch.tensor([20.0, math.nan, 40.0, 50.0]),
         "item_index": torch.tensor([2, 3, 4, 5]),
     }
-    made = order(values, user_id_dropout=0.0, item_id_dropout=0.0, correction="logq_negatives")
-    inputs = item_inputs(made, SIZE, torch.device("cpu"))
+    made = training_spec(values, user_id_dropout=0.0, item_id_dropout=0.0, correction="logq_negatives")
+    inputs = open_inputs(made, torch.device("cpu")).item_inputs()
     scores = towers.user(batch) @ towers.item({name: table[2:6] for name, table in inputs.items()}).T / 0.2  # [4, 4]
     columns = world.probabilities().to_pydict()
     q = dict(zip(columns["item_index"], columns["q"], strict=True))
     log_count = torch.tensor([math.log(3 * q[item]) for item in (2, 3, 4, 5)])
     logits = torch.where(torch.eye(4, dtype=torch.bool), scores, scores - log_count)
     want = torch.nn.functional.cross_entropy(logits, torch.arange(4))
-    torch.testing.assert_close(loss_of_order(towers, made)(batch), want)
+    torch.testing.assert_close(loss_of(made, towers)(batch), want)
 
 
 FINAL = 1_000  # seconds: when the outcome of the example's request is known
@@ -68,9 +66,9 @@ def loss_with(
     values: dict[str, Any], batch: dict[str, torch.Tensor], final_before: int = FINAL + 1, **negatives: Any
 ) -> float:
     torch.manual_seed(0)
-    changed = {**values, "final_before": final_before, "negatives": {"correction": "logq", **negatives}}
-    made = Order.from_json({**changed, "settings": SETTINGS | {"user_id_dropout": 0.0, "item_id_dropout": 0.0}})
-    return float(loss_of_order(TwoTowers(SPEC), made)(batch).detach())
+    sources = {"correction": "logq", **negatives}
+    spec = training_spec(values, final_before=final_before, negatives=sources, user_id_dropout=0.0, item_id_dropout=0.0)
+    return float(learner_of(spec).step_loss(batch).detach())
 
 
 def test_a_rows_own_negatives_add_to_its_loss(values: dict[str, Any]) -> None:
@@ -101,18 +99,16 @@ def test_weights_and_unclicked_items_are_read_where_they_are_asked_for(values: d
     lists = pa.array([[7, 8, 0]] * len(rows), pa.list_(pa.int32()))
     rows = rows.append_column("unclicked", lists).append_column("outcome_final_at", pa.array([FINAL] * len(rows)))
     rows = rows.append_column("weight", pa.array([1.5] * len(rows), pa.float32()))
-    file = Path(values["folder"]).with_name("more.parquet")
+    file = Path(values["run"]["folder"]).with_name("more.parquet")
     pq.write_table(rows, file)
-    pinned = {"files": [file.as_uri()], "rows": len(rows)}
+    pinned = {"version": 0, "files": [file.as_uri()], "rows": len(rows)}
     for settings, negatives, want in (
         ({}, {}, set()),
         ({"example_weights": "reward"}, {}, {"weight"}),
         ({}, {"row": 2}, {"unclicked", "outcome_final_at"}),
         ({}, {"mask": "user"}, {"user_index"}),
     ):
-        changed = {**values, "examples": pinned, "unclicked_length": 3}
-        changed |= {"settings": SETTINGS | settings, "negatives": {"correction": "logq", **negatives}}
-        made = Order.from_json(changed)
-        (shard,) = shards(made.examples.files, [made.examples.rows], 8)
-        batch = next(iter(epoch_batches(shard, example_features(made), seed=1)))
+        sources = {"correction": "logq", **negatives}
+        spec = training_spec(values, examples=pinned, unclicked_length=3, batch_size=8, negatives=sources, **settings)
+        batch = next(open_inputs(spec, torch.device("cpu")).batches(EXAMPLES, 0))
         assert set(batch) - {"user_id", "history", "age", "item_index"} == want

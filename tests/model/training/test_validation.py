@@ -1,4 +1,4 @@
-"""The place of a click among all items, against a list sorted by hand."""
+"""The rank of a click among all items, against a list sorted by hand."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from model.training import validation
-from model.training.validation import places
+from model.training.validation import ranks_of_positives
 
 
 @pytest.mark.parametrize("block", [3, 7, 65_536])
-def test_places_are_those_of_a_sorted_list(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_ranks_are_those_of_a_sorted_list(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(validation, "BLOCK", block)
     generator = torch.Generator().manual_seed(0)
     items = torch.tensor([2, 3, 5, 8, 9, 11, 12, 20, 21, 30])
     queries, vectors = torch.randn(40, 4, generator=generator), torch.randn(len(items), 4, generator=generator)
     positives = items[torch.randint(len(items), (40,), generator=generator)]
     seen = torch.randint(0, 32, (40, 5), generator=generator)  # with repetitions, padding and items that are not there
-    found = places(queries, positives, vectors, items, seen)
+    found = ranks_of_positives(queries, positives, vectors, items, seen)
     for row in range(40):
         hidden = set(seen[row].tolist()) - {int(positives[row])}
         scores = {int(i): float(queries[row] @ v) for i, v in zip(items, vectors, strict=True) if int(i) not in hidden}
@@ -25,12 +25,12 @@ def test_places_are_those_of_a_sorted_list(monkeypatch: pytest.MonkeyPatch, bloc
         assert int(found[row]) == ranked.index(int(positives[row]))
 
 
-def test_a_click_on_what_is_not_available_has_the_last_place() -> None:
+def test_a_click_on_what_is_not_available_ranks_last() -> None:
     items, vectors = torch.tensor([2, 3]), torch.eye(2)
-    assert places(torch.ones(3, 2), torch.tensor([4, 1, 2]), vectors, items, None).tolist() == [2, 2, 1]
+    assert ranks_of_positives(torch.ones(3, 2), torch.tensor([4, 1, 2]), vectors, items, None).tolist() == [2, 2, 1]
 
 
 def test_towers_that_tell_nothing_apart_find_nothing() -> None:
     items = torch.arange(2, 102)
-    found = places(torch.ones(5, 3), items[:5], torch.ones(100, 3), items, None)
+    found = ranks_of_positives(torch.ones(5, 3), items[:5], torch.ones(100, 3), items, None)
     assert found.tolist() == [99] * 5

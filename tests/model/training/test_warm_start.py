@@ -11,25 +11,31 @@ import torch
 
 from model.artifacts.model_version import ROW_SUMS, ModelCorrupt, load_model, load_row_sums
 from model.training.fit import fit
-from model.training.learner import Learner
-from model.training.ranks import ALONE
-from model.training.spec import Order
-from model.training.warm_start import require_fit, start_from
-from tests.model.small_world import SETTINGS, SPEC, World, order, recall, recall_of_popularity, vectors
+from model.training.spec import TrainingSpec
+from model.training.warm_start import require_same_shape, start_from
+from tests.model.small_world import (
+    SPEC,
+    World,
+    changed,
+    learner_of,
+    recall,
+    recall_of_popularity,
+    training_spec,
+    vectors,
+)
 
 
 def grown(values: dict[str, Any], older: Path) -> dict[str, Any]:
-    """The order of a day later: five more users, and to go on from the older model without any epoch."""
+    """The spec of a day later: five more users, and a warm start from the older model without any epoch."""
     sizes = {**SPEC.vocabulary_sizes, "user_id": SPEC.vocabulary_sizes["user_id"] + 5}
     spec = replace(SPEC, vocabulary_sizes=sizes).to_json()
-    return {**values, "spec": spec, "warm_start": str(older), "settings": SETTINGS | {"epochs": 0}}
+    return changed(values, model=spec, warm_start=str(older), epochs=0)
 
 
 def test_weights_and_sums_are_the_older_ones_and_new_rows_their_own(values: dict[str, Any], world: World) -> None:
-    fit(order(values, "older"))
-    older = Path(values["folder"]).with_name("older")
-    made = Order.from_json(grown(values, older))
-    learner = Learner(made, torch.device("cpu"), ALONE)
+    fit(training_spec(values, "older"))
+    older = Path(values["run"]["folder"]).with_name("older")
+    learner = learner_of(TrainingSpec.from_json(grown(values, older)))
     fresh = learner.towers.user.embedding("user_id").get_parameter("table.weight")[-5:].clone()
     start_from(older, learner.towers, learner.tables)
     trained, _ = load_model(older)
@@ -48,38 +54,38 @@ def test_weights_and_sums_are_the_older_ones_and_new_rows_their_own(values: dict
 
 def test_a_day_learnt_on_top_keeps_what_was_known(values: dict[str, Any], world: World) -> None:
     """One pass over a tenth of the rows, whose place was measured before they were learnt from."""
-    fit(order(values, "older"))
-    older = Path(values["folder"]).with_name("older")
-    later = grown(values, older) | {"last_day": values["examples"]}
+    fit(training_spec(values, "older"))
+    older = Path(values["run"]["folder"]).with_name("older")
+    later = changed(grown(values, older), last_day=values["data"]["examples"])
     table = world.probabilities()
     for name in ("q_before", "q_last"):
         table = table.append_column(name, table["q"])
     import pyarrow.parquet as pq
 
     pq.write_table(table, older.with_name("probabilities.parquet"))
-    made = fit(Order.from_json(later))
+    made = fit(TrainingSpec.from_json(later))
     assert made.metrics["validation"]["recall@10"] > 0.5
-    assert made.metrics["steps"] == len(range(0, values["examples"]["rows"], 128))
-    users, items = vectors(load_model(Path(values["folder"]))[0], world)
+    assert made.metrics["steps"] == len(range(0, values["data"]["examples"]["rows"], 128))
+    users, items = vectors(load_model(Path(values["run"]["folder"]))[0], world)
     assert recall(users @ items.T, world) > recall_of_popularity(world) + 0.3
 
 
 def test_a_model_of_another_shape_is_refused() -> None:
     for change, want in (
-        ({"embedding_dim": 8}, "other embedding_dim"),
-        ({"user": SPEC.user[:1]}, "other user"),
+        ({"embedding_dim": 8}, "another embedding_dim"),
+        ({"user": SPEC.user[:1]}, "another user"),
         ({"vocabulary_sizes": {**SPEC.vocabulary_sizes, "item_id": 3}}, "a longer vocabulary item_id"),
     ):
         with pytest.raises(ValueError, match=want):
-            require_fit(SPEC, replace(SPEC, **change), Path("older"))
+            require_same_shape(SPEC, replace(SPEC, **change), Path("older"))
 
 
 def test_a_damaged_model_is_refused(values: dict[str, Any]) -> None:
-    fit(order(values, "older", epochs=1))
-    older = Path(values["folder"]).with_name("older")
+    fit(training_spec(values, "older", epochs=1))
+    older = Path(values["run"]["folder"]).with_name("older")
     data = bytearray((older / ROW_SUMS).read_bytes())
     data[-1] ^= 1
     (older / ROW_SUMS).write_bytes(bytes(data))
     with pytest.raises(ModelCorrupt, match=ROW_SUMS):
-        fit(Order.from_json(grown(values, older)))
-    assert not Path(values["folder"]).exists()
+        fit(TrainingSpec.from_json(grown(values, older)))
+    assert not Path(values["run"]["folder"]).exists()

@@ -1,0 +1,57 @@
+"""Models of earlier days: the one that may still serve, and the one that training continues from."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import Row
+
+from jobs.config.loading import Config
+from jobs.inference.manifests import required_manifest
+from jobs.inference.references import model_path
+from jobs.lake import tables
+from jobs.lake.files import local_folder, reference
+from jobs.lake.lake import Lake
+from jobs.training.settings import training_configuration
+
+
+@dataclass(frozen=True)
+class EarlierModel:
+    """The model version that a warm start continues from."""
+
+    version: str
+    folder: Path
+    trained_on: dt.date
+
+
+def warm_start_model(lake: Lake, config: Config, ds: dt.date) -> EarlierModel | None:
+    """The newest earlier model; None if `training.start` is "scratch", or if the lake holds none."""
+    if config.training.start == "scratch":
+        return None
+    last = _last_trained(lake, ds, config.log.state_lookback_days)
+    if last is None:
+        days = config.log.state_lookback_days
+        print(f"no model of the {days} days before {ds} was found: the model is trained from scratch")
+        return None
+    folder = local_folder(reference(lake.spark, model_path(lake, last.model_version)))
+    return EarlierModel(last.model_version, folder, last.trained_on)
+
+
+def reusable_model(lake: Lake, config: Config, ds: dt.date) -> Row | None:
+    """The row of model_versions of an earlier model that also serves `ds`; None if a new one has to be trained.
+
+    A model serves for `training.retrain_every_days` days, and only under the configuration that it was trained with.
+    """
+    last = _last_trained(lake, ds, config.training.retrain_every_days - 1)
+    if last is None or (ds - last.trained_on).days >= config.training.retrain_every_days:
+        return None
+    manifest = required_manifest(lake, last.model_version)
+    return last if manifest["configuration"] == training_configuration(config) else None
+
+
+def _last_trained(lake: Lake, ds: dt.date, days: int) -> Row | None:
+    """The newest row of model_versions in the `days` days before `ds`."""
+    last = lake.latest_day_before(tables.MODEL_VERSIONS, ds, days) if days else None
+    return lake.day(tables.MODEL_VERSIONS, last).first() if last else None

@@ -1,0 +1,99 @@
+"""Runs the trainer: as processes of this machine, or as ranks that Spark starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jobs.config.loading import Config
+from jobs.inference.references import MODELS, model_path
+from jobs.lake.files import local_path, put_folder
+from jobs.lake.lake import Lake
+from model.artifacts.model_version import MANIFEST
+from model.training.spec import TrainingSpec
+
+SPEC_FILE = "training_spec.json"
+
+
+class TrainingFailed(ValueError):
+    """The trainer process ended without a model."""
+
+
+def train(lake: Lake, config: Config, spec: TrainingSpec) -> dict[str, Any]:
+    """Run the trainer and put the model folder into the lake; returns the model's manifest.
+
+    Checkpoints are stored in the lake if it is on a local or mounted disk: a run that is started again continues.
+    Raises TrainingFailed if the trainer ends without a model.
+    """
+    version = spec.run.model_version
+    checkpoints = checkpoint_folder(lake, version)
+    with tempfile.TemporaryDirectory(prefix=".batch-recall-", dir=_shared_folder(lake, config)) as text:
+        folder = Path(text)
+        placed = spec.in_folders(folder / "model", checkpoints or folder / "checkpoints")
+        if code := _launch(placed, config, folder):
+            raise TrainingFailed(f"the trainer of {version} ended with exit code {code}")
+        manifest: dict[str, Any] = json.loads((folder / "model" / MANIFEST).read_text("utf-8"))
+        put_folder(lake.spark, folder / "model", model_path(lake, version))
+    return manifest
+
+
+def checkpoint_folder(lake: Lake, version: str) -> Path | None:
+    """The folder of a model version's checkpoints; None for a lake that is not on a local or mounted disk."""
+    return local_path(lake.spark, lake.model_path("checkpoints", version))
+
+
+def remove_checkpoints(lake: Lake, version: str) -> None:
+    folder = checkpoint_folder(lake, version)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _launch(spec: TrainingSpec, config: Config, folder: Path) -> int:
+    """The trainer's exit code."""
+    text, ranks, launch = json.dumps(spec.to_json()), config.training.ranks, config.training.launch
+    if launch == "process":
+        return _in_processes(text, folder, ranks)
+    return _by_spark(text, ranks, on_driver=launch == "spark_driver", use_gpu=config.training.device == "cuda")
+
+
+def _in_processes(spec: str, folder: Path, ranks: int) -> int:
+    """The exit code of the trainer, or of torchrun, on this machine."""
+    file = folder / SPEC_FILE
+    file.write_text(spec, "utf-8")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
+    # PYTHONPATH instead of the working directory: the code may be in a zip
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, "-P", *(torchrun if ranks > 1 else []), "-m", "model.training.fit", str(file)]
+    return subprocess.run(command, check=False, env=environment).returncode
+
+
+def _by_spark(spec: str, ranks: int, *, on_driver: bool, use_gpu: bool) -> int:
+    """The exit code of rank zero, among the ranks that Spark starts on the driver or on executors."""
+    from pyspark.ml.torch.distributor import TorchDistributor
+
+    from model.training.fit import train_json  # imported here because it loads torch
+
+    distributor = TorchDistributor(ranks, local_mode=on_driver, use_gpu=use_gpu)
+    return int(distributor.run(train_json, spec) or 0)
+
+
+def _shared_folder(lake: Lake, config: Config) -> Path | None:
+    """A folder that driver and executors share; None (a local temporary folder) where only this machine trains.
+
+    Raises ValueError if there is no such folder.
+    """
+    if config.training.launch != "spark_executors":
+        return None
+    folder = local_path(lake.spark, lake.model_path(MODELS))
+    if folder is None:
+        raise ValueError(
+            f'training.launch = "spark_executors" requires a lake that every machine mounts, got {lake.uri}'
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

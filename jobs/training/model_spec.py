@@ -1,0 +1,60 @@
+"""The specification of the model that the configured features call for, and the statistics of numeric features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.config.features import Feature
+from jobs.config.loading import Config
+from jobs.raw_log.encoding import vocabulary_name
+from model.features import FeatureSpec, ModelSpec
+from model.vocabulary import FIRST_INDEX
+
+
+def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
+    """The model that the declared features and the sizes of the vocabularies call for."""
+    last = vocabularies.groupBy("feature").agg(F.max("index").alias("index")).collect()  # one row per declared feature
+    sizes = {row.feature: row["index"] + 1 for row in last}
+    user, item = (_specs(side, getattr(config.features, side)) for side in ("user", "item"))
+    used = {spec.vocabulary for spec in (*user, *item) if spec.vocabulary} | {"item_id"}
+    return ModelSpec(
+        user,
+        item,
+        {name: sizes.get(name, FIRST_INDEX) for name in sorted(used)},
+        config.model.embedding_dim,
+        config.model.hidden,
+        config.model.share_item_table,
+    )
+
+
+def _specs(side: str, features: Sequence[Feature]) -> tuple[FeatureSpec, ...]:
+    specs = []
+    for feature in features:
+        column = f"{side}_index" if feature.kind == "id" else feature.name
+        vocabulary = None if feature.kind in ("numeric", "vector") else vocabulary_name(side, feature)
+        vocabulary = feature.name if feature.kind == "id" else vocabulary
+        specs.append(FeatureSpec(feature.name, feature.kind, feature.dim, feature.length, column, vocabulary))
+    return tuple(specs)
+
+
+def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tuple[list[float], list[float]]]:
+    """Means and standard deviations of each numeric feature, one per element of a vector; (0, 1) where all are null."""
+    values = {
+        f"{feature.name}[{element}]": F.col(feature.name)[element] if feature.length > 1 else F.col(feature.name)
+        for feature in features
+        if feature.kind in ("numeric", "vector")
+        for element in range(feature.length)
+    }
+    if not values:
+        return {}
+    aggregates = [(F.avg(value), F.stddev_pop(value)) for value in values.values()]
+    measured = rows.agg(*(column for pair in aggregates for column in pair)).first()
+    stats: dict[str, tuple[list[float], list[float]]] = {}
+    for number, name in enumerate(values):
+        mean, std = stats.setdefault(name.split("[")[0], ([], []))
+        mean.append(measured[2 * number] or 0.0)  # type: ignore[index]
+        std.append(measured[2 * number + 1] or 1.0)  # type: ignore[index]
+    return stats

@@ -1,0 +1,34 @@
+"""The part of a training spec that the configuration decides."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from jobs.config.loading import Config
+from jobs.config.presets import negatives_of
+from model.training.spec import DataSpec, LossSpec, RunSpec
+
+CONFIGURATION = {"features", "model", "training", "negatives", "pool", "log", "examples", "exclusions"}
+
+
+def spec_settings(config: Config, pool_is_empty: bool) -> dict[str, dict[str, Any]]:
+    """For each part of a `TrainingSpec` the fields that are keys of [training], [model] or [negatives].
+
+    Raises what `negatives_of` raises.
+    """
+    return {
+        "data": _settings(config, DataSpec),
+        "loss": {**_settings(config, LossSpec), "negatives": negatives_of(config, pool_is_empty)},
+        "run": _settings(config, RunSpec),
+    }
+
+
+def _settings(config: Config, part: type) -> dict[str, Any]:
+    names = {field.name for field in fields(part)}
+    return config.training.model_dump(include=names) | config.model.model_dump(include=names)
+
+
+def training_configuration(config: Config) -> dict[str, Any]:
+    """The sections of the configuration that determine a trained model."""
+    return config.model_dump(mode="json", include=CONFIGURATION)

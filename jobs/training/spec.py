@@ -1,0 +1,116 @@
+"""The training spec of a day: its inputs pinned, the model that they call for, and the version's name."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from typing import Any
+
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.days import day_end
+from jobs.lake.integrity.detect import data_file_errors
+from jobs.lake.lake import Lake, NoSuchDay
+from jobs.lake.queries import query
+from jobs.training.earlier_models import EarlierModel, warm_start_model
+from jobs.training.model_spec import model_spec, numeric_stats
+from jobs.training.settings import spec_settings, training_configuration
+from model.data.pinned_files import PinnedFiles
+from model.negatives.settings import Negatives
+from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
+
+
+class StaleProbabilities(ValueError):
+    """The sampling probabilities were counted from other rows than the training examples."""
+
+
+@data_file_errors()
+def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
+    """What the trainer is given for the day. Raises StaleProbabilities, and NoSuchDay where an input is missing."""
+    days = config.log.examples_window_days
+    window = lake.pinned(tables.training_examples(config), ds, days)
+    examples, last_day = _held_out(lake, config, ds, window)
+    items = lake.pinned(tables.item_snapshot(config), ds, 1)
+    probabilities = lake.pinned(tables.ITEM_SAMPLING_PROBS, ds, 1)
+    require_current_probabilities(lake, config, ds)
+    settings = spec_settings(config, pool_is_empty=lake.day(tables.UNCLICKED_ITEMS, ds).isEmpty())
+    older = warm_start_model(lake, config, ds)
+    if older is not None:
+        settings["run"]["epochs"] = _warm_epochs(config, ds, older, last_day)
+    versions = {
+        "training_examples": window.version,
+        "item_snapshot": items.version,
+        "item_sampling_probs": probabilities.version,
+    }
+    inputs = {
+        "ds": ds.isoformat(),
+        "examples_window_days": days,
+        "warm_start": None if older is None else older.version,
+        "versions": versions,
+    }
+    configuration = training_configuration(config)
+    data = DataSpec(
+        examples=examples,
+        last_day=last_day,
+        items=items,
+        probabilities=probabilities,
+        numeric_stats={
+            "user": numeric_stats(lake.window(tables.training_examples(config), ds, days), config.features.user),
+            "item": numeric_stats(lake.day(tables.item_snapshot(config), ds), config.features.item),
+        },
+        unclicked_length=config.examples.unclicked_per_example,
+        hide_history=config.exclusions.clicked != "never",
+        **settings["data"],
+    )
+    negatives = Negatives.from_json(settings["loss"].pop("negatives"))
+    loss = LossSpec(negatives=negatives, final_before=int(day_end(ds).timestamp()), **settings["loss"])
+    run = RunSpec(
+        model_version=_version_name(ds, inputs, configuration),
+        model=model_spec(config, lake.read(tables.VOCABULARIES)),
+        warm_start=None if older is None else older.folder,
+        inputs=inputs,
+        configuration=configuration,
+        **settings["run"],
+    )
+    return TrainingSpec(data, loss, run)
+
+
+def require_current_probabilities(lake: Lake, config: Config, ds: dt.date) -> None:
+    """Raises StaleProbabilities unless the day's sampling probabilities count exactly the training examples."""
+    frames = {
+        "examples": lake.window(tables.training_examples(config), ds, config.log.examples_window_days),
+        "item_sampling_probs": lake.day(tables.ITEM_SAMPLING_PROBS, ds),
+    }
+    wrong = query(lake.spark, "item_sampling_probs/against_examples", frames, ds=ds).first()
+    assert wrong is not None  # the query aggregates into one row
+    if wrong["items"]:
+        raise StaleProbabilities(
+            f"item_sampling_probs of {ds} do not match the training examples: {wrong['items']} items have another "
+            f"share, item index {wrong['first']} is the first; run build_sampling_probs for {ds} again"
+        )
+
+
+def _held_out(lake: Lake, config: Config, ds: dt.date, window: PinnedFiles) -> tuple[PinnedFiles, PinnedFiles | None]:
+    """(the window without its last day, the last day), or (the window, None) if no day can or shall be held out."""
+    table, days = tables.training_examples(config), config.log.examples_window_days
+    if config.training.validation == "none" or days == 1:
+        return window, None
+    try:
+        last = lake.pinned(table, ds, 1, version=window.version)
+        before = lake.pinned(table, ds - dt.timedelta(days=1), days - 1, version=window.version)
+    except NoSuchDay:
+        return window, None
+    return before, last
+
+
+def _warm_epochs(config: Config, ds: dt.date, older: EarlierModel, last_day: PinnedFiles | None) -> int:
+    """Epochs over the window after a warm start: at least one if rows before the last day are new to the model."""
+    missed_days = older.trained_on < ds - dt.timedelta(days=1) or last_day is None
+    return max(config.training.warm_epochs, int(missed_days))
+
+
+def _version_name(ds: dt.date, inputs: dict[str, Any], configuration: dict[str, Any]) -> str:
+    """The same name for the same day, inputs and configuration."""
+    text = json.dumps([inputs, configuration], sort_keys=True)
+    return f"{ds.isoformat()}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

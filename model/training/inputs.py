@@ -1,0 +1,115 @@
+"""What a training run reads of its pinned files: batches of examples, item features, sampling probabilities.
+
+Axis letters: B rows of a batch, I indices of the item vocabulary, L length of a list feature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from model.data.item_tables import ITEM_INDEX, item_column, item_table
+from model.data.loaders import epoch_batches
+from model.data.pinned_files import PinnedFiles
+from model.data.shards import shards
+from model.data.verification import check_files
+from model.features import FeatureSpec, ModelSpec
+from model.negatives.sources import Probabilities
+from model.training.loop import Batch
+from model.training.ranks import ALONE, Ranks
+from model.training.spec import DataSpec, LossSpec
+
+EXAMPLES, LAST_DAY = "training_examples", "training_examples of the last day"  # as error messages name them
+LAST_DAY_SHARE = "q_last"  # the column of item_sampling_probs with each item's share of the last day's rows
+AVAILABLE = "available"  # the column of item_snapshot
+
+
+def example_features(model: ModelSpec, loss: LossSpec, unclicked_length: int) -> list[FeatureSpec]:
+    """What is read of each example: the user's features, the item, and what else the loss needs."""
+    features = [*model.user, ITEM_INDEX]
+    if loss.example_weights == "reward":
+        features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
+    if loss.negatives.mask != "item":
+        features.append(FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id"))
+    if loss.negatives.row:
+        features.append(FeatureSpec("unclicked", "item_list", 1, unclicked_length, "unclicked", "item_id"))
+        features.append(FeatureSpec("outcome_final_at", "id", 1, 1, "outcome_final_at", None))
+    return features
+
+
+class TrainingInputs:
+    """The pinned files of one run, verified, and this rank's part of their rows."""
+
+    def __init__(
+        self,
+        data: DataSpec,
+        model: ModelSpec,
+        features: Sequence[FeatureSpec],
+        *,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """features: of the examples. Raises what `check_files` raises, before anything else is read."""
+        self.data, self.model, self.features = data, model, features
+        self.seed, self.device, self.ranks = seed, device, ranks
+        self.item_count = model.vocabulary_sizes["item_id"]
+        examples = [feature.column for feature in features]
+        items = [feature.column for feature in model.item if feature.kind != "id"]
+        shares = [data.share_column] if data.last_day is None else [data.share_column, LAST_DAY_SHARE]
+        self.file_rows = {EXAMPLES: check_files(EXAMPLES, data.examples, examples)}
+        check_files("item_snapshot", data.items, [ITEM_INDEX.column, AVAILABLE, *items])
+        check_files("item_sampling_probs", data.probabilities, [ITEM_INDEX.column, *shares, "u", "p"])
+        if data.last_day is not None:
+            self.file_rows[LAST_DAY] = check_files(LAST_DAY, data.last_day, examples)
+
+    def batches(self, table: str, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """This rank's batches of an epoch over EXAMPLES or LAST_DAY, without the first `skip` ones."""
+        pinned = self._pinned(table)
+        shard = shards(pinned.files, self.file_rows[table], self.data.batch_size, self.ranks.size)[self.ranks.rank]
+        batches = epoch_batches(
+            shard,
+            self.features,
+            seed=self.seed + epoch,
+            readers=self.data.readers,
+            shuffle_row_groups=self.data.shuffle_row_groups,
+        )
+        return islice(batches, skip, None)
+
+    def validation_batches(self) -> Iterator[Batch]:
+        """This rank's batches of the held-out day, of `validation_rows` rows (rounded up to whole batches) at most."""
+        return islice(self.batches(LAST_DAY, 0), -(-self.data.validation_rows // self.data.batch_size))
+
+    def steps_per_epoch(self) -> int:
+        """How many steps one epoch over the examples would take one rank alone."""
+        return len(shards(self.data.examples.files, self.file_rows[EXAMPLES], self.data.batch_size)[0].steps)
+
+    def sampling_probs(self, share_column: str) -> Probabilities:
+        """q, u and p [I] of every item; share_column: q, q_before or q_last, by which rows are trained on."""
+        columns = (share_column, "u", "p")
+        return Probabilities(*(self._item_column(self.data.probabilities, name) for name in columns))
+
+    def item_inputs(self) -> dict[str, Tensor]:
+        """Each item feature by item index, [I] or [I, L], on the device."""
+        described = [feature for feature in self.model.item if feature.kind != "id"]
+        table = item_table(self.data.items, described, self.item_count)
+        ids = {feature.name: torch.arange(self.item_count) for feature in self.model.item if feature.kind == "id"}
+        return {name: values.to(self.device) for name, values in {**table, **ids}.items()}
+
+    @cached_property
+    def available_items(self) -> Tensor:
+        """The indices of the items that may be shown, ascending."""
+        return self._item_column(self.data.items, AVAILABLE).nonzero()[:, 0]
+
+    def _item_column(self, pinned: PinnedFiles, column: str) -> Tensor:
+        return item_column(pinned, column, self.item_count).to(self.device)
+
+    def _pinned(self, table: str) -> PinnedFiles:
+        if table == EXAMPLES:
+            return self.data.examples
+        assert self.data.last_day is not None
+        return self.data.last_day

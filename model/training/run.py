@@ -1,0 +1,175 @@
+"""One training run: epochs over the window with validation and early stopping, one pass over the held-out day,
+checkpoints on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from model.towers import TwoTowers
+from model.training.checkpoints import Checkpoints
+from model.training.inputs import EXAMPLES, LAST_DAY, LAST_DAY_SHARE, TrainingInputs
+from model.training.learner import Learner
+from model.training.loop import Batch, Progress, TrainingDiverged, train
+from model.training.spec import RunSpec
+from model.training.validation import validate
+from model.training.warm_start import start_from
+
+BEST = "best"  # the checkpoint of the best epoch, which early stopping restores
+SELECTED_BY = "recall@100"
+CURVE_POINTS = 200
+OnStep = Callable[[Progress], None]
+OnEpochEnd = Callable[[Progress, TwoTowers], None]
+
+
+@dataclass
+class History:
+    """What a run has measured so far; saved with each checkpoint."""
+
+    on_last_day: bool = False
+    validations: list[dict[str, float]] = field(default_factory=list)  # one per epoch
+    best: int = -1  # index of the best validation
+    curve: list[list[float]] = field(default_factory=list)  # step, loss
+
+    def add(self, validation: dict[str, float]) -> bool:
+        """Record a validation; whether it is the best so far."""
+        self.validations.append(validation)
+        better = self.best < 0 or validation[SELECTED_BY] > self.validations[self.best][SELECTED_BY]
+        if better:
+            self.best = len(self.validations) - 1
+        return better
+
+    def is_over(self, patience: int) -> bool:
+        """Whether the last `patience` validations were no better than the best before them."""
+        return 0 < patience < len(self.validations) - self.best
+
+
+class Run:
+    """Trains one model version; a run that was interrupted continues from its newest checkpoint."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        identity: str,
+        learner: Learner,
+        inputs: TrainingInputs,
+        on_step: OnStep,
+        on_epoch_end: OnEpochEnd,
+    ) -> None:
+        """identity: only checkpoints with the same one are continued from."""
+        self.spec, self.learner, self.inputs, self.ranks = spec, learner, inputs, learner.ranks
+        self.on_step, self.on_epoch_end = on_step, on_epoch_end
+        self.checkpoints = Checkpoints(spec.checkpoints, identity)
+        self.history = History()
+        self.curve_every = max(inputs.steps_per_epoch() * spec.epochs // CURVE_POINTS, 1)
+        self.has_last_day = inputs.data.last_day is not None
+
+    def train(self) -> Progress:
+        """Train to the end. Raises what `model.training.loop.train` and `epoch_batches` raise."""
+        progress = self._resume()
+        if not self.history.on_last_day:
+            progress = self._epochs(progress, EXAMPLES, self.spec.epochs)
+            if not self.has_last_day:
+                return progress
+            if not self.history.validations:  # a warm start without epochs, trained on the last day alone
+                self.history.add(self._validation())
+            self._restore_best()
+            self._switch_to_last_day()
+            progress.start_epoch(0)
+        return self._epochs(progress, LAST_DAY, 1)
+
+    def popularity(self) -> dict[str, float] | None:
+        """How well each item's share of the training rows ranks the held-out day; None where no day is held out."""
+        if not self.has_last_day:
+            return None
+        items, data = self.inputs.available_items, self.inputs.data
+        shares = self.inputs.sampling_probs(data.share_column).q[items]  # [I]
+        return self._validated(lambda batch: shares.new_ones(len(batch["item_index"]), 1), shares[:, None], items)
+
+    def _resume(self) -> Progress:
+        """Restore the newest checkpoint, or start; returns the progress."""
+        name = self.checkpoints.newest() if self.ranks.is_rank_zero else None
+        step = int(self.ranks.broadcast(float(name.removeprefix("step-")) if name else -1.0))
+        if step < 0:
+            if self.spec.warm_start is not None:
+                start_from(self.spec.warm_start, self.learner.towers, self.learner.tables)
+            return Progress()
+        state = self.checkpoints.load(f"step-{step:012}")
+        self.history = History(**state["history"])
+        if self.history.on_last_day:
+            self._switch_to_last_day()
+        if self.ranks.is_rank_zero:
+            print(f"  continues after step {step:,}", flush=True)
+        return self.learner.load_state_dict(state["learner"])
+
+    def _epochs(self, progress: Progress, table: str, epochs: int) -> Progress:
+        first = self.spec.epochs if table == LAST_DAY else 0  # the pass over the last day has a seed of its own
+        return train(
+            self.learner.loss,
+            lambda epoch, skip: self.inputs.batches(table, first + epoch, skip),
+            self.learner.optimizers,
+            epochs,
+            progress=progress,
+            on_step=self._after_step,
+            on_epoch_end=self._after_epoch,
+            ranks=self.ranks,
+            sum_gradients=self.learner.sum_gradients,
+        )
+
+    def _after_step(self, progress: Progress) -> None:
+        if progress.step % self.curve_every == 0:
+            self.history.curve.append([progress.step, progress.loss])
+        every = self.spec.checkpoint_steps
+        if every and progress.step % every == 0:
+            state = self._state(progress)
+            if self.ranks.is_rank_zero:
+                self.checkpoints.save_step(progress.step, state)
+        self.on_step(progress)
+
+    def _after_epoch(self, progress: Progress) -> bool:
+        """Validate; returns whether to stop. The pass over the last day has no held-out rows, and is not validated."""
+        self.on_epoch_end(progress, self.learner.towers)
+        if not self.has_last_day or self.history.on_last_day:
+            return False
+        if self.history.add(self._validation()) and self.spec.patience:
+            state = self._state(progress)
+            if self.ranks.is_rank_zero:
+                self.checkpoints.save(BEST, state)
+        return self.history.is_over(self.spec.patience)
+
+    def _validation(self) -> dict[str, float]:
+        """How well the towers find the clicks of the held-out day."""
+        items = self.inputs.available_items
+        return self._validated(self.learner.towers.user, self.learner.item_vectors(items), items)
+
+    def _validated(
+        self, embed: Callable[[Batch], torch.Tensor], vectors: torch.Tensor, items: torch.Tensor
+    ) -> dict[str, float]:
+        return validate(
+            embed,
+            self.inputs.validation_batches(),
+            vectors,
+            items,
+            self.inputs.device,
+            hide_history=self.inputs.data.hide_history,
+            ranks=self.ranks,
+        )
+
+    def _restore_best(self) -> None:
+        """Restore the best epoch's weights, if later ones were worse."""
+        if self.spec.patience and self.history.best < len(self.history.validations) - 1:
+            self.ranks.broadcast(0.0)  # wait until rank zero has written the checkpoint
+            self.learner.load_state_dict(self.checkpoints.load(BEST)["learner"])
+
+    def _switch_to_last_day(self) -> None:
+        """Train on the last day from now on, whose items have other shares."""
+        self.history.on_last_day = True
+        self.learner.objective.switch_to(self.inputs.sampling_probs(LAST_DAY_SHARE))
+
+    def _state(self, progress: Progress) -> dict[str, Any]:
+        if not self.learner.is_finite():
+            raise TrainingDiverged(f"step {progress.step} left weights that are NaN or infinite")
+        return {"learner": self.learner.state_dict(progress), "history": asdict(self.history)}

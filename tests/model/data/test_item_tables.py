@@ -1,0 +1,96 @@
+"""Tables with one row per item, read from real Parquet files into tensors. Axis: I item indices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from model.data.item_tables import item_column, item_table, read_files
+from model.data.pinned_files import PinnedFiles, RowCountMismatch
+from model.features import FeatureSpec
+from tests.model.data.test_loaders import write
+
+YEAR = FeatureSpec("year", "numeric", 2, 1, "year", None)
+GENRES = FeatureSpec("genres", "categorical", 4, 2, "genres", "item.genres")
+
+
+def items(indices: list[int | None]) -> pa.Table:
+    """Item index n: year 1900 + n, genres [n, 0], q n / 10."""
+    return pa.table(
+        {
+            "item_index": pa.array(indices, pa.int32()),
+            "year": pa.array([1900 + (n or 0) for n in indices], pa.float32()),
+            "genres": pa.array([[abs(n or 0), 0] for n in indices], pa.list_(pa.int32())),
+            "q": pa.array([(n or 0) / 10 for n in indices], pa.float64()),
+        }
+    )
+
+
+def item_files(folder: Path, *indices: list[Any]) -> PinnedFiles:
+    files = write(folder, [items(part) for part in indices], 2)
+    return PinnedFiles(0, files, sum(len(part) for part in indices))
+
+
+def test_items_lie_at_their_indices(tmp_path: Path) -> None:
+    rows = item_files(tmp_path, [4, 2, 5], [6])
+    table = item_table(rows, [YEAR, GENRES], 8)
+    nan = float("nan")
+    np.testing.assert_array_equal(table["year"].numpy(), [nan, nan, 1902, nan, 1904, 1905, 1906, nan])
+    assert table["genres"][:, 0].tolist() == [0, 0, 2, 0, 4, 5, 6, 0]
+    q = item_column(rows, "q", 8)
+    assert q.dtype == torch.float64
+    assert q.tolist() == [0, 0, 0.2, 0, 0.4, 0.5, 0.6, 0]
+
+
+def test_items_without_described_features_are_counted_too(tmp_path: Path) -> None:
+    rows = item_files(tmp_path, [4, 2])
+    assert item_table(rows, [], 8) == {}
+    with pytest.raises(RowCountMismatch):
+        item_table(PinnedFiles(0, rows.files, 3), [], 8)
+
+
+def read_item_table(rows: PinnedFiles) -> None:
+    item_table(rows, [YEAR], 8)
+
+
+def read_item_column(rows: PinnedFiles) -> None:
+    item_column(rows, "q", 8)
+
+
+@pytest.mark.parametrize("read", [read_item_table, read_item_column])
+@pytest.mark.parametrize(
+    ("indices", "wrong", "match"),
+    [
+        pytest.param([[2, 3]], 1, "the files hold 2 rows, the pinned version 3", id="a row is missing"),
+        pytest.param([[2], [3]], -1, "the files hold 2 rows, the pinned version 1", id="a row too many"),
+        pytest.param([[2, 8]], 0, "item indices must lie below 8, got 8", id="an index beyond the vocabulary"),
+        pytest.param([[2, -1]], 0, "item_index wants indices of 0 or more, got -1", id="a negative index"),
+        pytest.param([[2, None]], 0, "item_index wants indices without nulls", id="a null index"),
+        pytest.param([[2, 3], [3]], 0, "an item has one row, got 2 of item index 3", id="an item twice"),
+    ],
+)
+def test_items_that_are_not_a_snapshot_are_refused(
+    tmp_path: Path, read: Any, indices: list[list[Any]], wrong: int, match: str
+) -> None:
+    rows = item_files(tmp_path, *indices)
+    with pytest.raises((ValueError, RowCountMismatch), match=match):
+        read(PinnedFiles(0, rows.files, rows.rows + wrong))
+
+
+def test_an_item_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"lacks the columns \['p'\]"):
+        item_column(item_files(tmp_path, [2]), "p", 8)
+
+
+def test_files_are_read_as_one_table(tmp_path: Path) -> None:
+    table = read_files(item_files(tmp_path, [4, 2], [6]).files)
+    assert table.equals(items([4, 2, 6]))
+
+
+def test_pinned_files_come_from_json() -> None:
+    assert PinnedFiles.from_json({"version": 7, "files": ["file:///a"], "rows": 3}) == PinnedFiles(7, ("file:///a",), 3)
