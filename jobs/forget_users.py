@@ -1,22 +1,22 @@
-"""Users who are to be forgotten: their rows leave every table, and their ids the vocabularies.
+"""Remove users: their rows from every table, their ids from the vocabularies.
 
-What is published is published again without them, where the day's lists are still those that readers have. Older
-versions of the tables hold their rows until they are vacuumed: the job says which publications those are, and when that
-is. Reports that show one of them are removed. A user's index stays taken by nobody, and the weights keep a vector that
-no id leads to. Checkpoints of trainings, which remember pairs of users and items, are removed.
+The current publication is published again without them, unless its day was scored again since. Older versions of the
+tables contain their rows until they are vacuumed: the job prints which publications these are, and after which day that
+can happen. Reports that show one of the users are removed, and so are the checkpoints of trainings, which contain pairs
+of users and items. A removed user's index is never given to another user; the weights keep a vector that belongs to no
+id.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import re
 import shutil
 from collections.abc import Sequence
 
 from delta.tables import DeltaTable
 from markupsafe import escape
-from pyspark.sql import Column, Row
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from jobs.cli.arguments import job_parser, time_argument
@@ -28,50 +28,58 @@ from jobs.lake import tables
 from jobs.lake.file_layout import in_their_order, row_groups_of
 from jobs.lake.files import hadoop, local_path, matching, read_text
 from jobs.lake.lake import Lake
-from jobs.maintain_tables import DEFAULT_KEEP_DAYS, tables_of
 from jobs.report.files import PAGE
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
-from jobs.serving.publications import last_publication, newest_versions
-from jobs.serving.publishing import add_publication
+from jobs.serving.forgetting import expiry_messages, is_newest, republish
+from jobs.serving.publications import last_publication
 
-SLACK_DAYS = 3  # the new publication is followed for up to two days, and maintenance rounds up
-NAMED_OTHERWISE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}
-MOST = 100_000  # users of one run: their ids are a condition of every table
+NAMED_ELSEWHERE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}  # not in a column user_id
+MAX_USERS = 100_000  # of one run, since their ids become a condition on every table
 NAME_ON_PAGE = re.compile("<h3>(.*?)</h3>")  # of a user in jobs/report/page.html
 
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
-    parser.add_argument("--users", required=True, help="a text file, a user_id a line: a path or any Hadoop URI")
+    parser.add_argument("--users", required=True, help="text file, one user_id per line: a path or any Hadoop URI")
     parser.add_argument("--published-at", type=time_argument, help="time of the new publication (default: now)")
     return parser
 
 
-def whose(table: str) -> Column:
-    """The user that a row of a table names."""
-    named = {
-        tables.VOCABULARIES.name: F.when(F.col("feature") == "user_id", F.col("value")),
-        tables.QUARANTINE.name: F.get_json_object("row", "$.user_id"),
-    }
-    return named.get(table, F.col("user_id"))
+def users_to_forget(lake: Lake, file: str) -> list[str]:
+    """The user ids in a text file. Raises ValueError if there are none or too many."""
+    rows = ids_of_file(lake, file, "user_id", "--users").limit(MAX_USERS + 1).collect()
+    if not 0 < len(rows) <= MAX_USERS:
+        raise ValueError(f"--users must name 1 to {MAX_USERS:,} users, got {'more' if rows else 'none'}")
+    return [row.user_id for row in rows]
 
 
-def forget(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
-    """Take the users' rows, or their names, out of a table; how many they were, None for one that names no user.
+def forget_users(lake: Lake, user_ids: Sequence[str]) -> int:
+    """Remove the users from all tables of the lake, and their checkpoints and pages; returns the number of rows."""
+    removed = 0
+    for path in lake.delta_paths():
+        if (rows := forget_in_table(lake, path, user_ids)) is not None:
+            print(f"{path.rsplit('/', 1)[-1]}: {rows:,} rows", flush=True)
+            removed += rows
+    remove_checkpoints(lake)
+    remove_pages(lake, user_ids)
+    return removed
 
-    By a merge, not by a condition: the table's log keeps a condition's text, and with it the ids. What stays of a file
-    stays in its order, so that look-ups are as quick as before.
+
+def forget_in_table(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
+    """Remove the users' rows, or their names, from a table; returns how many, None for a table without users.
+
+    This is a merge and not a delete by condition, since the table's log would keep the condition's text and hence the
+    ids. The remaining rows of a file keep their order, so that look-ups stay fast.
     """
-    held, name = DeltaTable.forPath(lake.spark, path), path.rsplit("/", 1)[-1]
-    if name not in NAMED_OTHERWISE and "user_id" not in held.toDF().columns:
+    table, name = DeltaTable.forPath(lake.spark, path), path.rsplit("/", 1)[-1]
+    if name not in NAMED_ELSEWHERE and "user_id" not in table.toDF().columns:
         return None
-    theirs = whose(name).isin(list(user_ids))
-    found = held.toDF().where(theirs).count()
+    found = table.toDF().where(user_of_row(name).isin(list(user_ids))).count()
     if not found:
         return 0
     ids = lake.spark.createDataFrame([(user_id,) for user_id in user_ids], "forgotten string")
-    merge = held.merge(F.broadcast(ids), whose(name) == F.col("forgotten"))
-    if name == tables.VOCABULARIES.name:  # a row that went would leave its index to the next user
+    merge = table.merge(F.broadcast(ids), user_of_row(name) == F.col("forgotten"))
+    if name == tables.VOCABULARIES.name:  # the row stays, so that no other user gets its index
         merge = merge.whenMatchedUpdate(set={"value": F.lit(None)})
     else:
         merge = merge.whenMatchedDelete()
@@ -80,76 +88,48 @@ def forget(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
     return found
 
 
-def lists_of(lake: Lake, row: Row, user_ids: Sequence[str], version: int | None = None) -> tuple[object, ...]:
-    """What tells a publication's lists apart, but for those users': how many, of which model, scored when."""
-    rows = lake.read(tables.CANDIDATES, version=version).where(F.col("ds") == row.ds)
-    rows = rows.where(~F.col("user_id").isin(list(user_ids)))
-    found = rows.agg(F.count(F.lit(1)), F.max("model_version"), F.max("scored_at")).first()
-    return tuple(found or ())
-
-
-def publish_without(lake: Lake, last: Row, user_ids: Sequence[str], still_theirs: bool, at: dt.datetime) -> None:
-    """Let readers follow the newest versions, from which the users have gone."""
-    if not still_theirs:
-        print(f"warning: {last.ds} was scored again since, and is not published; readers keep their lists", flush=True)
-        return
-    wanted = {**last.asDict(), **newest_versions(lake), "users": lists_of(lake, last, user_ids)[0]}
-    if wanted != last.asDict():
-        add_publication(lake, last, wanted, at)
-
-
-def ages_out(lake: Lake, version: int, at: dt.datetime) -> list[str]:
-    """A line for each publication whose candidates are older than `version`, with the day after which it may go.
-
-    Days count from `at`, when the files of those versions were left behind and readers stopped following them, and hold
-    where a day is published every second day at least: maintenance keeps what the oldest lists still followed need.
-    """
-    older = lake.read(tables.PUBLICATIONS).where(F.col("candidates_version") < version).orderBy("publication")
-    day = at + dt.timedelta(days=DEFAULT_KEEP_DAYS + SLACK_DAYS)
-    return [
-        f"publication {row.publication} of {row.ds} holds them until maintain_tables runs after {day:%Y-%m-%d}"
-        for row in older.select("publication", "ds").toLocalIterator()
-    ]
+def user_of_row(table: str) -> Column:
+    """The user whom a row of a table names."""
+    named = {
+        tables.VOCABULARIES.name: F.when(F.col("feature") == "user_id", F.col("value")),
+        tables.QUARANTINE.name: F.get_json_object("row", "$.user_id"),
+    }
+    return named.get(table, F.col("user_id"))
 
 
 def remove_pages(lake: Lake, user_ids: Sequence[str]) -> None:
-    """Remove the reports of days that show one of the users; report_run writes a day's page anew."""
+    """Remove the reports that show one of the users; `report_run` can write them again."""
     forgotten = {escape(user_id) for user_id in user_ids}
     for status in matching(lake.spark, lake.path("reports", "*", PAGE)):
         page = str(status.getPath().toString())
         if forgotten.intersection(NAME_ON_PAGE.findall(read_text(lake.spark, page) or "")):
             hadoop(lake.spark, page)[0].delete(status.getPath(), False)
-            print(f"{page} showed one of them, and is removed: report_run writes it anew", flush=True)
+            print(f"removed {page}, which showed one of them: report_run can write it again", flush=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = arg_parser().parse_args(argv)
-    lake, _ = open_lake(args, "forget_users")
-    user_ids = [row.user_id for row in ids_of_file(lake, args.users, "user_id", "--users").limit(MOST + 1).collect()]
-    if not 0 < len(user_ids) <= MOST:
-        raise ValueError(f"--users wants 1 to {MOST:,} user ids, got {'more' if user_ids else 'none'}")
-    last = last_publication(lake)
-    lists = None if last is None else lists_of(lake, last, user_ids, last.candidates_version)
-    still_theirs = last is not None and lists_of(lake, last, user_ids) == lists  # also behind a run that was cut off
-    deleted = 0
-    for path in tables_of(lake):
-        if (rows := forget(lake, path, user_ids)) is not None:
-            print(f"{path.rsplit('/', 1)[-1]}: {rows:,} rows", flush=True)
-            deleted += rows
-    _remove_checkpoints(lake)
-    remove_pages(lake, user_ids)
-    if last is not None:
-        publish_without(lake, last, user_ids, still_theirs, args.published_at or now())
-        print("\n".join(ages_out(lake, lake.version(tables.CANDIDATES), now())), flush=True)
-    return deleted
-
-
-def _remove_checkpoints(lake: Lake) -> None:
+def remove_checkpoints(lake: Lake) -> None:
     for pattern in ("checkpoints", "variants/*/checkpoints"):
         for status in matching(lake.spark, lake.path(pattern)):
             folder = local_path(lake.spark, str(status.getPath().toString()))
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arg_parser().parse_args(argv)
+    lake, _ = open_lake(args, "forget_users")
+    user_ids = users_to_forget(lake, args.users)
+    published = last_publication(lake)
+    can_republish = published is not None and is_newest(lake, published, user_ids)
+    removed = forget_users(lake, user_ids)
+    if published is None:
+        return removed
+    if can_republish:
+        republish(lake, published, user_ids, args.published_at or now())
+    else:
+        print(f"warning: {published.ds} was scored again since; readers keep the published lists", flush=True)
+    print("\n".join(expiry_messages(lake, lake.version(tables.CANDIDATES), now())), flush=True)
+    return removed
 
 
 if __name__ == "__main__":

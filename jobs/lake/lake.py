@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from delta.tables import DeltaTable
@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.lake import writing
+from jobs.lake.files import matching
 from jobs.lake.integrity.detect import StoredTable, delta_errors, open_table
 from jobs.lake.tables import Table, check_schema
 from model.data.pinned_files import PinnedFiles
@@ -37,6 +38,12 @@ class Lake:
 
     def table_path(self, table: Table) -> str:
         return self.model_path(table.name) if table.per_variant else self.path(table.name)
+
+    def delta_paths(self) -> Iterator[str]:
+        """The paths of all Delta tables of the lake, those of variants included."""
+        for pattern in ("*", "variants/*/*"):
+            for status in matching(self.spark, self.path(pattern, "_delta_log")):
+                yield str(status.getPath().getParent().toString())
 
     def has(self, table: Table) -> bool:
         """Whether the table has a commit. A first commit that was interrupted leaves a log without one."""

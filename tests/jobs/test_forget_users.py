@@ -13,10 +13,11 @@ from jobs import build_vocabularies, forget_users, publish_candidates, score_use
 from jobs.cli.clock import now
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.maintain_tables import DEFAULT_KEEP_DAYS, kept_days, tables_of
 from jobs.report.files import report_path
 from jobs.serving import PublishedCandidates, read_candidates
+from jobs.serving.forgetting import SLACK_DAYS
 from jobs.serving.publishing import NotPublishable
+from jobs.serving.retention import DEFAULT_KEEP_DAYS, retention_days
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]
@@ -27,7 +28,7 @@ AT = "2026-03-02T10:00:00Z"
 def named(lake: Lake, users: list[str]) -> dict[str, int]:
     """How many rows of each table hold one of the ids, in whatever column."""
     found = {}
-    for path in tables_of(lake):
+    for path in lake.delta_paths():
         rows = lake.spark.read.format("delta").load(path)
         text = F.translate(F.to_json(F.struct(*rows.columns)), "\\", "")  # JSON in JSON
         texts = [text.contains(f'"{user}"') for user in users]
@@ -62,7 +63,7 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     assert read_candidates(lake.uri).equals(others)
     assert not checkpoint.exists()
     out, day = capsys.readouterr().out, now() + dt.timedelta(days=33)
-    assert f"publication 3 of 2026-03-01 holds them until maintain_tables runs after {day:%Y-%m-%d}" in out
+    assert f"publication 3 of 2026-03-01 contains them until maintain_tables runs after {day:%Y-%m-%d}" in out
     assert [day for day, page in pages.items() if page.exists()] == [DAYS[0]]
     logs = [log.read_text() for log in Path(lake.uri).glob("*/_delta_log/*.json")]
     assert not [text for text in logs if NOBODY in text]  # an id of the list that no statistics of a file can hold
@@ -82,11 +83,11 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
 @pytest.mark.parametrize("lives", [0.5, 1, 2])  # days that readers follow a publication for
 def test_by_the_day_that_is_told_maintenance_keeps_nothing_from_before(lake: Lake, lives: float) -> None:
     forgotten = now()
-    told = forgotten + dt.timedelta(days=DEFAULT_KEEP_DAYS + forget_users.SLACK_DAYS)
+    told = forgotten + dt.timedelta(days=DEFAULT_KEEP_DAYS + SLACK_DAYS)
     times = [forgotten + dt.timedelta(days=lives * number) for number in range(-9, int(33 / lives) + 1)]
     rows = [(number, number, THIRD, "m", number, 0, 0, 1, time) for number, time in enumerate(times)]
     lake.append(tables.PUBLICATIONS, lake.spark.createDataFrame(rows, tables.PUBLICATIONS.schema))
-    assert told - dt.timedelta(days=kept_days(lake, DEFAULT_KEEP_DAYS, told)) >= forgotten
+    assert told - dt.timedelta(days=retention_days(lake, DEFAULT_KEEP_DAYS, told)) >= forgotten
 
 
 def test_neither_lists_that_nobody_has_published_nor_forgotten_users_reach_readers(

@@ -168,4 +168,4 @@ def test_models_that_readers_followed_in_the_kept_days_stay(bare: Lake) -> None:
 def test_less_than_a_week_is_refused(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         maintain_tables.main(["--lake", lake.uri, "--keep-days", "6"])
-    assert "wants 7 days or more, got '6'" in capsys.readouterr().err
+    assert "must be at least 7 days, got '6'" in capsys.readouterr().err

@@ -1,0 +1,74 @@
+"""How long replaced files stay: what readers followed in the last days, and follow now, must remain readable."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterator
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.inference.references import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
+from jobs.lake import tables
+from jobs.lake.files import matching
+from jobs.lake.lake import Lake
+
+DEFAULT_KEEP_DAYS = 30
+MIN_KEEP_DAYS = 7  # a running training or reader may still use files that are so old
+SECONDS_PER_DAY = 86_400
+
+
+def retention_days(lake: Lake, keep_days: int, at: dt.datetime) -> int:
+    """For how many days replaced files must stay: `keep_days`, or more if readers followed older lists within them.
+
+    Lists are as old as their first publication, also when a rollback publishes them again: they may have been replaced
+    since then.
+    """
+    first = F.min("published_at").over(Window.partitionBy("candidates_version"))
+    publications = lake.read(tables.PUBLICATIONS).withColumn("first", first)
+    oldest = _followed(publications, keep_days, at).agg(F.min(F.unix_timestamp("first"))).first()[0]  # type: ignore[index]
+    age = 0.0 if oldest is None else (at.timestamp() - oldest) / SECONDS_PER_DAY
+    return max(keep_days, math.ceil(age) + 1)
+
+
+def unused_folders(lake: Lake, keep_days: int, retained_days: int, at: dt.datetime) -> Iterator[str]:
+    """Folders of models and indexes, of all variants, that may be deleted.
+
+    They are at least `retained_days` old, and neither a row of these days nor a publication of the last `keep_days`
+    days names them.
+    """
+    first = at.date() - dt.timedelta(days=retained_days)
+    variants = [status.getPath().getName() for status in matching(lake.spark, lake.path("variants", "*"))]
+    for variant in (None, *variants):
+        of_variant = Lake(lake.spark, lake.uri, variant)
+        used = {*_named_folders(of_variant, first), *_published_models(of_variant, keep_days, at)}
+        for pattern in (f"{MODELS}/*", f"{INDEXES}/*/*"):
+            for status in matching(lake.spark, of_variant.model_path(pattern)):
+                age = dt.timedelta(seconds=at.timestamp() - status.getModificationTime() / 1000)
+                if age.days >= retained_days and status.getPath().getName() not in used:
+                    yield str(status.getPath().toString())
+
+
+def _followed(publications: DataFrame, days: int, at: dt.datetime) -> DataFrame:
+    """The publications that readers followed at some time in the last `days` days, the current one included."""
+    until = F.lead("published_at").over(Window.orderBy("publication"))
+    followed = F.col("until").isNull() | (F.unix_timestamp("until") >= at.timestamp() - days * SECONDS_PER_DAY)
+    return publications.withColumn("until", until).where(followed)
+
+
+def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
+    """The folders that rows of the days from `first` on name."""
+    since = F.col("ds") >= F.lit(first)
+    for row in lake.read(tables.MODEL_VERSIONS).where(since).toLocalIterator():
+        yield row.model_version
+    for row in lake.read(tables.ITEM_INDEXES).where(since).toLocalIterator():
+        yield from (index_folder(row.folder, part) for part in (row.backend, ITEMS, EXPLORE))
+
+
+def _published_models(lake: Lake, days: int, at: dt.datetime) -> set[str]:
+    """Models that readers followed in the last `days` days, and the one before, which the gate of a re-run needs."""
+    first, publications = at.date() - dt.timedelta(days=days), lake.read(tables.PUBLICATIONS)
+    followed = _followed(publications, days, at).select("model_version")
+    earlier = publications.where(F.col("ds") < F.lit(first)).orderBy(F.desc("publication")).limit(1)
+    return {row.model_version for row in followed.union(earlier.select("model_version")).toLocalIterator()}
