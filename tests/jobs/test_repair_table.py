@@ -1,11 +1,13 @@
-"""A table whose log was really cut, emptied or lost: a typed error, one command, and the lost write once more."""
+"""A table with a really damaged log: a typed error, one command restores it, and the lost days can be written again.
+
+All damages are tried on logs without Spark in tests/jobs/lake/integrity/test_repair.py; here some, and in the slow
+tests all, of them on real tables.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,26 +22,43 @@ from jobs.lake.integrity.detect import TableDamaged
 from jobs.lake.integrity.hadoop_log import can_read_checkpoint, move_away, read_log
 from jobs.lake.integrity.repair import NotRepairable, RepairPlan, plan_repair
 from jobs.lake.lake import Lake
+from tests.jobs.lake.integrity.damages import (
+    CHECKPOINTS,
+    COMMITS,
+    GARBLED_CHECKPOINT,
+    HALF_A_CHECKPOINT,
+    HALF_A_COMMIT,
+    HALF_OF_COMMIT_5,
+    LAST,
+    NO_CHECKPOINT,
+    NO_OLD_COMMITS,
+    ONLY_CHECKSUMS,
+    Damage,
+    all_of,
+    cases,
+    cut,
+    day,
+    half,
+    row_count,
+)  # fmt: skip
 
-FIRST = dt.date(2024, 2, 28)  # over a leap day
 TABLE = tables.UNCLICKED_ITEMS
-LAST = 11  # commits, with a checkpoint at 10; version n holds n + 1 rows of day n % 3
-HINT = "_last_checkpoint"
-CHECKPOINT = f"{10:020d}.checkpoint.parquet"
-
-
-def day(version: int) -> dt.date:
-    return FIRST + dt.timedelta(days=version % 3)
+DAMAGED_COMMITS = cases(COMMITS, quick={"half a commit", "only its checksums are left", "both"})
+DAMAGED_CHECKPOINTS = cases(CHECKPOINTS, quick={"half a checkpoint", "half a hint"})
+WORK = {
+    "optimize": "optimize delta.`{table}`",
+    "delete": "delete from delta.`{table}` where item_index = 3",
+    "delete everything": "delete from delta.`{table}`",
+    "alter": "alter table delta.`{table}` set tblproperties ('delta.logRetentionDuration' = 'interval 60 days')",
+    "vacuum": "vacuum delta.`{table}`",
+    "restore": "restore table delta.`{table}` to version as of 4",
+    "insert nothing": "insert into delta.`{table}` select * from delta.`{table}` where false",
+}
 
 
 def write(lake: Lake, version: int) -> None:
     rows = [(day(version), f"i{n}", n, n) for n in range(version + 1)]
     lake.overwrite(TABLE, day(version), lake.spark.createDataFrame(rows, TABLE.schema).coalesce(1))
-
-
-def held(version: int) -> int:
-    """How many rows the table has at a version."""
-    return sum(number + 1 for number in range(max(version - 2, 0), version + 1))
 
 
 @pytest.fixture(scope="module")
@@ -59,98 +78,6 @@ def damaged(whole: Lake, tmp_path: Path) -> Lake:
 
 def log_of(lake: Lake) -> Path:
     return Path(lake.table_path(TABLE)) / "_delta_log"
-
-
-def cut(name: str, keep: Callable[[bytes], bytes], checksum: bool) -> Callable[[Path], None]:
-    """Change a file; `checksum`: Hadoop's own of a local disk stays beside it, as other stores have none."""
-
-    def damage(log: Path) -> None:
-        (log / name).write_bytes(keep((log / name).read_bytes()))
-        if not checksum:
-            (log / f".{name}.crc").unlink()
-
-    return damage
-
-
-def half(text: bytes) -> bytes:
-    return text[: len(text) // 2]
-
-
-def first_line(text: bytes) -> bytes:
-    return text.splitlines(keepends=True)[0]
-
-
-def without_last_line(text: bytes) -> bytes:
-    return b"".join(text.splitlines(keepends=True)[:-1])
-
-
-def without_add(text: bytes) -> bytes:
-    return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b'{"add"'))
-
-
-def empty(text: bytes) -> bytes:
-    return b""
-
-
-def lose(*names: str, traces: bool = True) -> Callable[[Path], None]:
-    def damage(log: Path) -> None:
-        for name in names:
-            (log / name).unlink()
-            if not traces:
-                (log / f".{name}.crc").unlink()
-
-    return damage
-
-
-def all_of(*damages: Callable[[Path], None]) -> Callable[[Path], None]:
-    def damage(log: Path) -> None:
-        for one in damages:
-            one(log)
-
-    return damage
-
-
-ONLY_CHECKSUMS = lose(commit_name(11), f"{11:020d}.crc")
-NO_CHECKPOINT = lose(HINT, CHECKPOINT, traces=False)
-COMMITS = [
-    pytest.param(cut(commit_name(11), half, False), "commit 11 is cut short", 10, id="half a commit"),
-    pytest.param(
-        cut(commit_name(11), half, True), "commit 11 does not match its checksum", 10, id="half, on a local disk"
-    ),
-    pytest.param(cut(commit_name(11), empty, True), "commit 11 is empty", 10, id="an empty commit"),
-    pytest.param(cut(commit_name(11), empty, False), "commit 11 is empty", 10, id="an empty commit, no checksum"),
-    pytest.param(
-        cut(commit_name(11), first_line, False), "has 0 of 1 files that it removed", 10, id="one line of three"
-    ),
-    pytest.param(
-        cut(commit_name(11), without_last_line, False),
-        "has 0 of 1 files that it removed",
-        10,
-        id="two lines of three",
-    ),
-    pytest.param(cut(commit_name(11), without_add, False), "has 0 of 12 rows that it wrote", 10, id="no file added"),
-    pytest.param(lose(commit_name(11)), "commit 11 is missing", 10, id="the newest is missing"),
-    pytest.param(ONLY_CHECKSUMS, "commit 11 is missing", 10, id="only its checksums are left"),
-    pytest.param(all_of(NO_CHECKPOINT, lose(commit_name(5))), "commit 5 is missing", 4, id="a gap"),
-    pytest.param(
-        all_of(NO_CHECKPOINT, cut(commit_name(5), half, False)), "commit 5 is cut short", 4, id="an old commit"
-    ),
-    pytest.param(
-        all_of(cut(CHECKPOINT, half, False), cut(commit_name(5), half, False)),
-        "checkpoint 10 is cut short",
-        4,
-        id="both",
-    ),
-]
-CHECKPOINTS = [
-    pytest.param(cut(CHECKPOINT, half, False), "checkpoint 10 is cut short", id="half a checkpoint"),
-    pytest.param(cut(CHECKPOINT, half, True), "checkpoint 10", id="half a checkpoint, on a local disk"),
-    pytest.param(cut(CHECKPOINT, empty, False), "checkpoint 10 is empty", id="an empty checkpoint"),
-    pytest.param(lose(CHECKPOINT), "names checkpoint 10, which does not exist", id="no checkpoint"),
-    pytest.param(cut(HINT, half, False), "_last_checkpoint is not readable", id="half a hint"),
-    pytest.param(cut(HINT, half, True), "_last_checkpoint is not readable", id="half a hint, on a local disk"),
-    pytest.param(cut(HINT, lambda text: b'{"version":99}', False), "names checkpoint 99", id="a hint to nowhere"),
-]
 
 
 def run(lake: Lake, *more: str) -> int:
@@ -174,14 +101,14 @@ def refuse_to_open(lake: Lake, fault: str) -> None:
 
 def open_whole(lake: Lake, version: int) -> None:
     assert lake.version(TABLE) == version
-    assert lake.read(TABLE).count() == held(version)
+    assert lake.read(TABLE).count() == row_count(version)
     assert WithoutSpark(lake.table_path(TABLE)).version() == version
     assert len(WithoutSpark(lake.table_path(TABLE)).file_uris()) == 3
 
 
-@pytest.mark.parametrize(("damage", "fault", "last"), COMMITS)
+@pytest.mark.parametrize(("damage", "fault", "last"), DAMAGED_COMMITS)
 def test_a_damaged_commit_is_named_and_moved_and_its_days_run_again(
-    damaged: Lake, damage: Callable[[Path], None], fault: str, last: int, capsys: pytest.CaptureFixture[str]
+    damaged: Lake, damage: Damage, fault: str, last: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(log_of(damaged))
     before = sorted(path.name for path in log_of(damaged).iterdir())
@@ -210,8 +137,8 @@ def test_a_damaged_commit_is_named_and_moved_and_its_days_run_again(
     assert "nothing to repair" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("damage", "fault"), CHECKPOINTS)
-def test_a_damaged_checkpoint_alone_loses_nothing(damaged: Lake, damage: Callable[[Path], None], fault: str) -> None:
+@pytest.mark.parametrize(("damage", "fault"), DAMAGED_CHECKPOINTS)
+def test_a_damaged_checkpoint_alone_loses_nothing(damaged: Lake, damage: Damage, fault: str) -> None:
     damage(log_of(damaged))
     refuse_to_open(damaged, fault)
     assert run(damaged) > 0
@@ -221,16 +148,15 @@ def test_a_damaged_checkpoint_alone_loses_nothing(damaged: Lake, damage: Callabl
 
 
 def test_a_checkpoint_that_is_garbled_inside_is_found_by_the_repair(damaged: Lake) -> None:
-    cut(CHECKPOINT, lambda text: text[:4] + bytes(len(text) // 2) + text[4 + len(text) // 2 :], False)(log_of(damaged))
+    GARBLED_CHECKPOINT(log_of(damaged))
     assert run(damaged) > 0
     open_whole(damaged, LAST)
 
 
 def test_without_the_commits_before_it_a_damaged_checkpoint_is_the_end(damaged: Lake) -> None:
-    old = [name for version in range(6) for name in (commit_name(version), f"{version:020d}.crc")]
-    lose(*old, traces=False)(log_of(damaged))
+    NO_OLD_COMMITS(log_of(damaged))
     open_whole(damaged, LAST)  # as Delta's own clean-up leaves it
-    cut(CHECKPOINT, half, False)(log_of(damaged))
+    HALF_A_CHECKPOINT(log_of(damaged))
     before = sorted(path.name for path in log_of(damaged).iterdir())
     refuse_to_open(damaged, "checkpoint 10 is cut short")
     with pytest.raises(NotRepairable, match=r"checkpoint 10 .*nothing was changed"):
@@ -242,10 +168,10 @@ def test_without_the_commits_before_it_a_damaged_checkpoint_is_the_end(damaged: 
 def test_an_old_commit_under_a_checkpoint_costs_its_own_versions_only(
     damaged: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cut(commit_name(5), half, False)(log_of(damaged))
+    HALF_OF_COMMIT_5(log_of(damaged))
     open_whole(damaged, LAST)
-    assert damaged.read(TABLE, version=4).count() == held(4)
-    assert damaged.read(TABLE, version=10).count() == held(10)
+    assert damaged.read(TABLE, version=4).count() == row_count(4)
+    assert damaged.read(TABLE, version=10).count() == row_count(10)
     with pytest.raises(TableDamaged, match=r"version 7 of table .* is lost: commit 5 is cut short"):
         damaged.read(TABLE, version=7)
     assert run(damaged) == 0
@@ -262,7 +188,7 @@ def test_a_log_of_which_nothing_is_left_does_not_pass_for_an_empty_table(damaged
 
 def test_what_was_moved_outlives_vacuum_and_a_second_repair(damaged: Lake, spark: SparkSession) -> None:
     for number in (1, 2):
-        cut(commit_name(LAST), half, False)(log_of(damaged))
+        HALF_A_COMMIT(log_of(damaged))
         run(damaged)
         write(damaged, LAST)
         assert (log_of(damaged).parent / f"_damaged_log_{number}" / commit_name(LAST)).is_file()
@@ -272,7 +198,7 @@ def test_what_was_moved_outlives_vacuum_and_a_second_repair(damaged: Lake, spark
     finally:
         spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "true")
     assert (log_of(damaged).parent / "_damaged_log_1" / commit_name(LAST)).is_file()
-    assert damaged.read(TABLE).count() == held(LAST)
+    assert damaged.read(TABLE).count() == row_count(LAST)
 
 
 def test_a_repair_that_is_cut_off_can_be_run_again(damaged: Lake) -> None:
@@ -295,13 +221,13 @@ def test_another_name_is_refused(whole: Lake, table: str, message: str) -> None:
 def test_a_variants_table_is_named_with_its_variant(spark: SparkSession, tmp_path: Path) -> None:
     lake = Lake(spark, str(tmp_path / "lake"), "mns")
     table = tables.MODEL_VERSIONS
-    row = (FIRST, "v1", FIRST, 1, 1, 1.0, 1.0)
+    row = (day(0), "v1", day(0), 1, 1, 1.0, 1.0)
 
     def rows() -> DataFrame:
         return spark.createDataFrame([row], table.schema)
 
-    lake.overwrite(table, FIRST, rows())
-    lake.overwrite(table, FIRST, rows())
+    lake.overwrite(table, day(0), rows())
+    lake.overwrite(table, day(0), rows())
     log = Path(lake.table_path(table)) / "_delta_log"
     (log / commit_name(1)).write_bytes(b"")
     with pytest.raises(TableDamaged, match=f"--table {table.name} --variant mns$"):
@@ -314,23 +240,12 @@ def test_the_draft_of_a_writer_that_was_cut_off_is_no_damage(damaged: Lake) -> N
     draft = f".{commit_name(LAST + 1)}.2fb0dd38-c7ef-4bfc-8a8d-fe359e1a8f10.tmp"
     for name in (draft, f".{draft}.crc"):
         (log_of(damaged) / name).write_bytes(b"")
-    assert damaged.read(TABLE).count() == held(LAST)
+    assert damaged.read(TABLE).count() == row_count(LAST)
     write(damaged, LAST + 1)
     assert damaged.version(TABLE) == LAST + 1
 
 
-@pytest.mark.parametrize(
-    "work",
-    [
-        "optimize delta.`{table}`",
-        "delete from delta.`{table}` where item_index = 3",
-        "delete from delta.`{table}`",
-        "alter table delta.`{table}` set tblproperties ('delta.logRetentionDuration' = 'interval 60 days')",
-        "vacuum delta.`{table}`",
-        "restore table delta.`{table}` to version as of 4",
-        "insert into delta.`{table}` select * from delta.`{table}` where false",
-    ],
-)
+@pytest.mark.parametrize("work", cases({name: (work,) for name, work in WORK.items()}, quick={"optimize", "restore"}))
 def test_what_delta_itself_does_is_no_damage(damaged: Lake, work: str) -> None:
     damaged.spark.sql(work.format(table=damaged.table_path(TABLE)))
     damaged.append(TABLE, damaged.read(TABLE).where("item_index > 100000").repartition(3))
