@@ -1,4 +1,4 @@
-"""The specification of a model: its features, and the sizes of its towers. This module does not import torch."""
+"""The specification of a model: its features, and the sizes of its towers. This module does not load torch."""
 
 from __future__ import annotations
 
@@ -6,42 +6,60 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from model.feature_kinds import feature_kind
+
 
 @dataclass(frozen=True)
-class FeatureSpec:
-    """One input of a tower. `column` is where it lies in a table, `vocabulary` whose indices it holds.
-
-    kind: id | categorical | numeric | item_list | vector; length > 1 is a list padded with 0; dim is the
-    embedding's size.
-    """
+class Feature:
+    """A feature as it is declared. kind: see `model.feature_kinds`; dim: size of its embedding; length: of a list."""
 
     name: str
     kind: str
     dim: int
-    length: int
-    column: str
-    vocabulary: str | None
+    length: int = 1
 
     @property
     def is_list(self) -> bool:
-        return self.length > 1 or self.kind == "item_list"
+        """Whether a value is an array of `length` elements."""
+        return feature_kind(self.kind).is_list(self.length)
 
     @property
     def holds_numbers(self) -> bool:
-        """Floats, as against indices of a vocabulary."""
-        return self.kind in ("numeric", "vector")
+        """Whether values are floats; if not, they are indices of a vocabulary."""
+        return feature_kind(self.kind).holds_numbers
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether the raw log has a column with the values."""
+        return feature_kind(self.kind).is_logged
+
+
+@dataclass(frozen=True)
+class FeatureSpec(Feature):
+    """An input of a tower: a feature, the column that it is read from, and the vocabulary of its indices."""
+
+    column: str = ""
+    vocabulary: str | None = None  # None for numbers
+
+    @classmethod
+    def declared(cls, feature: Feature, side: str) -> FeatureSpec:
+        """The input that a declared feature of a side, user or item, is read from."""
+        kind = feature_kind(feature.kind)
+        column, vocabulary = kind.column(side, feature.name), kind.vocabulary(side, feature.name)
+        return cls(feature.name, feature.kind, feature.dim, feature.length, column, vocabulary)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that decides the shape of a model; JSON in, JSON out."""
+    """All that decides the shape of a model; it is stored as JSON with the model."""
 
     user: tuple[FeatureSpec, ...]
     item: tuple[FeatureSpec, ...]
-    vocabulary_sizes: Mapping[str, int]  # number of indices, the two reserved ones included
+    vocabulary_sizes: Mapping[str, int]  # number of indices of each vocabulary, padding and unknown included
     embedding_dim: int
     hidden: tuple[int, ...]
-    share_item_table: bool = False  # lists of items read the table of the item tower's own id
+    share_item_table: bool = False  # lists of items use the embedding table of the item tower's item_id
+    user_encoder: str = "mean"  # how a user's list of items becomes one vector: see `model.towers.user_encoders`
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,4 +71,5 @@ class ModelSpec:
 
 
 def columns(features: Sequence[FeatureSpec]) -> list[str]:
+    """The columns that the features are read from."""
     return [feature.column for feature in features]

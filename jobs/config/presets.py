@@ -1,41 +1,48 @@
-"""The schemes of negative sampling: each a choice of sources and a correction; sizes come from [negatives]."""
+"""The schemes of negative sampling: each is a choice of sources and a correction. [negatives] gives the sizes."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs.config.loading import Config
 
-# preset: the sources beside the batch, what the bank holds, the correction
-PRESETS: dict[str, tuple[frozenset[str], str, str]] = {
-    "in_batch": (frozenset(), "positives", "logq"),
-    "mns": (frozenset({"corpus", "unclicked"}), "positives", "logq_negatives"),
-    "cbns": (frozenset({"bank"}), "positives", "logq"),
-    "mixed_cross_batch": (frozenset({"corpus", "unclicked", "bank"}), "all", "logq_negatives"),
+
+class Preset(NamedTuple):
+    sources: frozenset[str]  # keys of [negatives] that are used beside the in-batch negatives
+    bank_holds: str  # which columns of a step go into the bank: positives | all
+    correction: str
+
+
+PRESETS = {
+    "in_batch": Preset(frozenset(), "positives", "logq"),
+    "mns": Preset(frozenset({"corpus", "unclicked"}), "positives", "logq_negatives"),
+    "cbns": Preset(frozenset({"bank"}), "positives", "logq"),
+    "mixed_cross_batch": Preset(frozenset({"corpus", "unclicked", "bank"}), "all", "logq_negatives"),
 }
 
 
 def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
-    """The fields of `model.negatives.sources.Negatives` for the configured preset.
+    """The fields of `model.negatives.settings.Negatives` for the configured preset, as JSON values.
 
-    Raises ValueError, with the key, for an empty pool that the configuration does not allow, and for a bank smaller
-    than a batch.
+    Custom sources are used with every preset. Raises ValueError, with the key, for an empty unclicked pool unless
+    `negatives.empty_pool` allows it, and for a bank that is smaller than a batch.
     """
     sizes, batch_size = config.negatives, config.training.batch_size
-    sources, holds, correction = PRESETS[config.training.preset]
-    used = {name: getattr(sizes, name) if name in sources else 0 for name in ("corpus", "unclicked", "bank")}
+    preset = PRESETS[config.training.preset]
+    used = {name: getattr(sizes, name) if name in preset.sources else 0 for name in ("corpus", "unclicked", "bank")}
     if used["unclicked"] and pool_is_empty:
         if sizes.empty_pool == "error":
             raise ValueError(
-                f"negatives.unclicked is {used['unclicked']} and the unclicked pool is empty; "
-                'negatives.empty_pool = "skip" would do without it'
+                f"negatives.unclicked must be 0 if the unclicked pool is empty, got {used['unclicked']}; "
+                'negatives.empty_pool = "skip" leaves this source out on such days'
             )
         used["unclicked"] = 0
-    if "bank" in sources and sizes.bank < batch_size:
-        raise ValueError(f"negatives.bank is {sizes.bank}, smaller than training.batch_size {batch_size}")
+    if "bank" in preset.sources and sizes.bank < batch_size:
+        raise ValueError(f"negatives.bank must be at least training.batch_size ({batch_size}), got {sizes.bank}")
     return {
+        **sizes.model_dump(exclude={"empty_pool", "custom"}),
         **used,
-        "correction": correction if config.training.correction == "preset" else config.training.correction,
-        "bank_holds": holds,
-        **sizes.model_dump(exclude={*used, "empty_pool"}),
+        "correction": preset.correction if config.training.correction == "preset" else config.training.correction,
+        "bank_holds": preset.bank_holds,
+        "custom": [{"name": name, **source.model_dump()} for name, source in sizes.custom.items()],
     }

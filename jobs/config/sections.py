@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from jobs.config.features import Count, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
+CLASS_NAME = r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$"  # a registered name or "package.module:Class"
 
 
 class LakeAccess(Section):
@@ -89,6 +90,12 @@ class Training(Section):
     warm_epochs: Annotated[int, Field(ge=0)]
 
 
+class CustomSource(Section):
+    source: Annotated[str, Field(pattern=CLASS_NAME)]
+    draws: Annotated[int, Field(ge=0)]
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class Negatives(Section):
     corpus: Annotated[int, Field(ge=0)]
     unclicked: Annotated[int, Field(ge=0)]
@@ -100,6 +107,7 @@ class Negatives(Section):
     row: Annotated[int, Field(ge=0)]
     row_log_weight: float
     mask: Literal["item", "user", "history"]
+    custom: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], CustomSource] = Field(default_factory=dict)
 
 
 class Tracking(Section):

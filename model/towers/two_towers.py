@@ -1,6 +1,6 @@
-"""Two towers: features in, unit vectors out. They know no loss.
+"""The user tower and the item tower: they turn features into unit vectors.
 
-Axis letters: B rows, L length of a list feature, F size of a feature's embedding, D size of the output.
+Axes: B rows, F size of a feature's embedding, D size of the output.
 """
 
 from __future__ import annotations
@@ -12,44 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.features import FeatureSpec, ModelSpec
+from model.towers.embeddings import feature_embedding
+from model.towers.user_encoders import USER_ENCODERS, UserEncoder
 from model.vocabulary import PADDING, UNKNOWN
-
-INITIAL_STD = 0.1
-
-
-class FeatureEmbedding(nn.Module):
-    """One feature as a vector [B, F]: a row of a table, the mean of several, or a projection of numbers."""
-
-    def __init__(self, feature: FeatureSpec, size: int | None, table: nn.EmbeddingBag | None = None) -> None:
-        """size: rows of a table of its own; table: another feature's, which it reads and trains too."""
-        super().__init__()
-        self.feature = feature
-        if table is not None:
-            self.table = table
-        elif size is not None:
-            self.table = nn.EmbeddingBag(size, feature.dim, mode="mean", sparse=True)
-            nn.init.normal_(self.table.weight, std=INITIAL_STD)
-            with torch.no_grad():
-                self.table.weight[PADDING].zero_()
-        else:
-            # each number stands beside a flag that says that it is missing
-            self.mean: Tensor
-            self.std: Tensor
-            self.register_buffer("mean", torch.zeros(feature.length))
-            self.register_buffer("std", torch.ones(feature.length))
-            self.project = nn.Linear(2 * feature.length, feature.dim)
-
-    def forward(self, values: Tensor) -> Tensor:
-        values = values.reshape(len(values), self.feature.length)  # [B, L]
-        if self.feature.vocabulary is not None:
-            known = torch.where(values < self.table.num_embeddings, values, UNKNOWN)  # younger than the model
-            # bags without their padding: told of a padding_idx, torch takes a way that is three times as slow
-            there = known != PADDING  # [B, L]
-            counts = there.sum(dim=1)  # [B]
-            return self.table(known[there], counts.cumsum(0) - counts)  # [B, F]
-        missing = ~values.isfinite()  # [B, L]
-        scaled = torch.where(missing, 0.0, (values - self.mean) / self.std)  # [B, L]
-        return self.project(torch.cat([scaled, missing.to(scaled.dtype)], dim=1))  # [B, F]
 
 
 class Tower(nn.Module):
@@ -62,17 +27,20 @@ class Tower(nn.Module):
         hidden: Sequence[int],
         dim: int,
         tables: Mapping[str, nn.EmbeddingBag] | None = None,
+        encoder: type[UserEncoder] | None = None,
     ) -> None:
-        """tables: those of the other tower that features of this one share, by feature name."""
+        """tables: tables of the other tower that features of this one share, by feature name.
+
+        encoder: pools the features that list items; None takes their mean.
+        """
         super().__init__()
         self.features = tuple(features)
-        shared = tables or {}
-        self.embeddings = nn.ModuleDict(
-            {
-                _key(f.name): FeatureEmbedding(f, sizes[f.vocabulary] if f.vocabulary else None, shared.get(f.name))
-                for f in features
-            }
-        )
+        self.embeddings = nn.ModuleDict()
+        for feature in features:
+            size = sizes[feature.vocabulary] if feature.vocabulary else None
+            pooling = encoder(feature) if encoder is not None and feature.kind == "item_list" else None
+            table = (tables or {}).get(feature.name)
+            self.embeddings[_key(feature.name)] = feature_embedding(feature, size, table, pooling)
         self.hidden = nn.Sequential()
         width = sum(feature.dim for feature in features)
         for size in hidden:
@@ -85,7 +53,7 @@ class Tower(nn.Module):
         self.head: Callable[[Tensor], Tensor] = self.dense
 
     def _pass_embeddings_through(self, features: Sequence[FeatureSpec], dim: int) -> None:
-        """Start as the sum of the embeddings that are D wide, with a little of the others."""
+        """Start as the sum of the embeddings of size D; the weights of the others stay at their random values."""
         with torch.no_grad():
             start = 0
             for feature in features:
@@ -94,6 +62,7 @@ class Tower(nn.Module):
                 start += feature.dim
 
     def embedding(self, feature: str) -> nn.Module:
+        """The embedding of the feature of this name."""
         return self.embeddings[_key(feature)]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -101,12 +70,12 @@ class Tower(nn.Module):
         return self.head(torch.cat(parts, dim=1))  # [B, D]
 
     def dense(self, embedded: Tensor) -> Tensor:
-        """What follows the tables: [B, sum of F] -> [B, D]."""
+        """The layers after the embeddings: [B, sum of F] -> [B, D]."""
         return F.normalize(self.out(self.hidden(embedded)), dim=1)
 
 
 def _key(feature: str) -> str:
-    """A feature may have a name that every module has as well, such as `type`, which a ModuleDict refuses."""
+    """The prefix allows names such as `type`, which are attributes of every module and refused by ModuleDict."""
     return f"of_{feature}"
 
 
@@ -118,11 +87,12 @@ class TwoTowers(nn.Module):
         self.spec = spec
         sizes, hidden, dim = spec.vocabulary_sizes, spec.hidden, spec.embedding_dim
         item = Tower(spec.item, sizes, hidden, dim)
-        self.user = Tower(spec.user, sizes, hidden, dim, _shared_tables(spec, item))
+        encoder = USER_ENCODERS.get(spec.user_encoder)
+        self.user = Tower(spec.user, sizes, hidden, dim, _shared_tables(spec, item), encoder)
         self.item = item
 
     def compile_layers(self) -> None:
-        """Make code of what follows the tables, whose sparse gradients torch.compile does not know."""
+        """Compile the layers after the embeddings; torch.compile does not support the tables' sparse gradients."""
         for tower in (self.user, self.item):
             tower.head = torch.compile(tower.dense, dynamic=True)
 
@@ -137,25 +107,25 @@ class TwoTowers(nn.Module):
 
 
 def _shared_tables(spec: ModelSpec, item: Tower) -> dict[str, nn.EmbeddingBag]:
-    """The item id's table for each user feature that lists items, where the specification says so."""
+    """The table of the item id for each user feature that lists items, if the specification shares it."""
     if not spec.share_item_table:
         return {}
     own = next((feature for feature in spec.item if feature.kind == "id"), None)
     lists = [feature for feature in spec.user if feature.kind == "item_list"]
     for feature in lists:
         if own is None or (feature.vocabulary, feature.dim) != (own.vocabulary, own.dim):
-            wanted = "an item id feature" if own is None else f"vocabulary {own.vocabulary} and dim {own.dim}"
+            needed = "an item id feature" if own is None else f"vocabulary {own.vocabulary} and dim {own.dim}"
             got = f"{feature.vocabulary} and {feature.dim}"
-            raise ValueError(f"share_item_table: user feature {feature.name} wants {wanted}, got {got}")
+            raise ValueError(f"share_item_table: user feature {feature.name} needs {needed}, got {got}")
     if own is None:
         return {}
     table = item.embedding(own.name).table
-    assert isinstance(table, nn.EmbeddingBag)  # what an id has
+    assert isinstance(table, nn.EmbeddingBag)  # an id has a TableEmbedding
     return {feature.name: table for feature in lists}
 
 
 def drop_ids(indices: Tensor, share: float, generator: torch.Generator, by: int = UNKNOWN) -> Tensor:
-    """`indices` with a random `share` of them replaced: by the unknown one, which is thereby trained, or by padding."""
+    """`indices` with a random `share` replaced by another index: UNKNOWN, whose embedding this trains, or PADDING."""
     if not share:
         return indices
     dropped = torch.rand(indices.shape, generator=generator) < share

@@ -35,7 +35,7 @@ def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> No
 
 def require_same_shape(older: ModelSpec, newer: ModelSpec, folder: Path) -> None:
     """Raises ValueError if the two models differ in more than the newer one's longer vocabularies."""
-    names = ("user", "item", "embedding_dim", "hidden", "share_item_table")
+    names = ("user", "item", "embedding_dim", "hidden", "share_item_table", "user_encoder")
     changed = [name for name in names if getattr(older, name) != getattr(newer, name)]
     shrunk = [name for name, size in newer.vocabulary_sizes.items() if size < older.vocabulary_sizes.get(name, 0)]
     if changed or shrunk:

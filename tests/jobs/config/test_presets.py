@@ -6,7 +6,7 @@ import pytest
 
 from jobs.config.loading import Config, load_config
 from jobs.config.presets import PRESETS, negatives_of
-from model.negatives.objective import Negatives
+from model.negatives.settings import Negatives, SourceSettings
 
 
 def config(training: dict[str, Any] | None = None, negatives: dict[str, Any] | None = None) -> Config:
@@ -29,7 +29,7 @@ def config(training: dict[str, Any] | None = None, negatives: dict[str, Any] | N
 def test_a_preset_is_a_choice_of_sources_and_a_correction(
     preset: str, sources: tuple[int, ...], correction: str
 ) -> None:
-    found = Negatives(**negatives_of(config({"preset": preset}), pool_is_empty=False))
+    found = Negatives.from_json(negatives_of(config({"preset": preset}), pool_is_empty=False))
     assert (found.corpus, found.unclicked, found.bank) == sources
     assert found.correction == correction
     assert found.bank_holds == ("all" if preset == "mixed_cross_batch" else "positives")
@@ -47,7 +47,7 @@ def test_a_correction_of_ones_own_takes_the_place_of_the_presets() -> None:
 
 
 def test_an_empty_pool_stops_or_is_skipped_as_configured() -> None:
-    with pytest.raises(ValueError, match=r"negatives\.unclicked is 256 and the unclicked pool is empty"):
+    with pytest.raises(ValueError, match=r"negatives\.unclicked must be 0 if the unclicked pool is empty, got 256"):
         negatives_of(config({"preset": "mns"}), pool_is_empty=True)
     skipped = negatives_of(config({"preset": "mns"}, {"empty_pool": "skip"}), pool_is_empty=True)
     assert (skipped["corpus"], skipped["unclicked"]) == (1024, 0)
@@ -55,5 +55,18 @@ def test_an_empty_pool_stops_or_is_skipped_as_configured() -> None:
 
 
 def test_a_bank_smaller_than_a_batch_is_refused_by_its_key() -> None:
-    with pytest.raises(ValueError, match=r"negatives\.bank is 512, smaller than training\.batch_size 1024"):
+    with pytest.raises(ValueError, match=r"negatives\.bank must be at least training\.batch_size \(1024\), got 512"):
         negatives_of(config({"preset": "cbns"}, {"bank": 512}), pool_is_empty=False)
+
+
+def test_a_custom_source_is_used_with_every_preset_after_the_built_in_ones() -> None:
+    given = {"custom": {"recent": {"source": "my_package.recent:Recent", "draws": 64, "options": {"days": 3}}}}
+    for preset in PRESETS:
+        found = Negatives.from_json(negatives_of(config({"preset": preset}, given), pool_is_empty=False))
+        assert found.sources[-1] == SourceSettings("recent", "my_package.recent:Recent", 64, {"days": 3})
+
+
+@pytest.mark.parametrize("source", ["my_package.recent:", "my package:Recent", ""])
+def test_a_custom_source_must_be_named_as_a_class(source: str) -> None:
+    with pytest.raises(ValueError, match=r"negatives\.custom\.recent\.source"):
+        config({}, {"custom": {"recent": {"source": source, "draws": 64}}})

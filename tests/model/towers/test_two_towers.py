@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.features import FeatureSpec, ModelSpec
-from model.towers.two_towers import FeatureEmbedding, Tower, TwoTowers, drop_ids
+from model.towers.embeddings import FeatureEmbedding, feature_embedding
+from model.towers.two_towers import Tower, TwoTowers, drop_ids
 from model.vocabulary import PADDING, UNKNOWN
 
 D, USERS, ITEMS = 6, 9, 8
@@ -41,7 +42,7 @@ def users(**changes: Tensor) -> dict[str, Tensor]:
 
 def embedding(feature: FeatureSpec) -> FeatureEmbedding:
     torch.manual_seed(0)
-    return FeatureEmbedding(feature, SIZES[feature.vocabulary] if feature.vocabulary else None)
+    return feature_embedding(feature, SIZES[feature.vocabulary] if feature.vocabulary else None)
 
 
 @pytest.mark.parametrize("hidden", [(), (16,), (16, 5)])
@@ -229,8 +230,8 @@ def test_towers_share_nothing_where_they_are_not_told_to() -> None:
 @pytest.mark.parametrize(
     ("user", "item", "message"),
     [
-        (replace(HISTORY, dim=3), ITEM, "user feature history wants vocabulary item_id and dim 6, got item_id and 3"),
-        (HISTORY, IMAGE, "user feature history wants an item id feature"),
+        (replace(HISTORY, dim=3), ITEM, "user feature history needs vocabulary item_id and dim 6, got item_id and 3"),
+        (HISTORY, IMAGE, "user feature history needs an item id feature"),
     ],
 )
 def test_a_table_that_cannot_be_shared_is_refused(user: FeatureSpec, item: FeatureSpec, message: str) -> None:

@@ -1,0 +1,127 @@
+"""The kinds of features: what a value is in the raw log, in the tables of the lake, and in a tower.
+
+A kind is one class, registered by name in `KINDS`. Spark types and Spark SQL are given as text and the embedding by the
+name of its class, so that this module loads neither Spark nor torch.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from model.registry import Registry
+
+
+class FeatureKind:
+    """One kind of feature. A subclass overrides what differs from a category with an embedding per value."""
+
+    raw_type = "string"  # Spark type of one value in the raw log: string | double | float | int | bigint
+    encoded_type = "int"  # Spark type of one value in the tables: int, an index of a vocabulary, or float
+    embedding = "model.towers.embeddings:TableEmbedding"  # a subclass of model.towers.embeddings.FeatureEmbedding
+    is_logged = True  # whether the raw log has a column with the values
+    min_length = 1
+    max_length: int | None = None
+
+    @property
+    def holds_numbers(self) -> bool:
+        """Whether values are numbers, which may be missing; if not, they are indices of a vocabulary."""
+        return self.encoded_type == "float"
+
+    def check_length(self, length: int) -> None:
+        """Raises ValueError if a feature of this kind cannot have this length."""
+        if length < self.min_length:
+            raise ValueError(f"length must be at least {self.min_length}, got {length}")
+        if self.max_length is not None and length > self.max_length:
+            raise ValueError(f"length must be at most {self.max_length}, got {length}")
+
+    def is_list(self, length: int) -> bool:
+        """Whether a value is an array, in the raw log and in the tables."""
+        return length > 1
+
+    def column(self, side: str, name: str) -> str:
+        """The column of the tables that the trainer reads. side: user | item."""
+        return name
+
+    def vocabulary(self, side: str, name: str) -> str | None:
+        """The vocabulary that numbers the values; None for numbers."""
+        return f"{side}.{name}"
+
+    def encoding(self, column: str, length: int) -> str | None:
+        """Spark SQL that turns the raw column into the encoded one; None if the vocabulary does it."""
+        return None
+
+
+class Id(FeatureKind):
+    """The user or the item itself."""
+
+    is_logged = False
+    max_length = 1
+
+    def column(self, side: str, name: str) -> str:
+        return f"{side}_index"
+
+    def vocabulary(self, side: str, name: str) -> str:
+        return name
+
+
+class Categorical(FeatureKind):
+    """A category, or a list of at most `length` of them."""
+
+
+class ItemList(FeatureKind):
+    """A list of items, which have the same indices as in the item tower."""
+
+    min_length = 2
+
+    def is_list(self, length: int) -> bool:
+        return True
+
+    def vocabulary(self, side: str, name: str) -> str:
+        return "item_id"
+
+
+class Numeric(FeatureKind):
+    """A number; null if it is missing or not finite."""
+
+    raw_type, encoded_type = "double", "float"
+    embedding = "model.towers.embeddings:NumberEmbedding"
+    max_length: int | None = 1
+
+    def vocabulary(self, side: str, name: str) -> None:
+        return None
+
+    def encoding(self, column: str, length: int) -> str:
+        return _finite(f"cast(`{column}` as float)")
+
+
+class Vector(Numeric):
+    """An array of `length` numbers; null if it has another length."""
+
+    min_length, max_length = 2, None
+
+    def encoding(self, column: str, length: int) -> str:
+        numbers = f"transform(cast(`{column}` as array<float>), number -> {_finite('number')})"
+        return f"case when size(`{column}`) = {length} then {numbers} end"
+
+
+KINDS: Registry[FeatureKind] = Registry(
+    kind="kind",
+    base="model.feature_kinds:FeatureKind",
+    built_in={
+        "id": "model.feature_kinds:Id",
+        "categorical": "model.feature_kinds:Categorical",
+        "item_list": "model.feature_kinds:ItemList",
+        "numeric": "model.feature_kinds:Numeric",
+        "vector": "model.feature_kinds:Vector",
+    },
+)
+
+
+@cache
+def feature_kind(name: str) -> FeatureKind:
+    """The kind of this name. Raises ValueError if there is none."""
+    return KINDS.get(name)()
+
+
+def _finite(number: str) -> str:
+    """The number, or null if it is NaN or infinite: one such value would make every mean NaN."""
+    return f"case when abs({number}) < double('infinity') then {number} end"

@@ -1,0 +1,109 @@
+"""One feature as a vector: the modules that the feature kinds name.
+
+Axes: B rows, L length of a list feature, F size of a feature's embedding.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from model.feature_kinds import feature_kind
+from model.features import FeatureSpec
+from model.registry import Registry
+from model.towers.user_encoders import Mean, UserEncoder
+from model.vocabulary import PADDING, UNKNOWN
+
+INITIAL_STD = 0.1
+
+
+class FeatureEmbedding(nn.Module, ABC):
+    """Turns the values of one feature into a vector."""
+
+    def __init__(
+        self,
+        feature: FeatureSpec,
+        size: int | None,
+        table: nn.EmbeddingBag | None = None,
+        encoder: UserEncoder | None = None,
+    ) -> None:
+        """size: number of indices of the feature's vocabulary, None for numbers.
+
+        table: the table of another feature, to be used and trained instead of a new one; encoder: pools a list of
+        items instead of the mean.
+        """
+        super().__init__()
+        self.feature = feature
+
+    @abstractmethod
+    def forward(self, values: Tensor) -> Tensor:
+        """int64 indices or float32 numbers, [B] or [B, L] -> [B, F]."""
+
+
+class TableEmbedding(FeatureEmbedding):
+    """A row of a table, or several rows pooled into one vector."""
+
+    def __init__(
+        self,
+        feature: FeatureSpec,
+        size: int | None,
+        table: nn.EmbeddingBag | None = None,
+        encoder: UserEncoder | None = None,
+    ) -> None:
+        super().__init__(feature, size)
+        if table is None:
+            if size is None:
+                raise ValueError(f"the vocabulary of feature {feature.name} must have a size, got None")
+            table = nn.EmbeddingBag(size, feature.dim, mode="mean", sparse=True)
+            nn.init.normal_(table.weight, std=INITIAL_STD)
+            with torch.no_grad():
+                table.weight[PADDING].zero_()
+        self.table, self.encoder = table, encoder or Mean(feature)
+
+    def forward(self, values: Tensor) -> Tensor:
+        indices = values.reshape(len(values), self.feature.length)  # [B, L]
+        indices = torch.where(indices < self.table.num_embeddings, indices, UNKNOWN)  # newer values than the model's
+        encoded: Tensor = self.encoder(indices, self.table)  # [B, F]
+        return encoded
+
+
+class NumberEmbedding(FeatureEmbedding):
+    """A projection of standardised numbers, each with a flag that says whether it is missing."""
+
+    def __init__(
+        self,
+        feature: FeatureSpec,
+        size: int | None = None,
+        table: nn.EmbeddingBag | None = None,
+        encoder: UserEncoder | None = None,
+    ) -> None:
+        super().__init__(feature, size)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.zeros(feature.length))
+        self.register_buffer("std", torch.ones(feature.length))
+        self.project = nn.Linear(2 * feature.length, feature.dim)
+
+    def forward(self, values: Tensor) -> Tensor:
+        numbers = values.reshape(len(values), self.feature.length)  # [B, L]
+        missing = ~numbers.isfinite()  # [B, L]
+        scaled = torch.where(missing, 0.0, (numbers - self.mean) / self.std)  # [B, L]
+        projected: Tensor = self.project(torch.cat([scaled, missing.to(scaled.dtype)], dim=1))  # [B, F]
+        return projected
+
+
+EMBEDDINGS: Registry[FeatureEmbedding] = Registry(
+    kind="embedding of a feature kind", base="model.towers.embeddings:FeatureEmbedding", built_in={}
+)
+
+
+def feature_embedding(
+    feature: FeatureSpec,
+    size: int | None,
+    table: nn.EmbeddingBag | None = None,
+    encoder: UserEncoder | None = None,
+) -> FeatureEmbedding:
+    """The embedding that the feature's kind names; for the arguments see `FeatureEmbedding`."""
+    return EMBEDDINGS.get(feature_kind(feature.kind).embedding)(feature, size, table, encoder)
