@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.config.features import Feature
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
@@ -25,6 +24,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.queries import materialized
 from jobs.raw_log.encoding import ITEM_ID, USER_ID, encode
 from jobs.raw_log.landing import raw_tables
+from model.features import Feature
 
 
 def arg_parser() -> argparse.ArgumentParser:

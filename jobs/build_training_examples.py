@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.config.features import Features
+from jobs.config.features import Features, logged_features
 from jobs.config.loading import Config
 from jobs.config.sections import Examples
 from jobs.lake import tables
@@ -26,7 +26,7 @@ from jobs.lake.checks import checked
 from jobs.lake.file_layout import in_row_groups, one_row_group_a_file, planned
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
-from jobs.raw_log.encoding import USER_ID, pad, raw_features
+from jobs.raw_log.encoding import USER_ID, pad
 
 ALL = 2**31 - 1  # more examples than a user has on a day
 
@@ -70,7 +70,7 @@ def _requests(interactions: DataFrame, vocabularies: DataFrame, length: int) -> 
 
 def _as_known(snapshot_before: DataFrame, snapshot: DataFrame, features: Features) -> DataFrame:
     """(user_id, user_index, features): those of the day before, or today's for who is new."""
-    names = [feature.name for feature in raw_features(features.user)]
+    names = [feature.name for feature in logged_features(features.user)]
     if not names:
         return snapshot.select(USER_ID, "user_index")
     described = F.struct(*names).alias("described")

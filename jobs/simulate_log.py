@@ -20,13 +20,14 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import count_argument, day_argument, job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.config.features import Feature
+from jobs.config.features import logged_features
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.queries import query
-from jobs.raw_log.encoding import raw_features, union
+from jobs.raw_log.encoding import union
 from jobs.raw_log.landing import land, raw_tables
 from jobs.raw_log.simulator import BLOCK, World, requests
+from model.features import Feature
 
 ORACLE_LENGTH = 300  # items a user: enough for a list of 100 when what they clicked is left out
 
@@ -98,7 +99,7 @@ def planted(side: str, features: Sequence[Feature], factors: np.ndarray) -> pd.D
     """Values of each declared feature that hang on the factors [N, Z]: the nearest centre, a coordinate, the vector."""
     frame: dict[str, object] = {}
     nearest = np.argsort(-factors, axis=1)  # [N, Z]
-    for number, feature in enumerate(raw_features(features)):
+    for number, feature in enumerate(logged_features(features)):
         if feature.kind == "numeric":
             frame[feature.name] = factors[:, number % factors.shape[1]]
         elif feature.kind == "vector":

@@ -28,6 +28,8 @@ class FeatureKind:
 
     def check_length(self, length: int) -> None:
         """Raises ValueError if a feature of this kind cannot have this length."""
+        if self.min_length == self.max_length != length:
+            raise ValueError(f"length must be {self.min_length}, got {length}")
         if length < self.min_length:
             raise ValueError(f"length must be at least {self.min_length}, got {length}")
         if self.max_length is not None and length > self.max_length:

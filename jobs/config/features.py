@@ -1,36 +1,19 @@
-"""The features that a configuration declares: what each tower reads of a user and of an item."""
+"""The declared features: what each tower reads about a user or an item."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from model.feature_kinds import feature_kind
+from model.features import Feature
 
 Count = Annotated[int, Field(ge=1)]
-HISTORY = "history"  # the user feature that is counted from the log, not read from it
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Feature(Section):
-    """One declared input of a tower; see `model.features` for what becomes of each kind."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-    kind: Literal["id", "categorical", "numeric", "item_list", "vector"]
-    dim: Count
-    length: Count = 1
-
-    @model_validator(mode="after")
-    def length_fits_kind(self) -> Feature:
-        if self.kind in ("id", "numeric") and self.length != 1:
-            raise ValueError(f"feature {self.name}: kind {self.kind} has length 1, got {self.length}")
-        if self.kind in ("item_list", "vector") and self.length < 2:
-            raise ValueError(f"feature {self.name}: kind {self.kind} wants a length of at least 2")
-        return self
-
-
+HISTORY = "history"  # the user feature that is built from the user's clicks instead of being logged
+NAME = r"[a-z][a-z0-9_]{0,62}"
 RESERVED = {
     "ds",
     "user_index",
@@ -49,28 +32,53 @@ RESERVED = {
 }
 
 
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def checked_feature(feature: Feature) -> Feature:
+    """Raises ValueError for a name, kind, size or length that a declared feature cannot have."""
+    if not re.fullmatch(NAME, feature.name):
+        raise ValueError(f"name must match {NAME}, got {feature.name!r}")
+    for key in ("dim", "length"):
+        if getattr(feature, key) < 1:
+            raise ValueError(f"{key} of feature {feature.name} must be at least 1, got {getattr(feature, key)}")
+    try:
+        feature_kind(feature.kind).check_length(feature.length)
+    except ValueError as error:
+        raise ValueError(f"feature {feature.name} of kind {feature.kind}: {error}") from error
+    return feature
+
+
+DeclaredFeature = Annotated[Feature, AfterValidator(checked_feature)]
+
+
 class Features(Section):
-    user: tuple[Feature, ...]
-    item: tuple[Feature, ...]
+    user: tuple[DeclaredFeature, ...]
+    item: tuple[DeclaredFeature, ...]
 
     @model_validator(mode="after")
-    def names_are_sound(self) -> Features:
+    def check_names(self) -> Features:
         for side, features in (("user", self.user), ("item", self.item)):
             names = [feature.name for feature in features]
             if len(set(names)) != len(names) or not names:
-                raise ValueError(f"features.{side} wants one or more features with distinct names, got {names}")
+                raise ValueError(f"features.{side} must be one or more features with distinct names, got {names}")
             for feature in features:
                 if (feature.kind == "id") != (feature.name == f"{side}_id"):
-                    raise ValueError(f"the one feature of kind id in features.{side} is {side}_id, got {feature.name}")
+                    raise ValueError(f"the only feature of kind id in features.{side} must be {side}_id, got {feature}")
                 if feature.kind != "id" and feature.name in RESERVED:
-                    raise ValueError(f"features.{side}: {feature.name} is a column of its own and no feature")
-        if any(feature.name == HISTORY and feature.kind != "item_list" for feature in self.user):
-            raise ValueError("the user feature named history is of kind item_list")
-        if any(feature.name == HISTORY for feature in self.item):
-            raise ValueError("history is a feature of users, not of items")
+                    raise ValueError(f"features.{side} must not have a feature named like the column {feature.name}")
+        for feature in (*self.user, *self.item):
+            if feature.name == HISTORY and (feature.kind != "item_list" or feature in self.item):
+                raise ValueError(f"history must be a user feature of kind item_list, got kind {feature.kind}")
         return self
 
     @property
     def history_length(self) -> int:
-        """Clicks kept in a user's history; 0 where no tower reads it."""
+        """Clicks in a user's history; 0 if no tower reads it."""
         return next((feature.length for feature in self.user if feature.name == HISTORY), 0)
+
+
+def logged_features(features: Iterable[Feature]) -> list[Feature]:
+    """The features whose values are in the raw log: all but the id and the history."""
+    return [feature for feature in features if feature.is_logged and feature.name != HISTORY]

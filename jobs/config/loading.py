@@ -185,7 +185,7 @@ def load_config(path: str | Path | None = None) -> Config:
 def _message(details: Any) -> str:
     """One validation error as text, without values that may hold a secret (whole sections, and all of `tracking`)."""
     key, value = ".".join(map(str, details["loc"])), details["input"]
-    if details["type"] == "extra_forbidden":
+    if details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key}: renamed to {RENAMED_KEYS[key]}" if key in RENAMED_KEYS else f"{key}: no such key"
     text = ": ".join(filter(None, (key, details["msg"])))
     # the input of an error between sections is the whole configuration; a variant may contain any section

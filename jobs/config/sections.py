@@ -52,6 +52,7 @@ class Model(Section):
     embedding_dim: Count
     hidden: tuple[Count, ...]
     share_item_table: bool
+    user_encoder: Annotated[str, Field(pattern=CLASS_NAME)]
     user_id_dropout: Annotated[float, Field(ge=0, lt=1)]
     item_id_dropout: Annotated[float, Field(ge=0, lt=1)]
     history_dropout: Annotated[float, Field(ge=0, lt=1)]

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.config.features import Feature
 from jobs.config.loading import Config
-from jobs.raw_log.encoding import vocabulary_name
-from model.features import FeatureSpec, ModelSpec
+from model.features import Feature, FeatureSpec, ModelSpec
 from model.vocabulary import FIRST_INDEX
 
 
@@ -18,7 +16,10 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
     """The model that the declared features and the sizes of the vocabularies call for."""
     last = vocabularies.groupBy("feature").agg(F.max("index").alias("index")).collect()  # one row per declared feature
     sizes = {row.feature: row["index"] + 1 for row in last}
-    user, item = (_specs(side, getattr(config.features, side)) for side in ("user", "item"))
+    user, item = (
+        tuple(FeatureSpec.declared(feature, side) for feature in getattr(config.features, side))
+        for side in ("user", "item")
+    )
     used = {spec.vocabulary for spec in (*user, *item) if spec.vocabulary} | {"item_id"}
     return ModelSpec(
         user,
@@ -27,17 +28,8 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
         config.model.embedding_dim,
         config.model.hidden,
         config.model.share_item_table,
+        config.model.user_encoder,
     )
-
-
-def _specs(side: str, features: Sequence[Feature]) -> tuple[FeatureSpec, ...]:
-    specs = []
-    for feature in features:
-        column = f"{side}_index" if feature.kind == "id" else feature.name
-        vocabulary = None if feature.kind in ("numeric", "vector") else vocabulary_name(side, feature)
-        vocabulary = feature.name if feature.kind == "id" else vocabulary
-        specs.append(FeatureSpec(feature.name, feature.kind, feature.dim, feature.length, column, vocabulary))
-    return tuple(specs)
 
 
 def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tuple[list[float], list[float]]]:
@@ -45,7 +37,7 @@ def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tup
     values = {
         f"{feature.name}[{element}]": F.col(feature.name)[element] if feature.length > 1 else F.col(feature.name)
         for feature in features
-        if feature.kind in ("numeric", "vector")
+        if feature.holds_numbers
         for element in range(feature.length)
     }
     if not values:

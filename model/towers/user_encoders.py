@@ -29,7 +29,7 @@ class UserEncoder(nn.Module, ABC):
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
         """Item indices [B, L] int64 -> [B, F].
 
-        The most recent item of a history is the first one; PADDING fills a shorter list, and a list may be empty.
+        A history begins with its oldest item. PADDING fills a shorter list, also in between, and a list may be empty.
         table: the items' embeddings, `table.weight` [I, F]; its gradient is sparse, so read rows of it by
         `torch.nn.functional.embedding(indices, table.weight, sparse=True)`.
         """

@@ -10,11 +10,12 @@ from pyspark.sql import functions as F
 
 from jobs.build_histories import user_histories
 from jobs.build_training_examples import training_examples
-from jobs.config.features import Feature, Features
+from jobs.config.features import Features
 from jobs.config.loading import Config, load_config
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
 from jobs.lake.tables import check_schema
+from model.features import Feature
 
 DAY = dt.date(2026, 1, 5)
 SETTINGS = load_config().examples.model_copy(update={"unclicked_per_example": 3})

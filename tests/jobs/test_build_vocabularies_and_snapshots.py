@@ -7,10 +7,11 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.build_snapshots import item_snapshot, news, user_snapshot
 from jobs.build_vocabularies import numbered, unseen_values
-from jobs.config.features import Feature, Features
+from jobs.config.features import Features
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.raw_log.encoding import encode
+from model.features import Feature
 
 DAY = dt.date(2026, 1, 5)
 FEATURES = Features(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql.types import ArrayType, DataType, StructType
 
-from jobs.config.features import HISTORY, Feature
+from jobs.config.features import logged_features
 from jobs.config.loading import Config
 from jobs.lake.tables.feature_types import encoded_type
 from jobs.lake.tables.raw import IMPRESSION
@@ -21,6 +21,7 @@ from jobs.lake.tables.table import (
     Table,
     struct,
 )
+from model.features import Feature
 
 CLICKED_ON = struct(ds=DATE, item_indices=INTS)
 INTERACTIONS = Table(
@@ -77,19 +78,19 @@ POPULAR_ITEMS = Table(
 
 
 def user_snapshot(config: Config) -> Table:
-    features = [feature for feature in config.features.user if feature.kind != "id" and feature.name != HISTORY]
+    features = logged_features(config.features.user)
     columns = _with_features(features, ds=DATE, user_id=STRING, user_index=INT, first_seen=DATE, last_seen=DATE)
     return Table("user_snapshot", columns, key=("user_id",))
 
 
 def item_snapshot(config: Config) -> Table:
-    features = [feature for feature in config.features.item if feature.kind != "id"]
+    features = logged_features(config.features.item)
     columns = _with_features(features, ds=DATE, item_id=STRING, item_index=INT, available=BOOLEAN, published_at=TIME)
     return Table("item_snapshot", columns, key=("item_id",))
 
 
 def training_examples(config: Config) -> Table:
-    features = [feature for feature in config.features.user if feature.kind != "id"]
+    features = [feature for feature in config.features.user if feature.is_logged]
     columns = _with_features(
         features,
         ds=DATE,

@@ -1,22 +1,30 @@
-"""The column of a declared feature: as the log brings it, and as the model reads it."""
+"""The Spark types of a declared feature: as the raw log contains it, and as the model reads it."""
 
 from __future__ import annotations
 
-from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, IntegerType, StringType
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, IntegerType, LongType, StringType
 
-from jobs.config.features import Feature
+from model.feature_kinds import feature_kind
+from model.features import Feature
+
+TYPES: dict[str, DataType] = {
+    "string": StringType(),
+    "double": DoubleType(),
+    "float": FloatType(),
+    "int": IntegerType(),
+    "bigint": LongType(),
+}
 
 
 def raw_type(feature: Feature) -> DataType:
-    """What a feature is in the log."""
-    if feature.kind == "numeric":
-        return DoubleType()
-    if feature.kind == "vector":
-        return ArrayType(DoubleType())
-    return ArrayType(StringType()) if feature.length > 1 else StringType()
+    """The type of a feature in the raw log."""
+    return _type(feature, feature_kind(feature.kind).raw_type)
 
 
 def encoded_type(feature: Feature) -> DataType:
-    """What a feature is inside the model: indices of its vocabulary, or floats."""
-    kind: DataType = FloatType() if feature.kind in ("numeric", "vector") else IntegerType()
-    return ArrayType(kind) if feature.length > 1 else kind
+    """The type of a feature in the snapshots and the training examples."""
+    return _type(feature, feature_kind(feature.kind).encoded_type)
+
+
+def _type(feature: Feature, element: str) -> DataType:
+    return ArrayType(TYPES[element]) if feature.is_list else TYPES[element]

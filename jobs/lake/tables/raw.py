@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql.types import DataType, StructType
 
-from jobs.config.features import HISTORY, Feature
+from jobs.config.features import logged_features
 from jobs.config.loading import Config
 from jobs.lake.tables.feature_types import raw_type
 from jobs.lake.tables.table import (
@@ -18,6 +18,7 @@ from jobs.lake.tables.table import (
     Table,
     struct,
 )
+from model.features import Feature
 
 IMPRESSION: dict[str, DataType] = {
     "ds": DATE,
@@ -52,8 +53,7 @@ def items(config: Config) -> Table:
 
 def _with_features(features: tuple[Feature, ...], **columns: DataType) -> StructType:
     """`columns` and one column for each declared feature that the log contains."""
-    declared = [feature for feature in features if feature.kind != "id" and feature.name != HISTORY]
-    return struct(**columns, **{feature.name: raw_type(feature) for feature in declared})
+    return struct(**columns, **{feature.name: raw_type(feature) for feature in logged_features(features)})
 
 
 ORACLE = Table("oracle", struct(ds=DATE, user_id=STRING, item_ids=STRINGS), key=("user_id",))

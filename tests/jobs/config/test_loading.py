@@ -47,12 +47,21 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
             r"evaluation.cutoffs must be at most scoring.candidates_per_user \(100\), got \[10, 500\]",
         ),
         ("[evaluation]\ncutoffs = [20, 10]\n", "evaluation.cutoffs: .*ascending"),
-        ("[[features.user]]\nname = 'age; drop'\nkind = 'numeric'\ndim = 1\n", "features.user.0.name"),
-        ("[[features.user]]\nname = 'user_index'\nkind = 'numeric'\ndim = 1\n", "user_index is a column of its own"),
-        ("[[features.user]]\nname = 'history'\nkind = 'numeric'\ndim = 1\n", "history is of kind item_list"),
+        (
+            "[[features.user]]\nname = 'age; drop'\nkind = 'numeric'\ndim = 1\n",
+            "features.user.0: .*name must match .*, got 'age; drop'",
+        ),
+        (
+            "[[features.user]]\nname = 'user_index'\nkind = 'numeric'\ndim = 1\n",
+            "must not have a feature named like the column user_index",
+        ),
+        (
+            "[[features.user]]\nname = 'history'\nkind = 'numeric'\ndim = 1\n",
+            "history must be a user feature of kind item_list, got kind numeric",
+        ),
         (
             "[[features.user]]\nname = 'age'\nkind = 'numeric'\ndim = 1\nlength = 3\n",
-            "kind numeric has length 1, got 3",
+            "feature age of kind numeric: length must be 1, got 3",
         ),
         (
             "[examples]\nunclicked_per_example = -1\n",
