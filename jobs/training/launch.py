@@ -67,8 +67,9 @@ def _in_processes(spec: str, folder: Path, ranks: int) -> int:
     file = folder / SPEC_FILE
     file.write_text(spec, "utf-8")
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
-    # PYTHONPATH instead of the working directory: the code may be in a zip
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    # PYTHONPATH instead of the working directory: the code may be in a zip; modules of extensions come after it
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-P", *(torchrun if ranks > 1 else []), "-m", "model.training.fit", str(file)]
     return subprocess.run(command, check=False, env=environment).returncode
 

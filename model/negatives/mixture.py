@@ -122,7 +122,12 @@ class Mixture:
 
     def report(self) -> dict[str, Any]:
         """Measurements for the model version's metrics."""
-        return {**(self.bank.warmup.report() if self.bank is not None else {}), **self.in_batch.report()}
+        of_sources = {name: report for name, source in self.sources.items() if (report := source.report())}
+        return {
+            **({} if self.bank is None else self.bank.warmup.report()),
+            **self.in_batch.report(),
+            **({"sources": of_sources} if of_sources else {}),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {

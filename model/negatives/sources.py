@@ -58,6 +58,10 @@ class NegativeSource(ABC):
     def after_step(self, positives: Tensor) -> None:  # noqa: B027  # most sources have nothing to do
         """Called after each step with its clicked items, [B] int64, of all ranks."""
 
+    def report(self) -> dict[str, Any]:
+        """Measurements for the metrics of the model version, as JSON values."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to continue as if it had not stopped: dicts, lists, numbers and tensors."""
         return {}
