@@ -24,7 +24,7 @@ from model.data.item_tables import read_files
 from model.feature_tensors import tensors
 from model.metrics import popularity_slices, ranking_metrics, share_of
 from model.ragged import of_lists
-from model.search.indexes import ExactIndex
+from model.search.exact_index import ExactIndex
 from model.towers import TwoTowers
 from model.training.fit import fit
 from model.training.loop import Progress

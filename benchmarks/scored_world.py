@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.inference.embedding import lists
-from jobs.inference.indexes import put_indexes
+from jobs.inference.index_building import store_indexes
 from jobs.inference.user_sample import sampled_users
 from jobs.lake import tables
 from jobs.lake.lake import Lake
@@ -65,7 +65,7 @@ def write(lake: Lake, config: Config, users: int, items: int, dim: int, excluded
         "1000 - id as clicks", "(1000 - id) / 500500d as share", "int(id) + 1 as rank",
     )  # fmt: skip
     lake.overwrite(tables.POPULAR_ITEMS, DAY, popular)
-    built = put_indexes(lake, config, DAY, VERSION, sampled_users(lake, config, DAY))
+    built = store_indexes(lake, config, DAY, VERSION, sampled_users(lake, config, DAY))
     lake.overwrite(tables.ITEM_INDEXES, DAY, built)
 
 

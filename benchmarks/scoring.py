@@ -33,7 +33,7 @@ from benchmarks.memory import peak_mib
 from jobs import score_users
 from jobs.config.loading import Config, load_config
 from jobs.inference.references import index_reference
-from jobs.inference.scoring import Plan, open_lists
+from jobs.inference.scoring import ListPlan, open_scorer
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
@@ -106,7 +106,7 @@ def report(args: argparse.Namespace, lake: Lake, config: Config, file: Path) -> 
 
 def bare_search(lake: Lake, config: Config) -> Callable[[int], object]:
     """The executors' search, in this process with all cores; how many users, the first ones of the lake."""
-    lists = open_lists(index_reference(lake, scored_world.DAY), Plan.of(config)).lists
+    lists = open_scorer(index_reference(lake, config, scored_world.DAY), ListPlan.from_config(config)).candidate_lists
     some = (
         score_users.users_to_score(lake, scored_world.DAY, scored_world.VERSION)
         .limit(20_000)

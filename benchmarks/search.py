@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from benchmarks.scored_world import vectors
-from model.search.indexes import build_index
-from model.search.tuning import Sample, tuned
+from model.search.backends import build_index
+from model.search.tuning import Sample, tune
 
 MODEL = "benchmark"
 FAISS_BLOCKS = 4_096, 1_024  # queries and items of a tile, as faiss 1.15 comes
@@ -76,7 +76,7 @@ def main() -> None:
         began = time.perf_counter()
         index = build_index(backend, items, indices, model_version=MODEL)
         built = time.perf_counter() - began
-        found, recall, _ = tuned(index, wanted, sample, args.recall)  # type: ignore[arg-type]
+        found, recall, _ = tune(index, wanted, sample, args.recall)  # type: ignore[arg-type]
         name = f"{backend}, search budget {found.search_budget}, recall {recall:.4f}, built in {built:.0f} s"
         kernels[name] = lambda index=found: index.search(queries, args.k)  # type: ignore[misc]
     taken: dict[str, list[float]] = {name: [] for name in kernels}

@@ -1,8 +1,8 @@
-"""item_embeddings and the index: every item through the item tower, and the available ones ready to be searched.
+"""item_embeddings and item_indexes: the embedding of every item, and indexes over those of the available items.
 
-What [index] build names is built and measured on a sample of the day's users: approximate indexes are searched with the
+The indexes of `index.build_backends` are built and measured on a sample of the day's users. Approximate ones get the
 smallest search budget that finds `index.recall_target` of the exact lists. Overwrites the day of item_embeddings and of
-item_indexes, which says which index is searched; the indexes lie under indexes/ in the lake.
+item_indexes, which says which index is searched; the indexes are stored under indexes/ in the lake.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.inference.embedding import item_embeddings
 from jobs.inference.embedding_inputs import items_to_embed
-from jobs.inference.indexes import put_indexes
+from jobs.inference.index_building import store_indexes
 from jobs.inference.references import model_reference
 from jobs.inference.user_sample import sampled_users
 from jobs.lake import tables
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sample = sampled_users(lake, config, args.ds)
     rows = item_embeddings(items_to_embed(lake, config, args.ds), ref).withColumn("model_version", F.lit(ref.version))
     count = lake.overwrite(tables.ITEM_EMBEDDINGS, args.ds, rows)
-    lake.overwrite(tables.ITEM_INDEXES, args.ds, put_indexes(lake, config, args.ds, ref.version, sample))
+    lake.overwrite(tables.ITEM_INDEXES, args.ds, store_indexes(lake, config, args.ds, ref.version, sample))
     return count
 
 

@@ -1,9 +1,9 @@
-"""candidates: K items for every user, by the user's vector and the index, on the executors.
+"""candidates: K items for every user, found by the user's embedding in the day's index, on the executors.
 
-Items that the exclusion rule asks for and items that are not available are left out. `source` says which channel named
-an item; a user without a click gets what is popular in their segment. With `scoring.changed_users_only` a user whose
-inputs are those of the last publication of the same model keeps that list, as long as its items are all there.
-Overwrites the day; rows are sorted by user_id, so that a look-up opens one file and one row group of it.
+Excluded items and items that are not available are left out. `source` says which channel an item comes from; a user
+without a click gets the popular items of their segment. With `scoring.changed_users_only`, a user whose inputs have not
+changed since the last publication of the same model gets that list again if all its items are still available.
+Overwrites the day. Rows are sorted by user_id, so that a look-up reads one row group of one file.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.inference.exclusions import excluded_items
 from jobs.inference.references import IndexReference, index_reference
-from jobs.inference.scoring import Plan, candidates, read_lists
+from jobs.inference.scoring import ListPlan, candidates, read_scorer
 from jobs.lake import tables
 from jobs.lake.file_layout import row_groups_of, sorted_files
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.publications import published_lists
-from model.search.indexes import VersionMismatch
+from model.artifacts.formats import VersionMismatch
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -38,15 +38,15 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_users_only: bool = False) -> DataFrame:
-    """Every user's vector, `excluded` item indices, and `kept`: the list that stands where nothing has changed.
+    """Every user's embedding, `excluded` item indices, and the published list that is reused if nothing has changed.
 
-    Raises VersionMismatch where the vectors are another model's.
+    Raises VersionMismatch if the embeddings are of another model version.
     """
     users = lake.required_day(tables.USER_EMBEDDINGS, ds)
-    foreign = users.where(F.col("model_version") != version).first()
-    if foreign is not None:
-        raise VersionMismatch(f"user_embeddings of {ds} are those of model {foreign.model_version}, wanted {version}")
-    changed_users_only &= lake.variant is None  # a publication is of the main model's lists
+    other = users.where(F.col("model_version") != version).first()
+    if other is not None:
+        raise VersionMismatch(f"user_embeddings of {ds} must be of model version {version}, got {other.model_version}")
+    changed_users_only &= lake.variant is None  # only lists of the main model are published
     frames = {
         "user_embeddings": users,
         "user_histories": excluded_items(lake.day(tables.USER_HISTORIES, ds)),
@@ -55,8 +55,8 @@ def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_users_only:
     return query(lake.spark, "candidates/users_to_score", frames)
 
 
-def scored(users: DataFrame, ref: IndexReference, plan: Plan, scored_at: dt.datetime) -> DataFrame:
-    """Rows of candidates, without their day, in the order of `users`."""
+def scored(users: DataFrame, ref: IndexReference, plan: ListPlan, scored_at: dt.datetime) -> DataFrame:
+    """Rows of candidates without `ds`, in the order of `users`."""
     rows = candidates(users, ref, plan).withColumn("model_version", F.lit(ref.version))
     return rows.withColumn("scored_at", F.coalesce("scored_at", F.lit(scored_at)))
 
@@ -64,9 +64,8 @@ def scored(users: DataFrame, ref: IndexReference, plan: Plan, scored_at: dt.date
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "score_users")
-    ref = index_reference(lake, args.ds, explore=config.scoring.explore_quota > 0)
-    plan = Plan.of(config)
-    read_lists(ref, plan)  # what is damaged or foreign is refused here, not by a hundred tasks
+    ref, plan = index_reference(lake, config, args.ds), ListPlan.from_config(config)
+    read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)
     rows = scored(sorted_files(users, "user_id"), ref, plan, args.scored_at or now())
     with row_groups_of(lake.spark, USERS_PER_ROW_GROUP):

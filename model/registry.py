@@ -19,16 +19,20 @@ class Registry(Generic[Part]):
         """
         self.kind, self.base, self.built_in = kind, base, dict(built_in)
 
+    def checked_name(self, name: str) -> str:
+        """The name itself; nothing is imported. Raises ValueError unless it is built in or "package.module:Class"."""
+        if name not in self.built_in and ":" not in name:
+            names = f'one of {sorted(self.built_in)} or "package.module:Class"'
+            raise ValueError(f"{self.kind} must be {names}, got {name!r}")
+        return name
+
     def get(self, name: str) -> type[Part]:
         """The class behind a name.
 
-        Raises ValueError where the name is neither built in nor "package.module:Class", or the class cannot be
-        imported or is no subclass of the base.
+        Raises ValueError if the name is neither built in nor "package.module:Class", or the class cannot be imported
+        or is no subclass of the base.
         """
-        path = self.built_in.get(name, name)
-        if ":" not in path:
-            names = f'one of {sorted(self.built_in)} or "package.module:Class"'
-            raise ValueError(f"{self.kind} must be {names}, got {name!r}")
+        path = self.built_in.get(self.checked_name(name), name)
         found = self._imported(path)
         base = self._imported(self.base)
         if not (isinstance(found, type) and issubclass(found, base)):

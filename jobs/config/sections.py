@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jobs.config.features import Count, Section
+from model.search.backends import BACKENDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 CLASS_NAME = r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$"  # a registered name or "package.module:Class"
@@ -115,13 +116,17 @@ class Tracking(Section):
     uri: str
 
 
+Backend = Annotated[str, AfterValidator(BACKENDS.checked_name)]
+
+
 class Index(Section):
-    backend: Literal["auto", "exact", "annoy", "ivf"]
-    build_backends: Annotated[tuple[Literal["exact", "annoy", "ivf"], ...], Field(min_length=1)]
+    backend: str
+    build_backends: Annotated[tuple[Backend, ...], Field(min_length=1)]
     recall_target: Annotated[float, Field(gt=0, le=1)]
     recall_sample_users: Count
     annoy_trees: Count
     ivf_lists: Annotated[int, Field(ge=0)]
+    options: dict[Backend, dict[str, bool | int | float | str]]
 
     @model_validator(mode="after")
     def backend_is_built(self) -> Index:

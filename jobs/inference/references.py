@@ -1,4 +1,4 @@
-"""Where a day's model version and what is searched with it lie in the lake."""
+"""References to a day's model and indexes: names and folders in the lake, small enough to be sent to workers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyspark.sql import Row
 
+from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.files import is_folder, reference
 from jobs.lake.lake import Lake, NoSuchDay
-from model.search.indexes import VersionMismatch
+from model.artifacts.formats import VersionMismatch
+from model.search.backends import BACKENDS
 
 MODELS, INDEXES = "models", "indexes"  # folders of the lake
-ITEMS, EXPLORE = "items", "explore"  # parts of a day's index that are no backend of the main one
+ITEMS, EXPLORE = "items", "explore"  # parts of a day's indexes besides the backends
 
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model version as workers get it: its name and folder, no weights."""
+    """A model version: its name and folder."""
 
     version: str
     model: str
@@ -28,16 +30,17 @@ class ModelReference:
 
 @dataclass(frozen=True)
 class IndexReference:
-    """A day's index as workers get it: folders. `items` holds what is known of the items behind the indices."""
+    """A day's chosen index: its backend and folders. `items` holds the details of the items, see `item_details`."""
 
     version: str
+    backend: str
     index: str
     items: str
     explore: str | None
 
 
 def model_row(lake: Lake, ds: dt.date) -> Row:
-    """The day's row of model_versions. Raises NoSuchDay where there is none."""
+    """The day's row of model_versions. Raises NoSuchDay if there is none."""
     row = lake.day(tables.MODEL_VERSIONS, ds).first()
     if row is None:
         raise NoSuchDay(f"no model was trained for {ds} in {lake.table_path(tables.MODEL_VERSIONS)}")
@@ -45,7 +48,7 @@ def model_row(lake: Lake, ds: dt.date) -> Row:
 
 
 def model_version(lake: Lake, ds: dt.date) -> str:
-    """The version trained on a day. Raises NoSuchDay where there is none."""
+    """The day's model version. Raises NoSuchDay if there is none."""
     return str(model_row(lake, ds).model_version)
 
 
@@ -54,15 +57,20 @@ def model_path(lake: Lake, version: str) -> str:
 
 
 def index_path(lake: Lake, ds: dt.date, folder: str, part: str) -> str:
-    """`part` is a backend's name, `items` for the items behind the indices, or `explore`.
+    """The folder of one part of a day's indexes: the name of a backend, ITEMS or EXPLORE.
 
-    Its last name alone tells it from all others: that is what a folder has that is shipped to workers.
+    Its last component is unique in the lake, because a folder shipped to workers is known by that component alone.
     """
     return lake.model_path(INDEXES, ds.isoformat(), index_folder(folder, part))
 
 
 def index_folder(folder: str, part: str) -> str:
-    return f"{folder}-{part}"
+    return f"{folder}-{part_name(part)}"
+
+
+def part_name(part: str) -> str:
+    """The name of a part in a path: Hadoop's paths do not allow the colon of "package.module:Class"."""
+    return part.replace(":", ".")
 
 
 def model_reference(lake: Lake, ds: dt.date) -> ModelReference:
@@ -71,21 +79,31 @@ def model_reference(lake: Lake, ds: dt.date) -> ModelReference:
     return ModelReference(version, reference(lake.spark, model_path(lake, version)))
 
 
-def index_reference(lake: Lake, ds: dt.date, *, explore: bool = False) -> IndexReference:
-    """The index that was chosen for the day; raises NoSuchDay where there is none, or none of what is explored."""
+def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
+    """The index that was chosen for the day.
+
+    Raises NoSuchDay if no index was built, or none of the items to explore although scoring.explore_quota is set;
+    VersionMismatch if the index is of another model version; ValueError if its backend is neither built in nor named by
+    index.build_backends, since a class that only data names must not be imported.
+    """
     version = model_version(lake, ds)
     chosen = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen").first()
     if chosen is None:
         raise NoSuchDay(f"no index was built for {ds} in {lake.table_path(tables.ITEM_INDEXES)}")
     if chosen.model_version != version:
-        raise VersionMismatch(f"the index of {ds} is that of model {chosen.model_version}, wanted {version}")
-    parts = [chosen.backend, ITEMS, *([EXPLORE] if explore else [])]
+        raise VersionMismatch(f"the index of {ds} must be of model version {version}, got {chosen.model_version}")
+    allowed = {*BACKENDS.built_in, *config.index.build_backends}
+    if chosen.backend not in allowed:
+        raise ValueError(f"the index of {ds} must be of one of the backends {sorted(allowed)}, got {chosen.backend!r}")
+    parts = [chosen.backend, ITEMS, *([EXPLORE] if config.scoring.explore_quota else [])]
     paths = [index_path(lake, ds, chosen.folder, part) for part in parts]
-    if explore and not is_folder(lake.spark, paths[-1]):
+    if EXPLORE in parts and not is_folder(lake.spark, paths[-1]):
         raise NoSuchDay(f"the index of {ds} was built without scoring.explore_quota: run build_item_index again")
     folders = [reference(lake.spark, path) for path in paths]
-    return IndexReference(version, folders[0], folders[1], folders[2] if explore else None)
+    explore = folders[2] if EXPLORE in parts else None
+    return IndexReference(version, chosen.backend, folders[0], folders[1], explore)
 
 
 def batches_with_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Spark may pass empty batches to a function of mapInArrow."""
     return (batch for batch in batches if batch.num_rows)

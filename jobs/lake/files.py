@@ -12,7 +12,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from jobs.lake.errors import disk_full_errors, jvm_is_gone
-from model.artifacts.verified_folder import ABANDONED
+from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 
 
 def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
@@ -23,7 +23,7 @@ def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
     """
     filesystem, path = hadoop(spark, uri)
     for status in filesystem.globStatus(path.suffix(".*.draft")) or ():
-        if time.time() - status.getModificationTime() / 1_000 > ABANDONED:
+        if time.time() - status.getModificationTime() / 1_000 > DRAFT_MAX_AGE_SECONDS:
             filesystem.delete(status.getPath(), True)
     draft = path.suffix(f".{uuid.uuid4().hex}.draft")  # two who put the same folder have one each
     try:

@@ -9,25 +9,25 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.inference.manifests import manifest_of
+from jobs.inference.manifests import model_manifest
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.charts import line_chart
 from jobs.report.figures import NONE, count, decimal, duration, percent
 from jobs.report.page import Block, Cell, Facts, Figure, Grid, Missing, Section
-from model.artifacts.model_version import MANIFEST
+from model.artifacts.formats import MODEL
 
 
 def manifest(lake: Lake, ds: dt.date) -> dict[str, Any] | None:
     """The model.json of the day's model version; None where there is no model or no such file."""
     row = lake.day(tables.MODEL_VERSIONS, ds).first()
-    return manifest_of(lake, row.model_version) if row else None
+    return model_manifest(lake, row.model_version) if row else None
 
 
 def no_model(lake: Lake, ds: dt.date) -> Missing:
     """Which of the two is not there, where `manifest` finds none."""
     found = not lake.day(tables.MODEL_VERSIONS, ds).isEmpty()
-    return Missing(f"There is no {MANIFEST} of the model of {ds}." if found else f"There is no model of {ds}.")
+    return Missing(f"There is no {MODEL.manifest} of the model of {ds}." if found else f"There is no model of {ds}.")
 
 
 def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:

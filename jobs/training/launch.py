@@ -15,7 +15,7 @@ from jobs.config.loading import Config
 from jobs.inference.references import MODELS, model_path
 from jobs.lake.files import local_path, put_folder
 from jobs.lake.lake import Lake
-from model.artifacts.model_version import MANIFEST
+from model.artifacts.formats import MODEL
 from model.training.spec import TrainingSpec
 
 SPEC_FILE = "training_spec.json"
@@ -38,7 +38,7 @@ def train(lake: Lake, config: Config, spec: TrainingSpec) -> dict[str, Any]:
         placed = spec.in_folders(folder / "model", checkpoints or folder / "checkpoints")
         if code := _launch(placed, config, folder):
             raise TrainingFailed(f"the trainer of {version} ended with exit code {code}")
-        manifest: dict[str, Any] = json.loads((folder / "model" / MANIFEST).read_text("utf-8"))
+        manifest: dict[str, Any] = json.loads((folder / "model" / MODEL.manifest).read_text("utf-8"))
         put_folder(lake.spark, folder / "model", model_path(lake, version))
     return manifest
 

@@ -1,1 +1,1 @@
-"""Folders of models and indexes: whole or absent, verified before use."""
+"""Verified folders: models, indexes and checkpoints are complete or absent, and are checked before use."""

@@ -1,1 +1,1 @@
-"""Nearest items for query vectors, and candidate lists made of them."""
+"""Search for the items with the highest scores, and candidate lists made from the results."""

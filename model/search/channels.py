@@ -1,10 +1,10 @@
-"""One list a user out of several: the items that recall channels name, each channel with a quota.
+"""Merge the items that recall channels name into one list per user, with a quota for each channel.
 
-Channels are asked in order. Each gives its best items that no channel before it has given, up to its quota, and no
-more of a category than the cap. A later channel of the same name fills what is left.
+Channels are merged in order. Each one contributes its best items that no earlier channel has contributed, at most its
+quota, and no more of a category than the cap allows. A later channel with the same source fills the remaining ranks.
 """
 
-# Axes: N users, K candidates, W items that a channel names, C channels, I indices of the item vocabulary.
+# Axes: N users, K candidates, W items that a channel names, P fresh items of all users, I item indices.
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,12 +16,15 @@ from model.ragged import among
 from model.search.top_k import empty_results
 from model.vocabulary import NO_ITEM
 
+Lists = tuple[np.ndarray, np.ndarray, np.ndarray]  # items int64 [N, K], scores float32 [N, K], sources int64 [N, K]
+
 
 @dataclass(frozen=True)
 class Channel:
-    """What a channel names: items int64 [N, W], best first, -1 where there is none, and their scores float32 [N, W].
+    """The items that a channel names: int64 [N, W], best first, -1 for none, and their scores float32 [N, W].
 
-    quota: at most so many are taken; None for any number. capped: the cap on categories holds.
+    source: number of the channel's name. quota: how many items are taken at most, None for any number.
+    capped: whether the cap on categories applies.
     """
 
     source: int
@@ -33,49 +36,49 @@ class Channel:
 
 @dataclass(frozen=True)
 class Cap:
-    """At most `most` items of a category in a list; categories int64 [I] from 0 on."""
+    """A list holds at most `max_items` items of a category; categories int64 [I] from 0 on."""
 
     categories: np.ndarray
-    most: int
+    max_items: int
 
 
-def merged(channels: Sequence[Channel], k: int, cap: Cap | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Items int64 [N, K], scores float32 [N, K] and sources int64 [N, K] of each user: what the channels give.
+def merge_channels(channels: Sequence[Channel], k: int, cap: Cap | None = None) -> Lists:
+    """Items, scores and sources [N, K] of each user's list, best score first, equal scores by item.
 
-    Best score first, equal ones by item; a row that runs short ends in item -1, score -inf.
+    Shorter rows end in item -1, score -inf.
     """
     n_users = len(channels[0].items)
     found, scores = empty_results(n_users, k)
     sources = np.zeros((n_users, k), dtype=np.int64)
-    filled = np.zeros(n_users, dtype=np.int64)  # [N]
+    lengths = np.zeros(n_users, dtype=np.int64)  # [N]
     for channel in channels:
         fresh = (channel.items != NO_ITEM) & ~among(channel.items, found)  # [N, W]
         if cap is not None and channel.capped:
             fresh &= _below_cap(channel.items, fresh, found, cap)
-        place = np.cumsum(fresh, axis=1)  # [N, W], from 1
-        room = np.minimum(k - filled, k if channel.quota is None else channel.quota)  # [N]
-        rows, columns = np.nonzero(fresh & (place <= room[:, None]))
-        places = filled[rows] + place[rows, columns] - 1
-        found[rows, places] = channel.items[rows, columns]
-        scores[rows, places] = channel.scores[rows, columns]
-        sources[rows, places] = channel.source
-        filled += np.bincount(rows, minlength=n_users)
-    order = np.lexsort((found, -scores), axis=-1)  # [N, K]; what is missing is last
-    return tuple(np.take_along_axis(array, order, axis=1) for array in (found, scores, sources))  # type: ignore[return-value]
+        order = np.cumsum(fresh, axis=1)  # [N, W], from 1
+        room = np.minimum(k - lengths, k if channel.quota is None else channel.quota)  # [N]
+        rows, columns = np.nonzero(fresh & (order <= room[:, None]))
+        slots = lengths[rows] + order[rows, columns] - 1
+        found[rows, slots] = channel.items[rows, columns]
+        scores[rows, slots] = channel.scores[rows, columns]
+        sources[rows, slots] = channel.source
+        lengths += np.bincount(rows, minlength=n_users)
+    ranked = np.lexsort((found, -scores), axis=-1)  # [N, K]; empty slots come last
+    return tuple(np.take_along_axis(array, ranked, axis=1) for array in (found, scores, sources))  # type: ignore[return-value]
 
 
 def _below_cap(items: np.ndarray, fresh: np.ndarray, found: np.ndarray, cap: Cap) -> np.ndarray:
-    """Which fresh items [N, W] are among the first of their category, with those found [N, K] before them."""
+    """Which fresh items [N, W] fit under the cap of their category, given the items found so far [N, K]: bool."""
     n_categories = int(cap.categories.max(initial=0)) + 1
-    rows, columns = np.nonzero(fresh)  # ascending, so that a row's best come first
+    rows, columns = np.nonzero(fresh)  # ascending, so a row's best items come first
     groups = rows * n_categories + cap.categories[items[rows, columns]]  # [P]
     order = np.argsort(groups, kind="stable")
     starts = np.searchsorted(groups[order], groups[order])
-    earlier = np.empty(len(groups), dtype=np.int64)  # [P]: of the same group, in this channel
+    earlier = np.empty(len(groups), dtype=np.int64)  # [P]: items of the same group before this one
     earlier[order] = np.arange(len(groups)) - starts
-    there, places = np.nonzero(found != NO_ITEM)
-    taken = np.sort(there * n_categories + cap.categories[found[there, places]])
+    found_rows, slots = np.nonzero(found != NO_ITEM)
+    taken = np.sort(found_rows * n_categories + cap.categories[found[found_rows, slots]])
     earlier += np.searchsorted(taken, groups, side="right") - np.searchsorted(taken, groups)
     below = np.zeros(items.shape, dtype=bool)
-    below[rows, columns] = earlier < cap.most
+    below[rows, columns] = earlier < cap.max_items
     return below

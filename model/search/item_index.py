@@ -1,84 +1,96 @@
-"""What every index shares: the items it holds, how it is searched, how it is kept in a folder."""
+"""The interface of an index backend, and what all backends share: items, search in blocks, the folder on disk."""
 
 # Axes: N queries, I items, D dimensions, K results, E exclusions of all queries, P (query, item) pairs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from model.artifacts import index_files
-from model.artifacts.index_files import IndexCorrupt, VersionMismatch
+from model.artifacts.array_files import array_writer, read_array
+from model.artifacts.formats import INDEX, IndexCorrupt, VersionMismatch
 from model.ragged import Ragged, checked_ragged, cut
+from model.search.checks import check_item_order, checked_queries, checked_version, largest_norm, sorted_items
 from model.search.top_k import empty_results
 from model.vocabulary import NO_ITEM
 
 QUERIES_AT_ONCE = 4_096
-ROWS_CHECKED_AT_ONCE = 65_536
-NORM_TOLERANCE = 1e-3
+EMBEDDINGS, ITEM_INDICES = "embeddings.npy", "item_indices.npy"
 
 
 class ItemIndex(ABC):
-    """Items of one model version, in ascending order of item_index, and a way to search them."""
+    """The items of one model version, sorted by item_index, and a way to search them.
 
-    backend: ClassVar[str]
-    metric: ClassVar[str]
+    A backend is a subclass that sets `metric` and `is_exact` and implements `search_block`. A backend with more than
+    the vectors also sets `extra_files` and overrides `build`, `stored_options`, `file_writers` and `from_files`.
+    A backend that inspects only part of the items subclasses `model.search.approximate_index.ApproximateIndex`.
+    """
+
+    backend: ClassVar[str]  # stored in index.json; by default "package.module:Class"
+    metric: ClassVar[str]  # "dot": vectors of any norm; "angular": unit vectors only
     is_exact: ClassVar[bool]
-    file_names: ClassVar[tuple[str, ...]] = ("embeddings.npy", "item_indices.npy")
+    extra_files: ClassVar[tuple[str, ...]] = ()  # names of the files besides the vectors and the item indices
+
+    def __init_subclass__(cls) -> None:
+        if "backend" not in vars(cls):
+            cls.backend = f"{cls.__module__}:{cls.__qualname__}"
 
     def __init__(self, matrix: np.ndarray, item_indices: np.ndarray, model_version: str) -> None:
-        """For `build` and `load`: matrix float32 [I, D] and item_indices int64 [I] are in order by now."""
+        """matrix float32 [I, D] and item_indices int64 [I] are sorted by item_index. Used by `build` and `load`."""
         self.matrix, self.item_indices = matrix, item_indices
         self.model_version = checked_version(model_version)
         self.largest_norm = largest_norm(matrix, unit_norm=self.metric == "angular")
 
-    @cached_property
-    def _places(self) -> np.ndarray:
-        """The position of each item_index, with a -1 at either end for those beyond: int32 [largest + 3]."""
-        places = np.full(int(self.item_indices[-1]) + 3, NO_ITEM, dtype=np.int32)
-        places[self.item_indices + 1] = np.arange(len(self))
-        return places
+    @classmethod
+    def configured_options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of `build` that the section [index] of the configuration holds for this backend."""
+        return {}
 
     @classmethod
-    @abstractmethod
-    def build(cls, embeddings: np.ndarray, item_indices: np.ndarray, *, model_version: str) -> ItemIndex:
-        """An index over embeddings float32 [I, D]; item_indices int64 [I] says which item a row is.
+    def build(cls, embeddings: np.ndarray, item_indices: np.ndarray, *, model_version: str, **options: Any) -> Self:
+        """An index over embeddings float32 [I, D], where item_indices int64 [I] names the item of each row.
 
-        ValueError for other types or shapes, an item twice or below 0, a row not finite, no model_version.
+        Raises ValueError for other types or shapes, a duplicate or negative item, a row that is not finite, or an empty
+        model_version.
         """
+        return cls(*sorted_items(embeddings, item_indices), model_version, **options)
 
     def search(
         self, queries: np.ndarray, k: int, excluded: tuple[np.ndarray, np.ndarray] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k items with the highest scores for each query float32 [N, D].
 
-        excluded: flat item indices int64 [E] and offsets int64 [N + 1]; items not in the index do no harm.
-        Returns item_indices int64 [N, K] and scores float32 [N, K]: best first, equal scores by item_index.
-        A row has min(K, I - its excluded items) results; the rest is -1 and -inf. ValueError for other types,
-        shapes, k < 1 or queries that are not finite.
+        excluded: flat item indices int64 [E] and offsets int64 [N + 1]; items that the index does not hold are ignored.
+        Returns item_indices int64 [N, K] and scores float32 [N, K], best first, equal scores by item_index.
+        A row has min(K, I - its excluded items) results; the rest is -1 and -inf. Raises ValueError for other types or
+        shapes, k < 1, or queries that are not finite.
         """
         queries = checked_queries(queries, self.dimension)
         if k < 1:
-            raise ValueError(f"k wants at least 1, got {k}")
+            raise ValueError(f"k must be at least 1, got {k}")
         nothing = (np.empty(0, dtype=np.int64), np.zeros(len(queries) + 1, dtype=np.int64))
         ragged = checked_ragged(nothing if excluded is None else excluded, len(queries), "excluded")
         found, scores = empty_results(len(queries), k)
         n_blocks = -(-len(queries) // QUERIES_AT_ONCE) if len(self) else 0
-        edges = np.linspace(0, len(queries), n_blocks + 1).astype(int).tolist()  # alike: a short last one is slow
+        edges = np.linspace(0, len(queries), n_blocks + 1).astype(int).tolist()  # equal blocks: a short one is slow
         for start, stop in pairwise(edges):
             block = slice(start, stop)
-            positions, scores[block] = self._search(queries[block], k, self._forbidden(ragged, start, stop))
+            positions, scores[block] = self.search_block(queries[block], k, self._forbidden(ragged, start, stop))
             found[block] = np.where(positions == NO_ITEM, NO_ITEM, self.item_indices[positions])
         return found, scores
 
     @abstractmethod
-    def _search(self, queries: np.ndarray, k: int, forbidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and scores [N, K] for one block of queries; forbidden int64 [P] as in `model.search.top_k`."""
+    def search_block(self, queries: np.ndarray, k: int, forbidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions int64 [N, K] and scores float32 [N, K] of one block of queries [N, D], best first.
+
+        forbidden int64 [P]: ascending keys (query * I + position) of the pairs that must not be returned. Rows with
+        fewer results end in position -1, score -inf.
+        """
 
     def _forbidden(self, excluded: Ragged, start: int, stop: int) -> np.ndarray:
         """The keys (row * I + position) of the exclusions of rows start to stop: unique, ascending."""
@@ -86,62 +98,73 @@ class ItemIndex(ABC):
         positions = self.positions(items)
         held = positions != NO_ITEM
         keys = rows[held] * len(self) + positions[held]
-        return keys if (np.diff(keys) > 0).all() else np.unique(keys)  # rows may come in order
+        return keys if (np.diff(keys) > 0).all() else np.unique(keys)  # often sorted already
 
     def positions(self, items: np.ndarray) -> np.ndarray:
-        """Where in the matrix items int64 [...] stand, integers [...]; -1 for those that the index does not hold."""
+        """The rows of the matrix that hold items int64 [...], same shape; -1 for items that the index does not hold."""
         if not len(self):
             return np.full(items.shape, NO_ITEM, dtype=np.int64)
-        return self._places.take(items + 1, mode="clip")
+        return self._positions.take(items + 1, mode="clip")
+
+    @cached_property
+    def _positions(self) -> np.ndarray:
+        """The position of each item_index, with a -1 at both ends for indices out of range: int32 [largest + 3]."""
+        positions = np.full(int(self.item_indices[-1]) + 3, NO_ITEM, dtype=np.int32)
+        positions[self.item_indices + 1] = np.arange(len(self))
+        return positions
 
     def save(self, folder: Path | str) -> None:
-        """Writes the index as a folder that appears whole or not at all, in place of an older one."""
-        manifest = {
+        """Write the index as a verified folder, which replaces an older one (see `ArtifactFormat.write`)."""
+        fields = {
             "backend": self.backend,
             "metric": self.metric,
             "dimension": self.dimension,
             "item_count": len(self),
             "model_version": self.model_version,
-            "options": self._options(),
+            "options": self.stored_options(),
         }
-        index_files.write_folder(Path(folder), manifest, self._writers())
+        vectors = {EMBEDDINGS: array_writer(self.matrix), ITEM_INDICES: array_writer(self.item_indices)}
+        INDEX.write(Path(folder), fields, {**vectors, **self.file_writers()})
+
+    def stored_options(self) -> dict[str, Any]:
+        """The options to store in index.json, as JSON values."""
+        return {}
+
+    def file_writers(self) -> dict[str, Callable[[Path], object]]:
+        """For each of `extra_files` the function that writes it."""
+        return {}
 
     @classmethod
-    def load(cls, folder: Path | str, expected_model_version: str | None = None) -> ItemIndex:
+    def load(cls, folder: Path | str, expected_model_version: str | None = None) -> Self:
         """The index in a folder, memory-mapped.
 
-        IndexCorrupt or VersionMismatch, both ValueErrors, before anything in the folder is used.
+        Raises IndexCorrupt or VersionMismatch, both ValueErrors, before anything in the folder is used.
         """
         folder = Path(folder)
-        manifest = index_files.read_manifest(folder)
+        manifest = INDEX.read_manifest(folder)
         if (manifest["backend"], manifest["metric"]) != (cls.backend, cls.metric):
             got = f"{manifest['backend']} ({manifest['metric']})"
-            raise IndexCorrupt(f"{folder}: wants backend {cls.backend} ({cls.metric}), got {got}")
-        if expected_model_version not in (None, manifest["model_version"]):
-            raise VersionMismatch(
-                f"{folder}: wants model version {expected_model_version!r}, got {manifest['model_version']!r}"
-            )
-        index_files.check_files(folder, manifest, set(cls.file_names))
+            raise IndexCorrupt(f"{folder} must be of backend {cls.backend} ({cls.metric}), got {got}")
+        if expected_model_version not in (None, version := manifest["model_version"]):
+            raise VersionMismatch(f"{folder} must be of model version {expected_model_version!r}, got {version!r}")
         n_items, dimension = manifest["item_count"], manifest["dimension"]
-        matrix = index_files.read_array(folder / "embeddings.npy", np.float32, (n_items, dimension))
-        item_indices = index_files.read_array(folder / "item_indices.npy", np.int64, (n_items,))
+        if dimension < 1 or n_items < 0:
+            raise IndexCorrupt(f"{folder} must have a dimension of at least 1, got {dimension} and {n_items} items")
+        INDEX.verify_files(folder, manifest, {EMBEDDINGS, ITEM_INDICES, *cls.extra_files})
+        matrix = read_array(folder / EMBEDDINGS, np.float32, (n_items, dimension))
+        item_indices = read_array(folder / ITEM_INDICES, np.int64, (n_items,))
         try:
-            check_order(item_indices)
-            return cls._opened(folder, matrix, item_indices, manifest)
+            check_item_order(item_indices)
+            return cls.from_files(folder, matrix, item_indices, version, manifest["options"])
         except (ValueError, TypeError) as error:
             raise IndexCorrupt(f"{folder}: {error}") from error
 
     @classmethod
-    @abstractmethod
-    def _opened(cls, folder: Path, matrix: np.ndarray, item_indices: np.ndarray, manifest: dict[str, Any]) -> ItemIndex:
-        """The index made of verified files. ValueError or TypeError if they do not fit each other."""
-
-    def _options(self) -> dict[str, Any]:
-        return {}
-
-    def _writers(self) -> dict[str, Callable[[Path], object]]:
-        arrays = zip(self.file_names, (self.matrix, self.item_indices), strict=False)
-        return {name: index_files.write_array(array) for name, array in arrays}
+    def from_files(
+        cls, folder: Path, matrix: np.ndarray, item_indices: np.ndarray, model_version: str, options: dict[str, Any]
+    ) -> Self:
+        """The index from verified files. Raises ValueError or TypeError if they are inconsistent."""
+        return cls(matrix, item_indices, model_version, **options)
 
     @property
     def dimension(self) -> int:
@@ -149,53 +172,3 @@ class ItemIndex(ABC):
 
     def __len__(self) -> int:
         return len(self.item_indices)
-
-
-def ordered_items(embeddings: np.ndarray, item_indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows in ascending order of item_index, so that a position orders equal scores as the index does."""
-    embeddings, item_indices = np.asarray(embeddings), np.asarray(item_indices)
-    if embeddings.ndim != 2 or embeddings.dtype != np.float32 or embeddings.shape[1] < 1:
-        raise ValueError(f"embeddings wants float32 [I, D], got {embeddings.dtype} {list(embeddings.shape)}")
-    if item_indices.shape != embeddings.shape[:1] or item_indices.dtype != np.int64:
-        wanted = f"int64 [{len(embeddings)}]"
-        raise ValueError(f"item_indices wants {wanted}, got {item_indices.dtype} {list(item_indices.shape)}")
-    order = np.argsort(item_indices, kind="stable")
-    check_order(item_indices[order])
-    return embeddings[order], item_indices[order]
-
-
-def check_order(item_indices: np.ndarray) -> None:
-    """ValueError unless item_indices [I] are >= 0 and rise."""
-    if len(item_indices) and item_indices[0] < 0:
-        raise ValueError(f"item_indices wants numbers from 0 on, got {item_indices[0]}")
-    wrong = item_indices[1:][item_indices[1:] <= item_indices[:-1]]
-    if len(wrong):
-        raise ValueError(f"item_indices wants each item once and in order, got {wrong[0]} again")
-
-
-def largest_norm(matrix: np.ndarray, unit_norm: bool) -> float:
-    """The largest norm of rows [I, D]. ValueError if one is not finite or, where asked, not 1 within 1e-3."""
-    largest = 0.0
-    for start in range(0, len(matrix), ROWS_CHECKED_AT_ONCE):
-        norms = np.linalg.norm(matrix[start : start + ROWS_CHECKED_AT_ONCE], axis=1)
-        wrong = ~np.isfinite(norms) | (unit_norm & (np.abs(norms - 1.0) > NORM_TOLERANCE))
-        if wrong.any():
-            wanted, got = "norm 1" if unit_norm else "finite numbers", norms[np.argmax(wrong)]
-            raise ValueError(f"embeddings wants rows of {wanted}, got norm {got:.6g}")
-        largest = max(largest, float(norms.max()))
-    return largest
-
-
-def checked_queries(queries: np.ndarray, dimension: int) -> np.ndarray:
-    queries = np.asarray(queries)
-    if queries.ndim != 2 or queries.shape[1] != dimension or queries.dtype != np.float32:
-        raise ValueError(f"queries wants float32 [N, {dimension}], got {queries.dtype} {list(queries.shape)}")
-    if not np.isfinite(queries).all():
-        raise ValueError("queries wants finite numbers, got NaN or infinity")
-    return queries
-
-
-def checked_version(model_version: str) -> str:
-    if not isinstance(model_version, str) or not model_version:
-        raise ValueError(f"model_version wants a text, got {model_version!r}")
-    return model_version

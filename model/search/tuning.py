@@ -1,6 +1,6 @@
-"""How much an approximate index has to spend to find what an exact search finds, measured on a sample of queries."""
+"""The smallest search budget with which an approximate index reaches a recall, measured on a sample of queries."""
 
-# Axes: N queries, D dimensions.
+# Axes: N queries, D dimensions, K results.
 from __future__ import annotations
 
 import time
@@ -14,16 +14,16 @@ from model.ragged import of_lists
 from model.search.approximate_index import ApproximateIndex
 from model.search.item_index import ItemIndex
 
-HALVINGS = 3  # between the last power of two that falls short and the first that does not
+BISECTIONS = 3  # between the last power of two that misses the recall and the first that reaches it
 
 
 class RecallNotReached(ValueError):
-    """No search budget of an index finds as much of the exact lists as was asked for."""
+    """An index finds less of the exact results than required."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Queries float32 [N, D], what to leave out of each (see `ItemIndex.search`), and how many results are wanted."""
+    """Queries float32 [N, D], their exclusions (see `ItemIndex.search`), and the number of results."""
 
     queries: np.ndarray
     excluded: tuple[np.ndarray, np.ndarray] | None
@@ -33,49 +33,50 @@ class Sample:
         return len(self.queries)
 
     def search(self, index: ItemIndex) -> tuple[np.ndarray, float]:
-        """Items [N, K] and queries a second."""
+        """The items found [N, K], and queries per second."""
         began = time.perf_counter()
         found, _ = index.search(self.queries, self.k, self.excluded)
         return found, len(self.queries) / max(time.perf_counter() - began, 1e-9)
 
 
-def sample_of(users: pa.Table, k: int) -> Sample:
+def sample_from(users: pa.Table, k: int) -> Sample:
     """The rows (embedding, excluded) as a sample."""
     users = users.combine_chunks()
     queries = users["embedding"].combine_chunks().flatten().to_numpy().reshape(len(users), -1 if len(users) else 0)
     return Sample(queries, of_lists(users["excluded"].combine_chunks()), k)
 
 
-def tuned(
-    index: ApproximateIndex, wanted: np.ndarray, sample: Sample, target: float
+def tune(
+    index: ApproximateIndex, exact: np.ndarray, sample: Sample, min_recall: float
 ) -> tuple[ApproximateIndex, float, float]:
-    """The index with the smallest search budget that reaches the recall, that recall, and queries a second.
+    """The index with the smallest search budget that reaches the recall, its recall, and its queries per second.
 
-    wanted: the exact lists of the sample [N, K]. Rows that come out short, and would be searched exactly, count as they
-    are, or a small search budget would look good. Raises RecallNotReached, which names the best recall reached.
+    exact: the exact results of the sample [N, K]. While the budget is searched for, rows with too few results are not
+    completed by an exact search, which would hide a small budget. Raises RecallNotReached, with the best recall.
     """
 
-    def reached(search_budget: int) -> float:
-        return shared_share(sample.search(index.with_search_budget(search_budget, fills=False))[0], wanted)
+    def recall_at(search_budget: int) -> float:
+        found, _ = sample.search(index.with_search_budget(search_budget, completes_rows=False))
+        return shared_share(found, exact)
 
-    low, high, most = 0, 1, index.max_search_budget
-    recall = reached(high)
-    while recall < target and high < most:
-        low, high = high, min(high * 2, most)
-        recall = reached(high)
-    if recall < target:
+    low, high, largest = 0, 1, index.max_search_budget
+    recall = recall_at(high)
+    while recall < min_recall and high < largest:
+        low, high = high, min(high * 2, largest)
+        recall = recall_at(high)
+    if recall < min_recall:
         raise RecallNotReached(
-            f"index {index.backend} finds {recall:.4f} of the exact lists at best ({index.budget_option} {high}); "
-            f"index.recall_target is {target}"
+            f"index {index.backend} finds at most {recall:.4f} of the exact lists ({index.budget_option} {high}); "
+            f"index.recall_target is {min_recall}"
         )
-    for _ in range(HALVINGS):
+    for _ in range(BISECTIONS):
         middle = (low + high) // 2
         if middle <= low:
             break
-        if reached(middle) >= target:
+        if recall_at(middle) >= min_recall:
             high = middle
         else:
             low = middle
     best = index.with_search_budget(high)
-    found, speed = sample.search(best)
-    return best, shared_share(found, wanted), speed
+    found, queries_per_second = sample.search(best)
+    return best, shared_share(found, exact), queries_per_second

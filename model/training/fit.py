@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow  # noqa: F401  # must be imported before torch
 import torch
 
+from model.artifacts.formats import CheckpointCorrupt
 from model.artifacts.model_version import ModelVersion, save_model
 from model.data.pinned_files import RowCountMismatch
 from model.towers import TwoTowers
-from model.training.checkpoints import CheckpointCorrupt
 from model.training.inputs import TrainingInputs, example_features
 from model.training.learner import Learner, standardise
 from model.training.loop import Progress, TrainingDiverged

@@ -29,10 +29,10 @@ from jobs.inference.references import ITEMS, index_path, model_path, model_versi
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.serving.publishing import NotPublishable
+from model.artifacts.formats import IndexCorrupt, VersionMismatch
 from model.artifacts.model_version import load_model
 from model.data.item_tables import read_files
 from model.feature_tensors import tensors
-from model.search.indexes import IndexCorrupt, VersionMismatch
 from model.search.top_k import SPARE
 from model.search.tuning import RecallNotReached
 from tests.conftest import DAYS, SMALL
@@ -66,7 +66,7 @@ def _toml(value: object) -> str:
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker makes the lists of seven users at a time."""
-    monkeypatch.setattr(scoring, "LISTED_AT_ONCE", 7 * K)
+    monkeypatch.setattr(scoring, "LISTS_AT_ONCE", 7 * K)
 
 
 def run(lake: Lake, ds: dt.date, config: list[str], *jobs: object) -> None:
@@ -111,10 +111,10 @@ def test_every_index_reaches_the_target_and_the_fastest_is_searched(simulated: L
 def test_a_recall_out_of_reach_stops_before_scoring(
     simulated_copy: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.search.approximate_index.IvfIndex.max_search_budget", property(lambda _: 1))
+    monkeypatch.setattr("model.search.ivf_index.IvfIndex.max_search_budget", property(lambda _: 1))
     index = '[index]\nbackend = "{}"\nbuild_backends = ["exact", "ivf"]\nrecall_target = 1.0\nivf_lists = 100'
     before = simulated_copy.read(tables.ITEM_INDEXES).collect()
-    with pytest.raises(RecallNotReached, match=r"index ivf finds 0\.\d+ of the exact lists at best \(probes 1\)"):
+    with pytest.raises(RecallNotReached, match=r"index ivf finds at most 0\.\d+ of the exact lists \(probes 1\)"):
         run(simulated_copy, THIRD, settings(tmp_path, index.format("ivf")), build_item_index)
     assert simulated_copy.read(tables.ITEM_INDEXES).collect() == before
     run(simulated_copy, THIRD, settings(tmp_path, index.format("auto")), build_item_index)
@@ -159,7 +159,7 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
     with pytest.raises(NoSuchDay, match=r"built without scoring\.explore_quota: run build_item_index again"):
         run(simulated_copy, THIRD, over, score_users)
     run(simulated_copy, THIRD, over, build_popular_items, build_user_embeddings, build_item_index, score_users)
-    with pytest.raises(ValueError, match=r"wants scoring\.category '', and the index was built with 'genres'"):
+    with pytest.raises(ValueError, match=r"scoring\.category_feature must be 'genres', .* got ''"):
         run(simulated_copy, THIRD, ["--config", SMALL], score_users)
     lists = listed(simulated_copy, THIRD)
     warm = lists.join(simulated_copy.day(tables.USER_HISTORIES, THIRD), "user_id", "left_semi")
@@ -263,12 +263,14 @@ def test_parts_of_different_models_are_refused(simulated_copy: Lake) -> None:
     before = simulated_copy.version(tables.CANDIDATES)
     users = simulated_copy.day(tables.USER_EMBEDDINGS, THIRD).localCheckpoint()
     simulated_copy.overwrite(tables.USER_EMBEDDINGS, THIRD, users.withColumn("model_version", F.lit("another")))
-    with pytest.raises(VersionMismatch, match="user_embeddings of 2026-03-01 are those of model another"):
+    with pytest.raises(
+        VersionMismatch, match=r"user_embeddings of 2026-03-01 must be of model version .*, got another"
+    ):
         run(simulated_copy, THIRD, config, score_users)
     simulated_copy.overwrite(tables.USER_EMBEDDINGS, THIRD, users)
     indexes = simulated_copy.day(tables.ITEM_INDEXES, THIRD).localCheckpoint()
     simulated_copy.overwrite(tables.ITEM_INDEXES, THIRD, indexes.withColumn("model_version", F.lit("another")))
-    with pytest.raises(VersionMismatch, match="the index of 2026-03-01 is that of model another"):
+    with pytest.raises(VersionMismatch, match=r"the index of 2026-03-01 must be of model version .*, got another"):
         run(simulated_copy, THIRD, config, score_users)
     simulated_copy.overwrite(tables.ITEM_INDEXES, THIRD, indexes)
     chosen = indexes.where("is_chosen").first()
@@ -303,7 +305,7 @@ def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: La
     if fault != "missing":
         file.write_bytes(whole[:-100] if fault == "truncated" else np.random.default_rng(0).bytes(len(whole)))
     before = simulated_copy.version(tables.CANDIDATES)
-    with pytest.raises(IndexCorrupt, match=rf"{name}: wants"):
+    with pytest.raises(IndexCorrupt, match=rf"{name} must"):
         run(simulated_copy, THIRD, ["--config", SMALL], score_users)
     assert simulated_copy.version(tables.CANDIDATES) == before
 

@@ -1,4 +1,4 @@
-"""A model folder: the same bits back, whole or not there, and refused once anybody has touched it."""
+"""A model folder loads with the same bits, is complete or absent, and is refused once it was changed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,8 @@ import torch
 
 from model.artifacts import model_version as versions
 from model.artifacts import verified_folder as folders
-from model.artifacts.model_version import (
-    MANIFEST,
-    ROW_SUMS,
-    WEIGHTS,
-    ModelCorrupt,
-    ModelVersion,
-    load_model,
-    save_model,
-    sha256,
-)
+from model.artifacts.formats import MODEL, ModelCorrupt
+from model.artifacts.model_version import ROW_SUMS, WEIGHTS, ModelVersion, load_model, save_model
 from model.features import FeatureSpec, ModelSpec
 from model.towers import TwoTowers
 
@@ -88,7 +80,7 @@ def test_a_shared_table_is_stored_once_and_comes_back_shared(tmp_path: Path) -> 
 
 
 def test_nothing_but_its_own_files_is_left(folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, ROW_SUMS, WEIGHTS]
+    assert sorted(path.name for path in folder.iterdir()) == [MODEL.manifest, ROW_SUMS, WEIGHTS]
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
@@ -150,7 +142,7 @@ def torn_delete(folder: Path, **kwargs: Any) -> None:
 
 KILLS = [
     pytest.param(versions, "save_weights", 0, id="before the weights"),
-    pytest.param(versions, "sha256", 0, id="before the manifest"),
+    pytest.param(folders, "sha256", 0, id="before the manifest"),
     pytest.param(folders, "flush", 0, id="before the flush"),
     pytest.param(folders, "flush", 2, id="in the flush"),
     pytest.param(os, "rename", 0, id="before the first rename"),
@@ -212,9 +204,9 @@ def test_killed_while_the_older_version_is_deleted_the_new_one_is_whole(
 
 def rewrite(folder: Path, **changes: Any) -> None:
     """Change the manifest, and give it the checksum of the weights as they are: a forger can do that too."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["sha256"] = {WEIGHTS: sha256(folder / WEIGHTS)}
-    (folder / MANIFEST).write_text(json.dumps(manifest | changes))
+    manifest = json.loads((folder / MODEL.manifest).read_text())
+    manifest["files"] = {WEIGHTS: MODEL._facts(folder / WEIGHTS)}
+    (folder / MODEL.manifest).write_text(json.dumps(manifest | changes))
 
 
 def flip_a_bit(folder: Path) -> None:
@@ -237,7 +229,7 @@ def remove_the_weights(folder: Path) -> None:
 
 
 def remove_the_manifest(folder: Path) -> None:
-    (folder / MANIFEST).unlink()
+    (folder / MODEL.manifest).unlink()
 
 
 def link(name: str) -> Callable[[Path], None]:
@@ -255,20 +247,20 @@ def name_a_file(name: str) -> Callable[[Path], None]:
         outside = folder.parent / "outside"
         outside.write_bytes(b"secret")
         absolute = name.replace("ABSOLUTE", str(outside))
-        rewrite(folder, sha256={WEIGHTS: sha256(folder / WEIGHTS), absolute: sha256(outside)})
+        rewrite(folder, files={WEIGHTS: MODEL._facts(folder / WEIGHTS), absolute: MODEL._facts(outside)})
 
     return damage
 
 
 def manifest_is(text: str) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
-        (folder / MANIFEST).write_text(text)
+        (folder / MODEL.manifest).write_text(text)
 
     return damage
 
 
 def no_checksum(folder: Path) -> None:
-    rewrite(folder, sha256={})
+    rewrite(folder, files={})
 
 
 def another_key(folder: Path) -> None:
@@ -280,27 +272,31 @@ def spec_is(**changes: Any) -> Callable[[Path], None]:
 
 
 DAMAGES = [
-    pytest.param(flip_a_bit, "has sha256 .*, its manifest says", id="one bit of the weights"),
-    pytest.param(cut_the_weights, "has sha256", id="weights cut short"),
-    pytest.param(cut_the_weights_and_forge_the_checksum, "do not fit its manifest", id="cut short, checksum forged"),
-    pytest.param(remove_the_weights, f"lacks the plain file {WEIGHTS}", id="no weights"),
-    pytest.param(remove_the_manifest, f"lacks the plain file {MANIFEST}", id="no manifest"),
-    pytest.param(link(WEIGHTS), f"lacks the plain file {WEIGHTS}", id="weights are a symlink"),
-    pytest.param(link(MANIFEST), f"lacks the plain file {MANIFEST}", id="the manifest is a symlink"),
-    pytest.param(name_a_file("../outside"), r"lacks the plain file \.\./outside", id="../"),
-    pytest.param(name_a_file("ABSOLUTE"), "lacks the plain file /", id="an absolute path"),
-    pytest.param(name_a_file(".."), r"lacks the plain file \.\.$", id="a folder"),
-    pytest.param(manifest_is("{"), "cannot be read", id="no JSON"),
-    pytest.param(manifest_is("[" * 100_000), "cannot be read", id="JSON without end"),
-    pytest.param(manifest_is("[]"), "wants the keys .*, got list", id="JSON, but no object"),
-    pytest.param(manifest_is("{}"), r"wants the keys .*, got \[\]", id="no keys"),
-    pytest.param(another_key, "wants the keys", id="a key too many"),
-    pytest.param(no_checksum, f"has no checksum of {WEIGHTS}", id="no checksum"),
-    pytest.param(spec_is(embedding_dim=3), "do not fit its manifest", id="another shape"),
-    pytest.param(spec_is(user=SPEC.to_json()["user"][:1]), "do not fit its manifest", id="fewer features"),
-    pytest.param(spec_is(vocabulary_sizes={"user_id": 0, "item_id": 7}), "do not fit its manifest", id="no indices"),
-    pytest.param(spec_is(depth=9), "do not fit its manifest", id="an unknown key of the specification"),
-    pytest.param(spec_is(item="none"), "do not fit its manifest", id="a feature that is none"),
+    pytest.param(flip_a_bit, "must match the manifest's .*sha256.*, got .*sha256", id="one bit of the weights"),
+    pytest.param(cut_the_weights, "must match the manifest's .*, got .*size", id="weights cut short"),
+    pytest.param(
+        cut_the_weights_and_forge_the_checksum, "do not match its specification", id="cut short, checksum forged"
+    ),
+    pytest.param(remove_the_weights, f"{WEIGHTS} must be a regular file", id="no weights"),
+    pytest.param(remove_the_manifest, f"{MODEL.manifest} must be a regular file", id="no manifest"),
+    pytest.param(link(WEIGHTS), f"{WEIGHTS} must be a regular file", id="weights are a symlink"),
+    pytest.param(link(MODEL.manifest), f"{MODEL.manifest} must be a regular file", id="the manifest is a symlink"),
+    pytest.param(name_a_file("../outside"), r"must list the files .*, got .*'\.\./outside'", id="../"),
+    pytest.param(name_a_file("ABSOLUTE"), "must list the files .*, got .*'/.*outside'", id="an absolute path"),
+    pytest.param(name_a_file(".."), r"must list the files .*, got .*'\.\.'", id="a folder"),
+    pytest.param(manifest_is("{"), "must be JSON", id="no JSON"),
+    pytest.param(manifest_is("[" * 100_000), "must be JSON", id="JSON without end"),
+    pytest.param(manifest_is("[]"), "must have the fields .*, got list", id="JSON, but no object"),
+    pytest.param(manifest_is("{}"), r"must have the fields .*, got {}", id="no keys"),
+    pytest.param(another_key, "must have the fields .*, got .*pickle", id="a key too many"),
+    pytest.param(no_checksum, f"must list the files .*{WEIGHTS}.*, got \\[\\]", id="no checksum"),
+    pytest.param(spec_is(embedding_dim=3), "do not match its specification", id="another shape"),
+    pytest.param(spec_is(user=SPEC.to_json()["user"][:1]), "do not match its specification", id="fewer features"),
+    pytest.param(
+        spec_is(vocabulary_sizes={"user_id": 0, "item_id": 7}), "do not match its specification", id="no indices"
+    ),
+    pytest.param(spec_is(depth=9), "do not match its specification", id="an unknown key of the specification"),
+    pytest.param(spec_is(item="none"), "do not match its specification", id="a feature that is none"),
 ]
 
 
@@ -317,7 +313,7 @@ def test_a_sound_forgery_is_not_what_the_damages_above_fail_at(folder: Path) -> 
 
 
 def test_another_version_is_refused(folder: Path) -> None:
-    with pytest.raises(ModelCorrupt, match="holds version v1, wanted v2"):
+    with pytest.raises(ModelCorrupt, match="must hold model version v2, got v1"):
         load_model(folder, "v2")
 
 
@@ -344,10 +340,10 @@ def test_a_pickle_in_the_place_of_the_weights_is_refused_and_not_executed(
         torch.save(Poison(trace), folder / WEIGHTS)
     else:
         (folder / WEIGHTS).write_bytes(pickle.dumps(Poison(trace)))
-    with pytest.raises(ModelCorrupt, match="has sha256"):
+    with pytest.raises(ModelCorrupt, match="must match the manifest"):
         load_model(folder)
     rewrite(folder)
-    with pytest.raises(ModelCorrupt, match="do not fit its manifest"):
+    with pytest.raises(ModelCorrupt, match="do not match its specification"):
         load_model(folder)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Poison(trace)))

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from model.search.indexes import (
-    ItemIndex,
-    build_index,
-)
+from model.metrics import shared_share
+from model.search.backends import build_index
+from model.search.item_index import ItemIndex
 
 BACKENDS = ["exact", "annoy", "ivf"]
 THOROUGH: dict[str, dict[str, int]] = {"exact": {}, "annoy": {"search_k": 100_000}, "ivf": {"lists": 20, "probes": 20}}
@@ -47,8 +46,8 @@ def brute_force(embeddings: np.ndarray, items: np.ndarray, queries: np.ndarray, 
         banned = set(flat[offsets[row] : offsets[row + 1]].tolist())
         exact = (embeddings.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
         pairs = sorted((-score, item) for score, item in zip(exact, items, strict=True) if item not in banned)
-        for place, (score, item) in enumerate(pairs[:k]):
-            found[row, place], scores[row, place] = item, -score
+        for rank, (score, item) in enumerate(pairs[:k]):
+            found[row, rank], scores[row, rank] = item, -score
     return found, scores
 
 
@@ -68,3 +67,16 @@ def changed(array: np.ndarray, value: Any) -> np.ndarray:
     array = array.copy()
     array[3] = value
     return array
+
+
+def recall_against_exact(
+    index: ItemIndex, exact: ItemIndex, queries: np.ndarray, k: int, excluded: Pair | None = None
+) -> float:
+    """The share of a query's exact results that `index` finds too, over queries that have any; NaN if none.
+
+    ValueError if `exact` is not exact or the two hold other items.
+    """
+    if not exact.is_exact or not np.array_equal(index.item_indices, exact.item_indices):
+        raise ValueError("exact must be an exact index over the items of the other one")
+    found, expected = (one.search(queries, k, excluded)[0] for one in (index, exact))  # [N, K], [N, K]
+    return shared_share(found, expected)

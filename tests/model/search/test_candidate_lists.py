@@ -7,23 +7,24 @@ import pytest
 
 from model.search import candidate_lists as candidates
 from model.search import top_k
-from model.search.candidate_lists import EXPLORE, POPULAR, TWO_TOWER, CandidateLists, Popular, Quotas
+from model.search.candidate_lists import EXPLORE, POPULAR, TWO_TOWER, CandidateLists, Quotas
 from model.search.channels import Cap
+from model.search.popular import PopularItems
 from model.search.top_k import dot_products
 from tests.model.search.catalogues import brute_force, build, catalogue, ragged, unit
 
 N_USERS, K = 30, 20
 EMBEDDINGS, ITEMS = catalogue(n_items=200)
 QUERIES = unit(np.random.default_rng(2), N_USERS)
-WARM, EVERYBODY = np.zeros(N_USERS, dtype=bool), np.zeros(N_USERS, dtype=np.int64)
+WARM, ALL_USERS = np.zeros(N_USERS, dtype=bool), np.zeros(N_USERS, dtype=np.int64)
 
 
-def popular() -> Popular:
+def popular() -> PopularItems:
     """The first 40 items for everybody, of whom segment 7 has clicked the last five."""
     segments = np.repeat([0, 7], [40, 5])
     items = np.concatenate([ITEMS[:40], ITEMS[35:40]])
     shares = np.concatenate([np.linspace(0.2, 0.01, 40), np.linspace(0.9, 0.5, 5)]).astype(np.float32)
-    return Popular(segments, items, shares)
+    return PopularItems(segments, items, shares)
 
 
 def lists(quotas: Quotas, **parts: object) -> CandidateLists:
@@ -37,7 +38,7 @@ def some_left_out() -> tuple[np.ndarray, np.ndarray]:
 
 def test_without_quotas_a_list_is_the_search() -> None:
     excluded = some_left_out()
-    found, scores, sources = lists(Quotas(K)).of(QUERIES, excluded, WARM, EVERYBODY)
+    found, scores, sources = lists(Quotas(K)).lists_for(QUERIES, excluded, WARM, ALL_USERS)
     wanted, wanted_scores = brute_force(EMBEDDINGS, ITEMS, QUERIES, K, excluded)
     np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(scores, wanted_scores)
@@ -48,7 +49,9 @@ def test_quotas_are_kept_and_every_score_is_the_product() -> None:
     explored = unit(np.random.default_rng(5), 30)
     excluded = some_left_out()
     parts = {"explore": build("exact", explored, ITEMS[-30:])}
-    found, scores, sources = lists(Quotas(K, popular=5, explore=3), **parts).of(QUERIES, excluded, WARM, EVERYBODY)
+    found, scores, sources = lists(Quotas(K, popular=5, explore=3), **parts).lists_for(
+        QUERIES, excluded, WARM, ALL_USERS
+    )
     assert (found != -1).all()
     assert all(len(set(row)) == K for row in found.tolist())
     flat, offsets = excluded
@@ -64,9 +67,9 @@ def test_quotas_are_kept_and_every_score_is_the_product() -> None:
     assert counts[0].max() == 5
     vectors = {int(item): vector for item, vector in zip(ITEMS, EMBEDDINGS, strict=True)}
     by_features = {int(item): vector for item, vector in zip(ITEMS[-30:], explored, strict=True)}
-    for user, place in np.ndindex(found.shape):
-        of = by_features if sources[user, place] == EXPLORE else vectors
-        assert scores[user, place] == pytest.approx(float(QUERIES[user] @ of[int(found[user, place])]), abs=1e-6)
+    for user, rank in np.ndindex(found.shape):
+        embeddings = by_features if sources[user, rank] == EXPLORE else vectors
+        assert scores[user, rank] == pytest.approx(float(QUERIES[user] @ embeddings[int(found[user, rank])]), abs=1e-6)
     assert (np.diff(scores, axis=1) <= 0).all()
 
 
@@ -75,7 +78,7 @@ def test_a_cap_holds_while_there_are_others_and_lists_stay_full(most: int) -> No
     categories = np.zeros(int(ITEMS.max()) + 1, dtype=np.int64)
     categories[ITEMS] = np.arange(len(ITEMS)) % 12
     excluded = some_left_out()
-    found, _, _ = lists(Quotas(K), cap=Cap(categories, most)).of(QUERIES, excluded, WARM, EVERYBODY)
+    found, _, _ = lists(Quotas(K), cap=Cap(categories, most)).lists_for(QUERIES, excluded, WARM, ALL_USERS)
     assert (found != -1).all()
     of_category = np.stack([np.bincount(categories[row], minlength=12) for row in found])
     flat, offsets = excluded
@@ -88,7 +91,7 @@ def test_a_cap_holds_while_there_are_others_and_lists_stay_full(most: int) -> No
 
 def test_cold_users_get_their_segment_and_then_everybody() -> None:
     cold, segments = np.ones(3, dtype=bool), np.array([7, 0, 99])
-    found, scores, sources = lists(Quotas(K)).of(QUERIES[:3], ragged([[]] * 3), cold, segments)
+    found, scores, sources = lists(Quotas(K)).lists_for(QUERIES[:3], ragged([[]] * 3), cold, segments)
     assert (sources == POPULAR).all()
     assert found[0, :5].tolist() == ITEMS[35:40].tolist()
     assert scores[0, :5] == pytest.approx(np.linspace(0.9, 0.5, 5))
@@ -101,8 +104,8 @@ def test_a_segments_own_items_come_before_everybodys_however_popular_those_are()
     segments = np.repeat([0, 7], [40, 5])
     items = np.concatenate([ITEMS[:40], ITEMS[35:40]])
     shares = np.concatenate([np.linspace(0.2, 0.01, 40), np.full(5, 0.05)]).astype(np.float32)
-    made = CandidateLists(build("exact", EMBEDDINGS, ITEMS), Popular(segments, items, shares), Quotas(K))
-    found, scores, _ = made.of(QUERIES[:1], ragged([[]]), np.ones(1, dtype=bool), np.array([7]))
+    made = CandidateLists(build("exact", EMBEDDINGS, ITEMS), PopularItems(segments, items, shares), Quotas(K))
+    found, scores, _ = made.lists_for(QUERIES[:1], ragged([[]]), np.ones(1, dtype=bool), np.array([7]))
     assert set(found[0, :5]) == set(ITEMS[35:40])
     assert (scores[0, 5:] <= 0.05).all()
     assert set(found[0, 5:]) == set(ITEMS[: K - 5])
@@ -129,21 +132,21 @@ def test_many_users_are_searched_some_at_a_time(monkeypatch: pytest.MonkeyPatch)
     categories = np.zeros(int(ITEMS.max()) + 1, dtype=np.int64)
     categories[ITEMS] = np.arange(len(ITEMS)) % 12
     excluded, capped = some_left_out(), lists(Quotas(K), cap=Cap(categories, 2))
-    wanted = capped.of(QUERIES, excluded, WARM, EVERYBODY)
-    monkeypatch.setattr(candidates, "ENTRIES", 7 * K)
-    for some, whole in zip(capped.of(QUERIES, excluded, WARM, EVERYBODY), wanted, strict=True):
+    wanted = capped.lists_for(QUERIES, excluded, WARM, ALL_USERS)
+    monkeypatch.setattr(candidates, "VALUES_AT_ONCE", 7 * K)
+    for some, whole in zip(capped.lists_for(QUERIES, excluded, WARM, ALL_USERS), wanted, strict=True):
         np.testing.assert_array_equal(some, whole)
 
 
 def test_cold_and_warm_users_stay_in_their_rows() -> None:
     cold = np.arange(N_USERS) % 3 == 0
     excluded = some_left_out()
-    found, _, sources = lists(Quotas(K)).of(QUERIES, excluded, cold, EVERYBODY)
+    found, _, sources = lists(Quotas(K)).lists_for(QUERIES, excluded, cold, ALL_USERS)
     wanted, _ = brute_force(EMBEDDINGS, ITEMS, QUERIES, K, excluded)
     np.testing.assert_array_equal(found[~cold], wanted[~cold])
     assert (sources[cold] == POPULAR).all()
 
 
-def test_popularity_wants_a_list_for_everybody() -> None:
+def test_popular_items_must_have_a_list_of_all_users() -> None:
     with pytest.raises(ValueError, match="a list for segment 0, got \\[7\\]"):
-        Popular(np.array([7]), np.array([3]), np.array([1.0], dtype=np.float32))
+        PopularItems(np.array([7]), np.array([3]), np.array([1.0], dtype=np.float32))

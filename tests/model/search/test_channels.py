@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.search.channels import Cap, Channel, merged
+from model.search.channels import Cap, Channel, merge_channels
 
 K = 6
 
@@ -19,7 +19,7 @@ def by_hand(channels: list[Channel], k: int, cap: Cap | None) -> list[list[tuple
             given = 0
             for item, score in zip(channel.items[user].tolist(), channel.scores[user].tolist(), strict=True):
                 alike = 0 if cap is None else sum(cap.categories[other] == cap.categories[item] for other in taken)
-                full = cap is not None and channel.capped and alike >= cap.most
+                full = cap is not None and channel.capped and alike >= cap.max_items
                 if item == -1 or item in taken or full or len(taken) == k or given == channel.quota:
                     continue
                 taken[item] = (score, channel.source)
@@ -51,7 +51,7 @@ def test_channels_are_merged_by_the_rule(seed: int, most: int | None) -> None:
         random_channel(rng, 3, 9, None, capped=False),
     ]
     cap = None if most is None else Cap(rng.integers(0, 4, 12), most)
-    found, scores, sources = merged(channels, K, cap)
+    found, scores, sources = merge_channels(channels, K, cap)
     wanted = by_hand(channels, K, cap)
     assert any(len(row) < K for row in wanted)
     assert any(len(row) == K for row in wanted)
@@ -66,6 +66,6 @@ def test_channels_are_merged_by_the_rule(seed: int, most: int | None) -> None:
 def test_an_item_that_a_quota_cuts_off_can_come_by_a_later_channel() -> None:
     first = Channel(0, np.array([[4, 5, 6]]), np.array([[0.9, 0.8, 0.7]], dtype=np.float32), quota=1)
     later = Channel(1, np.array([[6, 4]]), np.array([[0.2, 0.1]], dtype=np.float32))
-    found, _, sources = merged([first, later], 3)
+    found, _, sources = merge_channels([first, later], 3)
     assert found.tolist() == [[4, 6, -1]]
     assert sources.tolist() == [[0, 1, 0]]

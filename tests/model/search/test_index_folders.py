@@ -14,14 +14,11 @@ import annoy
 import numpy as np
 import pytest
 
-from model.artifacts import index_files
-from model.search.annoy_trees import check_trees, grow_trees
-from model.search.indexes import (
-    ExactIndex,
-    IndexCorrupt,
-    VersionMismatch,
-    load_index,
-)
+from model.artifacts.formats import INDEX, IndexCorrupt, VersionMismatch
+from model.search.annoy_index import AnnoyOptions, check_trees, grow_trees
+from model.search.backends import load_index
+from model.search.exact_index import ExactIndex
+from model.search.item_index import EMBEDDINGS, ITEM_INDICES
 from tests.model.search.catalogues import BACKENDS, DIMENSION, N_ITEMS, build, catalogue, changed, unit
 
 # What can be wrong with a folder. Each function damages one that was whole.
@@ -35,7 +32,7 @@ def rewrite(folder: Path, **fields: Any) -> None:
 def sign(folder: Path) -> None:
     """Makes the manifest fit whatever the files hold by now, as an attacker would."""
     names = json.loads((folder / "index.json").read_text())["files"]
-    rewrite(folder, files={name: index_files._facts(folder / name) for name in names})
+    rewrite(folder, files={name: INDEX._facts(folder / name) for name in names})
 
 
 def truncate(name: str, n_bytes: int) -> Callable[[Path], None]:
@@ -145,7 +142,9 @@ EITHER: dict[str, Callable[[Path], None]] = {
     "name that leads out": rename_in_manifest("embeddings.npy", "../embeddings.npy"),
     "another name": rename_in_manifest("embeddings.npy", "matrix.npy"),
     "one file too few": fields(files={}),
-    "files without facts": lambda folder: fields(files=dict.fromkeys(load_index(folder).file_names))(folder),
+    "files without facts": lambda folder: fields(
+        files=dict.fromkeys([EMBEDDINGS, ITEM_INDICES, *load_index(folder).extra_files])
+    )(folder),
     "wrong dimension": fields(dimension=8),
     "dimension 0": lambda folder: (no_columns(folder), fields(dimension=0)(folder)),
     "dimension as text": fields(dimension="16"),
@@ -195,7 +194,7 @@ def no_annoy_load(monkeypatch: pytest.MonkeyPatch) -> None:
         def load(self, *_: Any, **__: Any) -> bool:
             raise AssertionError("Annoy was handed a file of a damaged folder")
 
-    monkeypatch.setattr("model.search.annoy_trees.annoy.AnnoyIndex", Guard)
+    monkeypatch.setattr("model.search.annoy_index.annoy.AnnoyIndex", Guard)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -214,7 +213,7 @@ def test_a_damaged_folder_is_refused(
     load_index(folder)
     damage(folder)
     request.getfixturevalue("no_annoy_load")
-    with pytest.raises(IndexCorrupt, match=r"wants|missing|unexpected|multiple values"):
+    with pytest.raises(IndexCorrupt, match=r"must|missing|unexpected|multiple values"):
         load_index(folder)
     assert not (tmp_path / "exploded").exists()
 
@@ -282,20 +281,20 @@ def test_damaged_trees_are_refused(
 @pytest.mark.parametrize(("n_items", "dimension"), [(1, 4), (6, 4), (7, 4), (40_000, 2)])
 def test_sound_trees_are_opened(n_items: int, dimension: int, tmp_path: Path) -> None:
     matrix = unit(np.random.default_rng(13), n_items, dimension)
-    grow_trees(matrix, 3, seed=5).save(str(tmp_path / "trees.ann"))
+    grow_trees(matrix, AnnoyOptions(n_trees=3, seed=5)).save(str(tmp_path / "trees.ann"))
     check_trees(tmp_path / "trees.ann", matrix)
-    with pytest.raises(ValueError, match="items to be the embeddings"):
+    with pytest.raises(ValueError, match="items must be the embeddings"):
         check_trees(tmp_path / "trees.ann", changed(matrix, 1.0) if n_items > 3 else -matrix)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_another_models_index_is_refused(backend: str, whole: dict[str, Path], no_annoy_load: None) -> None:
-    with pytest.raises(VersionMismatch, match="wants model version 'v2', got 'v1'"):
+    with pytest.raises(VersionMismatch, match="must be of model version 'v2', got 'v1'"):
         load_index(whole[backend], "v2")
 
 
 def test_a_class_loads_only_its_own(whole: dict[str, Path]) -> None:
-    with pytest.raises(IndexCorrupt, match="wants backend exact"):
+    with pytest.raises(IndexCorrupt, match="must be of backend exact"):
         ExactIndex.load(whole["annoy"])
 
 
@@ -308,7 +307,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    "moment", ["index_files.np.save", "verified_folder.os.fsync", "verified_folder.os.rename", "index_files.json.dumps"]
+    "moment",
+    ["array_files.np.save", "verified_folder.os.fsync", "verified_folder.os.rename", "verified_folder.json.dumps"],
 )
 def test_a_kill_while_saving_leaves_nothing(
     backend: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,4 @@
-"""Both index backends against brute force."""
+"""Every index backend against brute force."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 
 from model.search import item_index, top_k
-from model.search.indexes import (
-    build_index,
-    load_index,
-    recall_against_exact,
-)
+from model.search.backends import build_index, load_index
 from tests.model.search.catalogues import (
     BACKENDS,
     DIMENSION,
@@ -26,6 +22,7 @@ from tests.model.search.catalogues import (
     catalogue,
     changed,
     ragged,
+    recall_against_exact,
     some_exclusions,
     unit,
 )
@@ -47,7 +44,7 @@ def test_exact_equals_brute_force(k: int) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_with_enough_effort_every_backend_equals_brute_force(backend: str) -> None:
+def test_with_enough_search_budget_every_backend_equals_brute_force(backend: str) -> None:
     embeddings, items = catalogue()
     queries = unit(np.random.default_rng(1), 20)
     excluded = some_exclusions(items, queries, embeddings, 40)
@@ -157,7 +154,7 @@ def test_results_do_not_depend_on_blocks(order: str, k: int, monkeypatch: pytest
         embeddings, items = embeddings[by_score if order == "rising" else by_score[::-1]], np.arange(300)
     excluded = some_exclusions(items, queries, embeddings, 40)
     wanted = build("exact", embeddings, items).search(queries, k, excluded)
-    monkeypatch.setattr(top_k, "RANKED_VALUES", 3_000)
+    monkeypatch.setattr(top_k, "VALUES_AT_ONCE", 3_000)
     monkeypatch.setattr(item_index, "QUERIES_AT_ONCE", 11)
     found = build("exact", embeddings, items).search(queries, k, excluded)
     np.testing.assert_array_equal(found[0], wanted[0])
@@ -269,13 +266,13 @@ def test_recall_against_exact() -> None:
 @pytest.mark.parametrize(
     ("alter", "message"),
     [
-        (lambda e, i: (e.astype(np.float64), i), "embeddings wants float32.*got float64"),
-        (lambda e, i: (e[0], i), "embeddings wants"),
+        (lambda e, i: (e.astype(np.float64), i), "embeddings must be float32.*got float64"),
+        (lambda e, i: (e[0], i), "embeddings must be"),
         (lambda e, i: (changed(e, np.nan), i), "got norm nan"),
-        (lambda e, i: (e, i[1:]), r"item_indices wants int64 \[700\], got int64 \[699\]"),
+        (lambda e, i: (e, i[1:]), r"item_indices must be int64 \[700\], got int64 \[699\]"),
         (lambda e, i: (e, i.astype(np.int32)), "got int32"),
-        (lambda e, i: (e, changed(i, -1)), "from 0 on, got -1"),
-        (lambda e, i: (e, changed(i, i[5])), "each item once"),
+        (lambda e, i: (e, changed(i, -1)), "at least 0, got -1"),
+        (lambda e, i: (e, changed(i, i[5])), "unique and ascending"),
     ],
 )
 def test_wrong_catalogues_are_refused(backend: str, alter: Callable[..., Pair], message: str) -> None:
@@ -287,7 +284,7 @@ def test_wrong_catalogues_are_refused(backend: str, alter: Callable[..., Pair], 
 def test_approximate_backends_want_unit_norm(backend: str) -> None:
     embeddings, items = catalogue()
     build(backend, embeddings * np.float32(1.0005), items)
-    with pytest.raises(ValueError, match=r"norm 1, got norm 1\.002"):
+    with pytest.raises(ValueError, match=r"of norm 1, got norm 1\.002"):
         build(backend, embeddings * np.float32(1.002), items)
 
 
@@ -304,10 +301,10 @@ def test_exact_search_takes_any_norm() -> None:
 @pytest.mark.parametrize(
     ("queries", "k", "excluded", "message"),
     [
-        (np.zeros((2, 5), np.float32), 3, None, r"queries wants float32 \[N, 16\], got float32 \[2, 5\]"),
+        (np.zeros((2, 5), np.float32), 3, None, r"queries must be float32 \[N, 16\], got float32 \[2, 5\]"),
         (np.zeros((2, 16)), 3, None, "got float64"),
         (np.full((2, 16), np.nan, np.float32), 3, None, "finite"),
-        (np.zeros((2, 16), np.float32), 0, None, "k wants at least 1, got 0"),
+        (np.zeros((2, 16), np.float32), 0, None, "k must be at least 1, got 0"),
         (np.zeros((2, 16), np.float32), 3, ragged([[1]]), "excluded wants 3 offsets for 2 rows, got 2"),
         (
             np.zeros((2, 16), np.float32),
@@ -323,26 +320,26 @@ def test_wrong_searches_are_refused(queries: np.ndarray, k: int, excluded: Pair 
 
 
 def test_wrong_names_and_options_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"index\.backend wants one of \['annoy', 'exact', 'ivf'\], got 'faiss'"):
+    with pytest.raises(
+        ValueError, match=r"index\.backend must be one of \['annoy', 'exact', 'ivf'\] or .*, got 'faiss'"
+    ):
         build("faiss", *catalogue())
-    with pytest.raises(ValueError, match="model_version wants a text, got ''"):
+    with pytest.raises(ValueError, match="model_version must be a non-empty string, got ''"):
         build_index("exact", *catalogue(), model_version="")
     wrong = {"annoy": [{"n_trees": 0}, {"n_trees": 2.0}, {"search_k": 0}, {"seed": -1}]}
     wrong["ivf"] = [{"lists": -1}, {"probes": 0}, {"probes": True}, {"seed": 2**31}]
     for backend, options in wrong.items():
         for option in options:
-            with pytest.raises(ValueError, match=f"{next(iter(option))} wants a whole number"):
+            with pytest.raises(ValueError, match=f"{next(iter(option))} must be a whole number of at least"):
                 build(backend, *catalogue(), **option)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("backend", "efforts"), [("annoy", (20, 20_000)), ("ivf", (1, 30))])
-def test_more_effort_finds_more(backend: str, efforts: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("backend", "budgets"), [("annoy", (20, 20_000)), ("ivf", (1, 30))])
+def test_a_larger_search_budget_finds_more(backend: str, budgets: tuple[int, int]) -> None:
     embeddings, items = catalogue()
     queries = unit(np.random.default_rng(21), 60)
     options = {"lists": 30} if backend == "ivf" else {}
     exact, index = build("exact", embeddings, items), build(backend, embeddings, items, **options)
-    low, high = (
-        recall_against_exact(index.with_search_budget(search_budget), exact, queries, 20) for search_budget in efforts
-    )
+    low, high = (recall_against_exact(index.with_search_budget(budget), exact, queries, 20) for budget in budgets)
     assert low < 0.9 < high
     assert index.options == build(backend, embeddings, items, **options).options

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from model.training.checkpoints import STATE, TENSORS, CheckpointCorrupt, Checkpoints
+from model.artifacts.formats import CHECKPOINT, CheckpointCorrupt
+from model.training.checkpoints import TENSORS, Checkpoints
+
+STATE = CHECKPOINT.manifest
 
 SAVED: dict[str, Any] = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3), "generator": torch.Generator().get_state()},

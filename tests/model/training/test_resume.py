@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
-from model.artifacts.model_version import MANIFEST, WEIGHTS
+from model.artifacts.formats import MODEL
+from model.artifacts.model_version import WEIGHTS
 from model.training.fit import fit
 from model.training.loop import Progress, TrainingDiverged
 from model.training.spec import TrainingSpec
@@ -83,7 +84,7 @@ def ended(values: dict[str, Any], folder: str) -> tuple[dict[str, Any], dict[str
     """Weights and metrics of a run of its own folder, gone on with where it stands."""
     there = Path(values["run"]["folder"]).with_name(folder)
     fit(TrainingSpec.from_json(placed(values, there)))
-    metrics = json.loads((there / "model" / MANIFEST).read_text())["metrics"]
+    metrics = json.loads((there / "model" / MODEL.manifest).read_text())["metrics"]
     return load_file(there / "model" / WEIGHTS), metrics
 
 
@@ -146,7 +147,7 @@ def test_a_changed_spec_does_not_continue_from_the_checkpoints(everything: dict[
     seen: list[Progress] = []
     there = first.parent
     fit(TrainingSpec.from_json(placed(changed(everything, learning_rate=0.05), there)), seen.append)
-    assert json.loads((there / "model" / MANIFEST).read_text())["metrics"]["loss_curve"][0][0] == 1
+    assert json.loads((there / "model" / MODEL.manifest).read_text())["metrics"]["loss_curve"][0][0] == 1
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -199,7 +200,7 @@ def test_two_ranks_that_are_killed_end_as_undisturbed_ones(everything: dict[str,
         found[name] = load_file(there / "model" / WEIGHTS) if not step else {}
     for name, weights in found["undisturbed"].items():
         assert (weights - found["killed"][name]).abs().max() < 1e-6, name
-    metrics = json.loads((tmp_path / "killed" / "model" / MANIFEST).read_text())["metrics"]
+    metrics = json.loads((tmp_path / "killed" / "model" / MODEL.manifest).read_text())["metrics"]
     assert metrics["validation"] != metrics["validations"][-1]  # it did return
 
 

@@ -1,0 +1,73 @@
+"""What scoring needs of the items besides their vectors: ids, availability, categories, and popular items.
+
+It is stored as a verified folder of two Parquet files beside the day's indexes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from model.artifacts.formats import IndexCorrupt, VersionMismatch
+from model.artifacts.verified_folder import ArtifactFormat
+
+ITEMS_FILE, POPULAR_FILE = "items.parquet", "popular.parquet"
+FORMAT = ArtifactFormat("items.json", {"model_version": str, "category": str}, IndexCorrupt)
+
+
+class ItemDetails(NamedTuple):
+    """Tables: items (item_id or null, available, category) by item_index, popular (segment, item_index, share)."""
+
+    items: pa.Table
+    popular: pa.Table
+
+
+def write_item_details(folder: Path, details: ItemDetails, version: str, category_feature: str) -> None:
+    """category_feature: the item feature that the categories come from, "" for none."""
+    files = {ITEMS_FILE: details.items, POPULAR_FILE: details.popular}
+    fields = {"model_version": version, "category": category_feature}
+    FORMAT.write(folder, fields, {name: partial(pq.write_table, table) for name, table in files.items()})
+
+
+def read_item_details(folder: Path, version: str, category_feature: str) -> ItemDetails:
+    """The details in a folder.
+
+    Raises IndexCorrupt if a file is damaged, VersionMismatch for another model version, and ValueError if the folder
+    was written with another category feature.
+    """
+    manifest = FORMAT.read_manifest(folder)
+    if (got := manifest["model_version"]) != version:
+        raise VersionMismatch(f"{folder} must list the items of model version {version!r}, got {got!r}")
+    if (built_with := manifest["category"]) != category_feature:
+        raise ValueError(
+            f"scoring.category_feature must be {built_with!r}, with which the index in {folder} was built, "
+            f"got {category_feature!r}: run build_item_index again"
+        )
+    FORMAT.verify_files(folder, manifest, {ITEMS_FILE, POPULAR_FILE})
+    return ItemDetails(pq.read_table(folder / ITEMS_FILE), pq.read_table(folder / POPULAR_FILE))
+
+
+def items_by_index(embeddings: pa.Table, categories: pa.Table | None) -> pa.Table:
+    """Rows (item_id, available, category), of which row n is the item of index n; item_id is null if there is none."""
+    size = int(embeddings["item_index"].to_numpy().max()) + 1
+    rows = np.full(size, -1)  # of the table, by item index
+    rows[embeddings["item_index"].to_numpy()] = np.arange(embeddings.num_rows)
+    taken = pa.array(rows, mask=rows < 0)
+    category = np.zeros(size, dtype=np.int32)  # [I]
+    if categories is not None:
+        category[categories["item_index"].to_numpy()] = categories["category"].to_numpy()
+    item_ids, available = (embeddings[name].combine_chunks().take(taken) for name in ("item_id", "available"))
+    return pa.table({"item_id": item_ids, "available": available.fill_null(False), "category": category})
+
+
+def available_popular(popular: pa.Table, embeddings: pa.Table) -> pa.Table:
+    """Rows of popular_items by segment and rank, without the items that are not available in item_embeddings."""
+    available = embeddings.filter(embeddings["available"])["item_index"]
+    popular = popular.filter(pc.is_in(popular["item_index"], value_set=available.combine_chunks()))
+    return popular.sort_by([("segment", "ascending"), ("rank", "ascending")])

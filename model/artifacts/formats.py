@@ -1,0 +1,41 @@
+"""The three kinds of verified folders: models, indexes and checkpoints. This module does not import torch."""
+
+from __future__ import annotations
+
+from model.artifacts.verified_folder import ArtifactCorrupt, ArtifactFormat
+
+
+class ModelCorrupt(ArtifactCorrupt):
+    """A model folder is damaged, incomplete or inconsistent."""
+
+
+class IndexCorrupt(ArtifactCorrupt):
+    """An index folder is damaged, incomplete or inconsistent."""
+
+
+class CheckpointCorrupt(ArtifactCorrupt):
+    """A checkpoint is damaged, incomplete or of another training run."""
+
+
+class VersionMismatch(ValueError):
+    """An index or embeddings belong to another model version than the expected one."""
+
+
+MODEL = ArtifactFormat(
+    "model.json",
+    {"model_version": str, "spec": dict, "inputs": dict, "configuration": dict, "metrics": dict},
+    ModelCorrupt,
+    max_manifest_bytes=1 << 24,
+)
+INDEX = ArtifactFormat(
+    "index.json",
+    {"backend": str, "metric": str, "dimension": int, "item_count": int, "model_version": str, "options": dict},
+    IndexCorrupt,
+)
+CHECKPOINT = ArtifactFormat(
+    "state.json",
+    {"identity": str, "state": dict},
+    CheckpointCorrupt,
+    max_manifest_bytes=1 << 26,
+    allow_nan=True,
+)

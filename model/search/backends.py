@@ -1,0 +1,60 @@
+"""Index backends by name: built-in ones, and classes from outside the package as "package.module:Class".
+
+    index = build_index("exact", embeddings, item_indices, model_version="3f2a")
+    index.save(folder)
+    item_indices, scores = load_index(folder, "3f2a").search(queries, 100, excluded=(flat, offsets))
+
+A backend is a subclass of `model.search.item_index.ItemIndex` (or of `ApproximateIndex`) and one line in BACKENDS. All
+backends give an item the same score, never return an excluded item, and fill a row while items are left. The caller
+chooses the number of threads with OMP_NUM_THREADS, set before numpy and torch are imported.
+"""
+
+# Axes: I items, D dimensions.
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.artifacts.formats import INDEX, IndexCorrupt
+from model.registry import Registry
+
+if TYPE_CHECKING:  # numpy and the backends' libraries are imported when a class is first asked for
+    import numpy as np
+
+    from model.search.item_index import ItemIndex
+
+BACKENDS: Registry[ItemIndex] = Registry(
+    "index.backend",
+    "model.search.item_index:ItemIndex",
+    {
+        "exact": "model.search.exact_index:ExactIndex",
+        "annoy": "model.search.annoy_index:AnnoyIndex",
+        "ivf": "model.search.ivf_index:IvfIndex",
+    },
+)
+
+
+def build_index(
+    backend: str, embeddings: np.ndarray, item_indices: np.ndarray, *, model_version: str, **options: Any
+) -> ItemIndex:
+    """An index of the named backend over embeddings float32 [I, D] of items int64 [I]; options as in its `build`.
+
+    Raises ValueError as `Registry.get` and the backend's `build` do.
+    """
+    return BACKENDS.get(backend).build(embeddings, item_indices, model_version=model_version, **options)
+
+
+def load_index(
+    folder: Path | str, expected_model_version: str | None = None, backends: Iterable[str] = tuple(BACKENDS.built_in)
+) -> ItemIndex:
+    """The index in a folder, which must be of one of the named backends.
+
+    The manifest only selects one of `backends`: no name that a folder holds is ever imported. Raises IndexCorrupt if
+    the folder is of another backend, and otherwise as `ItemIndex.load`.
+    """
+    stored, names = INDEX.read_manifest(Path(folder))["backend"], list(backends)
+    for name in sorted(names, key=lambda name: name != stored):  # the most likely one first: others stay unimported
+        if (kind := BACKENDS.get(name)).backend == stored:
+            return kind.load(folder, expected_model_version)
+    raise IndexCorrupt(f"{folder} must be an index of one of the backends {names}, got {stored!r}")
