@@ -26,7 +26,7 @@ from jobs.cli.run import run
 from jobs.inference.eligibility import ids_of_file
 from jobs.lake import tables
 from jobs.lake.file_layout import in_their_order, row_groups_of
-from jobs.lake.files import hadoop, local_path, matching, read_text
+from jobs.lake.files import glob_statuses, hadoop_path, local_path, read_text
 from jobs.lake.lake import Lake
 from jobs.report.files import PAGE
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
@@ -100,16 +100,16 @@ def user_of_row(table: str) -> Column:
 def remove_pages(lake: Lake, user_ids: Sequence[str]) -> None:
     """Remove the reports that show one of the users; `report_run` can write them again."""
     forgotten = {escape(user_id) for user_id in user_ids}
-    for status in matching(lake.spark, lake.path("reports", "*", PAGE)):
+    for status in glob_statuses(lake.spark, lake.path("reports", "*", PAGE)):
         page = str(status.getPath().toString())
         if forgotten.intersection(NAME_ON_PAGE.findall(read_text(lake.spark, page) or "")):
-            hadoop(lake.spark, page)[0].delete(status.getPath(), False)
+            hadoop_path(lake.spark, page)[0].delete(status.getPath(), False)
             print(f"removed {page}, which showed one of them: report_run can write it again", flush=True)
 
 
 def remove_checkpoints(lake: Lake) -> None:
     for pattern in ("checkpoints", "variants/*/checkpoints"):
-        for status in matching(lake.spark, lake.path(pattern)):
+        for status in glob_statuses(lake.spark, lake.path(pattern)):
             folder = local_path(lake.spark, str(status.getPath().toString()))
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -19,7 +19,7 @@ from jobs.cli.clock import now
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.lake import tables
-from jobs.lake.files import hadoop
+from jobs.lake.files import hadoop_path
 from jobs.lake.lake import Lake
 from jobs.serving.retention import DEFAULT_KEEP_DAYS, MIN_KEEP_DAYS, retention_days, unused_folders
 
@@ -63,7 +63,7 @@ def maintain_tables(lake: Lake, days: int, *, dry_run: bool) -> int:
 def remove_folders(lake: Lake, folders: Sequence[str], *, dry_run: bool) -> None:
     for folder in folders:
         if not dry_run:
-            filesystem, path = hadoop(lake.spark, folder)
+            filesystem, path = hadoop_path(lake.spark, folder)
             filesystem.delete(path, True)
         print(f"{folder}: {'would be removed' if dry_run else 'removed'}", flush=True)
 

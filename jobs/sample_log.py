@@ -19,7 +19,7 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake.days import days_between
-from jobs.lake.files import qualified
+from jobs.lake.files import qualified_uri
 from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from jobs.raw_log.landing import land, raw_tables
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "sample_log", written=args.into)
     into = Lake(lake.spark, args.into)
-    if qualified(lake.spark, args.into) == qualified(lake.spark, args.lake):  # its days would be replaced by the sample
+    if qualified_uri(lake.spark, args.into) == qualified_uri(lake.spark, args.lake):
         raise ValueError(f"--into wants another lake than --lake, got {args.into} and {args.lake}, which are one")
     require_impressions(lake, args.ds)
     counts = copy_sample(lake, into, config, args.ds, args.days, args.fraction)

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.files import hadoop
+from jobs.lake.files import hadoop_path
 from jobs.lake.lake import Lake
 
 
@@ -28,7 +28,7 @@ def ids_of_file(lake: Lake, name: str, column: str, wanted_by: str) -> DataFrame
 
     Raises ValueError where there is no such file, or Spark would not read it for its name.
     """
-    filesystem, path = hadoop(lake.spark, name)
+    filesystem, path = hadoop_path(lake.spark, name)
     if not filesystem.isFile(path):
         raise ValueError(f"{wanted_by} wants a text file, and there is none at {path.toString()}")
     if path.getName().startswith(("_", ".")) or set(path.toString()) & set("*?[]{}"):

@@ -11,7 +11,7 @@ from pyspark.sql import Row
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.files import is_folder, reference
+from jobs.lake.files import is_folder, folder_reference
 from jobs.lake.lake import Lake, NoSuchDay
 from model.artifacts.formats import VersionMismatch
 from model.search.backends import BACKENDS
@@ -76,7 +76,7 @@ def part_name(part: str) -> str:
 def model_reference(lake: Lake, ds: dt.date) -> ModelReference:
     """The day's model."""
     version = model_version(lake, ds)
-    return ModelReference(version, reference(lake.spark, model_path(lake, version)))
+    return ModelReference(version, folder_reference(lake.spark, model_path(lake, version)))
 
 
 def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
@@ -99,7 +99,7 @@ def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
     paths = [index_path(lake, ds, chosen.folder, part) for part in parts]
     if EXPLORE in parts and not is_folder(lake.spark, paths[-1]):
         raise NoSuchDay(f"the index of {ds} was built without scoring.explore_quota: run build_item_index again")
-    folders = [reference(lake.spark, path) for path in paths]
+    folders = [folder_reference(lake.spark, path) for path in paths]
     explore = folders[2] if EXPLORE in parts else None
     return IndexReference(version, chosen.backend, folders[0], folders[1], explore)
 

@@ -14,18 +14,20 @@ from pyspark.sql import SparkSession
 from jobs.lake.errors import disk_full_errors, jvm_is_gone
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 
+SHIPPED = "shipped:"  # begins a reference to a folder that Spark copies to the workers
+
 
 def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
-    """Copy a local folder to `uri` under a draft's name and rename it: what is there is whole, the old or the new one.
+    """Copy a local folder to `uri`: readers see the old folder or the new one, whole, or for a moment none.
 
-    Killed between the two, it is not there. Drafts of those who were killed go once they are a day old.
+    The copy is a draft until it is complete and renamed. Abandoned drafts of other writers are deleted after a day.
     Raises DiskFull.
     """
-    filesystem, path = hadoop(spark, uri)
+    filesystem, path = hadoop_path(spark, uri)
     for status in filesystem.globStatus(path.suffix(".*.draft")) or ():
         if time.time() - status.getModificationTime() / 1_000 > DRAFT_MAX_AGE_SECONDS:
             filesystem.delete(status.getPath(), True)
-    draft = path.suffix(f".{uuid.uuid4().hex}.draft")  # two who put the same folder have one each
+    draft = path.suffix(f".{uuid.uuid4().hex}.draft")  # one for each writer of the same folder
     try:
         with disk_full_errors(uri):
             filesystem.mkdirs(draft.getParent())
@@ -33,7 +35,8 @@ def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
         filesystem.delete(path, True)
         if not filesystem.rename(draft, path):
             raise OSError(f"could not rename {draft} to {path}")
-        filesystem.delete(_path(spark, f"{path}/{draft.getName()}"), True)  # another's was there first, and is whole
+        # if another writer's folder came first, Hadoop moves the draft into it
+        filesystem.delete(_path(spark, f"{path}/{draft.getName()}"), True)
     except Exception as error:
         if not jvm_is_gone(error):
             filesystem.delete(draft, True)
@@ -41,27 +44,38 @@ def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
 
 
 def is_folder(spark: SparkSession, uri: str) -> bool:
-    filesystem, path = hadoop(spark, uri)
+    filesystem, path = hadoop_path(spark, uri)
     return bool(filesystem.isDirectory(path))
 
 
-def reference(spark: SparkSession, uri: str) -> str:
-    """What a worker hands to `local_folder`. A folder on a local or shared disk is read in place; any other is shipped.
+def folder_reference(spark: SparkSession, uri: str) -> str:
+    """A reference that `local_folder` resolves on a worker; ships the folder unless it is on a local or shared disk.
 
-    Raises ValueError where there is no such folder.
+    Raises ValueError if there is no such folder.
     """
-    filesystem, path = hadoop(spark, uri)
+    filesystem, path = hadoop_path(spark, uri)
     if not filesystem.isDirectory(path):
         raise ValueError(f"there is no folder {uri}")
     if filesystem.getUri().getScheme() == "file":
         return str(path.toUri().getPath())
     spark.sparkContext.addFile(str(path.toString()), recursive=True)
-    return f"shipped:{path.getName()}"
+    return f"{SHIPPED}{path.getName()}"
+
+
+def local_folder(reference: str) -> Path:
+    """The folder of a reference, on the machine that calls this."""
+    return Path(SparkFiles.get(reference.removeprefix(SHIPPED)) if reference.startswith(SHIPPED) else reference)
+
+
+def local_path(spark: SparkSession, uri: str) -> Path | None:
+    """The path of a URI on a local or mounted disk, whether it exists or not; None on any other store."""
+    filesystem, path = hadoop_path(spark, uri)
+    return Path(str(path.toUri().getPath())) if filesystem.getUri().getScheme() == "file" else None
 
 
 def read_text(spark: SparkSession, uri: str) -> str | None:
-    """The text of a file; None where there is none."""
-    filesystem, path = hadoop(spark, uri)
+    """The text of a file; None if it does not exist."""
+    filesystem, path = hadoop_path(spark, uri)
     if not filesystem.exists(path):
         return None
     stream = filesystem.open(path)
@@ -71,34 +85,23 @@ def read_text(spark: SparkSession, uri: str) -> str | None:
         stream.close()
 
 
-def local_path(spark: SparkSession, uri: str) -> Path | None:
-    """The folder of a URI, there or not, on a local or mounted disk; None on any other store."""
-    filesystem, path = hadoop(spark, uri)
-    return Path(str(path.toUri().getPath())) if filesystem.getUri().getScheme() == "file" else None
-
-
-def local_folder(ref: str) -> Path:
-    """The folder behind a reference, on the machine that asks."""
-    return Path(SparkFiles.get(ref.removeprefix("shipped:")) if ref.startswith("shipped:") else ref)
-
-
-def hadoop(spark: SparkSession, uri: str) -> tuple[Any, Any]:
-    """The file system and the path behind a path or URI, as Hadoop's own objects."""
+def hadoop_path(spark: SparkSession, uri: str) -> tuple[Any, Any]:
+    """Hadoop's FileSystem and Path of a path or URI."""
     path = _path(spark, uri if urlparse(uri).scheme else f"file://{Path(uri).resolve()}")  # Hadoop decodes no %20
     return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
 
 
-def qualified(spark: SparkSession, uri: str) -> str:
-    """The one name of a path or URI as Spark takes it: whole, and on a local disk without links."""
-    filesystem, path = hadoop(spark, uri)
+def qualified_uri(spark: SparkSession, uri: str) -> str:
+    """The absolute URI of a path or URI, as Spark takes it; symbolic links of a local disk are resolved."""
+    filesystem, path = hadoop_path(spark, uri)
     path = filesystem.makeQualified(path)
     name = path.toUri()
     return Path(str(name.getPath())).resolve().as_uri() if name.getScheme() == "file" else str(path.toString())
 
 
-def matching(spark: SparkSession, pattern: str) -> list[Any]:
-    """Hadoop's FileStatus of each path that a pattern (a path or URI with `*`) names."""
-    filesystem, path = hadoop(spark, pattern)
+def glob_statuses(spark: SparkSession, pattern: str) -> list[Any]:
+    """Hadoop's FileStatus of each path that matches a pattern: a path or URI with `*`."""
+    filesystem, path = hadoop_path(spark, pattern)
     return list(filesystem.globStatus(path) or ())
 
 

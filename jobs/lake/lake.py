@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.lake import writing
-from jobs.lake.files import matching
+from jobs.lake.files import glob_statuses
 from jobs.lake.integrity.detect import StoredTable, delta_errors, open_table
 from jobs.lake.tables import Table, check_schema
 from model.data.pinned_files import PinnedFiles
@@ -42,7 +42,7 @@ class Lake:
     def delta_paths(self) -> Iterator[str]:
         """The paths of all Delta tables of the lake, those of variants included."""
         for pattern in ("*", "variants/*/*"):
-            for status in matching(self.spark, self.path(pattern, "_delta_log")):
+            for status in glob_statuses(self.spark, self.path(pattern, "_delta_log")):
                 yield str(status.getPath().getParent().toString())
 
     def has(self, table: Table) -> bool:

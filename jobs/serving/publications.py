@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.lake import tables
-from jobs.lake.files import hadoop
+from jobs.lake.files import hadoop_path
 from jobs.lake.integrity.detect import VersionLost
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
@@ -54,7 +54,8 @@ def is_readable(lake: Lake, publication: Row) -> bool:
             files = lake.day(table, publication.ds, version=publication[f"{table.name}_version"]).inputFiles()
         except (SchemaMismatch, VersionLost, AnalysisException):
             return False
-        exists = (filesystem.exists(path) for filesystem, path in (hadoop(lake.spark, unquote(file)) for file in files))
+        paths = (hadoop_path(lake.spark, unquote(file)) for file in files)
+        exists = (filesystem.exists(path) for filesystem, path in paths)
         if not all(exists) or (table is tables.CANDIDATES and not files):
             return False
     return True

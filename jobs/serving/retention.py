@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from jobs.inference.references import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
 from jobs.lake import tables
-from jobs.lake.files import matching
+from jobs.lake.files import glob_statuses
 from jobs.lake.lake import Lake
 
 DEFAULT_KEEP_DAYS = 30
@@ -39,12 +39,12 @@ def unused_folders(lake: Lake, keep_days: int, retained_days: int, at: dt.dateti
     days names them.
     """
     first = at.date() - dt.timedelta(days=retained_days)
-    variants = [status.getPath().getName() for status in matching(lake.spark, lake.path("variants", "*"))]
+    variants = [status.getPath().getName() for status in glob_statuses(lake.spark, lake.path("variants", "*"))]
     for variant in (None, *variants):
         of_variant = Lake(lake.spark, lake.uri, variant)
         used = {*_named_folders(of_variant, first), *_published_models(of_variant, keep_days, at)}
         for pattern in (f"{MODELS}/*", f"{INDEXES}/*/*"):
-            for status in matching(lake.spark, of_variant.model_path(pattern)):
+            for status in glob_statuses(lake.spark, of_variant.model_path(pattern)):
                 age = dt.timedelta(seconds=at.timestamp() - status.getModificationTime() / 1000)
                 if age.days >= retained_days and status.getPath().getName() not in used:
                     yield str(status.getPath().toString())

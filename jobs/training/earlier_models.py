@@ -12,7 +12,7 @@ from jobs.config.loading import Config
 from jobs.inference.manifests import required_manifest
 from jobs.inference.references import model_path
 from jobs.lake import tables
-from jobs.lake.files import local_folder, reference
+from jobs.lake.files import folder_reference, local_folder
 from jobs.lake.lake import Lake
 from jobs.training.settings import training_configuration
 
@@ -35,7 +35,7 @@ def warm_start_model(lake: Lake, config: Config, ds: dt.date) -> EarlierModel | 
         days = config.log.state_lookback_days
         print(f"no model of the {days} days before {ds} was found: the model is trained from scratch")
         return None
-    folder = local_folder(reference(lake.spark, model_path(lake, last.model_version)))
+    folder = local_folder(folder_reference(lake.spark, model_path(lake, last.model_version)))
     return EarlierModel(last.model_version, folder, last.trained_on)
 
 

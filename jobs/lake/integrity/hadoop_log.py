@@ -10,7 +10,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from jobs.lake.files import hadoop
+from jobs.lake.files import hadoop_path
 from jobs.lake.integrity.delta_log import HINT, DeltaLog, UnreadableFile
 
 
@@ -30,7 +30,7 @@ class HadoopLogStorage:
         return self.size(name), int(self.statuses[self.positions[name]].getModificationTime())
 
     def read(self, name: str, start: int = 0, *, verify_checksum: bool = True) -> bytes:
-        filesystem, path = hadoop(self.spark, f"{self.table}/_delta_log/{name}")
+        filesystem, path = hadoop_path(self.spark, f"{self.table}/_delta_log/{name}")
         try:
             return _bytes(self.spark, filesystem if verify_checksum else _raw(filesystem), path, start)
         except Py4JJavaError as error:
@@ -41,7 +41,7 @@ class HadoopLogStorage:
 
 def read_log(spark: SparkSession, table: str) -> DeltaLog | None:
     """List the log of a table (a path or URI); None if there is no log."""
-    filesystem, folder = hadoop(spark, f"{table}/_delta_log")
+    filesystem, folder = hadoop_path(spark, f"{table}/_delta_log")
     try:
         hint = _read_hint(spark, table)  # before the listing, which then has the checkpoint that it names
         statuses = _raw(filesystem).listStatus(folder)
@@ -67,7 +67,7 @@ def can_read_checkpoint(spark: SparkSession, table: str, name: str) -> bool:
 
 def move_away(spark: SparkSession, table: str, names: Collection[str]) -> str:
     """Move files of the log into a new folder _damaged_log_N of the table; returns the folder's name."""
-    filesystem, root = hadoop(spark, table)
+    filesystem, root = hadoop_path(spark, table)
     filesystem = _raw(filesystem)  # checksum files are moved by name, also those whose file is lost
     path = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
     number = 1
@@ -83,7 +83,7 @@ def move_away(spark: SparkSession, table: str, names: Collection[str]) -> str:
 
 
 def _read_hint(spark: SparkSession, table: str) -> bytes | None:
-    filesystem, path = hadoop(spark, f"{table}/_delta_log/{HINT}")
+    filesystem, path = hadoop_path(spark, f"{table}/_delta_log/{HINT}")
     try:
         return _bytes(spark, filesystem, path, 0) if filesystem.exists(path) else None
     except Py4JJavaError as error:
