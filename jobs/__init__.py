@@ -1,31 +1,31 @@
 """The jobs, in the order in which a day runs them (`run_day` runs all of them, `run_demo` several days;
 each also runs alone):
 
-ingest_logs | ingest_movielens | simulate_log    a log lands in the raw tables
-await_log                 whether the day has landed
+ingest_logs | ingest_movielens | simulate_log    write a log into the raw tables
+await_log                 whether the day's log has landed
 build_interactions        each impression with its outcome
-rebuild_days              earlier days that late clicks change, once more
-build_reconciliation      where every row of the log went
-build_vocabularies        a dense index for what is seen for the first time
-build_snapshots           items and users as they are known at the end of the day
-build_training_examples   clicks, with features as they stood at the impression
+rebuild_days              earlier days again whose outcomes late clicks change
+build_reconciliation      what became of every row of the log
+build_vocabularies        dense indices of new ids and values
+build_snapshots           items and users as known at the end of the day
+build_training_examples   clicks, with the features as of the impression
 build_histories           what each user has clicked up to the end of the day
-build_item_counts         what the day did with each item
-build_window_counts       what the days of the training window did with it, together
-build_negative_pools      exposed and never clicked
+build_item_counts         impressions, exposures and clicks of each item on the day
+build_window_counts       the same over all days of the training window
+build_negative_pools      items that were exposed but never clicked
 build_sampling_probs      how often each source of negatives draws each item
-build_popular_items       what is clicked most, in each segment of users
+build_popular_items       the most clicked items in each segment of users
 train_two_tower           a model version
 build_user_embeddings     every user's vector
-build_item_index          item embeddings, and indexes over the available ones, measured
+build_item_index          item embeddings, and measured indexes over the available items
 score_users               K candidates for every user
-evaluate_candidates       how good they are
-gate_candidates           whether they are fit for readers
+evaluate_candidates       metrics of the candidates on later clicks
+gate_candidates           whether the candidates may be published
 publish_candidates        the pointer that readers follow
-report_run                one page on all of it
+report_run                one page about the day
 
-sample_log                a small lake of a fraction of the users, to try things on
-forget_users              takes users out of every table
-maintain_tables           compacts, and removes what no kept publication needs
-repair_table              brings a table whose log is damaged back to its last whole version
+sample_log                a small lake with a fraction of the users
+forget_users              removes users from every table
+maintain_tables           compacts tables, and removes files that nobody needs any more
+repair_table              restores the last whole version of a table whose log is damaged
 """

@@ -1,7 +1,7 @@
-"""Whether the log of a day has landed: exit code 0 where it has, 99 where it has not yet.
+"""Whether the log of a day has landed: exit code 0 if it has, 99 if it has not yet.
 
-A day that has not closed, in UTC, is refused: what has landed of it is not all. Impressions land last, so where they
-are the day is whole. Writes nothing.
+Exit code 2 if the day has not ended in UTC: what has landed would not be all of it. Impressions land last, so a day
+that has impressions is complete. Writes nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def require_closed(ds: dt.date, at: dt.datetime) -> None:
-    """Raises DayStopped `day_open` where `ds` has not ended by `at`."""
+    """Raises DayStopped `day_open` if `ds` has not ended by `at`."""
     if at < day_end(ds):
-        raise DayStopped(
-            "day_open", f"{ds} ends at {day_end(ds):%Y-%m-%d %H:%M} UTC, and it is {at:%Y-%m-%d %H:%M} UTC"
-        )
+        end, time = (f"{moment:%Y-%m-%d %H:%M} UTC" for moment in (day_end(ds), at))
+        raise DayStopped("day_open", f"{ds} ends at {end}, and it is {time}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

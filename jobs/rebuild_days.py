@@ -1,8 +1,8 @@
-"""The earlier days whose outcomes change by clicks that landed on this day: what follows from them is built again.
+"""Rebuild the earlier days whose outcomes change because of clicks that landed on this day.
 
-Runs after build_interactions of the day, since a click may seem to come before its impression, and before everything
-else of it. Stops where a day before it, on which it would build, has landed and was not run. Finds the same days when
-it is run again, so a run that was cut short is made good by the next.
+Runs after build_interactions of the day, since clock skew may put a click before its impression, and before the day's
+other jobs. Stops if an earlier day, on which this one depends, has landed but was not run. Finds the same days when it
+is run again, so that the next run completes an interrupted one.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from jobs import (
     build_training_examples,
     build_window_counts,
 )
-from jobs.cli.arguments import job_parser
+from jobs.cli.arguments import job_parser, shared_arguments
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake import tables
+from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.preconditions import require_previous_days_run
 
-# What follows from the outcomes of a day, and is built again where they change.
-OUTCOME_TABLES = (build_training_examples, build_histories, build_item_counts, build_window_counts)
+# Jobs that read the outcomes of a day; they run again when outcomes change.
+OUTCOME_JOBS = (build_training_examples, build_histories, build_item_counts, build_window_counts)
 
 Step = Callable[[object, dt.date], None]
 
@@ -39,46 +40,37 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
-    """All days from `first` to `last`, both included."""
-    return [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
-
-
 def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
-    """Run `step(job, day)` for every job that an earlier day needs again, in the order of days.
+    """Call `step(job, day)` for every job that has to run again for an earlier day, in the order of days.
 
-    Raises DayStopped where a day before `ds` has landed and was not run.
+    Raises DayStopped if a day before `ds` has landed but was not run.
     """
     require_previous_days_run(lake, ds, config.log.state_lookback_days)
-    touched = build_interactions.touched_days(lake, config, ds)
-    for day in touched:
+    changed = build_interactions.touched_days(lake, config, ds)
+    for day in changed:
         step(build_interactions, day)
-    yesterday, skew = (
-        ds - dt.timedelta(days=1),
-        dt.timedelta(days=AttributionWindow.from_config(config).clock_skew_days),
-    )
-    first = min([*touched, ds])
-    for day in days_between(min(first, ds - skew), yesterday):
-        known = tables.INTERACTIONS if day >= first else tables.RECONCILIATION
-        if not lake.day(known, day).isEmpty():  # days that never ran stay as they are
+    first, yesterday = min([*changed, ds]), ds - dt.timedelta(days=1)
+    skew_start = AttributionWindow.from_config(config).first_click_day(ds)
+    for day in days_between(min(first, skew_start), yesterday):
+        # days that never ran stay as they are
+        if not lake.day(tables.INTERACTIONS if day >= first else tables.RECONCILIATION, day).isEmpty():
             step(build_reconciliation, day)
     for day in days_between(first, yesterday):
-        for job in OUTCOME_TABLES if not lake.day(tables.INTERACTIONS, day).isEmpty() else ():
+        for job in OUTCOME_JOBS if not lake.day(tables.INTERACTIONS, day).isEmpty() else ():
             step(job, day)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "rebuild_days")
-    common = ["--lake", args.lake, *(["--config", args.config] if args.config else [])]
-    done: list[int] = []
+    rows: list[int] = []
 
     def step(job: object, day: dt.date) -> None:
-        done.append(job.main([*common, "--ds", day.isoformat()]))  # type: ignore[attr-defined]
-        print(f"{day}  {Path(job.__file__).stem}  {done[-1]:,} rows", flush=True)  # type: ignore[attr-defined]
+        rows.append(job.main([*shared_arguments(args), "--ds", day.isoformat()]))  # type: ignore[attr-defined]
+        print(f"{day}  {Path(job.__file__).stem}  {rows[-1]:,} rows", flush=True)  # type: ignore[attr-defined]
 
     rebuild_days(lake, config, args.ds, step)
-    return sum(done)
+    return sum(rows)
 
 
 if __name__ == "__main__":

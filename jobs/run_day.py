@@ -1,9 +1,9 @@
-"""One day, start to end, in one Spark session: every job in its order, with what each did and how long it took.
+"""Run all jobs of a day, in order, in one Spark session; print the rows and the seconds of each.
 
-The tables of earlier days that late clicks touch are built again (rebuild_days). With --tables-only it stops before
-training; with --against the new candidates are evaluated on the clicks of later days that have landed already (a
-back-test), without it the candidates of the day before are, on this day's clicks. With --last it runs one day after the
-other, and ends with the first that fails: days that lie before the published one want --tables-only.
+Rebuilds the tables of earlier days that late clicks change (rebuild_days). With --tables-only it stops before training.
+It evaluates the candidates of the day before on this day's clicks; with --against it evaluates the new candidates on
+the clicks of later days that have already landed (a back-test). With --last it runs several days one after the other
+and ends with the first that fails; days before the published one require --tables-only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from jobs import (
     build_interactions,
@@ -29,7 +30,7 @@ from jobs import (
     score_users,
     train_two_tower,
 )
-from jobs.cli.arguments import day_argument, job_parser
+from jobs.cli.arguments import day_argument, job_parser, shared_arguments
 from jobs.cli.display import Display
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
@@ -37,12 +38,17 @@ from jobs.config.loading import Config
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import require_impressions
-from jobs.rebuild_days import OUTCOME_TABLES, rebuild_days
+from jobs.rebuild_days import OUTCOME_JOBS, rebuild_days
 
-Job = Callable[[Sequence[str] | None], int]
+STATE_JOBS = (build_reconciliation, build_vocabularies, build_snapshots)
+WINDOW_JOBS = (build_negative_pools, build_sampling_probs, build_popular_items)
+MODEL_JOBS = (train_two_tower, build_user_embeddings, build_item_index, score_users)
 
-WINDOW_TABLES = (build_negative_pools, build_sampling_probs, build_popular_items)
-MODEL = (train_two_tower, build_user_embeddings, build_item_index, score_users)
+
+class Step(Protocol):
+    """Runs the main() of a job for a day, with more arguments than the shared ones if given."""
+
+    def __call__(self, job: object, day: dt.date, *more: str) -> None: ...
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -55,74 +61,80 @@ def arg_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def requested_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[dt.date]:
+    """The days from --ds to --last; exits with an error if the arguments contradict each other."""
+    days = days_between(args.ds, args.last or args.ds)
+    if not days:
+        parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
+    if len(days) > 1 and args.against:
+        parser.error("--against must not be combined with --last: it evaluates the candidates of one day")
+    return days
+
+
 def run_day(
     lake: Lake,
     config: Config,
     ds: dt.date,
-    common: Sequence[str],
+    shared: Sequence[str],
     display: Display,
     *,
     tables_only: bool = False,
     against: Sequence[dt.date] = (),
 ) -> None:
-    """Run the jobs of `ds`; `common` are the arguments that they share, without the day."""
-
-    def step(module: object, day: dt.date, *more: str) -> None:
-        main: Job = module.main  # type: ignore[attr-defined]
-        display.step(module.__name__.split(".")[-1], day, lambda: main([*common, "--ds", day.isoformat(), *more]))  # type: ignore[attr-defined]
-
+    """Run the jobs of `ds`; `shared` are the arguments of every job, without the day."""
+    step = job_step(shared, display)
     build_tables(lake, config, ds, step)
     if tables_only:
         return
-    for job in (*WINDOW_TABLES, *MODEL):
+    for job in (*WINDOW_JOBS, *MODEL_JOBS):
         step(job, ds)
     evaluate(step, ds, against)
     try:
         step(gate_candidates, ds)
         step(publish_candidates, ds)
-    finally:  # what was held back is worth a page too
+    finally:  # a day that was not published has a report, too
         step(report_run, ds)
 
 
-def build_tables(lake: Lake, config: Config, ds: dt.date, step: Callable[..., None]) -> None:
-    """The day's tables, and those of earlier days that its clicks change."""
+def build_tables(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
+    """Build the day's tables, and rebuild those of earlier days that its clicks change."""
     require_impressions(lake, ds)
     step(build_interactions, ds)
     rebuild_days(lake, config, ds, step)
-    for job in (build_reconciliation, build_vocabularies, build_snapshots, *OUTCOME_TABLES):
+    for job in (*STATE_JOBS, *OUTCOME_JOBS):
         step(job, ds)
 
 
-def evaluate(step: Callable[..., None], ds: dt.date, against: Sequence[dt.date]) -> None:
-    """The new candidates on the days in `against`, or yesterday's on today."""
-    if against:
-        first, last = against[0], against[-1]
-        for day in days_between(first, last):
-            step(build_interactions, day)
-        step(evaluate_candidates, ds, "--against", *(day.isoformat() for day in against))
+def evaluate(step: Step, ds: dt.date, against: Sequence[dt.date]) -> None:
+    """Evaluate the new candidates on the days of `against`; without any, yesterday's candidates on today."""
+    if not against:
+        step(evaluate_candidates, ds - dt.timedelta(days=1), "--if-any")
         return
-    step(evaluate_candidates, ds - dt.timedelta(days=1), "--if-any")
+    for day in days_between(against[0], against[-1]):
+        step(build_interactions, day)
+    step(evaluate_candidates, ds, "--against", *(day.isoformat() for day in against))
 
 
-def asked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[dt.date]:
-    """The day of --ds, or all from it to --last; ends the program where they make no sense."""
-    days = days_between(args.ds, args.last or args.ds)
-    if not days:
-        parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
-    if len(days) > 1 and args.against:
-        parser.error("--against judges the candidates of one day, and --last asks for several")
-    return days
+def job_step(shared: Sequence[str], display: Display) -> Step:
+    """A step that runs a job with the shared arguments and shows it on the display."""
+
+    def step(job: object, day: dt.date, *more: str) -> None:
+        main: Callable[[Sequence[str]], int] = job.main  # type: ignore[attr-defined]
+        arguments = [*shared, "--ds", day.isoformat(), *more]
+        display.step(job.__name__.split(".")[-1], day, lambda: main(arguments))  # type: ignore[attr-defined]
+
+    return step
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = arg_parser()
     args = parser.parse_args(argv)
-    days = asked_days(parser, args)
+    days = requested_days(parser, args)
     lake, config = open_lake(args, "run_day")
-    common = ["--lake", args.lake, *(["--config", args.config] if args.config else [])]
     display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
+    options = {"tables_only": args.tables_only, "against": args.against or ()}
     for day in days:
-        run_day(lake, config, day, common, display, tables_only=args.tables_only, against=args.against or ())
+        run_day(lake, config, day, shared_arguments(args), display, **options)
     display.summary()
 
 

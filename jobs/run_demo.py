@@ -1,7 +1,7 @@
-"""From nothing to published candidates on MovieLens-100K, and what the log-Q correction is worth.
+"""From an empty folder to published candidates on MovieLens-100K, and the effect of the log-Q correction.
 
-Ten logical days land; the tables of nine are built one after the other; a model is trained on them, all users are
-scored, the lists are evaluated on the tenth day and published. A variant without correction is trained beside it.
+Ingests ten logical days, builds the tables of nine of them, trains a model, scores all users, evaluates their lists on
+the tenth day and publishes them. Trains a variant without the correction as well, and prints both side by side.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import evaluate_candidates, ingest_movielens
-from jobs.cli.arguments import add_config
+from jobs.cli.arguments import add_config, shared_arguments
 from jobs.cli.display import Display
 from jobs.cli.run import run
-from jobs.config.loading import load_config
+from jobs.config.loading import Config, load_config
 from jobs.inference.evaluation import CANDIDATES, POPULARITY
 from jobs.lake import tables
+from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.report.files import report_path
-from jobs.run_day import MODEL, run_day
+from jobs.run_day import MODEL_JOBS, job_step, run_day
 from jobs.serving import read_candidates
 
 FIRST_DAY = dt.date(2026, 1, 1)
+DAYS = days_between(FIRST_DAY, FIRST_DAY + dt.timedelta(days=ingest_movielens.LOGICAL_DAYS - 1))
+SCORED_DAY, HELD_OUT_DAY = DAYS[-2:]
 VARIANT = "uncorrected"
 
 
@@ -38,61 +41,42 @@ def arg_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_variant(display: Display, ds: dt.date, against: dt.date, common: Sequence[str]) -> None:
-    """Train, score and evaluate the variant on the tables that the main model used."""
-    arguments = [*common, "--ds", ds.isoformat(), "--variant", VARIANT]
-    for job in MODEL:
-        name = job.__name__.split(".")[-1]
-        display.step(name, ds, lambda main=job.main: main(arguments))  # type: ignore[misc]
-    display.step(
-        "evaluate_candidates", ds, lambda: evaluate_candidates.main([*arguments, "--against", against.isoformat()])
-    )
+def run_demo(lake: Lake, config: Config, shared: Sequence[str], display: Display) -> None:
+    """Run all days, and the variant on the tables of the main model; `shared` are the arguments of every job."""
+    step = job_step(shared, display)
+    step(ingest_movielens, FIRST_DAY)
+    for day in DAYS[:-2]:
+        run_day(lake, config, day, shared, display, tables_only=True)
+    run_day(lake, config, SCORED_DAY, shared, display, against=[HELD_OUT_DAY])
+    for job in MODEL_JOBS:
+        step(job, SCORED_DAY, "--variant", VARIANT)
+    step(evaluate_candidates, SCORED_DAY, "--variant", VARIANT, "--against", HELD_OUT_DAY.isoformat())
 
 
 def metrics(lake: Lake, ds: dt.date, channel: str) -> dict[str, float]:
-    """The overall metrics of a channel by `name@k`."""
+    """The metrics of a channel over all users, by `name@k`."""
     rows = lake.day(tables.EVALUATION, ds).where((F.col("channel") == channel) & (F.col("slice") == "all"))
     return {f"{row.metric}@{row.k}": row.value for row in rows.collect()}  # a few dozen rows
 
 
-def compare(lake: Lake, ds: dt.date, console: Console) -> None:
+def show_comparison(lake: Lake, ds: dt.date, console: Console) -> None:
     """Print popularity, the uncorrected variant and the corrected model side by side."""
-    beside = Lake(lake.spark, lake.uri, VARIANT)
+    variant = Lake(lake.spark, lake.uri, VARIANT)
     table = Table("", "Recall@20", "NDCG@20", "Recall@100", "items shown", "never clicked")
-    table.title = "What the correction is worth, on the held-out last day"
+    table.title = "Effect of the correction, on the held-out last day"
     table.columns[0].no_wrap = True
     names = ("recall@20", "ndcg@20", "recall@100", "item_coverage@100", "never_clicked_share@100")
     for label, found in (
         ("popularity", metrics(lake, ds, POPULARITY)),
-        ("two towers", metrics(beside, ds, CANDIDATES)),
+        ("two towers", metrics(variant, ds, CANDIDATES)),
         ("with log-Q", metrics(lake, ds, CANDIDATES)),
     ):
         table.add_row(label, *(f"{found[name]:.3f}" for name in names))
     console.print(table)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    args = arg_parser().parse_args(argv)
-    config = load_config(args.config)
-    common = ["--lake", args.lake, *(["--config", args.config] if args.config else [])]
-    days = [FIRST_DAY + dt.timedelta(days=number) for number in range(ingest_movielens.LOGICAL_DAYS)]
-    display = Display(f"batch-recall demo: MovieLens-100K in {args.lake}")
-    display.console.print("starting Spark")
-    lake = Lake(spark_session("run_demo", args.master, small_days=True), args.lake)
-    display.step("ingest_movielens", days[0], lambda: ingest_movielens.main([*common, "--ds", days[0].isoformat()]))
-    for day in days[:-2]:
-        run_day(lake, config, day, common, display, tables_only=True)
-    scored, held_out = days[-2:]
-    run_day(lake, config, scored, common, display, against=[held_out])
-    run_variant(display, scored, held_out, common)
-    display.summary()
-    compare(lake, scored, display.console)
-    show_published(args.lake, display.console)
-    display.console.print(f"report of {scored}: {report_path(args.lake, scored)}", soft_wrap=True)
-
-
 def show_published(lake: str, console: Console) -> None:
-    """Print where the candidates are, and one user's list as ranking would read it."""
+    """Print where the candidates are stored, and one user's list as ranking would read it."""
     lists = read_candidates(lake)
     user = lists["user_id"].iloc[0]
     best = lists[lists["user_id"] == user].head(5)
@@ -102,6 +86,19 @@ def show_published(lake: str, console: Console) -> None:
     )
     call = f'read_candidates("{lake}", ["{user}"])'
     console.print(f"  read them:  from jobs.serving import read_candidates; {call}", soft_wrap=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = arg_parser().parse_args(argv)
+    config = load_config(args.config)
+    display = Display(f"batch-recall demo: MovieLens-100K in {args.lake}")
+    display.console.print("starting Spark")
+    lake = Lake(spark_session("run_demo", args.master, small_days=True), args.lake)
+    run_demo(lake, config, shared_arguments(args), display)
+    display.summary()
+    show_comparison(lake, SCORED_DAY, display.console)
+    show_published(args.lake, display.console)
+    display.console.print(f"report of {SCORED_DAY}: {report_path(args.lake, SCORED_DAY)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

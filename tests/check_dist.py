@@ -29,7 +29,7 @@ def test_users_are_scored_by_the_packed_environment(lake: Lake, tmp_path: Path) 
     common = ["--lake", lake.uri, "--ds", str(DAY), "--config", SMALL]
     simulate_log.main([*common, "--users", "150", "--items", "200"])
     run_day.main([*common, "--tables-only"])
-    for module in (*run_day.WINDOW_TABLES, *run_day.MODEL):
+    for module in (*run_day.WINDOW_JOBS, *run_day.MODEL_JOBS):
         module.main(common)
     before, version = lists(lake), lake.version(tables.CANDIDATES)
     zipped, archive = (

@@ -174,7 +174,7 @@ def test_a_day_on_a_cluster_is_that_of_a_local_session(
         isolated_process(command, cwd=elsewhere, env=environment, stdout=out, stderr=out) as process,
     ):
         run_day.main([*here, "--ds", str(NEXT), "--tables-only"])  # meanwhile
-        for module in run_day.WINDOW_TABLES:
+        for module in run_day.WINDOW_JOBS:
             module.main([*here, "--ds", str(NEXT)])
         assert process.wait(timeout=500) == 0, log.read_text()[-4000:]
         deadline = time.monotonic() + 20

@@ -27,6 +27,11 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def shared_arguments(args: argparse.Namespace) -> list[str]:
+    """The arguments of a job that runs others which these take, too: --lake and --config."""
+    return ["--lake", args.lake, *(["--config", args.config] if args.config else [])]
+
+
 def day_argument(text: str) -> dt.date:
     """A logical day, YYYY-MM-DD, as an argparse type."""
     try:

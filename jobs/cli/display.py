@@ -1,4 +1,4 @@
-"""What a person sees of a run: each job with its rows and seconds as it ends, and a table of them all at the end."""
+"""What a person sees of a run: each job with its rows and seconds when it ends, and a table of all jobs at the end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rich.table import Table
 
 @dataclass
 class Step:
+    """One run of a job."""
+
     job: str
     day: dt.date
     rows: int
@@ -21,7 +23,7 @@ class Step:
 
 @dataclass
 class Display:
-    """Prints to `console`; a terminal gets a spinner while a job runs, anything else a line a job."""
+    """Prints one line per job to `console`; a terminal shows a spinner while a job runs."""
 
     title: str
     console: Console = field(default_factory=lambda: Console(highlight=False))
@@ -31,29 +33,28 @@ class Display:
         self.console.rule(self.title)
 
     def step(self, job: str, day: dt.date, work: Callable[[], int]) -> int:
-        """Run `work` and print what it did; returns its rows."""
-        began = time.perf_counter()
-        # the trainer draws its own bar
+        """Run `work` and print its duration and the number of rows that it returns; returns that number."""
+        start = time.perf_counter()
+        # the trainer has its own progress bar
         if self.console.is_terminal and job != "train_two_tower":
             with self.console.status(f"{day}  {job}"):
                 rows = work()
         else:
             rows = work()
-        done = Step(job, day, rows, time.perf_counter() - began)
-        self.steps.append(done)
-        self.console.print(f"{day}  {job:<26} {done.rows:>12,} rows {done.seconds:>7.1f} s")
+        step = Step(job, day, rows, time.perf_counter() - start)
+        self.steps.append(step)
+        self.console.print(f"{day}  {job:<26} {step.rows:>12,} rows {step.seconds:>7.1f} s")
         return rows
 
     def summary(self) -> None:
-        """A line a job, the days of a job added up."""
-        table = Table("job", "runs", "rows", "seconds", title="What was done")
+        """Print a table with one line per job, summed over days."""
+        table = Table("job", "runs", "rows", "seconds", title="All jobs")
         for column in table.columns[1:]:
             column.justify = "right"
         for job in dict.fromkeys(step.job for step in self.steps):
-            own = [step for step in self.steps if step.job == job]
-            table.add_row(
-                job, str(len(own)), f"{sum(step.rows for step in own):,}", f"{sum(step.seconds for step in own):.1f}"
-            )
+            runs = [step for step in self.steps if step.job == job]
+            rows, seconds = sum(step.rows for step in runs), sum(step.seconds for step in runs)
+            table.add_row(job, str(len(runs)), f"{rows:,}", f"{seconds:.1f}")
         table.add_section()
         table.add_row("all", "", "", f"{sum(step.seconds for step in self.steps):.1f}")
         self.console.print(table)

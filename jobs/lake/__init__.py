@@ -1,1 +1,1 @@
-"""The tables of the lake: their columns, one day of one of them, checks, queries, files."""
+"""The lake of Delta tables: columns, reading and writing days, checks, queries, files, errors, the Spark session."""

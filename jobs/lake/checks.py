@@ -1,13 +1,13 @@
-"""What must hold of a table's day before it is committed, and what is worth a warning: `sql/<table>/checks.sql`.
+"""Checks of a table's day before it is committed: `sql/<table>/checks.sql`.
 
-A checks file is one select over the day (`{rows}`): a column a check, named `#fail ...` or `#warn ...` after what is
-wrong where its number is not 0.
+A checks file is one select over the day (`{rows}`). Each column is a check, named `#fail RULE` or `#warn RULE`; its
+value is the number of violations.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,14 +23,14 @@ FAIL, WARN = "#fail ", "#warn "
 
 
 class CheckFailed(ValueError):
-    """A day breaks a rule of its table; nothing of it was written."""
+    """A day violates a rule of its table; none of it was written."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A check whose number is not 0."""
+    """A check that found violations."""
 
-    level: str
+    level: str  # FAIL or WARN
     rule: str
     number: float
 
@@ -39,36 +39,36 @@ class Finding:
 
 
 def findings(rows: DataFrame, name: str, frames: dict[str, DataFrame] | None = None, **args: Any) -> list[Finding]:
-    """What `sql/NAME/checks.sql` finds in `rows`; `frames` and `args` are what else it names."""
-    found = query(rows.sparkSession, f"{name}/checks", {"rows": rows, **(frames or {})}, **args).first()
-    assert found is not None  # it is an aggregate
-    checks = found.asDict()
+    """What `sql/NAME/checks.sql` finds in `rows`; `frames` and `args` are its other inputs."""
+    row = query(rows.sparkSession, f"{name}/checks", {"rows": rows, **(frames or {})}, **args).first()
+    assert row is not None  # an aggregate has one row
+    checks = row.asDict()
     if unknown := [check for check in checks if not check.startswith((FAIL, WARN))]:
-        raise TypeError(f"sql/{name}/checks.sql: {unknown} begin with neither {FAIL}nor {WARN}")
-    # an empty sum is null: there was nothing to be wrong
+        raise TypeError(f"columns of sql/{name}/checks.sql must begin with {FAIL!r} or {WARN!r}, got {unknown}")
+    # the sum of no rows is null: no violations
     return [Finding(check[: len(FAIL)], check[len(FAIL) :], float(n)) for check, n in checks.items() if n]
 
 
-def require(table: Table, ds: dt.date, found: list[Finding]) -> None:
-    """Print the warnings. Raises CheckFailed that lists every broken rule."""
+def raise_failures(table: Table, ds: dt.date, found: Sequence[Finding]) -> None:
+    """Print the warnings. Raises CheckFailed that lists every violated rule."""
     for finding in found:
         if finding.level == WARN:
             print(f"warning: {table.name} of {ds}: {finding}", flush=True)
-    if broken := [str(finding) for finding in found if finding.level == FAIL]:
-        raise CheckFailed(f"{table.name} of {ds} was not written: " + "; ".join(broken))
+    if failures := [str(finding) for finding in found if finding.level == FAIL]:
+        raise CheckFailed(f"{table.name} of {ds} was not written: " + "; ".join(failures))
 
 
 @contextmanager
 def checked(
     table: Table, ds: dt.date, rows: DataFrame, frames: dict[str, DataFrame] | None = None, **args: Any
 ) -> Iterator[DataFrame]:
-    """`rows` with their day, worked out once and kept; raises CheckFailed where they break the table's rules."""
-    with materialized(rows.withColumn("ds", F.lit(ds))) as held:
-        require(table, ds, findings(held, table.name, frames, **args))
-        yield held
+    """`rows` with their day, computed once; raises CheckFailed if they violate the table's rules."""
+    with materialized(rows.withColumn("ds", F.lit(ds))) as of_day:
+        raise_failures(table, ds, findings(of_day, table.name, frames, **args))
+        yield of_day
 
 
 def overwrite_checked(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, **frames: DataFrame) -> int:
-    """Like `Lake.overwrite`, once the table's checks have found nothing that fails."""
-    with checked(table, ds, rows, frames) as held:
-        return lake.overwrite(table, ds, held)
+    """Like `Lake.overwrite`, after the table's checks; `frames` are their other inputs."""
+    with checked(table, ds, rows, frames) as of_day:
+        return lake.overwrite(table, ds, of_day)

@@ -1,4 +1,4 @@
-"""The Spark session of a job: embedded and local by default, the cluster's own under spark-submit or `--master`."""
+"""The Spark session of a job: embedded and local by default, that of a cluster under spark-submit or `--master`."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
-    # a damaged page is an error, not other numbers
+    # a damaged page raises an error instead of giving wrong numbers
     "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
-    # a day's rows are written as they come: else Spark sorts them by day first, and mixes their order where it spills
-    WRITERS: "2",  # it sorts as soon as a task has opened so many
-    # deletion vectors would bring deleted rows back to readers that do not know them
+    # keeps the order of a day's rows: Spark would sort them by day first, and mix up the order when it spills
+    WRITERS: "2",  # Spark sorts once a task has opened so many files
+    # readers that ignore deletion vectors would see deleted rows
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
-    # VACUUM refuses to keep less than a table's 7 days: training reads files of older versions
+    # VACUUM must keep at least the 7 days of a table: training reads files of older versions
     "spark.databricks.delta.retentionDurationCheck.enabled": "true",
 }
-# What a JVM that this process starts needs; spark-submit has started its own.
+# For a JVM that this process starts; spark-submit has started its own.
 EMBEDDED_SETTINGS = {
     "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", "3g"),
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=256m -Duser.timezone=UTC "
     f"-Dlog4j2.configurationFile={LOG4J2 if CODE.is_file() else Path(__file__).with_name('log4j2.properties')}",
-    # workers, and what they start, get the zip that the driver runs from; spark-submit has sent its --py-files
+    # workers and their children get the zip from which the driver runs; spark-submit has sent its --py-files
     **({"spark.submit.pyFiles": str(CODE), "spark.executorEnv.PYTHONPATH": CODE.name} if CODE.is_file() else {}),
 }
-# Days of some 100,000 rows are done before code that is made for a query, or the second compiler, has paid for itself.
+# On days of some 100,000 rows neither generated code nor the second compiler pays off.
 SMALL_DAYS_SETTINGS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 SMALL_DAYS_OPTIONS = "-XX:TieredStopAtLevel=1"
-# Executors of another machine could not reach a driver that listens here.
+# Only without a cluster: executors on other machines could not reach the driver.
 LOOPBACK_SETTINGS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-# Small days on one machine, which `local-cluster` is too: 200 and 50 partitions would be spent on scheduling.
+# On one machine, `local-cluster` included: Spark's default of 200 and 50 partitions would mostly cost scheduling.
 LOCAL_SETTINGS = {
     "spark.sql.shuffle.partitions": "4",
     "spark.databricks.delta.snapshotPartitions": "2",
-    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",  # a vacuum would have 10,000 tasks
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",  # of a vacuum, by default 10,000 tasks
 }
 
 
 def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:
-    """The running session, or a new one: the same call serves `python -m`, spark-submit and run_day.
+    """The running session, or a new one: the same call for `python -m`, spark-submit and run_day.
 
-    small_days: it is to be quick on little data, and may be slow on much.
-    Raises RuntimeError where Spark does not find Delta's JARs.
+    name: of the application. small_days: optimise for little data, at the cost of large data.
+    Raises RuntimeError if Delta's JARs are not on the class path.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)
@@ -73,7 +73,7 @@ def spark_session(name: str, master: str | None = None, *, small_days: bool = Fa
             builder = builder.config(key, value)
     spark = builder.getOrCreate()
     if str(spark.sparkContext.master).startswith("local-cluster"):
-        atexit.register(spark.stop)  # its workers live in the driver's JVM, and start executors anew while that ends
+        atexit.register(spark.stop)  # its workers are in the driver's JVM, and would restart executors during its exit
     if str(spark.sparkContext.master).startswith("local"):
         for key, value in LOCAL_SETTINGS.items():
             spark.conf.set(key, value)
@@ -87,5 +87,5 @@ def _require_delta(spark: SparkSession) -> None:
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
     if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
         raise RuntimeError(
-            "Spark finds no Delta JARs: run the set-up (`make`), or pass --packages io.delta:delta-spark_2.13:4.0.1"
+            "Delta's JARs must be on the class path: run `make`, or pass --packages io.delta:delta-spark_2.13:4.0.1"
         )

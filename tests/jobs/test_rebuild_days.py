@@ -23,7 +23,7 @@ def steps(lake: Lake, config: Config, ds: object) -> list[tuple[object, object]]
 
 
 def test_the_day_before_is_built_again_in_order_where_late_clicks_landed(simulated: Lake, config: Config) -> None:
-    jobs = (build_interactions, build_reconciliation, *rebuild_days.OUTCOME_TABLES)
+    jobs = (build_interactions, build_reconciliation, *rebuild_days.OUTCOME_JOBS)
     assert steps(simulated, config, FOURTH) == [(job, THIRD) for job in jobs]
 
 

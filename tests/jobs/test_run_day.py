@@ -124,7 +124,7 @@ def test_what_follows_from_late_clicks_equals_a_day_that_had_them_on_time(
         (["--last", str(FIRST)], f"--last must not be before --ds {SECOND}, got {FIRST}"),
         (
             ["--last", str(THIRD), "--against", str(FOURTH)],
-            "--against judges the candidates of one day, and --last asks for several",
+            "--against must not be combined with --last: it evaluates the candidates of one day",
         ),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_model_of_shuffled_labels_is_no_better_than_popularity(simulated_copy:
         rows[["item_id", "item_index"]] = rows[["item_id", "item_index"]].sample(frac=1, random_state=7).to_numpy()
         lake.overwrite(table, day, lake.spark.createDataFrame(rows, table.schema))
     arguments = ["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD)]
-    for job in run_day.MODEL:
+    for job in run_day.MODEL_JOBS:
         job.main(arguments)
     build_interactions.main(["--lake", lake.uri, "--ds", str(FOURTH)])
     evaluate_candidates.main(arguments)
