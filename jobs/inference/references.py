@@ -11,7 +11,7 @@ from pyspark.sql import Row
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.files import is_folder, folder_reference
+from jobs.lake.files import folder_reference, is_folder
 from jobs.lake.lake import Lake, NoSuchDay
 from model.artifacts.formats import VersionMismatch
 from model.search.backends import BACKENDS
