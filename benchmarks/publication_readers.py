@@ -30,7 +30,8 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.serving import PublishedCandidates, read_candidates
-from jobs.serving.publishing import newest_target, publish, roll_back
+from jobs.serving.publishing import newest_target, publish
+from jobs.serving.rollback import roll_back
 
 DAY = dt.date(2026, 1, 1)
 AT = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)

@@ -1,54 +1,69 @@
-"""publications: the pointer that readers of the candidates follow.
+"""publications: move the pointer that readers of the candidates follow (jobs/serving/publishing.py).
 
-Takes the newest Delta versions, checks that the day's candidates in them are whole and have passed the gate, then adds
-one row that names the publication it follows and exactly those versions: what is written meanwhile is not published. Of
-two publishers that follow the same one, one gets a PublicationConflict.
-With --rollback [N] readers get the publication N places back again, as a new one, but for users who were forgotten
-since; --ds is not needed then.
+Takes the newest Delta versions, checks that the day's candidates are complete and passed the gate, then adds one row
+that names exactly those versions and the publication that it follows. What is written while the job runs is not
+published. Of two publishers that follow the same publication, one fails with a PublicationConflict.
+With --rollback [N] the publication N steps back is published again, as a new row and without users who were forgotten
+since.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from collections.abc import Sequence
+from typing import Any
 
 from jobs.cli.arguments import job_parser, time_argument
 from jobs.cli.clock import now
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.serving.publishing import newest_target, publish, require_passed, require_whole, roll_back
+from jobs.config.loading import Config
+from jobs.lake.lake import Lake
+from jobs.serving.publication_checks import require_complete_lists, require_gate_passed
+from jobs.serving.publishing import newest_target, publish
+from jobs.serving.rollback import roll_back
 from jobs.training.tracking import record_publication
 
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__, needs_day=False)
     parser.add_argument("--published-at", type=time_argument, help="time to record, ISO 8601 (default: now)")
-    parser.add_argument("--republish", action="store_true", help="of a day before the last, or of lists rolled back")
     parser.add_argument(
-        "--rollback", type=int, nargs="?", const=1, metavar="N", help="publish again what was published N times before"
+        "--republish",
+        action="store_true",
+        help="publish --ds even if a later day was published, or if its lists were rolled back",
+    )
+    parser.add_argument(
+        "--rollback", type=int, nargs="?", const=1, metavar="N", help="publish again what was published N steps before"
     )
     return parser
+
+
+def publish_day(lake: Lake, config: Config, ds: dt.date, at: dt.datetime, *, republish: bool) -> dict[str, Any]:
+    """Check and publish the day's candidates; returns what was published, by columns of publications."""
+    target = newest_target(lake, ds)  # before the checks, which look at exactly these versions
+    users = require_complete_lists(lake, config, target)
+    require_gate_passed(lake, target)
+    publish(lake, {**target, "users": users}, at, republish)
+    return {**target, "users": users}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = arg_parser()
     args = parser.parse_args(argv)
-    goes_back = args.rollback is not None
-    if (args.ds is not None) == goes_back:
-        parser.error("wants either --ds or --rollback")
-    lake, config = open_lake(args, "publish_candidates", small_days=goes_back)  # it reads a few rows, and is urgent
+    is_rollback = args.rollback is not None
+    if (args.ds is not None) == is_rollback:
+        parser.error("give either --ds or --rollback")
+    lake, config = open_lake(args, "publish_candidates", small_days=is_rollback)  # a rollback is urgent, and small
     at = args.published_at or now()
-    if goes_back:
-        back = roll_back(lake, args.rollback, at)
-        print(f"readers get {back['ds']} again, of model {back['model_version']}", flush=True)
-        record_publication(lake, config, back["model_version"])
-        return int(back["users"])
-    wanted = newest_target(lake, args.ds)  # before the checks: what is written while they run was not looked at
-    users = require_whole(lake, config, wanted)
-    require_passed(lake, wanted)
-    publish(lake, {**wanted, "users": users}, at, args.republish)
-    record_publication(lake, config, wanted["model_version"])
-    return users
+    if is_rollback:
+        target = roll_back(lake, args.rollback, at)
+        print(f"readers get {target['ds']} again, of model {target['model_version']}", flush=True)
+    else:
+        target = publish_day(lake, config, args.ds, at, republish=args.republish)
+    record_publication(lake, config, target["model_version"])
+    return int(target["users"])
 
 
 if __name__ == "__main__":

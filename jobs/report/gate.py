@@ -35,6 +35,6 @@ def _number(value: float | None) -> Cell:
 
 
 def _bound(row: Row) -> str:
-    if row.least is not None:
-        return f"at least {row.least:.4g}"
-    return NONE if row.most is None else f"at most {row.most:.4g}"
+    if row.min_value is not None:
+        return f"at least {row.min_value:.4g}"
+    return NONE if row.max_value is None else f"at most {row.max_value:.4g}"

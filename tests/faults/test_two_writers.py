@@ -73,7 +73,7 @@ def test_of_two_who_publish_one_is_told(simulated_copy: Lake) -> None:
     with stopped_at_its_first_file(step, lake) as job:
         step.run(lake)
     # not to be tried again as it is: a second rollback would go one further back than was meant
-    told_in_one_line(job, "error: publication 4 was taken by another publisher; nothing was published", code=2)
+    told_in_one_line(job, "error: another publisher has added publication 4; nothing was published by this run", code=2)
     publications = simulated_copy.read(tables.PUBLICATIONS).orderBy("publication").collect()
     assert [row.follows for row in publications] == [None, 1, 2, 3]
 

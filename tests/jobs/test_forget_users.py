@@ -16,7 +16,7 @@ from jobs.lake.lake import Lake
 from jobs.report.files import report_path
 from jobs.serving import PublishedCandidates, read_candidates
 from jobs.serving.forgetting import SLACK_DAYS
-from jobs.serving.publishing import NotPublishable
+from jobs.serving.publication_checks import NotPublishable
 from jobs.serving.retention import DEFAULT_KEEP_DAYS, retention_days
 from tests.conftest import DAYS, SMALL
 
@@ -109,7 +109,7 @@ def test_neither_lists_that_nobody_has_published_nor_forgotten_users_reach_reade
     assert [row.user_id for row in was.exceptAll(now_is).collect()] == [file.read_text()]
     assert (second[1].users, now_is.exceptAll(was).count()) == (second[0].users - 1, 0)
     assert len(second) == 2
-    with pytest.raises(NotPublishable, match="publication 3 holds users who were forgotten since"):
+    with pytest.raises(NotPublishable, match="publication 3 has users who were forgotten since"):
         publish_candidates.main([*rollback, "1"])
 
 

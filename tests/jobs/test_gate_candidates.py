@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
@@ -19,21 +20,22 @@ from jobs import (
     train_two_tower,
 )
 from jobs.config.loading import Config
-from jobs.gate_candidates import Verdict
-from jobs.inference.references import model_path, model_version
+from jobs.inference.references import model_path, model_row, model_version
 from jobs.lake import tables
 from jobs.lake.integrity.detect import TableDamaged
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
 from jobs.serving import read_candidates
+from jobs.serving.gate_measurements import list_measurements, training_measurements
+from jobs.serving.gate_rules import LIST_RULES, TRAINING_RULES, VectorMeasurements, Verdict
+from jobs.serving.publication_checks import NotPublishable
 from jobs.serving.publications import is_readable, newest_versions
-from jobs.serving.publishing import NotPublishable
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, _ = DAYS
 RULES = {
     "recall_over_popularity", "recall_of_published", "training_rows_lost", "input_age_days", "model_age_days",
-    "coverage", "never_clicked_share", "head_share", "short_lists", "user_mean_cosine", "item_mean_cosine", "index_recall",
+    "coverage", "never_clicked_share", "head_share", "short_list_share", "user_mean_cosine", "item_mean_cosine", "index_recall",
 }  # fmt: skip
 
 
@@ -60,12 +62,12 @@ def test_every_rule_is_judged_before_a_day_is_published(simulated: Lake) -> None
 @pytest.mark.parametrize(
     ("verdict", "passed", "text"),
     [
-        (Verdict("a", 0.5, least=0.5), True, "a is 0.5, wanted at least 0.5"),
-        (Verdict("a", 0.4, least=0.5), False, "a is 0.4, wanted at least 0.5, off by 0.1"),
-        (Verdict("a", 3.0, most=1.0), False, "a is 3, wanted at most 1, off by 2"),
-        (Verdict("a", 0.0, most=0.0), True, "a is 0, wanted at most 0"),
-        (Verdict("a", None, least=0.5), False, "a: not measured, and it has to be"),
-        (Verdict("a", None, least=0.5, needed=False), True, "a: not measured"),
+        (Verdict("a", 0.5, min_value=0.5), True, "a must be at least 0.5, got 0.5"),
+        (Verdict("a", 0.4, min_value=0.5), False, "a must be at least 0.5, got 0.4, off by 0.1"),
+        (Verdict("a", 3.0, max_value=1.0), False, "a must be at most 1, got 3, off by 2"),
+        (Verdict("a", 0.0, max_value=0.0), True, "a must be at most 0, got 0"),
+        (Verdict("a", None, min_value=0.5), False, "a: not measured, but required"),
+        (Verdict("a", None, min_value=0.5, required=False), True, "a: not measured"),
     ],
 )
 def test_a_verdict_says_by_how_much(verdict: Verdict, passed: bool, text: str) -> None:
@@ -80,13 +82,15 @@ def test_a_worse_model_is_held_back_and_readers_keep_what_they_have(
     measured(lake, THIRD, validation={"recall@10": 0.2, "recall@100": 0.3}, popularity={"recall@10": 0.2})
     publish_candidates.main(["--lake", lake.uri, "--rollback"])
     with pytest.raises(
-        DayStopped, match=r"2026-03-01 is not published: recall_over_popularity is 0\.2, wanted at least 0\.22"
+        DayStopped, match=r"2026-03-01 is not published: recall_over_popularity must be at least 0\.22, got 0\.2"
     ) as stop:
         gate_candidates.main(arguments(lake, THIRD))
     assert stop.value.code == "gate"
-    assert "recall_of_published is 0.3, wanted at least 0.4, off by 0.1" in str(stop.value)
+    assert "recall_of_published must be at least 0.4, got 0.3, off by 0.1" in str(stop.value)
     assert "gate: FAILED recall_of_published" in capsys.readouterr().out
-    with pytest.raises(NotPublishable, match="holds 2026-03-01 back: recall_of_published, recall_over_popularity"):
+    with pytest.raises(
+        NotPublishable, match="2026-03-01 failed rules of the gate: recall_of_published, recall_over_popularity"
+    ):
         publish_candidates.main(arguments(lake, THIRD))
     after = read_candidates(lake.uri)
     assert not after.equals(before)
@@ -95,7 +99,7 @@ def test_a_worse_model_is_held_back_and_readers_keep_what_they_have(
 
 def test_lists_that_the_gate_has_not_seen_are_not_published(simulated_copy: Lake) -> None:
     score_users.main([*arguments(simulated_copy, THIRD), "--scored-at", "2026-03-02T09:00:00Z"])
-    with pytest.raises(NotPublishable, match="the gate has not judged the candidates of 2026-03-01"):
+    with pytest.raises(NotPublishable, match="the gate has not checked these candidates of 2026-03-01"):
         publish_candidates.main(arguments(simulated_copy, THIRD))
     gate_candidates.main(arguments(simulated_copy, THIRD))
     publish_candidates.main(arguments(simulated_copy, THIRD))
@@ -104,16 +108,16 @@ def test_lists_that_the_gate_has_not_seen_are_not_published(simulated_copy: Lake
 def test_lists_that_are_written_while_others_are_judged_are_not_published(
     simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake, of_vectors = simulated_copy, gate_candidates.of_vectors
+    lake, measured_vectors = simulated_copy, gate_candidates.vector_measurements
     later = lake.day(tables.CANDIDATES, THIRD).withColumn("scored_at", F.current_timestamp()).localCheckpoint()
 
-    def scored_again(*arguments: object) -> list[Verdict]:
+    def scored_again(*arguments: Any) -> VectorMeasurements:
         lake.overwrite(tables.CANDIDATES, THIRD, later)
-        return of_vectors(*arguments)
+        return measured_vectors(*arguments)
 
-    monkeypatch.setattr(gate_candidates, "of_vectors", scored_again)
+    monkeypatch.setattr(gate_candidates, "vector_measurements", scored_again)
     gate_candidates.main(arguments(lake, THIRD))
-    with pytest.raises(NotPublishable, match="the gate has not judged the candidates of 2026-03-01"):
+    with pytest.raises(NotPublishable, match="the gate has not checked these candidates of 2026-03-01"):
         publish_candidates.main(arguments(lake, THIRD))
 
 
@@ -133,22 +137,28 @@ def test_what_is_wrong_with_lists_and_vectors_is_seen(simulated_copy: Lake) -> N
     with pytest.raises(DayStopped) as stop:
         gate_candidates.main(arguments(lake, THIRD))
     text = str(stop.value)
-    assert "short_lists is 1, wanted at most 0.01" in text
-    assert "user_mean_cosine is 1, wanted at most 0.9" in text
-    assert "index_recall is 0.9, wanted at least 0.98" in text
-    assert "training_rows_lost is 7, wanted at most 0, off by 7" in text
+    assert "short_list_share must be at most 0.01, got 1" in text
+    assert "user_mean_cosine must be at most 0.9, got 1" in text
+    assert "index_recall must be at least 0.98, got 0.9" in text
+    assert "training_rows_lost must be at most 0, got 7, off by 7" in text
     failed = lake.day(tables.GATE, THIRD).where("not passed").collect()
-    assert {row.rule for row in failed} == {"short_lists", "user_mean_cosine", "index_recall", "training_rows_lost"}
+    assert {row.rule for row in failed} == {
+        "short_list_share",
+        "user_mean_cosine",
+        "index_recall",
+        "training_rows_lost",
+    }
+
+
+def failed_training_rules(lake: Lake, config: Config, ds: dt.date) -> list[str]:
+    measured = training_measurements(lake, config, ds, model_row(lake, ds))
+    return [verdict.rule for rule in TRAINING_RULES if not (verdict := rule(measured, config)).passed]
 
 
 def test_a_recall_that_training_should_have_measured_is_missed(simulated: Lake, config: Config) -> None:
     held_out = config.model_copy(update={"training": config.training.model_copy(update={"validation": "last_day"})})
     failed = {
-        (day, asked.training.validation): [
-            verdict.rule
-            for verdict in gate_candidates.of_training(simulated, asked, day, gate_candidates.model_row(simulated, day))
-            if not verdict.passed
-        ]
+        (day, asked.training.validation): failed_training_rules(simulated, asked, day)
         for day, asked in ((FIRST, held_out), (THIRD, held_out), (THIRD, config))
     }
     assert failed == {
@@ -162,7 +172,8 @@ def test_lists_without_an_item_get_verdicts(simulated_copy: Lake, config: Config
     lake = simulated_copy
     rows = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
     lake.overwrite(tables.CANDIDATES, THIRD, rows.withColumn("candidates", F.slice("candidates", 1, 0)))
-    assert not any(verdict.passed for verdict in gate_candidates.of_lists(lake, config, THIRD, newest_versions(lake)))
+    measured = list_measurements(lake, config, THIRD, newest_versions(lake))
+    assert not any(rule(measured, config).passed for rule in LIST_RULES)
 
 
 def test_a_model_of_shuffled_clicks_is_refused(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
@@ -180,7 +191,7 @@ def test_a_model_of_shuffled_clicks_is_refused(simulated_copy: Lake, config: Con
         job.main(arguments(lake, THIRD, str(file)))
     with pytest.raises(DayStopped, match="recall_over_popularity"):
         gate_candidates.main(arguments(lake, THIRD, str(file)))
-    with pytest.raises(NotPublishable, match="holds 2026-03-01 back"):
+    with pytest.raises(NotPublishable, match="2026-03-01 failed rules of the gate"):
         publish_candidates.main(arguments(lake, THIRD, str(file)))
     assert lake.read(tables.PUBLICATIONS).count() == before
 
@@ -203,9 +214,12 @@ def test_a_rollback_to_what_is_gone_is_refused_with_what_there_is(simulated_copy
     assert first is not None
     files = lake.read(tables.CANDIDATES, version=first.candidates_version).where(F.col("ds") == first.ds).inputFiles()
     Path(urlparse(files[0]).path).unlink()
-    with pytest.raises(NotPublishable, match=rf"files have been removed 2 places back; there are: 1 \({SECOND}\)"):
+    with pytest.raises(
+        NotPublishable,
+        match=rf"cannot roll back 2 publications, its files have been removed; possible: 1 \({SECOND}\)$",
+    ):
         publish_candidates.main(["--lake", lake.uri, "--rollback", "2"])
-    with pytest.raises(NotPublishable, match=r"there is none 9 places back"):
+    with pytest.raises(NotPublishable, match=r"cannot roll back 9 publications, there is no such publication"):
         publish_candidates.main(["--lake", lake.uri, "--rollback", "9"])
     assert lake.read(tables.PUBLICATIONS).count() == 3
 
@@ -226,4 +240,4 @@ def test_either_a_day_or_a_rollback_is_wanted(lake: Lake, capsys: pytest.Capture
     for wrong in ([], ["--ds", "2026-01-01", "--rollback"]):
         with pytest.raises(SystemExit):
             publish_candidates.main(["--lake", lake.uri, *wrong])
-        assert "wants either --ds or --rollback" in capsys.readouterr().err
+        assert "give either --ds or --rollback" in capsys.readouterr().err

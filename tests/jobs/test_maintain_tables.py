@@ -17,8 +17,8 @@ from jobs import gate_candidates, maintain_tables, publish_candidates, score_use
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.serving import read_candidates
+from jobs.serving.publication_checks import NotPublishable
 from jobs.serving.publications import is_readable
-from jobs.serving.publishing import NotPublishable
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]
@@ -111,7 +111,7 @@ def test_what_no_publication_of_the_kept_days_needs_is_removed(
     assert not is_readable(lake, gone)
     assert is_readable(lake, kept)
     assert read_candidates(lake.uri).equals(now)
-    with pytest.raises(NotPublishable, match=r"files have been removed 2 places back"):
+    with pytest.raises(NotPublishable, match=r"cannot roll back 2 publications, its files have been removed"):
         publish_candidates.main(["--lake", lake.uri, "--rollback", "2"])
 
 

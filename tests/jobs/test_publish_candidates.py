@@ -10,9 +10,11 @@ from jobs import publish_candidates
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
-from jobs.serving import publishing, read_candidates
+from jobs.serving import publication_checks, read_candidates
+from jobs.serving.publication_checks import NotPublishable
 from jobs.serving.publications import published_candidates
-from jobs.serving.publishing import NotPublishable, PublicationConflict, newest_target, publish, roll_back
+from jobs.serving.publishing import PublicationConflict, newest_target, publish
+from jobs.serving.rollback import roll_back
 from tests.conftest import DAYS, SMALL
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
@@ -41,7 +43,7 @@ def test_nothing_is_published_before_the_first_time(lake: Lake) -> None:
 
 
 def test_an_older_day_does_not_take_the_place_of_a_later_one(simulated_copy: Lake) -> None:
-    with pytest.raises(NotPublishable, match=rf"{THIRD} was published already and {FIRST} lies before it"):
+    with pytest.raises(NotPublishable, match=rf"{FIRST} is before {THIRD}, which was published already"):
         publish_candidates.main(arguments(simulated_copy, FIRST))
     publish_candidates.main([*arguments(simulated_copy, FIRST), "--republish"])
     assert {row.ds for row in published_candidates(simulated_copy).select("ds").distinct().collect()} == {FIRST}
@@ -56,9 +58,11 @@ def test_a_day_that_is_run_again_does_not_bring_back_what_was_rolled_back(simula
     assert publish_newest(THIRD) == 3  # a publication that is made again is no other
     roll_back(lake, 1, AT)
     lake.overwrite(tables.CANDIDATES, FOURTH, lake.day(tables.CANDIDATES, THIRD))  # another version, the same lists
-    with pytest.raises(NotPublishable, match=rf"lists of {THIRD} were publication 3, and readers follow {SECOND}"):
+    with pytest.raises(
+        NotPublishable, match=rf"lists of {THIRD} were publication 3, and were rolled back: readers follow {SECOND}"
+    ):
         publish_newest(THIRD)
-    with pytest.raises(NotPublishable, match=rf"{THIRD} was published already and {SECOND} lies before it"):
+    with pytest.raises(NotPublishable, match=rf"{SECOND} is before {THIRD}, which was published already"):
         publish_newest(SECOND)
     assert publish_newest(THIRD, republish=True) == 5
     roll_back(lake, 1, AT)
@@ -81,7 +85,7 @@ def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake)
 def test_what_is_written_while_it_is_checked_is_not_published(
     simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake, passed = simulated_copy, publishing.require_passed
+    lake, passed = simulated_copy, publication_checks.require_gate_passed
     rows = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
     lake.overwrite(tables.CANDIDATES, THIRD, rows)  # another version of the lists that were judged
 
@@ -89,7 +93,7 @@ def test_what_is_written_while_it_is_checked_is_not_published(
         passed(*arguments)
         lake.overwrite(tables.CANDIDATES, THIRD, rows.limit(1))
 
-    monkeypatch.setattr(publish_candidates, "require_passed", passed_and_scored_again)
+    monkeypatch.setattr(publish_candidates, "require_gate_passed", passed_and_scored_again)
     publish_candidates.main(arguments(lake, THIRD))
     assert lake.read(tables.PUBLICATIONS).count() == 4
     assert published_candidates(lake).count() == rows.count()
@@ -98,10 +102,10 @@ def test_what_is_written_while_it_is_checked_is_not_published(
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("missing", "hold 399 rows of 399 users"),
-        ("twice", "hold 401 rows of 400 users"),
+        ("missing", "got 399 rows of 399 users"),
+        ("twice", "got 401 rows of 400 users"),
         ("empty", "1 empty lists"),
-        ("foreign", "400 not of model"),
+        ("foreign", "400 of another model"),
     ],
 )
 def test_candidates_that_are_not_whole_are_refused(

@@ -28,7 +28,7 @@ from jobs.inference import scoring
 from jobs.inference.references import ITEMS, index_path, model_path, model_version
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
-from jobs.serving.publishing import NotPublishable
+from jobs.serving.publication_checks import NotPublishable
 from model.artifacts.formats import IndexCorrupt, VersionMismatch
 from model.artifacts.model_version import load_model
 from model.data.item_tables import read_files
@@ -203,7 +203,7 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
     over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
     blocklist.write_text(f"{ids[0]}\n\n {ids[1]} \nnever-heard-of\n")
     version = simulated_copy.version(tables.PUBLICATIONS)
-    with pytest.raises(NotPublishable, match="2 items that are on the blocklist"):
+    with pytest.raises(NotPublishable, match="must have no item of the blocklist, got 2"):
         run(simulated_copy, THIRD, over, publish_candidates)
     assert simulated_copy.version(tables.PUBLICATIONS) == version
     run(

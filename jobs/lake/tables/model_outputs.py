@@ -73,7 +73,7 @@ EVALUATION = Table(
 GATE = Table(
     "gate",
     struct(
-        ds=DATE, rule=STRING, value=DOUBLE, least=DOUBLE, most=DOUBLE, passed=BOOLEAN, model_version=STRING,
+        ds=DATE, rule=STRING, value=DOUBLE, min_value=DOUBLE, max_value=DOUBLE, passed=BOOLEAN, model_version=STRING,
         scored_at=TIME,
     ),
     key=("rule",),

@@ -1,0 +1,103 @@
+"""Measurements of a day's model, lists and vectors, which the rules of the gate compare with their bounds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from jobs.config.loading import Config
+from jobs.inference.eligibility import eligible_items
+from jobs.inference.item_slices import item_slices
+from jobs.inference.manifests import required_manifest
+from jobs.lake import tables
+from jobs.lake.lake import Lake
+from jobs.lake.queries import query
+from jobs.serving.gate_rules import ListMeasurements, TrainingMeasurements, VectorMeasurements
+
+MAX_SAMPLED_VECTORS = 100_000  # about as many vectors are read for a mean cosine
+
+
+def training_measurements(lake: Lake, config: Config, ds: dt.date, model: Row) -> TrainingMeasurements:
+    """Measurements of the day's model; `model` is its row of model_versions."""
+    metrics = required_manifest(lake, model.model_version)["metrics"]
+    validation, popularity = metrics["validation"] or {}, metrics.get("popularity") or {}
+    window = _training_window(lake, config, model)
+    can_hold_out = (window.first_day or model.trained_on) < model.trained_on
+    examples = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
+    newest = examples.agg(F.max("ds")).first()[0]  # type: ignore[index]
+    return TrainingMeasurements(
+        recall_at_10=validation.get("recall@10"),
+        recall_at_100=validation.get("recall@100"),
+        popularity_recall_at_10=popularity.get("recall@10"),
+        published_recall_at_100=(_published_metrics(lake, ds).get("validation") or {}).get("recall@100"),
+        must_hold_out=config.training.validation == "last_day" and can_hold_out,
+        lost_rows=abs(window.rows - model.training_rows),
+        input_age_days=(ds - newest).days,
+        model_age_days=(ds - model.trained_on).days,
+    )
+
+
+def _training_window(lake: Lake, config: Config, model: Row) -> Row:
+    """(rows, first_day) of the training examples that the model was to be trained on, at the version it read."""
+    pinned = lake.read(tables.training_examples(config), version=model.training_examples_version)
+    first = model.trained_on - dt.timedelta(days=config.log.examples_window_days - 1)
+    rows = pinned.where(F.col("ds").between(F.lit(first), F.lit(model.trained_on)))
+    return _only_row(rows.agg(F.count(F.lit(1)).alias("rows"), F.min("ds").alias("first_day")))
+
+
+def _published_metrics(lake: Lake, ds: dt.date) -> Mapping[str, Any]:
+    """The metrics of the model last published for a day before `ds`; empty if there is none."""
+    earlier = lake.read(tables.PUBLICATIONS).where(F.col("ds") < F.lit(ds))
+    last = earlier.orderBy(F.desc("publication")).first()
+    metrics: Mapping[str, Any] = required_manifest(lake, last.model_version)["metrics"] if last is not None else {}
+    return metrics
+
+
+def list_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int]) -> ListMeasurements:
+    """Measurements of the day's lists at `versions` (`publications.newest_versions`)."""
+    k = config.scoring.candidates_per_user
+    rows = lake.required_day(tables.CANDIDATES, ds, version=versions["candidates_version"])
+    frames = {
+        "lists": rows.select("user_id", F.col("candidates.item_id").alias("item_ids")),
+        "item_slices": item_slices(lake, config, ds),
+        "item_snapshot": eligible_items(lake, config, ds),
+    }
+    metrics = query(lake.spark, "evaluation/list_metrics", frames, k=k).collect()  # five rows
+    values = {(row.metric, row.slice): row.value for row in metrics}
+    return ListMeasurements(
+        coverage=values.get(("item_coverage", "all")),
+        never_clicked_share=values.get(("never_clicked_share", "all")),
+        head_share=values.get(("list_share", "head")),
+        short_list_share=_only_row(query(lake.spark, "gate/lists", {"candidates": rows}, k=k))[0],
+    )
+
+
+def vector_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int]) -> VectorMeasurements:
+    """Measurements of the day's embeddings at `versions` and of the index that scoring searched."""
+    index = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen")
+    users = lake.required_day(tables.USER_EMBEDDINGS, ds, version=versions["user_embeddings_version"])
+    items = lake.required_day(tables.ITEM_EMBEDDINGS, ds, version=versions["item_embeddings_version"])
+    return VectorMeasurements(
+        user_mean_cosine=_mean_cosine(users.select(F.col("user_id").alias("id"), "embedding")),
+        item_mean_cosine=_mean_cosine(items.select(F.col("item_id").alias("id"), "embedding")),
+        index_recall=_only_row(index).recall,
+    )
+
+
+def _mean_cosine(vectors: DataFrame) -> float | None:
+    """The mean cosine of two vectors in rows (id, embedding), of a sample of them."""
+    one_in = max(vectors.count() // MAX_SAMPLED_VECTORS, 1)
+    cosine: float | None = _only_row(
+        query(vectors.sparkSession, "gate/mean_cosine", {"vectors": vectors}, one_in=one_in)
+    )[0]
+    return cosine
+
+
+def _only_row(rows: DataFrame) -> Row:
+    row = rows.first()
+    assert row is not None  # an aggregate, or a row that an earlier job of the day wrote
+    return row

@@ -1,0 +1,92 @@
+"""What must be true of a day's candidates before they are published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from jobs.config.loading import Config
+from jobs.inference.eligibility import blocked_items
+from jobs.lake import tables
+from jobs.lake.lake import Lake
+from jobs.serving.publications import last_scored_at
+
+
+class NotPublishable(ValueError):
+    """The candidates do not meet a requirement; nothing is published, and readers keep what they have."""
+
+
+def require_complete_lists(lake: Lake, config: Config, target: Mapping[str, Any]) -> int:
+    """The number of users with candidates, at the target's version of the table.
+
+    Raises NotPublishable unless every user of the day's snapshot has exactly one list, which is not empty, was made by
+    the target's model and has no item of the blocklist.
+    """
+    ds, version = target["ds"], target["model_version"]
+    lists = lake.required_day(tables.CANDIDATES, ds, version=target["candidates_version"])
+    counts = lists.agg(
+        F.count(F.lit(1)).alias("rows"),
+        F.count_distinct("user_id").alias("users"),
+        F.count_if(F.size("candidates") == 0).alias("empty"),
+        F.count_if(F.col("model_version") != version).alias("of_other_models"),
+    ).first()
+    assert counts is not None  # an aggregate
+    users = lake.day(tables.user_snapshot(config), ds).count()
+    if counts.rows != users or counts.users != users:
+        raise NotPublishable(
+            f"candidates of {ds} must have one row for each of {users} users, got {counts.rows} rows of "
+            f"{counts.users} users"
+        )
+    if counts.empty or counts.of_other_models:
+        raise NotPublishable(
+            f"candidates of {ds} must be non-empty lists of model {version}, got {counts.empty} empty lists and "
+            f"{counts.of_other_models} of another model"
+        )
+    _require_none_blocked(lake, config, lists, target)
+    return int(counts.users)
+
+
+def _require_none_blocked(lake: Lake, config: Config, lists: DataFrame, target: Mapping[str, Any]) -> None:
+    """Raises NotPublishable if a list has an item of the blocklist as it is now."""
+    if not config.exclusions.blocklist:
+        return
+    items = lists.select(F.explode("candidates.item_id").alias("item_id"))
+    blocked = items.join(blocked_items(lake, config), "item_id", "left_semi").distinct().count()
+    if blocked:
+        raise NotPublishable(f"candidates of {target['ds']} must have no item of the blocklist, got {blocked}")
+
+
+def require_gate_passed(lake: Lake, target: Mapping[str, Any]) -> None:
+    """Raises NotPublishable unless the gate passed exactly the lists that the target points to."""
+    ds = target["ds"]
+    verdicts = lake.day(tables.GATE, ds).collect()  # a dozen rows
+    lists = (target["model_version"], last_scored_at(lake, ds, target["candidates_version"]))
+    if not verdicts or {(row.model_version, row.scored_at) for row in verdicts} != {lists}:
+        raise NotPublishable(f"the gate has not checked these candidates of {ds}: run gate_candidates")
+    if failed := sorted(row.rule for row in verdicts if not row.passed):
+        raise NotPublishable(f"{ds} failed rules of the gate: {', '.join(failed)}")
+
+
+def require_never_published(lake: Lake, last: Row, target: Mapping[str, Any]) -> None:
+    """Raises NotPublishable if a later day was ever published, or if these lists were, and readers follow others now.
+
+    Otherwise running a day again after a rollback would bring back the lists that somebody withdrew.
+    """
+    ds, publications = target["ds"], lake.read(tables.PUBLICATIONS)
+    later = publications.where(F.col("ds") > F.lit(ds)).agg(F.max("ds")).first()[0]  # type: ignore[index]
+    if later is not None:
+        raise NotPublishable(f"{ds} is before {later}, which was published already; --republish publishes it anyway")
+    if last.ds == ds:
+        return
+    # the version of the table also grows with other days: lists that existed at an earlier publication are the same
+    scored_at = last_scored_at(lake, ds, target["candidates_version"])
+    same = (F.col("candidates_version") == target["candidates_version"]) | (F.col("published_at") >= F.lit(scored_at))
+    of_day = (F.col("ds") == F.lit(ds)) & (F.col("model_version") == target["model_version"])
+    if (row := publications.where(of_day & same).first()) is not None:
+        raise NotPublishable(
+            f"these lists of {ds} were publication {row.publication}, and were rolled back: readers follow {last.ds}; "
+            "--republish publishes them anyway"
+        )
