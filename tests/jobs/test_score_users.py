@@ -272,6 +272,10 @@ def test_parts_of_different_models_are_refused(simulated_copy: Lake) -> None:
     simulated_copy.overwrite(tables.ITEM_INDEXES, THIRD, indexes.withColumn("model_version", F.lit("another")))
     with pytest.raises(VersionMismatch, match=r"the index of 2026-03-01 must be of model version .*, got another"):
         run(simulated_copy, THIRD, config, score_users)
+    named = F.when(F.col("is_chosen"), "os:path").otherwise(F.col("backend"))
+    simulated_copy.overwrite(tables.ITEM_INDEXES, THIRD, indexes.withColumn("backend", named))
+    with pytest.raises(ValueError, match=r"must be of one of the backends .*, got 'os:path'"):  # it is not imported
+        run(simulated_copy, THIRD, config, score_users)
     simulated_copy.overwrite(tables.ITEM_INDEXES, THIRD, indexes)
     chosen = indexes.where("is_chosen").first()
     assert chosen is not None

@@ -43,6 +43,11 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
             r"index.backend must be auto or one of index.build_backends \['exact'\], got annoy",
         ),
         (
+            "[index]\nbuild_backends = ['exact', 'hnsw']\n",
+            r"build_backends.1: .*index.backend must be one of \['annoy', 'exact', 'ivf'\] or .*, got 'hnsw'",
+        ),
+        ("[index.options]\nhnsw = {}\n", r"index.options.hnsw.*: .*must be one of \['annoy', 'exact', 'ivf'\] or"),
+        (
             "[evaluation]\ncutoffs = [10, 500]\n",
             r"evaluation.cutoffs must be at most scoring.candidates_per_user \(100\), got \[10, 500\]",
         ),
@@ -142,3 +147,10 @@ def test_the_error_of_a_renamed_key_names_the_new_key(tmp_path: Path, old: str, 
         ValueError, match=re.escape(f"{old}: renamed to {new}") if section not in SHARED_SECTIONS else "share"
     ):
         load_config(written(tmp_path, f"[variants.x]\n{section} = {{ {key} = 1 }}\n"))
+
+
+def test_an_index_from_outside_the_package_is_named_without_importing_it(tmp_path: Path) -> None:
+    text = "[index]\nbackend = 'no.such:Index'\nbuild_backends = ['no.such:Index']\noptions = {'no.such:Index' = {bits = 8}}\n"
+    index = load_config(written(tmp_path, text)).index
+    assert (index.backend, index.build_backends) == ("no.such:Index", ("no.such:Index",))
+    assert index.options == {"no.such:Index": {"bits": 8}}

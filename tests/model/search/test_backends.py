@@ -110,7 +110,7 @@ def test_a_class_loads_by_another_path_to_it(tmp_path: Path) -> None:
 
 
 def test_a_class_that_is_no_index_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be a subclass of model.search.item_index:ItemIndex"):
+    with pytest.raises(ValueError, match=r"must be a subclass of model.search.item_index:ItemIndex"):
         build_index("collections:OrderedDict", *catalogue(), model_version="v1")
 
 
