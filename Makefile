@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 LAKE ?= lake
 PYTEST_ARGS ?=
+WORKERS ?= 2
 UPGRADE ?=
 CONFIG ?=
 DS ?=
@@ -16,6 +17,8 @@ SET_UP := .venv/.set_up
 SET_UP_AIRFLOW := .airflow/.set_up
 SET_UP_S3 := .s3/.set_up
 RUN := .venv/bin/python -m
+# Test files side by side, in the order of tests/conftest.py: docs/decisions/0017-tests-side-by-side.md
+PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate-hashes --no-annotate --no-header $(UPGRADE)
 
 # A Spark or a Python path of the caller's own would take the place of the environment's.
@@ -30,11 +33,11 @@ help:  ## list the targets
 demo: $(SET_UP)  ## run whole days on MovieLens-100k, from raw log to published candidates (LAKE=lake: the folder to write)
 	$(RUN) jobs.run_demo --lake "$(LAKE)"
 
-test: $(SET_UP)  ## run every test that is not marked slow (PYTEST_ARGS="tests/model -x" selects some)
-	$(RUN) pytest -m "not slow" $(PYTEST_ARGS)
+test: $(SET_UP)  ## run every test that is not marked slow (PYTEST_ARGS="tests/model -x" selects some, WORKERS=2)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(SET_UP)  ## run the tests marked slow: sweeps, further variants and real data (PYTEST_ARGS= as above)
-	$(RUN) pytest -m slow $(PYTEST_ARGS)
+test-slow: $(SET_UP)  ## run the tests marked slow: sweeps, further variants and real data (PYTEST_ARGS=, WORKERS=2)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 test-gpu: $(SET_UP)  ## run the tests that need a GPU (each is skipped, with the reason, where torch sees none)
 	$(RUN) pytest -rs tests/model/test_gpu.py $(PYTEST_ARGS)

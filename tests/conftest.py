@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import run_day, simulate_log
+from jobs import run_day, simulate_log, train_two_tower
 from jobs.config.loading import Config, load_config
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
@@ -81,6 +81,19 @@ def build_simulated(folder: Path) -> None:
         simulate_log.main([*common, *WORLD, "--ds", str(day)])
         if number < 3:
             run_day.main([*common, "--ds", str(day)])
+
+
+@pytest.fixture(scope="session")
+def simulated_with_variant(simulated: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The simulated lake with the variant `everything` trained on the third day. Read only."""
+
+    def build(folder: Path) -> None:
+        shutil.copytree(simulated.uri, folder)
+        common = ["--lake", str(folder), "--config", SMALL, "--ds", str(DAYS[2])]
+        train_two_tower.main([*common, "--variant", "everything"])
+
+    target = tmp_path_factory.mktemp("simulated_with_variant") / "lake"
+    return Lake(simulated.spark, str(cached_lake("variant-everything", build, target)))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
+MAKE_TEST = '.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"'
 TOOLS = [
     "awk", "bash", "cut", "date", "dirname", "flock", "grep", "head", "make", "mkdir", "rm", "sed", "tail",
 ]  # fmt: skip
@@ -171,7 +172,7 @@ def test_a_finished_set_up_is_not_repeated(machine: Machine) -> None:
     stamp = machine.checkout / ".venv" / ".set_up"
     stamp.parent.mkdir()
     stamp.touch()
-    assert [line.strip() for line in said(machine.run("make", "--dry-run", "test"))] == [".venv/bin/python -m pytest"]
+    assert [line.strip() for line in said(machine.run("make", "--dry-run", "test"))] == [MAKE_TEST]
 
 
 def test_airflow_is_set_up_apart_and_its_lock_does_not_touch_the_compute_environment(machine: Machine) -> None:
@@ -180,7 +181,7 @@ def test_airflow_is_set_up_apart_and_its_lock_does_not_touch_the_compute_environ
     stamp.touch()
     for name in ("airflow.txt", "set_up_airflow.sh"):
         (machine.checkout / "requirements" / name).touch()
-    assert machine.run("make", "--dry-run", "test").stdout.strip() == ".venv/bin/python -m pytest"
+    assert machine.run("make", "--dry-run", "test").stdout.strip() == MAKE_TEST
     lines = said(machine.run("make", "--dry-run", "airflow-run", "DS=2026-01-31"))
     assert lines[0] == "bash requirements/set_up_airflow.sh"
     assert lines[1].endswith('exec bash dags/local/run_one_day.sh "2026-01-31"')
@@ -192,7 +193,7 @@ def test_the_object_store_is_set_up_apart_and_nothing_else_needs_it(machine: Mac
     stamp.touch()
     for name in ("s3.txt", "s3_jars.txt", "set_up_s3.sh"):
         (machine.checkout / "requirements" / name).touch()
-    assert machine.run("make", "--dry-run", "test").stdout.strip() == ".venv/bin/python -m pytest"
+    assert machine.run("make", "--dry-run", "test").stdout.strip() == MAKE_TEST
     lines = said(machine.run("make", "--dry-run", "test-s3"))
     assert lines[0] == "bash requirements/set_up_s3.sh"
     assert lines[1].strip().endswith(".venv/bin/python -m pytest -rs tests/test_object_store.py")

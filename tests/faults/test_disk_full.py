@@ -84,6 +84,7 @@ def test_a_table_without_room_stays_as_it_was(
     assert rows(str(lake), "user_histories") == before
 
 
+@pytest.mark.slow
 def test_a_trainer_without_room_leaves_no_model_and_goes_on_where_it_was(
     simulated: Lake, simulated_copy: Lake, tmp_path: Path, disk: Disk, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,6 +78,7 @@ def test_of_two_who_publish_one_is_told(simulated_copy: Lake) -> None:
     assert [row.follows for row in publications] == [None, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_of_two_who_make_a_table_one_is_told(simulated: Lake, simulated_copy: Lake) -> None:
     """The first commit of all: there is no day yet that could be replaced."""
     lake, step = simulated_copy.uri, of_day("build_item_counts", THIRD)
@@ -89,6 +90,7 @@ def test_of_two_who_make_a_table_one_is_told(simulated: Lake, simulated_copy: La
     assert len(rows(lake, "daily_item_counts")) == day
 
 
+@pytest.mark.slow
 def test_the_daily_run_and_a_back_fill_of_the_day_before(stages: Stages, tmp_path: Path) -> None:
     """Late clicks let the daily run build the day before again, while somebody else runs that day."""
     number = stages.number("rebuild_days")
@@ -103,6 +105,7 @@ def test_the_daily_run_and_a_back_fill_of_the_day_before(stages: Stages, tmp_pat
         assert rows(lake, table) == rows(new, table), table
 
 
+@pytest.mark.slow
 def test_no_index_is_given_twice(spark: SparkSession, stages: Stages, tmp_path: Path) -> None:
     number = stages.number("build_vocabularies")
     step, old, new = stages.steps[number], stages.before(number), stages.before(number + 1)

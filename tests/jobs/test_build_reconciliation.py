@@ -14,6 +14,7 @@ from jobs.lake import tables
 from jobs.lake.checks import CheckFailed
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
+from tests.marks import slow_after
 
 FIRST = dt.date(2024, 2, 28)  # over a leap day
 DAYS = days_between(FIRST, FIRST + dt.timedelta(days=3))
@@ -149,7 +150,7 @@ def test_an_earlier_click_that_lands_later_takes_the_place(log: Log) -> None:
     assert (row.clicked, row.reward) == (True, 2.0)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", slow_after(1, range(2)))
 def test_a_hostile_log_adds_up_to_the_row(log: Log, seed: int) -> None:
     """Random ids, times, days, copies: four days, and every click in one class, matched as often as interactions say."""
     random = np.random.default_rng(seed)
@@ -181,7 +182,7 @@ def test_a_hostile_log_adds_up_to_the_row(log: Log, seed: int) -> None:
     assert shown.count() == wanted
 
 
-@pytest.mark.parametrize("change", ["lost", "twice", "unclicked", "moved"])
+@pytest.mark.parametrize("change", slow_after(1, ["lost", "twice", "unclicked", "moved"]))
 def test_interactions_that_do_not_add_up_stop_the_day(log: Log, change: str) -> None:
     """A row is lost or doubled behind the job's back; the day before stays as it was reconciled."""
     day = DAYS[0]
@@ -221,7 +222,7 @@ def test_a_day_unlike_those_before_it_is_a_warning(log: Log, capsys: pytest.Capt
     assert f"warning: reconciliation of {DAYS[0]}: clicks an impression, outside the band of the days before: 1" in said
 
 
-@pytest.mark.parametrize("zone", ["Europe/Copenhagen", "America/New_York", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("zone", slow_after(1, ["Europe/Copenhagen", "America/New_York", "Pacific/Kiritimati"]))
 def test_no_session_time_zone_and_no_clock_change_moves_a_row(log: Log, zone: str) -> None:
     """29 March 2026 has 23 hours in Copenhagen; here every logical day has 24, in UTC."""
     day, after = dt.date(2026, 3, 29), dt.date(2026, 3, 30)

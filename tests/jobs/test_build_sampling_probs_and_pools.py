@@ -14,6 +14,7 @@ from jobs.lake import tables
 from jobs.lake.checks import CheckFailed
 from jobs.lake.lake import Lake
 from tests.conftest import SMALL
+from tests.marks import slow_after
 
 DAY = dt.date(2026, 1, 5)
 BEFORE = DAY - dt.timedelta(days=1)
@@ -107,7 +108,7 @@ def test_what_was_not_examined_is_no_exposure(spark: SparkSession) -> None:
     assert [(row.item_id, row.exposures) for row in found] == [("i4", 2)]
 
 
-@pytest.mark.parametrize("most", [1, 7, 499, 500, 501, 600])
+@pytest.mark.parametrize("most", slow_after(2, [1, 7, 499, 500, 501, 600]))
 def test_of_a_pool_that_is_too_large_the_most_exposed_items_are_kept(spark: SparkSession, most: int) -> None:
     """100 items with two exposures and 500 with one: the cap is met to the item, by the same ones on every run."""
     rows = [(f"i{n}", 2 if n < 102 else 1, 0, 0) for n in range(2, 602)]

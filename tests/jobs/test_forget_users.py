@@ -90,6 +90,7 @@ def test_by_the_day_that_is_told_maintenance_keeps_nothing_from_before(lake: Lak
     assert told - dt.timedelta(days=retention_days(lake, DEFAULT_KEEP_DAYS, told)) >= forgotten
 
 
+@pytest.mark.slow
 def test_neither_lists_that_nobody_has_published_nor_forgotten_users_reach_readers(
     simulated_copy: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,6 +105,7 @@ def test_lists_that_the_gate_has_not_seen_are_not_published(simulated_copy: Lake
     publish_candidates.main(arguments(simulated_copy, THIRD))
 
 
+@pytest.mark.slow
 def test_lists_that_are_written_while_others_are_judged_are_not_published(
     simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +177,7 @@ def test_lists_without_an_item_get_verdicts(simulated_copy: Lake, config: Config
     assert not any(rule(measured, config).passed for rule in LIST_RULES)
 
 
+@pytest.mark.slow
 def test_a_model_of_shuffled_clicks_is_refused(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
     """Each example keeps its user and gets the item of another; towers that learn this know less than popularity."""
     lake, table = simulated_copy, tables.training_examples(config)

@@ -13,6 +13,7 @@ from jobs import build_interactions, build_reconciliation, ingest_logs
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import SchemaMismatch
+from tests.marks import slow_after
 
 DAY = dt.date(2026, 1, 5)
 IMPRESSIONS = pd.DataFrame({
@@ -128,7 +129,7 @@ def test_an_impossible_day_is_refused(lake: Lake, day: str, capsys: pytest.Captu
     assert "must be a day YYYY-MM-DD" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("form", slow_after(1, ["parquet", "csv", "jsonl"]))
 def test_a_reward_lands_where_the_log_has_one(lake: Lake, tmp_path: Path, form: str) -> None:
     clicks = pd.DataFrame({"impression_id": ["a", "b", "c"], "clicked_at": pd.to_datetime(["2026-01-05 10:05"] * 3), "reward": [12.5, None, 0.0]})  # fmt: skip
     shown = write(IMPRESSIONS, tmp_path, "impressions", form)
@@ -141,13 +142,16 @@ def test_a_reward_lands_where_the_log_has_one(lake: Lake, tmp_path: Path, form: 
 
 @pytest.mark.parametrize(
     ("reward", "reason"),
-    [
-        ("-0.5", "reward is negative or not finite"),
-        ("NaN", "reward is negative or not finite"),
-        ("inf", "reward is negative or not finite"),
-        ("1e999", "reward is negative or not finite"),
-        ("long", "reward is no double"),
-    ],
+    slow_after(
+        2,
+        [
+            ("-0.5", "reward is negative or not finite"),
+            ("NaN", "reward is negative or not finite"),
+            ("inf", "reward is negative or not finite"),
+            ("1e999", "reward is negative or not finite"),
+            ("long", "reward is no double"),
+        ],
+    ),
 )
 def test_a_click_with_an_impossible_reward_is_refused(lake: Lake, tmp_path: Path, reward: str, reason: str) -> None:
     clicks = pd.DataFrame({"impression_id": ["a", "b"], "clicked_at": ["2026-01-05 10:05"] * 2, "reward": [reward, "1"]})  # fmt: skip
@@ -255,6 +259,7 @@ def test_ids_are_data_and_never_sql(lake: Lake, tmp_path: Path) -> None:
     assert (row.user_id, row.item_id) == (hostile.user_id[0], hostile.item_id[0])
 
 
+@pytest.mark.slow
 def test_a_real_news_log_keeps_every_exposure(lake: Lake, tmp_path: Path, data: Path) -> None:
     """Ekstra Bladet: in-view lists and clicked lists exploded; the order of the list is not a position."""
     log = pq.read_table(data / "ebnerd_sample" / "behaviors.parquet").to_pandas()

@@ -35,6 +35,7 @@ def test_spreading_hangs_on_no_order_of_the_file() -> None:
     assert list(one["ds"]) == [DAY, DAY, DAY, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=1)]
 
 
+@pytest.mark.slow
 def test_all_ten_days_land_with_their_features(lake: Lake) -> None:
     ingest_movielens.main(["--lake", lake.uri, "--ds", str(DAY)])
     impressions = lake.read(tables.IMPRESSIONS)

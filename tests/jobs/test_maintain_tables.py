@@ -77,6 +77,7 @@ def publish_again(lake: Lake) -> None:
         job.main(arguments)
 
 
+@pytest.mark.slow
 def test_what_readers_follow_stays_however_old_it_is(published: Lake) -> None:
     """Lists that were published 45 days ago, soon replaced, and rolled back to 8 days ago are as old as at first."""
     lake, before = published, read_candidates(published.uri)
@@ -90,6 +91,7 @@ def test_what_readers_follow_stays_however_old_it_is(published: Lake) -> None:
     assert read_candidates(lake.uri).equals(before)
 
 
+@pytest.mark.slow
 def test_what_no_publication_of_the_kept_days_needs_is_removed(
     published: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +155,7 @@ def test_folders_of_models_and_indexes_go_when_no_kept_day_names_them(
     assert f"{second}: removed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_models_that_readers_followed_in_the_kept_days_stay(bare: Lake) -> None:
     lake, models = bare, Path(bare.path("models"))
     at = dt.datetime.combine(THIRD + dt.timedelta(days=90), dt.time(), dt.UTC)

@@ -16,6 +16,7 @@ from jobs.serving.publications import published_candidates
 from jobs.serving.publishing import PublicationConflict, newest_target, publish
 from jobs.serving.rollback import roll_back
 from tests.conftest import DAYS, SMALL
+from tests.marks import slow_after
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
@@ -49,6 +50,7 @@ def test_an_older_day_does_not_take_the_place_of_a_later_one(simulated_copy: Lak
     assert {row.ds for row in published_candidates(simulated_copy).select("ds").distinct().collect()} == {FIRST}
 
 
+@pytest.mark.slow
 def test_a_day_that_is_run_again_does_not_bring_back_what_was_rolled_back(simulated_copy: Lake) -> None:
     lake = simulated_copy
 
@@ -101,12 +103,15 @@ def test_what_is_written_while_it_is_checked_is_not_published(
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [
-        ("missing", "got 399 rows of 399 users"),
-        ("twice", "got 401 rows of 400 users"),
-        ("empty", "1 empty lists"),
-        ("foreign", "400 of another model"),
-    ],
+    slow_after(
+        2,
+        [
+            ("missing", "got 399 rows of 399 users"),
+            ("twice", "got 401 rows of 400 users"),
+            ("empty", "1 empty lists"),
+            ("foreign", "400 of another model"),
+        ],
+    ),
 )
 def test_candidates_that_are_not_whole_are_refused(
     simulated_copy: Lake, config: Config, fault: str, message: str

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from jobs import report_run, train_two_tower
+from jobs import report_run
 from jobs.config.loading import Config, load_config
 from jobs.inference.item_slices import item_slices
 from jobs.inference.references import model_path, model_version
@@ -203,13 +203,11 @@ def test_the_first_day_has_nothing_to_be_held_against(simulated: Lake, config: C
     assert page.row("interactions")[3:5] == ["–", ""]
 
 
-def test_drift_names_the_items_that_are_off_most(simulated_copy: Lake) -> None:
-    """The variant whose frequencies are estimated, looked at as a lake looks at its main model."""
-    config = load_config(SMALL)
-    train_two_tower.main(
-        ["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(THIRD), "--variant", "everything"]
-    )
-    beside = Lake(simulated_copy.spark, simulated_copy.uri, "everything")
+@pytest.mark.slow
+def test_drift_names_the_items_that_are_off_most(simulated_with_variant: Lake) -> None:
+    """The report reads the variant whose frequencies are estimated as if it were the lake's main model."""
+    config, lake = load_config(SMALL), simulated_with_variant
+    beside = Lake(lake.spark, lake.uri, "everything")
     model = manifest(beside, THIRD)
     assert model is not None
     drift = model["metrics"]["estimator"]
@@ -217,7 +215,7 @@ def test_drift_names_the_items_that_are_off_most(simulated_copy: Lake) -> None:
     assert ("total variation", f"{drift['total_variation']:.3f}") in facts.pairs  # type: ignore[union-attr]
     names = {row.item_index: row.item_id for row in beside.day(tables.ITEM_SAMPLING_PROBS, THIRD).collect()}
     assert [row[0].text for row in worst.rows] == [names[item["item_index"]] for item in drift["worst"]]  # type: ignore[union-attr]
-    main = estimator_section(simulated_copy, config, THIRD).blocks[0]
+    main = estimator_section(lake, config, THIRD).blocks[0]
     assert main.text == "Nothing was estimated: training.frequency_source is counted."  # type: ignore[union-attr]
 
 

@@ -36,6 +36,7 @@ from jobs.serving import read_candidates
 from jobs.serving.publications import published_candidates
 from jobs.training.spec import training_spec
 from tests.conftest import DAYS, SMALL
+from tests.marks import slow_after
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 
@@ -199,6 +200,7 @@ def test_the_model_finds_what_popularity_does_not(simulated: Lake) -> None:
     assert metric(simulated, SECOND, "oracle", "recall") > metric(simulated, SECOND, "candidates", "recall")
 
 
+@pytest.mark.slow
 def test_a_model_of_shuffled_labels_is_no_better_than_popularity(simulated_copy: Lake, config: Config) -> None:
     """Each example keeps its user and gets the item of another: nothing is left to learn but popularity."""
     lake, table = simulated_copy, tables.training_examples(config)
@@ -224,7 +226,7 @@ def as_it_was_run(simulated_copy: Lake) -> Lake:
     return simulated_copy
 
 
-@pytest.mark.parametrize("variant", ["mns", "cbns", "mixed"])
+@pytest.mark.parametrize("variant", slow_after(1, ["mns", "cbns", "mixed"]))
 def test_a_variant_of_each_preset_trains_beside_the_main_model(simulated_copy: Lake, variant: str) -> None:
     before = simulated_copy.version(tables.MODEL_VERSIONS)
     arguments = ["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(THIRD), "--variant", variant]
@@ -236,11 +238,10 @@ def test_a_variant_of_each_preset_trains_beside_the_main_model(simulated_copy: L
     assert simulated_copy.version(tables.MODEL_VERSIONS) == before
 
 
-def test_all_that_the_loss_can_take_goes_all_the_way(simulated_copy: Lake) -> None:
+@pytest.mark.slow
+def test_all_that_the_loss_can_take_goes_all_the_way(simulated_with_variant: Lake) -> None:
     """Row negatives, rewards, the stream's counts, a learned temperature, a bank that warms up by drift."""
-    common = ["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(THIRD)]
-    train_two_tower.main([*common, "--variant", "everything"])
-    beside = Lake(simulated_copy.spark, simulated_copy.uri, "everything")
+    beside = Lake(simulated_with_variant.spark, simulated_with_variant.uri, "everything")
     row = beside.day(tables.MODEL_VERSIONS, THIRD).first()
     assert row is not None
     manifest = Path(beside.model_path("models")) / row.model_version / "model.json"
@@ -256,6 +257,7 @@ def test_an_outcome_is_final_before_the_end_of_the_day_that_is_trained_for(simul
     assert dt.datetime.fromtimestamp(loss.final_before, dt.UTC) == dt.datetime.combine(FOURTH, dt.time(), dt.UTC)
 
 
+@pytest.mark.slow
 def test_a_day_run_again_gives_the_same_tables(as_it_was_run: Lake, simulated: Lake, config: Config) -> None:
     build = ["--lake", as_it_was_run.uri, "--config", SMALL, "--ds", str(THIRD)]
     run_day.main([*build, "--tables-only"])
@@ -361,6 +363,7 @@ batch_size = 128
 """
 
 
+@pytest.mark.slow
 def test_every_kind_of_feature_goes_all_the_way(lake: Lake, tmp_path: Path) -> None:
     """No user id, a vector and a list of items on the user's side, a many-valued category, hidden layers."""
     own = tmp_path / "own.toml"
@@ -375,6 +378,7 @@ def test_every_kind_of_feature_goes_all_the_way(lake: Lake, tmp_path: Path) -> N
     assert read_candidates(lake.uri)["user_id"].nunique() == 150
 
 
+@pytest.mark.slow
 def test_three_real_days_in_a_row(lake: Lake, data: Path, tmp_path: Path) -> None:
     """MovieLens with its real times: a backlog lands on the first day, then each day its own ratings."""
     first = dt.date(2000, 7, 31)

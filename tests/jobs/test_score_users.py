@@ -36,6 +36,7 @@ from model.feature_tensors import tensors
 from model.search.top_k import SPARE
 from model.search.tuning import RecallNotReached
 from tests.conftest import DAYS, SMALL
+from tests.marks import slow_after
 from tests.model.search.catalogues import brute_force, ragged
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
@@ -108,6 +109,7 @@ def test_every_index_reaches_the_target_and_the_fastest_is_searched(simulated: L
     assert chosen == [max(rows, key=lambda row: row.users_per_second)]
 
 
+@pytest.mark.slow
 def test_a_recall_out_of_reach_stops_before_scoring(
     simulated_copy: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +149,7 @@ def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tm
         assert len(same) > 0.99 * len(lists["exact"])
 
 
+@pytest.mark.slow
 def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
     """Popular in the user's segment, explored items without a click, and a cap on the first genre."""
     over = settings(
@@ -221,6 +224,7 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
     assert ids[2] in left
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_at_once")
 def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
     over = settings(tmp_path, "[scoring]\nchanged_users_only = true")
@@ -246,6 +250,7 @@ def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, 
     assert {user for user in again if again[user].scored_at != before[user].scored_at} == held | {changed.user_id}
 
 
+@pytest.mark.slow
 def test_a_model_serves_the_days_between(simulated_copy: Lake, tmp_path: Path) -> None:
     """The fourth day's tables are not needed to see which model it gets: the third's are taken for them."""
     over = settings(tmp_path, "[training]\nretrain_every_days = 2")
@@ -258,6 +263,7 @@ def test_a_model_serves_the_days_between(simulated_copy: Lake, tmp_path: Path) -
     assert (row.model_version, row.trained_on) == (version, THIRD)
 
 
+@pytest.mark.slow
 def test_parts_of_different_models_are_refused(simulated_copy: Lake) -> None:
     config = ["--config", SMALL]
     before = simulated_copy.version(tables.CANDIDATES)
@@ -291,13 +297,16 @@ def test_parts_of_different_models_are_refused(simulated_copy: Lake) -> None:
 
 @pytest.mark.parametrize(
     ("name", "fault"),
-    [
-        ("embeddings.npy", "truncated"),
-        ("embeddings.npy", "foreign"),
-        ("embeddings.npy", "missing"),
-        ("items.parquet", "foreign"),
-        ("popular.parquet", "truncated"),
-    ],
+    slow_after(
+        2,
+        [
+            ("embeddings.npy", "truncated"),
+            ("embeddings.npy", "foreign"),
+            ("embeddings.npy", "missing"),
+            ("items.parquet", "foreign"),
+            ("popular.parquet", "truncated"),
+        ],
+    ),
 )
 def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: Lake, name: str, fault: str) -> None:
     chosen = simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").first()
@@ -345,6 +354,7 @@ def test_configurations_that_cannot_be_are_refused(tmp_path: Path, text: str, me
         load_config(settings(tmp_path, text)[1])
 
 
+@pytest.mark.slow
 def test_a_day_with_a_new_a_deleted_and_a_banned_item_and_a_new_user(
     simulated_copy: Lake, config: Config, tmp_path: Path
 ) -> None:

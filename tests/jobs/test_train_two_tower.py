@@ -17,6 +17,7 @@ from jobs.lake.lake import Lake
 from jobs.training.spec import StaleProbabilities, training_spec
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS, SMALL
+from tests.marks import slow_after
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 
@@ -78,6 +79,7 @@ def settings(folder: Path, text: str) -> list[str]:
     return ["--config", str(file)]
 
 
+@pytest.mark.slow
 def test_a_warm_start_goes_on_from_the_last_model(simulated_copy: Lake, tmp_path: Path) -> None:
     """Of the day before: the new day alone is learnt from, after it has judged."""
     lake, over = simulated_copy, settings(tmp_path, 'start = "warm"')
@@ -108,7 +110,7 @@ def test_without_a_model_a_warm_start_is_one_from_scratch(
     assert "trained from scratch" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("launch", ["process", "spark_driver"])
+@pytest.mark.parametrize("launch", slow_after(1, ["process", "spark_driver"]))
 def test_two_ranks_train_one_model(simulated_copy: Lake, tmp_path: Path, launch: str) -> None:
     over = settings(tmp_path, f'ranks = 2\nlaunch = "{launch}"')
     train_two_tower.main(["--lake", simulated_copy.uri, *over, "--ds", str(THIRD)])

@@ -25,6 +25,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from tests.conftest import DAYS, SMALL
+from tests.marks import slow_after
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = Table(
@@ -144,14 +145,17 @@ def state(lake: Lake) -> tuple[object, ...]:
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [
-        ("training_examples", lose),
-        ("training_examples", cut_short),
-        ("training_examples", flip_a_byte),
-        ("item_snapshot", cut_short),
-        ("item_sampling_probs", lose),
-        ("item_sampling_probs", flip_a_byte),
-    ],
+    slow_after(
+        3,
+        [
+            ("training_examples", lose),
+            ("training_examples", cut_short),
+            ("training_examples", flip_a_byte),
+            ("item_snapshot", cut_short),
+            ("item_sampling_probs", lose),
+            ("item_sampling_probs", flip_a_byte),
+        ],
+    ),
 )
 def test_a_broken_file_stops_training_and_changes_nothing(
     simulated_copy: Lake, config: Config, name: str, damage: Callable[[Path], None], capfd: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ import pytest
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from tests.conftest import DAYS, SMALL
+from tests.marks import slow_after
 from tests.processes import PATIENCE, isolated_process, living_processes, spark_home
 from tests.standalone import build_zip, python_without_the_project
 
@@ -44,7 +45,7 @@ def kill_first(job: subprocess.Popen, victim: str) -> bool:
 
 
 # The processes find no project but in the zip, which the driver's PYTHONPATH names and which it sends to executors.
-@pytest.mark.parametrize("victim", ["worker", "executor"])
+@pytest.mark.parametrize("victim", slow_after(1, ["worker", "executor"]))
 def test_a_task_whose_process_is_killed_is_done_again(simulated_copy: Lake, tmp_path: Path, victim: str) -> None:
     before = {row.user_id: row.candidates for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
     version = simulated_copy.version(tables.CANDIDATES)
@@ -64,6 +65,7 @@ def test_a_task_whose_process_is_killed_is_done_again(simulated_copy: Lake, tmp_
     assert after == before
 
 
+@pytest.mark.slow
 def test_where_nothing_is_retried_the_job_fails_and_the_table_stays(simulated_copy: Lake) -> None:
     version = simulated_copy.version(tables.CANDIDATES)
     command = [sys.executable, "-m", "jobs.score_users", "--lake", simulated_copy.uri, "--ds", str(THIRD)]

@@ -16,6 +16,7 @@ from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped, require_trainable_day
 from jobs.serving import read_candidates
 from tests.conftest import DAYS, SMALL
+from tests.marks import slow_after
 
 THIRD, FOURTH = DAYS[2:]
 
@@ -38,7 +39,7 @@ def spoil(lake: Lake, kind: str) -> None:
         lake.overwrite(table, FOURTH, rows)
 
 
-@pytest.mark.parametrize("kind", ["empty_day", "no_clicks", "one_user", "one_item"])
+@pytest.mark.parametrize("kind", slow_after(2, ["empty_day", "no_clicks", "one_user", "one_item"]))
 def test_an_unfit_day_stops_with_its_code_before_training(simulated_copy: Lake, kind: str) -> None:
     lake = simulated_copy
     spoil(lake, kind)

@@ -20,6 +20,7 @@ from model.artifacts.model_version import WEIGHTS
 from model.training.fit import fit
 from model.training.loop import Progress, TrainingDiverged
 from model.training.spec import TrainingSpec
+from tests.marks import slow_after
 from tests.model.small_world import World, changed
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,8 +101,13 @@ def killed(values: dict[str, Any], folder: str, where: str, step: int) -> Path:
 
 @pytest.mark.parametrize(
     ("where", "step"),
-    [("step", 10), ("step", 14), ("step", 33), ("save", 21), ("step", 43)],
-    ids=["in the first epoch", "at a checkpoint", "in the second epoch", "in a checkpoint's write", "on the last day"],
+    [
+        pytest.param("save", 21, id="in a checkpoint's write"),
+        pytest.param("step", 33, id="in the second epoch"),
+        pytest.param("step", 10, id="in the first epoch", marks=pytest.mark.slow),
+        pytest.param("step", 14, id="at a checkpoint", marks=pytest.mark.slow),
+        pytest.param("step", 43, id="on the last day", marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_run_ends_as_an_undisturbed_one(everything: dict[str, Any], where: str, step: int) -> None:
     want, undisturbed = ended(everything, "undisturbed")
@@ -150,7 +156,7 @@ def test_a_changed_spec_does_not_continue_from_the_checkpoints(everything: dict[
     assert json.loads((there / "model" / MODEL.manifest).read_text())["metrics"]["loss_curve"][0][0] == 1
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", slow_after(1, [0, 1]))
 def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, victim: int) -> None:
     """Two processes by torchrun; one is killed in the midst of training."""
     values = changed(everything, ranks=2, epochs=2000, checkpoint_steps=20)
@@ -175,6 +181,7 @@ def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, vi
     assert not Path(values["run"]["folder"]).exists()
 
 
+@pytest.mark.slow
 def test_two_ranks_that_are_killed_end_as_undisturbed_ones(everything: dict[str, Any], tmp_path: Path) -> None:
     """With early stopping, so that both return to the best epoch; the first rank dies in the second one."""
     values = changed(everything, ranks=2)
