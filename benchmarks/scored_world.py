@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.inference.embedding import lists
+from jobs.inference.embedding import list_array
 from jobs.inference.index_building import store_indexes
 from jobs.inference.user_sample import sampled_users
 from jobs.lake import tables
@@ -77,7 +77,7 @@ def _embedded(spark: SparkSession, rows: int, dim: int, side: str, seed: int) ->
             if not batch.num_rows:
                 continue
             numbers = batch.column("id")
-            made = lists(vectors(batch.num_rows, dim, seed=seed * 1_000_003 + numbers[0].as_py()))
+            made = list_array(vectors(batch.num_rows, dim, seed=seed * 1_000_003 + numbers[0].as_py()))
             ids = pa.array([f"{side}{number}" for number in numbers.to_pylist()])
             yield pa.RecordBatch.from_arrays([numbers, ids, made], ["number", f"{side}_id", "embedding"])
 

@@ -1,12 +1,13 @@
-"""popular_items: what is clicked most in the window, by everybody and in each segment of users.
+"""popular_items: the most clicked items of the training window, of all users and of each segment of users.
 
-What users without a click get, and what `scoring.popular_quota` keeps places for. Items that are not available, or are
-on the blocklist, are left out. Overwrites the day.
+Cold users get them, and `scoring.popular_quota` reserves ranks for them. Items that are not available or are on the
+blocklist are left out. Overwrites the day.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
@@ -22,8 +23,8 @@ from jobs.lake.checks import overwrite_checked
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 
-EVERYBODY = 64  # times the length of a list: enough where a cap on categories leaves many out
-OF_SEGMENT = 4
+ALL_USERS_FACTOR = 64  # times the length of a list: enough if a cap on categories leaves many items out
+SEGMENT_FACTOR = 4
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -31,23 +32,24 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def popular_items(items: DataFrame, window_counts: DataFrame, examples: DataFrame, k: int) -> DataFrame:
-    """Rows (segment, item_id, item_index, clicks, share, rank); `examples` have a `segment` beside their item_id."""
+    """Rows (segment, item_id, item_index, clicks, share, rank) for lists of length k; examples: (segment, item_id)."""
     frames = {"items": items, "window_item_counts": window_counts, "examples": examples}
-    lengths = {"everybody": EVERYBODY * k, "of_segment": OF_SEGMENT * k}
+    lengths = {"all_users": ALL_USERS_FACTOR * k, "per_segment": SEGMENT_FACTOR * k}
     return query(items.sparkSession, "popular_items/query", frames, **lengths)
 
 
 def with_segments(examples: DataFrame, segment: str) -> DataFrame:
-    """The examples whose user's segment is known; none where no feature tells it."""
+    """Rows (segment, item_id) of the examples whose user's segment is known; none if no segment feature is set."""
     named = examples.where(F.lit(bool(segment))).withColumn("segment", F.col(segment) if segment else F.lit(0))
     return named.where("segment > 1").select("segment", "item_id")
 
 
-def build(lake: Lake, config: Config, args: argparse.Namespace) -> DataFrame:
-    examples = lake.window(tables.training_examples(config), args.ds, config.log.examples_window_days)
+def popular_items_of_day(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
+    """The day's rows of popular_items, from the tables in the lake."""
+    examples = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
     return popular_items(
-        eligible_items(lake, config, args.ds),
-        lake.required_day(tables.WINDOW_ITEM_COUNTS, args.ds),
+        eligible_items(lake, config, ds),
+        lake.required_day(tables.WINDOW_ITEM_COUNTS, ds),
         with_segments(examples, config.scoring.segment_feature),
         config.scoring.candidates_per_user,
     )
@@ -56,7 +58,7 @@ def build(lake: Lake, config: Config, args: argparse.Namespace) -> DataFrame:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_popular_items")
-    return overwrite_checked(lake, tables.POPULAR_ITEMS, args.ds, build(lake, config, args))
+    return overwrite_checked(lake, tables.POPULAR_ITEMS, args.ds, popular_items_of_day(lake, config, args.ds))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""user_embeddings: every user of the day's snapshot through the user tower, for scoring and for whoever else wants it.
+"""user_embeddings: the embedding of every user of the day's snapshot, by the user tower, for scoring and other readers.
 
-`scored_from` is a hash of all that a user's list is made from but the items: who has the same one keeps the same list.
-Overwrites the day; rows are sorted by user_id within files.
+`scored_from` is a hash of everything a user's list depends on except the items and the model: a user whose hash has not
+changed can keep the list. Overwrites the day; rows are sorted by user_id within files.
 """
 
 from __future__ import annotations

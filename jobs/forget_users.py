@@ -23,7 +23,7 @@ from jobs.cli.arguments import job_parser, time_argument
 from jobs.cli.clock import now
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.inference.eligibility import ids_of_file
+from jobs.inference.eligibility import ids_from_file
 from jobs.lake import tables
 from jobs.lake.file_layout import in_their_order, row_groups_of
 from jobs.lake.files import glob_statuses, hadoop_path, local_path, read_text
@@ -47,7 +47,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def users_to_forget(lake: Lake, file: str) -> list[str]:
     """The user ids in a text file. Raises ValueError if there are none or too many."""
-    rows = ids_of_file(lake, file, "user_id", "--users").limit(MAX_USERS + 1).collect()
+    rows = ids_from_file(lake, file, "user_id", "--users").limit(MAX_USERS + 1).collect()
     if not 0 < len(rows) <= MAX_USERS:
         raise ValueError(f"--users must name 1 to {MAX_USERS:,} users, got {'more' if rows else 'none'}")
     return [row.user_id for row in rows]

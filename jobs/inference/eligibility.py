@@ -1,4 +1,4 @@
-"""Which items may be shown: those that are available and that nobody has blocked."""
+"""Which items may be shown: those that are available and not on the blocklist."""
 
 from __future__ import annotations
 
@@ -14,36 +14,35 @@ from jobs.lake.lake import Lake
 
 
 def blocked_items(lake: Lake, config: Config) -> DataFrame:
-    """The item_ids of the blocklist, each once.
+    """The distinct item_ids of `exclusions.blocklist`; none if no file is configured.
 
-    Raises ValueError where the file that the configuration names is not there: no list is not an empty one.
+    Raises ValueError if the configured file does not exist: a missing list is not treated as an empty one.
     """
     if not config.exclusions.blocklist:
         return lake.spark.createDataFrame([], "item_id string")
-    return ids_of_file(lake, config.exclusions.blocklist, "item_id", "exclusions.blocklist")
+    return ids_from_file(lake, config.exclusions.blocklist, "item_id", "exclusions.blocklist")
 
 
-def ids_of_file(lake: Lake, name: str, column: str, wanted_by: str) -> DataFrame:
-    """The lines of a text file, trimmed, each once, as `column`.
+def ids_from_file(lake: Lake, name: str, column: str, setting: str) -> DataFrame:
+    """The distinct lines of a text file, trimmed, as `column`; `setting` names the key or argument for messages.
 
-    Raises ValueError where there is no such file, or Spark would not read it for its name.
+    Raises ValueError if the file does not exist, or has a name that Spark would skip or expand.
     """
     filesystem, path = hadoop_path(lake.spark, name)
     if not filesystem.isFile(path):
-        raise ValueError(f"{wanted_by} wants a text file, and there is none at {path.toString()}")
+        raise ValueError(f"{setting} must be a text file, got {path.toString()}, which does not exist")
     if path.getName().startswith(("_", ".")) or set(path.toString()) & set("*?[]{}"):
-        wanted = "a name that does not begin with '_' or '.' and a path without any of *?[]{}"
-        raise ValueError(f"{wanted_by} wants {wanted}, which Spark would pass over or expand, got {path.toString()}")
+        rule = "be a file whose name does not begin with '_' or '.' and whose path contains none of *?[]{}"
+        raise ValueError(f"{setting} must {rule}, because Spark would skip or expand it, got {path.toString()}")
     lines = lake.spark.read.text(str(path.toString()))
     return lines.select(F.trim("value").alias(column)).where(F.col(column) != "").distinct()
 
 
 def eligible_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """The day's item_snapshot, in which what is blocked is not available."""
+    """The day's item_snapshot, with `available` false for blocked items."""
     items = lake.required_day(tables.item_snapshot(config), ds)
     if not config.exclusions.blocklist:
         return items
     blocked = blocked_items(lake, config).withColumn("_blocked", F.lit(True))
     joined = items.join(blocked, "item_id", "left")
-    offered = joined.withColumn("available", F.col("available") & F.col("_blocked").isNull())
-    return offered.drop("_blocked")
+    return joined.withColumn("available", F.col("available") & F.col("_blocked").isNull()).drop("_blocked")

@@ -1,4 +1,4 @@
-"""Users and items through their towers: what runs in the Python workers of the executors.
+"""User and item embeddings by the towers: the part that runs in the executors' Python workers.
 
 Axis letters: B rows of a batch, D embedding size.
 """
@@ -24,37 +24,41 @@ from model.features import columns
 from model.towers import TwoTowers
 from model.vocabulary import UNKNOWN
 
-OWN_ID = "item_id"
+ITEM_ID = "item_id"  # the feature that an item without clicks has no trained embedding for
 
 
 @cache
 def open_towers(ref: ModelReference) -> TwoTowers:
-    """The towers, verified and kept for as long as the worker lives; as many threads as a task has cores."""
+    """The verified towers, cached for the life of the worker, with as many threads as a task has cores."""
     task = TaskContext.get()
     torch.set_num_threads(task.cpus() if task else 1)
     return load_model(local_folder(ref.model), ref.version)[0]
 
 
 def user_embeddings(users: DataFrame, ref: ModelReference) -> DataFrame:
-    """The columns of user_embeddings that need no more than `users`: features, is_cold, segment and scored_from."""
-    kept = ["user_id", "is_cold", "segment", "scored_from"]
+    """Rows of user_embeddings without `ds` and `model_version`.
+
+    users: the features of the user tower, is_cold, segment and scored_from.
+    """
+    copied = ["user_id", "is_cold", "segment", "scored_from"]
 
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         towers = open_towers(ref)
         for batch in batches_with_rows(batches):
             with torch.no_grad():
                 vectors = towers.user(tensors(batch, towers.spec.user)).numpy()  # [B, D]
-            yield _with_lists(batch, kept, embedding=lists(vectors))
+            yield _with_columns(batch, copied, embedding=list_array(vectors))
 
-    return _mapped(users, kept, columns(open_towers(ref).spec.user), embed, tables.USER_EMBEDDINGS, ["embedding"])
+    return _mapped(users, copied, columns(open_towers(ref).spec.user), embed, tables.USER_EMBEDDINGS, ["embedding"])
 
 
 def item_embeddings(items: DataFrame, ref: ModelReference) -> DataFrame:
-    """The columns of item_embeddings that need no more than `items`: features, available and explored.
+    """Rows of item_embeddings without `ds` and `model_version`.
 
-    An item that is explored gets the vector of its features alone as well, as if its id were unknown.
+    items: the features of the item tower, available and explored. An item to explore also gets a `feature_embedding`,
+    the embedding that it would have if its id were out of vocabulary.
     """
-    kept = ["item_id", "item_index", "available"]
+    copied = ["item_id", "item_index", "available"]
 
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         towers = open_towers(ref)
@@ -63,32 +67,36 @@ def item_embeddings(items: DataFrame, ref: ModelReference) -> DataFrame:
             explored = batch.column("explored").to_numpy(zero_copy_only=False)  # [B]
             with torch.no_grad():
                 vectors = towers.item(inputs).numpy()  # [B, D]
-                bare = {name: values[torch.from_numpy(explored.copy())] for name, values in inputs.items()}
-                bare |= {name: torch.full_like(values, UNKNOWN) for name, values in bare.items() if name == OWN_ID}
-                by_features = towers.item(bare).numpy()  # [explored, D]
-            found = {"embedding": lists(vectors), "feature_embedding": lists(by_features, explored)}
-            yield _with_lists(batch, kept, **found)
+                features = {name: values[torch.from_numpy(explored.copy())] for name, values in inputs.items()}
+                features |= {
+                    name: torch.full_like(values, UNKNOWN) for name, values in features.items() if name == ITEM_ID
+                }
+                by_features = towers.item(features).numpy()  # [explored, D]
+            made = {"embedding": list_array(vectors), "feature_embedding": list_array(by_features, explored)}
+            yield _with_columns(batch, copied, **made)
 
     inputs = [*columns(open_towers(ref).spec.item), "explored"]
-    return _mapped(items, kept, inputs, embed, tables.ITEM_EMBEDDINGS, ["embedding", "feature_embedding"])
+    return _mapped(items, copied, inputs, embed, tables.ITEM_EMBEDDINGS, ["embedding", "feature_embedding"])
 
 
-def lists(vectors: np.ndarray, there: np.ndarray | None = None) -> pa.ListArray:
-    """Vectors [V, D] as a list column; where `there` bool [B] has V that are true, null in the other rows."""
+def list_array(vectors: np.ndarray, mask: np.ndarray | None = None) -> pa.ListArray:
+    """Vectors [V, D] as a list column of the V rows for which `mask` bool [B] is true; the other rows are null."""
     size = vectors.shape[1]
-    there = np.ones(len(vectors), dtype=bool) if there is None else there
-    ends = np.concatenate([[0], np.cumsum(there) * size]).astype(np.int32)
-    mask = np.append(~there, False) if not there.all() else None  # an offset that is null makes its row null
-    offsets = pa.array(ends, mask=mask)
+    mask = np.ones(len(vectors), dtype=bool) if mask is None else mask
+    ends = np.concatenate([[0], np.cumsum(mask) * size]).astype(np.int32)
+    nulls = np.append(~mask, False) if not mask.all() else None  # a null offset makes its row null
+    offsets = pa.array(ends, mask=nulls)
     return pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
 
 
-def _with_lists(batch: pa.RecordBatch, kept: Sequence[str], **found: pa.Array) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([*(batch.column(name) for name in kept), *found.values()], [*kept, *found])
+def _with_columns(batch: pa.RecordBatch, copied: Sequence[str], **made: pa.Array) -> pa.RecordBatch:
+    """The copied columns of a batch, and the new ones."""
+    return pa.RecordBatch.from_arrays([*(batch.column(name) for name in copied), *made.values()], [*copied, *made])
 
 
 def _mapped(  # type: ignore[no-untyped-def]
-    rows: DataFrame, kept: Sequence[str], inputs: Sequence[str], embed, table: Table, made: Sequence[str]
+    rows: DataFrame, copied: Sequence[str], inputs: Sequence[str], embed, table: Table, made: Sequence[str]
 ) -> DataFrame:
-    names = dict.fromkeys([*kept, *inputs])
-    return rows.select(*names).mapInArrow(embed, table.pick(*kept, *made))
+    """Apply `embed` to the copied and the input columns; the result has the copied and the made columns of `table`."""
+    names = dict.fromkeys([*copied, *inputs])
+    return rows.select(*names).mapInArrow(embed, table.pick(*copied, *made))

@@ -1,4 +1,4 @@
-"""What the towers read: every user and every item of a day, with the columns that scoring needs beside them."""
+"""The users and the items of a day as inputs of the towers, with the columns that scoring needs besides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from jobs.raw_log.encoding import pad
 
 
 def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str]) -> DataFrame:
-    """Every user known at the end of the day: what the tower reads, `is_cold`, `segment` and `scored_from`."""
+    """Every user known at the end of the day: `inputs` of the user tower, `is_cold`, `segment` and `scored_from`.
+
+    scored_from: a hash of everything a user's list depends on except the items and the model.
+    """
     snapshot = lake.required_day(tables.user_snapshot(config), ds)
     frames = {"user_snapshot": snapshot, "user_histories": excluded_items(lake.day(tables.USER_HISTORIES, ds))}
     users = query(lake.spark, "user_embeddings/users", frames)
@@ -26,17 +29,20 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
     segment = config.scoring.segment_feature
     users = users.withColumn("segment", F.col(segment) if segment else F.lit(0))
     read = dict.fromkeys([*inputs, "is_cold", "segment", "excluded"])
-    nulls = [F.isnull(name) for name in read]  # a hash passes over them
-    return users.withColumn("scored_from", F.xxhash64(*read, *nulls, F.lit(lists_of(config))))
+    nulls = [F.isnull(name) for name in read]  # xxhash64 ignores nulls
+    return users.withColumn("scored_from", F.xxhash64(*read, *nulls, F.lit(_list_configuration(config))))
 
 
-def lists_of(config: Config) -> str:
-    """All of the configuration that a list depends on."""
+def _list_configuration(config: Config) -> str:
+    """The configuration that a user's list depends on, as JSON."""
     return config.scoring.model_dump_json(exclude={"changed_users_only"}) + config.index.model_dump_json()
 
 
 def items_to_embed(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """Every item of the day's snapshot: what the tower reads, `available`, and whether it is `explored`."""
+    """Every item of the day's snapshot: the inputs of the item tower, `available`, and whether it is `explored`.
+
+    Items to explore are the available ones without a click in the training window, if `scoring.explore_quota` is set.
+    """
     items = eligible_items(lake, config, ds)
     clicked = lake.required_day(tables.ITEM_SAMPLING_PROBS, ds).where("clicks > 0").select("item_id", "clicks")
     explored = F.lit(config.scoring.explore_quota > 0) & F.col("available") & F.col("clicks").isNull()

@@ -1,6 +1,6 @@
--- A segment holds an item once, and everybody's list is there for whoever has no other.
+-- A segment lists an item once, and segment 0, that of all users, has a list.
 select
-  count(*) - count(distinct segment, item_id) as `#fail items that a segment holds twice`,
-  if(count_if(segment = 0) = 0, 1, 0) as `#fail no list for everybody`,
+  count(*) - count(distinct segment, item_id) as `#fail items that a segment lists twice`,
+  if(count_if(segment = 0) = 0, 1, 0) as `#fail no list of all users`,
   count_if(item_index is null or item_index < 2) as `#fail items without an index`
 from {rows}

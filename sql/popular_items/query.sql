@@ -1,44 +1,47 @@
--- What is clicked most, among the items that are available: for everybody (segment 0), down to items without a click, and
--- for each segment of users, as their feature stood when they clicked. Equal clicks by item_index.
-with offered as (
+-- The most clicked items among the available ones: of all users (segment 0), down to items without a click, and of each
+-- segment of users, by the user's feature at the time of the click. Equal clicks are ordered by item_index.
+with eligible as (
   select item_id, item_index
   from {items}
   where available
 ),
 
-everybody as (
+all_users as (
   select
     0 as segment,
-    offered.item_id,
-    offered.item_index,
+    eligible.item_id,
+    eligible.item_index,
     coalesce(counts.clicks, 0) as clicks
-  from offered
-  left join {window_item_counts} as counts on counts.item_id = offered.item_id
-  order by clicks desc, offered.item_index
-  limit :everybody
+  from eligible
+  left join {window_item_counts} as counts on counts.item_id = eligible.item_id
+  order by clicks desc, eligible.item_index
+  limit :all_users
 ),
 
-counted as (
+segment_clicks as (
   select examples.segment, examples.item_id, count(*) as clicks
   from {examples} as examples
   group by examples.segment, examples.item_id
 ),
 
-of_segments as (
+segment_items as (
   select
-    counted.segment,
-    offered.item_id,
-    offered.item_index,
-    counted.clicks,
-    row_number() over (partition by counted.segment order by counted.clicks desc, offered.item_index) as rank
-  from counted
-  inner join offered on offered.item_id = counted.item_id
+    segment_clicks.segment,
+    eligible.item_id,
+    eligible.item_index,
+    segment_clicks.clicks,
+    row_number() over (
+      partition by segment_clicks.segment
+      order by segment_clicks.clicks desc, eligible.item_index
+    ) as rank
+  from segment_clicks
+  inner join eligible on eligible.item_id = segment_clicks.item_id
 ),
 
 listed as (
-  select segment, item_id, item_index, clicks from everybody
+  select segment, item_id, item_index, clicks from all_users
   union all
-  select segment, item_id, item_index, clicks from of_segments where rank <= :of_segment
+  select segment, item_id, item_index, clicks from segment_items where rank <= :per_segment
 )
 
 select

@@ -114,7 +114,9 @@ def test_neither_lists_that_nobody_has_published_nor_forgotten_users_reach_reade
         publish_candidates.main([*rollback, "1"])
 
 
-@pytest.mark.parametrize(("text", "message"), [(None, "--users wants a text file"), ("\n \n", "got none")])
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "--users must be a text file, got .*, which does not exist"), ("\n \n", "got none")]
+)
 def test_a_list_that_is_not_there_or_empty_is_refused(
     lake: Lake, tmp_path: Path, text: str | None, message: str
 ) -> None:

@@ -197,11 +197,13 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
     ids = [row.item_id for row in shown]
     blocklist = tmp_path / "blocked items.txt"
     over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
-    with pytest.raises(ValueError, match=r"exclusions\.blocklist wants a text file, and there is none at"):
+    with pytest.raises(ValueError, match=r"exclusions\.blocklist must be a text file, got .*, which does not exist"):
         run(simulated_copy, THIRD, over, build_item_index)
     hidden = blocklist.with_name("_blocked")  # Spark would read it as empty
     hidden.write_text(ids[0])
-    with pytest.raises(ValueError, match=r"wants a name that does not begin with '_' or '\.' .* got \S*_blocked"):
+    with pytest.raises(
+        ValueError, match=r"must be a file whose name does not begin with '_' or '\.' .* got \S*_blocked"
+    ):
         run(simulated_copy, THIRD, settings(tmp_path, f'[exclusions]\nblocklist = "{hidden}"'), build_item_index)
     over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
     blocklist.write_text(f"{ids[0]}\n\n {ids[1]} \nnever-heard-of\n")
