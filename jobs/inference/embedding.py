@@ -5,7 +5,7 @@ Axis letters: B rows of a batch, D embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -24,7 +24,7 @@ from model.features import columns
 from model.towers import TwoTowers
 from model.vocabulary import UNKNOWN
 
-ITEM_ID = "item_id"  # the feature that an item without clicks has no trained embedding for
+ITEM_ID = "item_id"  # the feature whose embedding is not trained for items without a click
 
 
 @cache
@@ -67,16 +67,18 @@ def item_embeddings(items: DataFrame, ref: ModelReference) -> DataFrame:
             explored = batch.column("explored").to_numpy(zero_copy_only=False)  # [B]
             with torch.no_grad():
                 vectors = towers.item(inputs).numpy()  # [B, D]
-                features = {name: values[torch.from_numpy(explored.copy())] for name, values in inputs.items()}
-                features |= {
-                    name: torch.full_like(values, UNKNOWN) for name, values in features.items() if name == ITEM_ID
-                }
-                by_features = towers.item(features).numpy()  # [explored, D]
+                by_features = towers.item(_without_ids(inputs, explored)).numpy()  # [explored, D]
             made = {"embedding": list_array(vectors), "feature_embedding": list_array(by_features, explored)}
             yield _with_columns(batch, copied, **made)
 
     inputs = [*columns(open_towers(ref).spec.item), "explored"]
     return _mapped(items, copied, inputs, embed, tables.ITEM_EMBEDDINGS, ["embedding", "feature_embedding"])
+
+
+def _without_ids(inputs: Mapping[str, torch.Tensor], explored: np.ndarray) -> dict[str, torch.Tensor]:
+    """The inputs of the explored items, mask bool [B], with out-of-vocabulary item ids."""
+    inputs = {name: values[torch.from_numpy(explored.copy())] for name, values in inputs.items()}
+    return {name: torch.full_like(values, UNKNOWN) if name == ITEM_ID else values for name, values in inputs.items()}
 
 
 def list_array(vectors: np.ndarray, mask: np.ndarray | None = None) -> pa.ListArray:
