@@ -25,7 +25,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from jobs.lake import tables
 from jobs.lake.lake import NoSuchDay
-from model.data.file_systems import opened
+from model.data.file_systems import open_file
 
 COLUMNS = ["user_id", "candidates", "model_version"]
 LOWEST, HIGHEST = "", "\U0010ffff"  # sort before and after every id
@@ -51,7 +51,7 @@ class SortedFile:
 
     @cached_property
     def opened(self) -> pq.ParquetFile:
-        return pq.ParquetFile(opened(self.uri))
+        return pq.ParquetFile(open_file(self.uri))
 
     @cached_property
     def id_ranges(self) -> list[tuple[str, str]]:

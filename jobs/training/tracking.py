@@ -1,6 +1,6 @@
-"""What MLflow is told: a run for each training, and which model version is published.
+"""Records in MLflow: a run for each training, and an alias on the published model version.
 
-The lake is what counts: a record that cannot be made is a warning, and neither a model nor a publication fails for it.
+The lake is the source of truth: if a record fails, a warning is printed, and training or publication goes on.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 NAME = "batch-recall"
 ALIAS = "published"
 VERSION_TAG = "model_version"
-# a server that does not answer holds a day up for seconds, not for minutes
+# an unresponsive server delays a day by seconds, not by minutes
 LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "GIT_PYTHON_REFRESH": "quiet"}
 LOGGED = ("final_loss", "training_rows", "steps", "seconds", "rows_per_second", "waiting_share", "temperature")
 
 
 def tracking_uri(lake: Lake, config: Config) -> str | None:
-    """The configured server, or a file beside the tables; None where nothing is tracked."""
+    """The configured server, or a database file in the lake; None if `tracking.uri` is "none", or the lake is remote."""
     if config.tracking.uri == "none":
         return None
     if config.tracking.uri != "local":
@@ -37,14 +37,14 @@ def tracking_uri(lake: Lake, config: Config) -> str | None:
 
 
 def record_training(lake: Lake, config: Config, manifest: Mapping[str, Any]) -> None:
-    """Add a run with settings, metrics and curves of a model version, and register the version."""
+    """Record a run with the settings, metrics and curves of a model version, and register the version."""
     with _client(lake, config) as client:
         if client is None:
             return
         version, metrics, inputs = manifest["model_version"], manifest["metrics"], manifest["inputs"]
         name = registered_name(lake)
-        known = client.get_experiment_by_name(name)
-        experiment = known.experiment_id if known else client.create_experiment(name)
+        existing = client.get_experiment_by_name(name)
+        experiment = existing.experiment_id if existing else client.create_experiment(name)
         tags = {
             VERSION_TAG: version,
             "ds": inputs["ds"],
@@ -58,8 +58,8 @@ def record_training(lake: Lake, config: Config, manifest: Mapping[str, Any]) -> 
             client.log_metric(run_id, key, float(metrics[key]))
         for step, loss in metrics["loss_curve"]:
             client.log_metric(run_id, "loss", loss, step=int(step))
-        for epoch, found in enumerate(metrics["validations"], start=1):
-            for key, value in found.items():
+        for epoch, validation in enumerate(metrics["validations"], start=1):
+            for key, value in validation.items():
                 client.log_metric(run_id, f"validation.{key.replace('@', '_at_')}", value, step=epoch)
         client.set_terminated(run_id)
         _register(client, name, version, model_path(lake, version), run_id)
@@ -71,8 +71,10 @@ def record_publication(lake: Lake, config: Config, version: str) -> None:
         if client is None:
             return
         name = registered_name(lake)
-        found = client.search_model_versions(f"name = '{name}' and tag.{VERSION_TAG} = '{version}'")
-        number = found[0].version if found else _register(client, name, version, model_path(lake, version), None)
+        registered = client.search_model_versions(f"name = '{name}' and tag.{VERSION_TAG} = '{version}'")
+        number = (
+            registered[0].version if registered else _register(client, name, version, model_path(lake, version), None)
+        )
         client.set_registered_model_alias(name, ALIAS, number)
 
 
@@ -93,7 +95,7 @@ def _register(client: MlflowClient, name: str, version: str, source: str, run_id
 
 @contextmanager
 def _client(lake: Lake, config: Config) -> Iterator[MlflowClient | None]:
-    """A client, or None; what fails inside the block is printed."""
+    """A client, or None if nothing is tracked. An error inside the block is printed as a warning."""
     uri = tracking_uri(lake, config)
     if uri is None:
         yield None
@@ -101,15 +103,15 @@ def _client(lake: Lake, config: Config) -> Iterator[MlflowClient | None]:
     for key, value in LIMITS.items():
         os.environ.setdefault(key, value)
     try:
-        from mlflow.tracking import MlflowClient  # slow to import, and not everyone tracks
+        from mlflow.tracking import MlflowClient  # slow to import, and optional
 
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except Exception as error:
         text = "".join(str(error).splitlines()[:1]).replace(uri, _without_secrets(uri))
-        print(f"warning: MLflow at {_without_secrets(uri)} was not told: {type(error).__name__}: {text}", flush=True)
+        print(f"warning: MLflow at {_without_secrets(uri)} was not updated: {type(error).__name__}: {text}", flush=True)
 
 
 def _without_secrets(uri: str) -> str:
-    """A server's address may name a user and a password before an @."""
+    """The address without user and password, which may precede an @."""
     scheme, _, rest = uri.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from model.data.file_systems import opened
+from model.data.file_systems import open_file
 from model.data.pinned_files import PinnedFiles, RowCountMismatch
 from model.feature_tensors import tensors
 from model.features import FeatureSpec
@@ -22,10 +22,10 @@ ITEM_INDEX = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
 
 
 def item_table(pinned: PinnedFiles, features: Sequence[FeatureSpec], size: int) -> dict[str, Tensor]:
-    """Each item feature by item_index: [I] or [I, L]; indices without a row are unknown (0 or NaN), their id apart.
+    """Each item feature by item index: [I] or [I, L]; 0 or NaN for items without a row.
 
-    Raises RowCountMismatch where the files do not hold the pinned rows, ValueError where an index is not below
-    `size` or stands in two rows.
+    size: I. Raises RowCountMismatch if the files do not hold the pinned rows, and ValueError for an index that is not
+    below `size` or that has two rows.
     """
     table: dict[str, Tensor] = {}
     for feature in features:
@@ -39,7 +39,7 @@ def item_table(pinned: PinnedFiles, features: Sequence[FeatureSpec], size: int) 
 
 
 def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
-    """A column of numbers by item_index: float64 [I], 0 where there is no row; raises what `item_table` does."""
+    """A numeric column by item index: float64 [I], 0 for items without a row. Raises what `item_table` raises."""
     table = torch.zeros(size, dtype=torch.float64)  # [I]
     for index, rows in _rows_by_index(pinned, [column], size):
         table[index] = torch.from_numpy(rows[column].to_numpy().astype(np.float64))
@@ -47,32 +47,32 @@ def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
 
 
 def _rows_by_index(pinned: PinnedFiles, names: Sequence[str], size: int) -> Iterator[tuple[Tensor, pa.Table]]:
-    """Each file's item indices [B] and the named columns of its rows."""
-    times = torch.zeros(size, dtype=torch.int64)  # [I]
+    """The item indices [B] and the named columns of each file."""
+    counts = torch.zeros(size, dtype=torch.int64)  # [I]
     for file in pinned.files:
         rows = _read(file, sorted({ITEM_INDEX.column, *names}))
         index = tensors(rows, [ITEM_INDEX])[ITEM_INDEX.name]  # [B]
         if len(index) and int(index.max()) >= size:
-            raise ValueError(f"item indices must lie below {size}, got {int(index.max())} in {file}")
-        times += torch.bincount(index, minlength=size)
+            raise ValueError(f"item indices must be below {size}, got {int(index.max())} in {file}")
+        counts += torch.bincount(index, minlength=size)
         yield index, rows
-    _require_rows(int(times.sum()), pinned)
-    if bool((times > 1).any()):
-        raise ValueError(f"an item has one row, got {int(times.max())} of item index {int(times.argmax())}")
+    _require_rows(int(counts.sum()), pinned)
+    if bool((counts > 1).any()):
+        raise ValueError(f"each item must have one row, got {int(counts.max())} of item index {int(counts.argmax())}")
 
 
 def read_files(files: Sequence[str]) -> pa.Table:
-    """Parquet files by URL as one table."""
+    """The rows of Parquet files, given by URL, as one table."""
     return pa.concat_tables([_read(file, None) for file in files])
 
 
 def _read(url: str, names: list[str] | None) -> pa.Table:
-    file = pq.ParquetFile(opened(url))
-    if lacking := set(names or ()).difference(file.schema_arrow.names):
-        raise ValueError(f"{url} lacks the columns {sorted(lacking)}")
+    file = pq.ParquetFile(open_file(url))
+    if missing := set(names or ()).difference(file.schema_arrow.names):
+        raise ValueError(f"{url} lacks the columns {sorted(missing)}")
     return file.read(columns=names)
 
 
 def _require_rows(rows: int, pinned: PinnedFiles) -> None:
     if rows != pinned.rows:
-        raise RowCountMismatch(f"the files hold {rows} rows, the pinned version {pinned.rows}")
+        raise RowCountMismatch(f"the files must hold the pinned version's {pinned.rows} rows, got {rows}")

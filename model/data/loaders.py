@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from model.data.file_systems import for_petastorm
+from model.data.file_systems import petastorm_urls
 from model.data.pinned_files import RowCountMismatch
 from model.data.shards import Shard
 from model.feature_tensors import arrays, tensor
@@ -31,17 +31,17 @@ def epoch_batches(
     readers: int = 1,
     shuffle_row_groups: int = 8,
 ) -> Iterator[dict[str, Tensor]]:
-    """Every row of the shard once, as tensors by feature name, in its steps.
+    """Every row of the shard once, as one batch per step: tensors by feature name.
 
-    Row groups come in a seeded order; `shuffle_row_groups` of them at a time are mixed row by row. The same seed and
-    number of readers give the same order on every run. Raises RowCountMismatch at the end of an epoch that lost or
-    doubled rows.
+    Row groups are read in a seeded random order, and the rows of `shuffle_row_groups` of them at a time are shuffled.
+    The same seed and number of readers give the same order on every run. Raises RowCountMismatch at the end of an epoch
+    that lost or repeated rows.
     """
-    groups = _of_rank(_row_groups(shard.files, features, seed, readers), shard)
+    groups = _rows_of_shard(_row_groups(shard.files, features, seed, readers), shard)
     steps, read, block = deque(shard.steps), 0, _Block(np.random.default_rng(seed))
-    while waiting := list(islice(groups, shuffle_row_groups)):
-        read += sum(map(_length, waiting))
-        block.fill(waiting)
+    while chunk := list(islice(groups, shuffle_row_groups)):
+        read += sum(map(_length, chunk))
+        block.fill(chunk)
         while steps and steps[0] <= block.rows:
             yield block.take(steps.popleft())
     if steps or read != shard.rows:
@@ -49,31 +49,31 @@ def epoch_batches(
 
 
 class _Block:
-    """Rows of some row groups, handed out in a random order; its memory is used again, as fresh pages cost more."""
+    """Rows of some row groups, taken in random order. Its buffers are reused: fresh memory pages are slow."""
 
     def __init__(self, random: np.random.Generator) -> None:
-        self.random, self.rows = random, 0  # that are still to be handed out
-        self.held: dict[str, np.ndarray] = {}
+        self.random, self.rows = random, 0  # rows that were not taken yet
+        self.buffers: dict[str, np.ndarray] = {}
         self.order = np.empty(0, dtype=np.int64)
 
     def fill(self, groups: list[Arrays]) -> None:
-        """Take in row groups, to be mixed with the rows that are left."""
-        parts = [self._taken(self.rows), *groups] if self.rows else groups
+        """Add row groups, and shuffle their rows together with those that were not taken yet."""
+        parts = [self._take(self.rows), *groups] if self.rows else groups
         self.rows = sum(map(_length, parts))
         for name, like in parts[0].items():
-            if name not in self.held or len(self.held[name]) < self.rows:
-                self.held[name] = np.empty((self.rows, *like.shape[1:]), dtype=like.dtype)
-            np.concatenate([part[name] for part in parts], out=self.held[name][: self.rows])
+            if name not in self.buffers or len(self.buffers[name]) < self.rows:
+                self.buffers[name] = np.empty((self.rows, *like.shape[1:]), dtype=like.dtype)
+            np.concatenate([part[name] for part in parts], out=self.buffers[name][: self.rows])
         self.order = self.random.permutation(self.rows)
 
     def take(self, rows: int) -> dict[str, Tensor]:
-        """So many of the rows, indices as int64."""
-        return {name: tensor(values) for name, values in self._taken(rows).items()}
+        """The next rows as tensors, indices as int64."""
+        return {name: tensor(values) for name, values in self._take(rows).items()}
 
-    def _taken(self, rows: int) -> Arrays:
+    def _take(self, rows: int) -> Arrays:
         chosen = self.order[len(self.order) - self.rows :][:rows]
         self.rows -= rows
-        return {name: values.take(chosen, axis=0) for name, values in self.held.items()}
+        return {name: values.take(chosen, axis=0) for name, values in self.buffers.items()}
 
 
 def _length(rows: Arrays) -> int:
@@ -81,15 +81,15 @@ def _length(rows: Arrays) -> int:
 
 
 def _row_groups(files: Sequence[str], features: Sequence[FeatureSpec], seed: int, readers: int) -> Iterator[Arrays]:
-    """In turn from each of `readers` readers, which have a thread and files of their own: one order on every run."""
-    from petastorm import make_batch_reader  # slow to import, and not wanted in a Spark driver
+    """Row groups from `readers` readers in turn, each with its own thread and files: the same order on every run."""
+    from petastorm import make_batch_reader  # slow to import, and conflicts with pandas UDFs in a Spark driver
 
-    warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")  # it reads through pyarrow's old API
-    fields = sorted({f"^{re.escape(feature.column)}$" for feature in features})  # it wants regular expressions
+    warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")  # about pyarrow's legacy API
+    fields = sorted({f"^{re.escape(feature.column)}$" for feature in features})  # Petastorm expects regular expressions
     with ExitStack() as stack:
         turns: deque[Iterator[pa.Table]] = deque()
         for number in range(min(readers, len(files))):
-            urls, filesystem = for_petastorm(files[number::readers])
+            urls, filesystem = petastorm_urls(files[number::readers])
             reader = make_batch_reader(
                 urls,
                 filesystem=filesystem,
@@ -110,7 +110,8 @@ def _row_groups(files: Sequence[str], features: Sequence[FeatureSpec], seed: int
                 turns.rotate(-1)
 
 
-def _of_rank(groups: Iterator[Arrays], shard: Shard) -> Iterator[Arrays]:
+def _rows_of_shard(groups: Iterator[Arrays], shard: Shard) -> Iterator[Arrays]:
+    """Every `shard.every`-th row, counted through all groups."""
     seen = 0
     for group in groups:
         yield {name: values[(shard.first - seen) % shard.every :: shard.every] for name, values in group.items()}
@@ -118,7 +119,7 @@ def _of_rank(groups: Iterator[Arrays], shard: Shard) -> Iterator[Arrays]:
 
 
 class _ArrowTables:
-    """Petastorm's row groups as they were read; its own step to numpy is slow with lists and fails on a null one."""
+    """Returns row groups as Arrow tables: Petastorm's conversion to numpy is slow for lists and fails on null lists."""
 
     batched_output = True
 

@@ -1,4 +1,4 @@
-"""Who reads what: an epoch's rows and steps, dealt out to the ranks that train together.
+"""How the rows of an epoch are divided into the steps of each rank.
 
 Axis letters: R ranks, S steps of an epoch.
 """
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shard:
-    """What one rank reads in an epoch, in how many steps of how many rows."""
+    """The rows that one rank reads in an epoch, and how many of them form each step."""
 
     files: tuple[str, ...]  # URLs
-    steps: tuple[int, ...]  # rows of each; as many steps as every other rank has
-    every: int = 1  # of the files' rows every so many-th is read,
-    first: int = 0  # this one first
+    steps: tuple[int, ...]  # rows of each step; every rank has the same number of steps
+    every: int = 1  # every `every`-th row of the files is read,
+    first: int = 0  # beginning with row `first`
 
     @property
     def rows(self) -> int:
@@ -24,54 +24,55 @@ class Shard:
 
 
 def shards(files: Sequence[str], file_rows: Sequence[int], batch_size: int, ranks: int = 1) -> list[Shard]:
-    """Each row to one rank, each rank as many steps; batch_size: rows of a step of all ranks together.
+    """One shard per rank: each row belongs to one rank, and all ranks have the same number of steps.
 
-    Whole files are dealt out where that comes out even to less than a rank's part of a step, as it does with the row
-    groups that `build_training_examples` plans. Otherwise every rank reads all files, and takes every R-th row.
-    Raises ValueError for fewer rows of a batch than ranks.
+    batch_size: rows of one step, of all ranks together. Whole files are assigned to ranks if the ranks' row counts then
+    differ by less than a rank's part of a step, as is the case for the row groups that `build_training_examples` plans.
+    Otherwise every rank reads all files and uses every R-th row.
+    Raises ValueError if a batch has fewer rows than there are ranks.
     """
     if not 1 <= ranks <= batch_size:
-        raise ValueError(f"a batch of {batch_size} rows wants 1 to {batch_size} ranks, got {ranks}")
+        raise ValueError(f"a batch of {batch_size} rows requires 1 to {batch_size} ranks, got {ranks}")
     part = batch_size // ranks
-    dealt = _dealt(file_rows, ranks)
-    of_ranks = [sum(file_rows[number] for number in numbers) for numbers in dealt]
-    if max(of_ranks) - min(of_ranks) < part:
-        steps = step_rows(of_ranks, part)
-        chosen = [tuple(files[number] for number in numbers) for numbers in dealt]
-        return [Shard(names, tuple(mine)) for names, mine in zip(chosen, steps, strict=True)]
-    rows = sum(file_rows)
-    of_ranks = [(rows - rank + ranks - 1) // ranks for rank in range(ranks)]
-    steps = step_rows(of_ranks, part)
-    return [Shard(tuple(files), tuple(mine), ranks, rank) for rank, mine in enumerate(steps)]
+    assigned = _assigned_files(file_rows, ranks)
+    rank_rows = [sum(file_rows[number] for number in numbers) for numbers in assigned]
+    if max(rank_rows) - min(rank_rows) < part:
+        steps = step_rows(rank_rows, part)
+        chosen = [tuple(files[number] for number in numbers) for numbers in assigned]
+        return [Shard(names, tuple(rows)) for names, rows in zip(chosen, steps, strict=True)]
+    total = sum(file_rows)
+    rank_rows = [(total - rank + ranks - 1) // ranks for rank in range(ranks)]
+    steps = step_rows(rank_rows, part)
+    return [Shard(tuple(files), tuple(rows), ranks, rank) for rank, rows in enumerate(steps)]
 
 
-def _dealt(file_rows: Sequence[int], ranks: int) -> list[list[int]]:
-    """The numbers of each rank's files: the largest first, each to the rank that has the fewest rows."""
-    dealt: list[list[int]] = [[] for _ in range(ranks)]
-    held = [0] * ranks
+def _assigned_files(file_rows: Sequence[int], ranks: int) -> list[list[int]]:
+    """The numbers of each rank's files: greedily, the largest file first, to the rank with the fewest rows."""
+    assigned: list[list[int]] = [[] for _ in range(ranks)]
+    rows = [0] * ranks
     for number in sorted(range(len(file_rows)), key=lambda number: (-file_rows[number], number)):
-        rank = min(range(ranks), key=lambda rank: (held[rank], rank))
-        dealt[rank].append(number)
-        held[rank] += file_rows[number]
-    return [sorted(numbers) for numbers in dealt]
+        rank = min(range(ranks), key=lambda rank: (rows[rank], rank))
+        assigned[rank].append(number)
+        rows[rank] += file_rows[number]
+    return [sorted(numbers) for numbers in assigned]
 
 
-def step_rows(of_ranks: Sequence[int], part: int) -> list[list[int]]:
-    """[R][S]: steps of `part` rows a rank, the last two taking what remains.
+def step_rows(rank_rows: Sequence[int], part: int) -> list[list[int]]:
+    """[R][S]: the rows of each step. Each rank has `part` rows per step, and the last two steps share the rest.
 
-    of_ranks: each rank's rows, which differ by less than `part`. A single row of all ranks together joins the step
-    before it: alone it would have no negatives.
+    rank_rows: the rows of each rank, which differ by less than `part`. If the last step has one row over all ranks, the
+    row is moved to the step before it: alone it would have no negatives.
     """
-    count = max(-(-max(of_ranks) // part), 1)
+    count = max(-(-max(rank_rows) // part), 1)
     steps = []
-    for rows in of_ranks:
+    for rows in rank_rows:
         rest = rows - part * max(count - 2, 0)
         if count == 1:
             steps.append([rows])
-        elif len(of_ranks) == 1 or rest > part:
+        elif len(rank_rows) == 1 or rest > part:
             steps.append([part] * (count - 1) + [rest - part])
-        else:  # another rank has more, and this one takes part in its last step
+        else:  # another rank has a full last step, and this rank must take part in it
             steps.append([part] * (count - 2) + [rest - rest // 2, rest // 2])
-    if count > 1 and sum(mine[-1] for mine in steps) == 1 < part * len(of_ranks):
-        steps = [[*mine[:-2], mine[-2] + mine[-1]] for mine in steps]
+    if count > 1 and sum(rows[-1] for rows in steps) == 1 < part * len(rank_rows):
+        steps = [[*rows[:-2], rows[-2] + rows[-1]] for rows in steps]
     return steps

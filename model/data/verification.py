@@ -1,4 +1,4 @@
-"""Pinned files are looked through before the first training step: each is there, whole, and holds what was pinned."""
+"""Verifies pinned files before the first training step: each exists, is undamaged, and has the pinned rows."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model.data.file_systems import opened
+from model.data.file_systems import open_file
 from model.data.parquet_pages import PageDamaged, check_chunk
 from model.data.pinned_files import PinnedFiles, RowCountMismatch
 
 MAGIC = b"PAR1"
-TAIL = 64 * 1024  # bytes that are asked for first; most footers fit
-TOGETHER = 8 * 1024 * 1024  # bytes of neighbouring columns that one request may bring
-READERS = 16  # files at a time: a window is thousands of them, and a remote store answers slowly
+TAIL = 64 * 1024  # bytes read first; most footers are shorter
+MAX_SPAN = 8 * 1024 * 1024  # bytes of neighbouring column chunks that are read with one request
+READERS = 16  # files at a time: a window may have thousands of files, and a remote store is slow
 
 
 class PinnedFileDamaged(ValueError):
-    """A pinned file is missing, cut short, no Parquet, or not what was written; it is named."""
+    """A pinned file is missing, truncated, not a Parquet file, or changed; the message names it."""
 
 
 def check_files(table: str, pinned: PinnedFiles, columns: Sequence[str]) -> list[int]:
-    """Look through every file: its footer, and the pages of `columns` where the writer gave them checksums.
+    """Verify every file: its footer, and the checksums of the pages of `columns`, if the writer stored any.
 
-    Returns how many rows each holds.
-    Raises PinnedFileDamaged, and RowCountMismatch where the footers do not add up to the pinned rows.
+    Returns the number of rows of each file. table: its name in error messages.
+    Raises PinnedFileDamaged, and RowCountMismatch if the files do not have the pinned number of rows together.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        found = list(pool.map(partial(_look_at, columns=frozenset(columns)), pinned.files))
-    faults = [f"{file}: {fault}" for file, (_, fault) in zip(pinned.files, found, strict=True) if fault]
+        checked = list(pool.map(partial(_check_file, columns=frozenset(columns)), pinned.files))
+    faults = [f"{file}: {fault}" for file, (_, fault) in zip(pinned.files, checked, strict=True) if fault]
     if faults:
-        more = f" (and {len(faults) - 1} more of {len(found)} files)" if len(faults) > 1 else ""
+        more = f" (and {len(faults) - 1} more of {len(checked)} files)" if len(faults) > 1 else ""
         raise PinnedFileDamaged(f"{table} cannot be trained on: {faults[0]}{more}")
-    rows = sum(count for count, _ in found)
+    rows = sum(count for count, _ in checked)
     if rows != pinned.rows:
         raise RowCountMismatch(
-            f"{table} cannot be trained on: the files hold {rows} rows, the pinned version {pinned.rows}; "
+            f"{table} cannot be trained on: the files must hold the pinned version's {pinned.rows} rows, got {rows}; "
             f"one of them was replaced, the first is {pinned.files[0] if pinned.files else 'none'}"
         )
-    return [count for count, _ in found]
+    return [count for count, _ in checked]
 
 
-def _look_at(url: str, columns: frozenset[str]) -> tuple[int, str | None]:
-    """The file's rows, and what is wrong with it; an error of the store itself is raised as it is."""
+def _check_file(url: str, columns: frozenset[str]) -> tuple[int, str | None]:
+    """(number of rows, fault or None). Other errors of the store are raised unchanged."""
     try:
-        with opened(url) as file:
+        with open_file(url) as file:
             footer = _footer(file, columns)
             for group in range(footer.num_row_groups):
                 _check_group(file, footer.row_group(group), columns)
@@ -66,32 +66,32 @@ def _footer(file: pa.NativeFile, columns: frozenset[str]) -> pq.FileMetaData:
         raise PinnedFileDamaged("it is empty")
     if file.read_at(len(MAGIC), 0) != MAGIC:
         raise PinnedFileDamaged("it is not a Parquet file")
-    tail = _at(file, max(size - TAIL, 0), min(size, TAIL))
+    tail = _read_at(file, max(size - TAIL, 0), min(size, TAIL))
     if size < 12 or tail[-4:] != MAGIC:
-        raise PinnedFileDamaged(f"it is cut short: after {size} bytes there is no footer")
+        raise PinnedFileDamaged(f"it is truncated: there is no footer at the end of its {size} bytes")
     length = int.from_bytes(tail[-8:-4], "little") + 8
     if length > size:
-        raise PinnedFileDamaged(f"its footer says that it is {length} bytes long, in a file of {size}")
+        raise PinnedFileDamaged(f"its footer must fit into the file's {size} bytes, got a length of {length}")
     if length > len(tail):
-        tail = _at(file, size - length, length)
-    try:  # from memory: what fails now is the footer, not the store
+        tail = _read_at(file, size - length, length)
+    try:  # parsed from memory, so that an error is not one of the store
         footer = pq.ParquetFile(pa.BufferReader(MAGIC + tail[-length:])).metadata
         names = footer.schema.to_arrow_schema().names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise PinnedFileDamaged("its footer is not readable") from error
     if footer.num_rows != sum(footer.row_group(group).num_rows for group in range(footer.num_row_groups)):
-        raise PinnedFileDamaged("its footer contradicts itself on the number of rows")
-    if lacking := columns.difference(names):
-        raise PinnedFileDamaged(f"it lacks the columns {sorted(lacking)}")
+        raise PinnedFileDamaged("its footer gives two different numbers of rows")
+    if missing := columns.difference(names):
+        raise PinnedFileDamaged(f"it lacks the columns {sorted(missing)}")
     return footer
 
 
 def _check_group(file: pa.NativeFile, group: pq.RowGroupMetaData, columns: frozenset[str]) -> None:
     chunks = [group.column(number) for number in range(group.num_columns)]
-    wanted = {_start(chunk): chunk for chunk in chunks if _is_of(chunk.path_in_schema, columns)}
-    for start, length in _spans({start: chunk.total_compressed_size for start, chunk in wanted.items()}):
-        data = memoryview(_at(file, start, length))
-        for first, chunk in wanted.items():
+    selected = {_start(chunk): chunk for chunk in chunks if _belongs_to(chunk.path_in_schema, columns)}
+    for start, length in _spans({start: chunk.total_compressed_size for start, chunk in selected.items()}):
+        data = memoryview(_read_at(file, start, length))
+        for first, chunk in selected.items():
             if start <= first < start + length:
                 end = first - start + chunk.total_compressed_size
                 try:
@@ -100,8 +100,8 @@ def _check_group(file: pa.NativeFile, group: pq.RowGroupMetaData, columns: froze
                     raise PageDamaged(f"column {chunk.path_in_schema} is damaged: {error}") from error
 
 
-def _is_of(path: str, columns: frozenset[str]) -> bool:
-    """A list lies at NAME.list.element; a name may hold dots of its own."""
+def _belongs_to(path: str, columns: frozenset[str]) -> bool:
+    """Whether a path in the schema is of one of the columns: a list's path is NAME.list.element."""
     return path in columns or any(path.startswith(f"{name}.") for name in columns)
 
 
@@ -113,19 +113,19 @@ def _start(chunk: pq.ColumnChunkMetaData) -> int:
 
 
 def _spans(sizes: dict[int, int]) -> list[tuple[int, int]]:
-    """(start, length) of what is read at once: neighbours together."""
+    """(start, length) of each read, which joins neighbouring chunks; sizes: of the chunks, by their start."""
     spans: list[tuple[int, int]] = []
     for start, size in sorted(sizes.items()):
         first, length = spans[-1] if spans else (start, 0)
-        if first + length == start and length + size <= TOGETHER:
+        if first + length == start and length + size <= MAX_SPAN:
             spans[-1:] = [(first, length + size)]
         else:
             spans.append((start, size))
     return spans
 
 
-def _at(file: pa.NativeFile, start: int, length: int) -> bytes:
+def _read_at(file: pa.NativeFile, start: int, length: int) -> bytes:
     data = file.read_at(length, start) if start >= 0 and length >= 0 else b""
     if len(data) != length:
-        raise PinnedFileDamaged("its footer points behind its end")
+        raise PinnedFileDamaged("its footer points beyond its end")
     return data

@@ -1,6 +1,6 @@
-"""Adagrad with one number of state a row, for embedding tables with sparse gradients.
+"""Row-wise Adagrad for embedding tables with sparse gradients: its state is one number per row.
 
-Axes: V rows of a table, D embedding size, N rows of a gradient, R distinct ones among them.
+Axes: V rows of a table, D embedding size, N rows of a gradient, R distinct rows among them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 
 class RowWiseAdagrad(torch.optim.Optimizer):
-    """row <- row - lr g / (sqrt(sum of the row's mean squared gradients) + eps), on the batch's rows alone.
+    """row <- row - lr g / (sqrt(sum over the steps of mean(g^2)) + eps), only for the rows in the gradient.
 
-    State is V floats where Adam keeps 2 V D. The method is that of DLRM (Naumov et al. 2019) and FBGEMM.
+    The state is V floats; Adam's would be 2 V D. The method is that of DLRM (Naumov et al. 2019) and FBGEMM.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class RowWiseAdagrad(torch.optim.Optimizer):
         defaults = {"lr": lr, "eps": eps, "initial_accumulator_value": initial_accumulator_value}
         for name, value in defaults.items():
             if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be 0 or more, got {value}")
+                raise ValueError(f"{name} must be finite and 0 or more, got {value}")
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -59,25 +59,25 @@ class RowWiseAdagrad(torch.optim.Optimizer):
 
 
 def update_rows(table: Tensor, grad: Tensor, sums: Tensor, lr: float, eps: float) -> None:
-    """One step on table [V, D] with its sparse gradient and sums [V], both tables changed in place."""
+    """One step on a table [V, D] with its sparse gradient; changes the table and its sums [V] in place."""
     if grad.layout != torch.sparse_coo or grad.sparse_dim() != 1:
-        raise ValueError(f"RowWiseAdagrad wants sparse gradients (sparse=True), got a {grad.layout} one")
+        raise ValueError(f"the gradient must be sparse (nn.Embedding(sparse=True)), got {grad.layout}")
     rows, values = summed_rows(grad)  # [R], [R, D]
-    new = sums[rows].add_(torch.linalg.vector_norm(values, dim=1).square_(), alpha=1 / values.shape[1])  # [R]
-    sums[rows] = new
-    values.mul_((-lr / new.sqrt_().add_(eps))[:, None])
-    table.scatter_add_(0, rows[:, None].expand_as(values), values)  # a third of index_add_'s time
+    updated = sums[rows].add_(torch.linalg.vector_norm(values, dim=1).square_(), alpha=1 / values.shape[1])  # [R]
+    sums[rows] = updated
+    values.mul_((-lr / updated.sqrt_().add_(eps))[:, None])
+    table.scatter_add_(0, rows[:, None].expand_as(values), values)  # three times as fast as index_add_
 
 
 def summed_rows(grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a sparse gradient [V, D] its distinct rows [R] and their sums [R, D], in two thirds of coalesce()'s time."""
+    """The distinct rows [R] of a sparse gradient [V, D] and their sums [R, D]; 1.5 times as fast as coalesce()."""
     ids, order = grad._indices()[0].sort(stable=True)  # [N]
     rows, counts = ids.unique_consecutive(return_counts=True)  # [R]
     return rows, F.embedding_bag(order, grad._values(), counts.cumsum(0) - counts, mode="sum")
 
 
 def check_table(table: Tensor) -> None:
-    # the state takes the table's type, and half precision would stop adding small squares
+    # the state has the table's type, and in half precision small squares would no longer add up
     if table.dim() != 2 or table.dtype not in (torch.float32, torch.float64):
-        found = f"{list(table.shape)} {table.dtype}"
-        raise ValueError(f"RowWiseAdagrad wants tables [V, D] of float32 or float64, got {found}")
+        got = f"{list(table.shape)} {table.dtype}"
+        raise ValueError(f"a table must be [V, D] of float32 or float64, got {got}")

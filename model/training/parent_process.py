@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it, also where that one is killed."""
+"""Ends this process together with its parent, even if the parent is killed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the thread that started this process ends. Without effect outside Linux."""
+    """Ask the kernel to send SIGTERM when the thread that started this process ends. Does nothing outside Linux."""
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before it could be asked for
+    if os.getppid() != parent:  # the parent ended before the request took effect
         os.kill(os.getpid(), signal.SIGTERM)

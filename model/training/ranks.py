@@ -1,4 +1,4 @@
-"""Processes that train one model together: what one of them knows of the others.
+"""The processes (ranks) that train one model together, and the collective operations between them.
 
 Axes: R ranks, B rows of one of them, C columns, V rows of a table, D embedding size, T tables.
 """
@@ -20,9 +20,9 @@ from model.training.optimizers import summed_rows
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process is number `rank` of `size`; alone it keeps what it has.
+    """This process is rank `rank` of `size`. With one rank, every operation returns its input.
 
-    A step's loss is a sum over the ranks, each giving its own rows' part of the mean. So gradients are summed too.
+    The loss of a step is the sum over the ranks of each rank's part of the mean; gradients are therefore summed too.
     """
 
     rank: int = 0
@@ -30,7 +30,7 @@ class Ranks:
 
     @classmethod
     def join(cls, device: torch.device) -> Ranks:
-        """Those that torchrun or Spark's TorchDistributor has started, by their environment; else this one alone."""
+        """The ranks that torchrun or Spark's TorchDistributor started, from the environment; else a single rank."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
@@ -40,7 +40,7 @@ class Ranks:
         return cls(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:
-        """Wait for the others, then end the group: without it a rank that is still at work would be cut off."""
+        """Wait for the other ranks, then end the process group: a rank that left early would make the others fail."""
         if self.size > 1:
             dist.barrier()
             dist.destroy_process_group()
@@ -51,26 +51,26 @@ class Ranks:
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """Which of `count` things that all ranks know this one works on."""
+        """This rank's part of `count` things that every rank has."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def counts(self, count: int, device: torch.device) -> list[int]:
-        """[R]: what each rank has."""
+        """`count` of each rank: [R]."""
         if self.size == 1:
             return [count]
-        found = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(self.size)]
-        dist.all_gather(found, torch.tensor([count], device=device))
-        return [int(number) for number in found]
+        gathered = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(self.size)]
+        dist.all_gather(gathered, torch.tensor([count], device=device))
+        return [int(number) for number in gathered]
 
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        """[B, ...] of each -> [sum of B, ...] in the order of the ranks; the gradient that comes back is summed."""
+        """[B, ...] of each rank -> [sum of B, ...], in the order of the ranks; gradients are summed over the ranks."""
         if self.size == 1:
             return rows
         gathered: Tensor = _GatherRows.apply(rows.contiguous(), list(counts), self.rank)
         return gathered
 
     def gather_columns(self, fresh: Tensor, counts: Sequence[int], draws: int) -> Tensor:
-        """Each rank's positives and its share of `draws` -> all positives, then all draws: [C, D]."""
+        """Each rank's positives, followed by its part of `draws` -> all positives, followed by all draws: [C, D]."""
         if self.size == 1:
             return fresh
         shares = [replace(self, rank=rank).share(draws) for rank in range(self.size)]
@@ -96,31 +96,31 @@ class Ranks:
         return float(sent)
 
     def sum_gradients(self, tables: Sequence[Tensor], dense: Sequence[Tensor]) -> None:
-        """Give each parameter the sum of the ranks' gradients; those of tables [V, D] are sparse, and stay so."""
+        """Replace each gradient by its sum over the ranks; the gradients of `tables` [V, D] are and remain sparse."""
         if self.size == 1:
             return
-        given = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in dense]
-        flat = torch.cat([gradient.reshape(-1) for gradient in given]) if given else torch.zeros(0)
-        under_way = dist.all_reduce(flat, async_op=True) if given else None
+        gradients = [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in dense]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients]) if gradients else torch.zeros(0)
+        pending = dist.all_reduce(flat, async_op=True) if gradients else None
         self._sum_sparse(tables)
-        if under_way is not None:
-            under_way.wait()
+        if pending is not None:
+            pending.wait()
         for tensor, part in zip(dense, flat.split([tensor.numel() for tensor in dense]), strict=True):
             tensor.grad = part.view_as(tensor)
 
     def _sum_sparse(self, tables: Sequence[Tensor]) -> None:
-        """Each gradient becomes the rows that any rank has; all tables travel as one, since each message is a wait."""
+        """Sum the sparse gradients; all tables are sent in one message, because each message costs a round trip."""
         if not tables:
             return
         mine = [summed_rows(_empty_like(table) if table.grad is None else table.grad) for table in tables]
         sizes = torch.tensor([[len(rows) for rows, _ in mine]], device=tables[0].device)  # [1, T]
-        held = _gathered(sizes, [1] * self.size)  # [R, T]
-        widths = torch.tensor([table.shape[1] for table in tables], device=held.device)  # [T]
-        rows = _by_table([rows for rows, _ in mine], held)
-        values = _by_table([values.reshape(-1) for _, values in mine], held * widths)
-        for table, of_ranks, flat in zip(tables, rows, values, strict=True):
-            with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, else every rank is warned of it
-                table.grad = torch.sparse_coo_tensor(of_ranks[None], flat.view(-1, table.shape[1]), table.shape)
+        lengths = _gathered(sizes, [1] * self.size)  # [R, T]
+        widths = torch.tensor([table.shape[1] for table in tables], device=lengths.device)  # [T]
+        rows = _by_table([rows for rows, _ in mine], lengths)
+        values = _by_table([values.reshape(-1) for _, values in mine], lengths * widths)
+        for table, indices, flat in zip(tables, rows, values, strict=True):
+            with torch.sparse.check_sparse_tensor_invariants(False):  # explicit, else torch warns on every rank
+                table.grad = torch.sparse_coo_tensor(indices[None], flat.view(-1, table.shape[1]), table.shape)
 
 
 ALONE = Ranks()
@@ -133,19 +133,19 @@ def _empty_like(table: Tensor) -> Tensor:
 
 
 def _gathered(rows: Tensor, counts: Sequence[int]) -> Tensor:
-    """all_gather wants equal shapes: the shorter ones are filled up, and cut again."""
+    """All ranks' rows; all_gather requires equal shapes, so shorter ones are padded and then cut."""
     longest = max(counts)
-    filled = rows.new_zeros((longest, *rows.shape[1:]))
-    filled[: len(rows)] = rows
-    parts = [torch.empty_like(filled) for _ in counts]
-    dist.all_gather(parts, filled)
+    padded = rows.new_zeros((longest, *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
-def _by_table(mine: list[Tensor], held: Tensor) -> list[Tensor]:
-    """A part for each of T tables -> those of all ranks; held [R, T]: how long each part is."""
-    joined = _gathered(torch.cat(mine), held.sum(dim=1).tolist())
-    parts = joined.split(held.reshape(-1).tolist())
+def _by_table(mine: list[Tensor], lengths: Tensor) -> list[Tensor]:
+    """This rank's part for each of T tables -> all ranks' parts for each; lengths [R, T]: of the parts."""
+    joined = _gathered(torch.cat(mine), lengths.sum(dim=1).tolist())
+    parts = joined.split(lengths.reshape(-1).tolist())
     return [torch.cat(parts[table :: len(mine)]) for table in range(len(mine))]
 
 
@@ -159,5 +159,5 @@ class _GatherRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         grad = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(grad)  # every rank used these rows as columns
+        dist.all_reduce(grad)  # every rank used these rows as columns of its loss
         return grad[ctx.start : ctx.start + ctx.rows], None, None

@@ -71,6 +71,6 @@ def test_an_mlflow_that_does_not_answer_is_a_warning_in_bounded_time(
     began = time.monotonic()
     record_training(lake, config_with(f"http://127.0.0.1:{silent}"), manifest("first"))
     assert 1.5 < time.monotonic() - began < PATIENCE / 4  # it has tried twice
-    assert f"warning: MLflow at http://127.0.0.1:{silent} was not told" in capsys.readouterr().out
+    assert f"warning: MLflow at http://127.0.0.1:{silent} was not updated" in capsys.readouterr().out
     tries, wait = int(LIMITS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) + 1, int(LIMITS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
     assert tries * wait <= 30  # by default

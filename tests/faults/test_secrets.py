@@ -76,7 +76,7 @@ def test_a_secret_stays_where_it_belongs(simulated_copy: Lake, tmp_path: Path) -
             time.sleep(0.05)
     said = log.read_text("utf-8")
     assert "error: table interactions has no row for 1999-01-01" in said  # to the end, and an error is one line too
-    assert said.count("warning: MLflow at http://127.0.0.1:9 was not told") == 2
+    assert said.count("warning: MLflow at http://127.0.0.1:9 was not updated") == 2
     assert any("model.training.fit" in line for line in commands)
     assert any("java" in line for line in commands)
     assert SECRET not in said

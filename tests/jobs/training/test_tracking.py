@@ -77,5 +77,5 @@ def test_a_server_that_is_away_is_a_warning_within_seconds_and_names_no_secret(
     record_training(lake, config_with("http://me:hunter2@127.0.0.1:9"), manifest("first"))
     assert time.monotonic() - began < 30
     text = capsys.readouterr().out
-    assert "warning: MLflow at http://127.0.0.1:9 was not told" in text
+    assert "warning: MLflow at http://127.0.0.1:9 was not updated" in text
     assert "hunter2" not in text

@@ -1,3 +1,5 @@
+"""Files by URL, on disks and in stores, and how Petastorm is given them."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 from pyarrow import fs
 
 from model.data import file_systems
-from model.data.file_systems import ForPetastorm, for_petastorm, located, opened
+from model.data.file_systems import PetastormFileSystem, open_file, petastorm_urls, resolve_url
 
 
 @pytest.fixture
@@ -22,23 +24,23 @@ def test_a_local_file_is_found_under_its_url(tmp_path: Path) -> None:
     file = tmp_path / "a b" / "ds=2026-01-31.parquet"
     file.parent.mkdir()
     pq.write_table(pa.table({"x": [1]}), file)
-    assert pq.read_table(opened(file.as_uri())).num_rows == 1
-    assert for_petastorm([file.as_uri()]) == ([f"file://{file}"], None)
+    assert pq.read_table(open_file(file.as_uri())).num_rows == 1
+    assert petastorm_urls([file.as_uri()]) == ([f"file://{file}"], None)
     with pytest.raises(FileNotFoundError):
-        opened(f"{file.as_uri()}.crc")
+        open_file(f"{file.as_uri()}.crc")
 
 
 @pytest.mark.parametrize("scheme", ["s3", "s3a", "s3n"])
 def test_hadoops_names_for_s3_lead_to_one_store(endpoint: None, scheme: str) -> None:
-    filesystem, path = located(f"{scheme}://bucket/lake/a%20b/ds=2026-01-31/part.parquet")
+    filesystem, path = resolve_url(f"{scheme}://bucket/lake/a%20b/ds=2026-01-31/part.parquet")
     assert path == "bucket/lake/a b/ds=2026-01-31/part.parquet"
     assert isinstance(filesystem, fs.S3FileSystem)
     assert filesystem.region == "eu-north-1"
-    assert located("s3a://bucket/other")[0] is filesystem
+    assert resolve_url("s3a://bucket/other")[0] is filesystem
 
 
 def test_petastorm_gets_the_paths_below_the_bucket(endpoint: None) -> None:
-    urls, through = for_petastorm(["s3a://bucket/a%20b/1.parquet", "s3a://bucket/a%20b/2.parquet"])
+    urls, through = petastorm_urls(["s3a://bucket/a%20b/1.parquet", "s3a://bucket/a%20b/2.parquet"])
     assert urls == ["file:///a b/1.parquet", "file:///a b/2.parquet"]
     assert through is not None
     assert through.root == "bucket"
@@ -51,11 +53,11 @@ def test_petastorm_reads_through_the_file_system_that_it_is_given(tmp_path: Path
     for number in range(files):
         pq.write_table(pa.table({"x": [10 * number, 10 * number + 1]}), tmp_path / f"{number}.parquet")
     urls = [f"file:///{number}.parquet" for number in range(files)]  # below the root, and nowhere else
-    with make_batch_reader(urls, filesystem=ForPetastorm(fs.LocalFileSystem(), str(tmp_path))) as reader:
+    with make_batch_reader(urls, filesystem=PetastormFileSystem(fs.LocalFileSystem(), str(tmp_path))) as reader:
         read = sorted(int(x) for batch in reader for x in batch.x)
     assert read == [0, 1, 10, 11][: 2 * files]
 
 
 def test_a_store_that_pyarrow_does_not_read_is_named() -> None:
     with pytest.raises(ValueError, match=r"got abfss://c@a/x\.parquet"):
-        located("abfss://c@a/x.parquet")
+        resolve_url("abfss://c@a/x.parquet")

@@ -36,7 +36,7 @@ def item_files(folder: Path, *indices: list[Any]) -> PinnedFiles:
     return PinnedFiles(0, files, sum(len(part) for part in indices))
 
 
-def test_items_lie_at_their_indices(tmp_path: Path) -> None:
+def test_rows_are_placed_at_their_item_indices(tmp_path: Path) -> None:
     rows = item_files(tmp_path, [4, 2, 5], [6])
     table = item_table(rows, [YEAR, GENRES], 8)
     nan = float("nan")
@@ -66,12 +66,12 @@ def read_item_column(rows: PinnedFiles) -> None:
 @pytest.mark.parametrize(
     ("indices", "wrong", "match"),
     [
-        pytest.param([[2, 3]], 1, "the files hold 2 rows, the pinned version 3", id="a row is missing"),
-        pytest.param([[2], [3]], -1, "the files hold 2 rows, the pinned version 1", id="a row too many"),
-        pytest.param([[2, 8]], 0, "item indices must lie below 8, got 8", id="an index beyond the vocabulary"),
+        pytest.param([[2, 3]], 1, "the files must hold the pinned version's 3 rows, got 2", id="a row is missing"),
+        pytest.param([[2], [3]], -1, "the files must hold the pinned version's 1 rows, got 2", id="a row too many"),
+        pytest.param([[2, 8]], 0, "item indices must be below 8, got 8", id="an index beyond the vocabulary"),
         pytest.param([[2, -1]], 0, "item_index wants indices of 0 or more, got -1", id="a negative index"),
         pytest.param([[2, None]], 0, "item_index wants indices without nulls", id="a null index"),
-        pytest.param([[2, 3], [3]], 0, "an item has one row, got 2 of item index 3", id="an item twice"),
+        pytest.param([[2, 3], [3]], 0, "each item must have one row, got 2 of item index 3", id="an item twice"),
     ],
 )
 def test_items_that_are_not_a_snapshot_are_refused(

@@ -1,4 +1,4 @@
-"""Each row to one rank, each rank as many steps."""
+"""Each row belongs to one rank, and all ranks have the same number of steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.model.data.test_loaders import READ, pinned
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 @pytest.mark.parametrize("file_rows", [[10] * 12, [11, 11, 10, 10, 10, 10], [40], [7, 500, 3], [1], [0, 5], []])
-def test_every_row_is_dealt_out_once_and_steps_are_equally_many(file_rows: list[int], ranks: int) -> None:
+def test_every_row_is_assigned_once_and_all_ranks_have_as_many_steps(file_rows: list[int], ranks: int) -> None:
     dealt = shards([f"f{n}" for n in range(len(file_rows))], file_rows, 8, ranks)
     assert sum(shard.rows for shard in dealt) == sum(file_rows)
     assert len({len(shard.steps) for shard in dealt}) == 1
@@ -32,7 +32,7 @@ def test_planned_row_groups_are_read_by_one_rank_each() -> None:
     assert [(shard.rows, shard.every) for shard in dealt] == [(201, 1), (201, 1)]
 
 
-def test_files_that_cannot_be_dealt_out_evenly_are_read_by_all() -> None:
+def test_files_that_cannot_be_divided_evenly_are_read_by_all() -> None:
     dealt = shards(["a", "b"], [100, 11], 50, 2)
     assert [(shard.files, shard.rows, shard.every, shard.first) for shard in dealt] == [
         (("a", "b"), 56, 2, 0),
@@ -41,7 +41,7 @@ def test_files_that_cannot_be_dealt_out_evenly_are_read_by_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of_ranks", "part", "want"),
+    ("rank_rows", "part", "want"),
     [
         ([20], 8, [[8, 8, 4]]),
         ([17], 8, [[8, 9]]),
@@ -51,12 +51,12 @@ def test_files_that_cannot_be_dealt_out_evenly_are_read_by_all() -> None:
         ([8, 9], 8, [[4, 4], [8, 1]]),
     ],
 )
-def test_the_last_two_steps_take_what_remains(of_ranks: list[int], part: int, want: list[list[int]]) -> None:
-    assert step_rows(of_ranks, part) == want
+def test_the_last_two_steps_take_what_remains(rank_rows: list[int], part: int, want: list[list[int]]) -> None:
+    assert step_rows(rank_rows, part) == want
 
 
 def test_more_ranks_than_rows_of_a_batch_are_refused() -> None:
-    with pytest.raises(ValueError, match="a batch of 2 rows wants 1 to 2 ranks, got 3"):
+    with pytest.raises(ValueError, match="a batch of 2 rows requires 1 to 2 ranks, got 3"):
         shards(["a"], [10], 2, 3)
 
 
