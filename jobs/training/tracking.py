@@ -27,7 +27,7 @@ LOGGED = ("final_loss", "training_rows", "steps", "seconds", "rows_per_second", 
 
 
 def tracking_uri(lake: Lake, config: Config) -> str | None:
-    """The configured server, or a database file in the lake; None if `tracking.uri` is "none", or the lake is remote."""
+    """The configured server, or a database file in the lake; None without tracking, or for a remote lake."""
     if config.tracking.uri == "none":
         return None
     if config.tracking.uri != "local":
