@@ -21,8 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import maintain_tables, publish_candidates, run_day, simulate_log
 from jobs.config.loading import Config, load_config
-from jobs.inference.manifests import required_manifest
-from jobs.inference.references import model_version
+from jobs.inference.references import model_version, required_manifest
 from jobs.lake import tables
 from jobs.lake.files import read_text
 from jobs.lake.integrity.log_store import UnsafeLogStore

@@ -1,1 +1,1 @@
-"""Embedding and scoring: references to models and indexes, eligible items, candidates."""
+"""Embedding, indexing and scoring of a day: references to models and indexes, eligible items, candidates."""

@@ -1,19 +1,21 @@
-"""References to a day's model and indexes: names and folders in the lake, small enough to be sent to workers."""
+"""A day's model and indexes: their names, folders and manifests, without the weights; small enough for workers."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import Row
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.files import folder_reference, is_folder
+from jobs.lake.files import folder_reference, is_folder, read_text
 from jobs.lake.lake import Lake, NoSuchDay
-from model.artifacts.formats import VersionMismatch
+from model.artifacts.formats import MODEL, VersionMismatch
 from model.search.backends import BACKENDS
 
 MODELS, INDEXES = "models", "indexes"  # folders of the lake
@@ -54,6 +56,20 @@ def model_version(lake: Lake, ds: dt.date) -> str:
 
 def model_path(lake: Lake, version: str) -> str:
     return lake.model_path(MODELS, version)
+
+
+def model_manifest(lake: Lake, version: str) -> dict[str, Any] | None:
+    """The content of model.json, read through Spark; None if the file does not exist."""
+    text = read_text(lake.spark, f"{model_path(lake, version)}/{MODEL.manifest}")
+    return json.loads(text) if text else None
+
+
+def required_manifest(lake: Lake, version: str) -> dict[str, Any]:
+    """Like `model_manifest`, but raises ValueError if the file does not exist."""
+    manifest = model_manifest(lake, version)
+    if manifest is None:
+        raise ValueError(f"there is no {MODEL.manifest} in {model_path(lake, version)}")
+    return manifest
 
 
 def index_path(lake: Lake, ds: dt.date, folder: str, part: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.inference.manifests import model_manifest
+from jobs.inference.references import model_manifest
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.charts import line_chart

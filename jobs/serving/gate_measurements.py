@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.inference.eligibility import eligible_items
 from jobs.inference.item_slices import item_slices
-from jobs.inference.manifests import required_manifest
+from jobs.inference.references import required_manifest
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query

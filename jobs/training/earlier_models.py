@@ -9,8 +9,7 @@ from pathlib import Path
 from pyspark.sql import Row
 
 from jobs.config.loading import Config
-from jobs.inference.manifests import required_manifest
-from jobs.inference.references import model_path
+from jobs.inference.references import model_path, required_manifest
 from jobs.lake import tables
 from jobs.lake.files import folder_reference, local_folder
 from jobs.lake.lake import Lake
