@@ -1,9 +1,9 @@
-"""training_examples: the day's clicks as the model learns from them, with features as they stood at the impression.
+"""training_examples: one row per click of the day, with the user's features as of the time of the impression.
 
-History: the user's last clicks strictly before the impression. User features: the snapshot of the day before, or the
-day's own for a user who is new on it. Beside it what the click's request showed and the user left, as the day's
-outcomes stand, and from when on they stand for good. Of a user's examples at most `examples.max_per_user` are kept. Row
-groups are equal in size and come in multiples of ranks x readers. Overwrites the day.
+The history has the user's last clicks strictly before the impression. User features come from the snapshot of the day
+before, or from the day's own for new users. `unclicked` lists the items that the click's request also showed and that
+were not clicked; `outcome_final_at` is when that list becomes final. Each user has at most `examples.max_per_user`
+examples. Files are row groups of equal size, in a multiple of ranks x readers. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from jobs.config.loading import Config
 from jobs.config.sections import Examples
 from jobs.lake import tables
 from jobs.lake.checks import checked
-from jobs.lake.file_layout import in_row_groups, one_row_group_a_file, planned
+from jobs.lake.file_layout import in_equal_row_groups, one_row_group_per_file, row_group_count
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.encoding import USER_ID, pad
 
-ALL = 2**31 - 1  # more examples than a user has on a day
+NO_LIMIT = 2**31 - 1
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def training_examples(
     features: Features,
     settings: Examples,
 ) -> DataFrame:
-    """One row a click that is kept; lists are padded with 0 at their end."""
+    """One row per sampled click; lists are padded with 0 at the end."""
     length = max(features.history_length, 1)
     clicks = query(
         interactions.sparkSession,
@@ -52,24 +52,24 @@ def training_examples(
         {"interactions": interactions, "before": histories_before, "vocabularies": vocabularies},
         others=length - 1,
         share=settings.sample_rate,
-        per_user=settings.max_per_user or ALL,
+        per_user=settings.max_per_user or NO_LIMIT,
     )
     if features.history_length:
         first = F.greatest(F.size("clicks_before") - F.lit(length), F.lit(0)) + 1
         clicks = clicks.withColumn("history", pad(F.slice("clicks_before", first, F.lit(length)), length))
     clicks = clicks.join(_requests(interactions, vocabularies, settings.unclicked_per_example), "impression_id")
-    return clicks.drop("clicks_before").join(_as_known(snapshot_before, snapshot, features), USER_ID, "inner")
+    return clicks.drop("clicks_before").join(_user_features(snapshot_before, snapshot, features), USER_ID, "inner")
 
 
 def _requests(interactions: DataFrame, vocabularies: DataFrame, length: int) -> DataFrame:
-    """(impression_id, unclicked, outcome_final_at) of each click."""
+    """(impression_id, unclicked, outcome_final_at) per click."""
     frames = {"interactions": interactions, "vocabularies": vocabularies}
     rows = query(interactions.sparkSession, "training_examples/requests", frames, unclicked=length)
     return rows.withColumn("unclicked", pad(F.col("unclicked"), length))
 
 
-def _as_known(snapshot_before: DataFrame, snapshot: DataFrame, features: Features) -> DataFrame:
-    """(user_id, user_index, features): those of the day before, or today's for who is new."""
+def _user_features(snapshot_before: DataFrame, snapshot: DataFrame, features: Features) -> DataFrame:
+    """(user_id, user_index, features) per user: the features of the day before, or the day's own for new users."""
     names = [feature.name for feature in logged_features(features.user)]
     if not names:
         return snapshot.select(USER_ID, "user_index")
@@ -81,13 +81,13 @@ def _as_known(snapshot_before: DataFrame, snapshot: DataFrame, features: Feature
 
 
 def overwrite(lake: Lake, config: Config, ds: dt.date, rows: DataFrame) -> int:
-    """Check the day's examples and write them, a row group a file; returns how many there are."""
+    """Check the day's examples and write them, one row group per file; returns their number."""
     table, settings = tables.training_examples(config), config.examples
     with checked(table, ds, rows) as examples:
         count = examples.count()
-        groups = planned(count, settings.row_group_rows, settings.ranks * settings.readers)
-        with one_row_group_a_file(lake.spark):
-            return lake.overwrite(table, ds, in_row_groups(examples, "impression_id", count, groups))
+        groups = row_group_count(count, settings.row_group_rows, settings.ranks * settings.readers)
+        with one_row_group_per_file(lake.spark):
+            return lake.overwrite(table, ds, in_equal_row_groups(examples, "impression_id", count, groups))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.inference.eligibility import ids_from_file
 from jobs.lake import tables
-from jobs.lake.file_layout import in_their_order, row_groups_of
+from jobs.lake.file_layout import merge_in_order, row_group_size
 from jobs.lake.files import glob_statuses, hadoop_path, local_path, read_text
 from jobs.lake.lake import Lake
 from jobs.report.files import PAGE
@@ -83,7 +83,7 @@ def forget_in_table(lake: Lake, path: str, user_ids: Sequence[str]) -> int | Non
         merge = merge.whenMatchedUpdate(set={"value": F.lit(None)})
     else:
         merge = merge.whenMatchedDelete()
-    with in_their_order(lake.spark), row_groups_of(lake.spark, USERS_PER_ROW_GROUP):
+    with merge_in_order(lake.spark), row_group_size(lake.spark, USERS_PER_ROW_GROUP):
         merge.execute()
     return found
 

@@ -23,7 +23,7 @@ from jobs.inference.exclusions import excluded_items
 from jobs.inference.references import IndexReference, index_reference
 from jobs.inference.scoring import ListPlan, candidates, read_scorer
 from jobs.lake import tables
-from jobs.lake.file_layout import row_groups_of, sorted_files
+from jobs.lake.file_layout import row_group_size, sorted_files
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)
     rows = scored(sorted_files(users, "user_id"), ref, plan, args.scored_at or now())
-    with row_groups_of(lake.spark, USERS_PER_ROW_GROUP):
+    with row_group_size(lake.spark, USERS_PER_ROW_GROUP):
         return lake.overwrite(tables.CANDIDATES, args.ds, rows)
 
 

@@ -1,3 +1,5 @@
+"""Row groups of equal size, and rows in the order in which they were meant to be written."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.lake import tables
-from jobs.lake.file_layout import in_row_groups, one_row_group_a_file, planned, sorted_files
+from jobs.lake.file_layout import in_equal_row_groups, one_row_group_per_file, row_group_count, sorted_files
 from jobs.lake.lake import Lake
 from tests.conftest import DAYS
 
@@ -19,22 +21,22 @@ from tests.conftest import DAYS
 def test_groups_come_in_multiples_and_none_is_too_large_or_empty(
     rows: int, largest: int, multiple: int, groups: int
 ) -> None:
-    assert planned(rows, largest, multiple) == groups
+    assert row_group_count(rows, largest, multiple) == groups
     assert groups <= max(rows, 1)
     assert -(-rows // groups) <= largest
 
 
 @pytest.mark.parametrize("groups", [1, 2, 7, 64])
-def test_each_file_is_one_row_group_and_all_are_equal_to_a_row(
+def test_each_file_is_one_row_group_and_sizes_differ_by_at_most_one(
     spark: SparkSession, tmp_path: Path, groups: int
 ) -> None:
     count = 20_011
     rows = spark.range(count).selectExpr("concat('k', id) as key", "id", "repeat(md5(string(id)), 8) as weight")
-    spark.conf.set("parquet.block.size", str(64 * 1024))  # what the rows weigh would cut them many times
+    spark.conf.set("parquet.block.size", str(64 * 1024))  # the rows' size would give many row groups
     try:
-        with one_row_group_a_file(spark):
-            in_row_groups(rows, "key", count, groups).write.parquet(str(tmp_path / "rows"))
-        in_row_groups(rows, "key", count, 1).write.parquet(str(tmp_path / "cut"))
+        with one_row_group_per_file(spark):
+            in_equal_row_groups(rows, "key", count, groups).write.parquet(str(tmp_path / "rows"))
+        in_equal_row_groups(rows, "key", count, 1).write.parquet(str(tmp_path / "cut"))
     finally:
         spark.conf.unset("parquet.block.size")
     files = [pq.ParquetFile(path).metadata for path in sorted((tmp_path / "rows").glob("*.parquet"))]
@@ -43,15 +45,17 @@ def test_each_file_is_one_row_group_and_all_are_equal_to_a_row(
     assert sum(sizes) == count
     assert max(sizes) - min(sizes) <= 1
     (cut,) = (pq.ParquetFile(path).metadata for path in (tmp_path / "cut").glob("*.parquet"))
-    assert cut.num_row_groups > 1  # so the setting is what kept the others whole
+    assert cut.num_row_groups > 1  # so the setting made the other files one row group each
     read = spark.read.parquet(str(tmp_path / "rows"))
     assert read.select("id").distinct().count() == count
 
 
-def test_where_a_row_lies_hangs_on_its_key_alone(spark: SparkSession) -> None:
+def test_the_position_of_a_row_depends_only_on_its_key(spark: SparkSession) -> None:
     rows = spark.range(1_000).selectExpr("concat('k', id) as key")
-    one = in_row_groups(rows, "key", 1_000, 5).rdd.glom().collect()
-    other = in_row_groups(rows.repartition(7).orderBy("key", ascending=False), "key", 1_000, 5).rdd.glom().collect()
+    one = in_equal_row_groups(rows, "key", 1_000, 5).rdd.glom().collect()
+    other = (
+        in_equal_row_groups(rows.repartition(7).orderBy("key", ascending=False), "key", 1_000, 5).rdd.glom().collect()
+    )
     assert one == other
 
 
@@ -70,7 +74,7 @@ def test_a_day_is_written_in_its_order_however_much_is_spilled(spark: SparkSessi
 def test_examples_are_written_by_their_hash_however_much_is_spilled(spark: SparkSession, lake: Lake) -> None:
     table = tables.Table("examples", tables.CANDIDATES.pick("ds", "user_id"), key=("user_id",))
     users = spark.range(5_000).selectExpr("concat('user', id) as user_id")
-    ordered = in_row_groups(users, "user_id", 5_000, 2)
+    ordered = in_equal_row_groups(users, "user_id", 5_000, 2)
     wanted = [[row.user_id for row in part] for part in ordered.rdd.glom().collect()]
     lake.overwrite(table, DAYS[0], ordered)
     files = Path(lake.table_path(table)).glob("ds=*/*.parquet")

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from jobs.cli.clock import now
 from jobs.lake import tables
-from jobs.lake.file_layout import row_groups_of, sorted_files
+from jobs.lake.file_layout import row_group_size, sorted_files
 from jobs.lake.lake import Lake
 from jobs.serving import PublishedCandidates
 
@@ -29,7 +29,7 @@ def published(lake: Lake) -> PublishedCandidates:
             F.current_timestamp().alias("scored_at"),
         )
     )
-    with row_groups_of(lake.spark, 20):
+    with row_group_size(lake.spark, 20):
         lake.overwrite(tables.CANDIDATES, DAY, lists)
     row = (1, None, DAY, "m", 0, 0, 0, USERS, now())
     lake.insert(tables.PUBLICATIONS, lake.spark.createDataFrame([row], tables.PUBLICATIONS.schema))
