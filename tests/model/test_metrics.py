@@ -12,7 +12,7 @@ from torchmetrics.retrieval import (
     RetrievalRecall,
 )
 
-from model.metrics import coverage, popularity_slices, ranking_metrics, share_of
+from model.metrics import popularity_slices, ranking_metrics, share_of
 
 
 def ragged(*rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -97,15 +97,15 @@ def test_no_users() -> None:
 @pytest.mark.parametrize(
     ("ranked", "relevant", "ks", "message"),
     [
-        ([[1, 2, 1]], ragged([1]), [3], "each item once.* got 1 again"),
-        ([[1, -1, 2]], ragged([1]), [3], "an item after it"),
+        ([[1, 2, 1]], ragged([1]), [3], "each item once.* got 1 twice"),
+        ([[1, -1, 2]], ragged([1]), [3], "got an item after -1"),
         ([[1, -2, -2]], ragged([1]), [3], "got -2"),
         ([[1, 2, 3]], ragged([1]), [4], r"1 to 3.*got \[4\]"),
         ([[1, 2, 3]], ragged([1]), [0], r"got \[0\]"),
         ([[1, 2, 3]], ragged([-1]), [3], "got -1"),
         ([[1, 2, 3]], ragged([1], [2]), [3], "2 offsets for 1 rows, got 3"),
-        ([[1, 2, 3]], (np.array([1]), np.array([0, 2])), [3], "offsets that rise within 0 and 1"),
-        ([[1, 2, 3]], (np.array([1]), np.array([1, 0])), [3], "offsets that rise"),
+        ([[1, 2, 3]], (np.array([1]), np.array([0, 2])), [3], "ascending offsets from 0 to 1"),
+        ([[1, 2, 3]], (np.array([1]), np.array([1, 0])), [3], "ascending offsets"),
         ([[1, 2, 3]], (np.array([1.5]), np.array([0, 1])), [3], "integers, got float64"),
         ([[1.0, 2.0]], ragged([1]), [1], "got float64"),
         ([1, 2, 3], ragged([1]), [1], r"\[U, K\], got int64 \[3\]"),
@@ -126,16 +126,7 @@ def test_offsets_of_a_sliced_column_start_elsewhere() -> None:
     assert metrics["recall@1"].tolist() == [1, 0]
 
 
-def test_coverage_counts_each_listed_item_once() -> None:
-    assert coverage(np.array([[0, 1, 2], [2, 3, -1]]), 10) == 0.4
-    assert coverage(np.array([[-1, -1]]), 10) == 0
-    with pytest.raises(ValueError, match="below 3"):
-        coverage(np.array([[3]]), 3)
-    with pytest.raises(ValueError, match="below 0"):
-        coverage(np.empty((0, 1), dtype=np.int64), 0)
-
-
-def test_share_of_counts_places() -> None:
+def test_share_of_counts_listed_items() -> None:
     flags = np.array([True, False, False, True])
     assert share_of(np.array([[0, 1, -1], [3, 0, 2]]), flags) == 3 / 5
     assert np.isnan(share_of(np.array([[-1]]), flags))
@@ -147,10 +138,11 @@ def test_share_of_counts_places() -> None:
     ("counts", "shares", "wanted"),
     [
         ([10, 50, 0, 30, 10], (0.5, 0.3), [2, 0, 2, 1, 2]),
-        ([25, 25, 25, 25], (0.5, 0.25), [0, 0, 1, 2]),  # ties by index
+        ([25, 25, 25, 25], (0.5, 0.25), [0, 0, 0, 0]),  # equal counts share a slice
+        ([40, 20, 20, 20], (0.4, 0.3), [0, 1, 1, 1]),
         ([60, 30, 10], (0.5, 0.3), [0, 1, 2]),  # the item that reaches the share is in the slice
         ([40, 20, 35, 5], (0.5, 0.3), [0, 1, 0, 2]),
-        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], (0.1, 0.2), [0, 1, 1] + [2] * 7),
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], (0.1, 0.2), [0] * 10),
         ([3, 0, 0], (0.0, 1.0), [1, 2, 2]),
         ([0, 0], (0.5, 0.3), [2, 2]),
         ([7], (0.5, 0.3), [0]),

@@ -305,12 +305,12 @@ def test_exact_search_takes_any_norm() -> None:
         (np.zeros((2, 16)), 3, None, "got float64"),
         (np.full((2, 16), np.nan, np.float32), 3, None, "finite"),
         (np.zeros((2, 16), np.float32), 0, None, "k must be at least 1, got 0"),
-        (np.zeros((2, 16), np.float32), 3, ragged([[1]]), "excluded wants 3 offsets for 2 rows, got 2"),
+        (np.zeros((2, 16), np.float32), 3, ragged([[1]]), "excluded must have 3 offsets for 2 rows, got 2"),
         (
             np.zeros((2, 16), np.float32),
             3,
             (np.array([1]), np.array([0, 1, 2])),
-            "excluded wants offsets that rise",
+            "excluded must have ascending offsets",
         ),
     ],
 )
