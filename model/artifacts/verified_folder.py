@@ -48,7 +48,7 @@ class ArtifactFormat:
         with atomic_folder(folder) as draft:
             for name, write in writers.items():
                 write(draft / name)
-            files = {name: self._facts(draft / name) for name in writers}
+            files = {name: self.facts(draft / name) for name in writers}
             manifest = {"format": self.version, **fields, "files": files}
             text = json.dumps(manifest, indent=1, allow_nan=self.allow_nan) + "\n"
             if len(text) > self.max_manifest_bytes:
@@ -81,10 +81,11 @@ class ArtifactFormat:
         if not {*required} <= {*listed} <= {*required, *optional}:
             raise self.error(f"{folder} must list the files {sorted(required)}, got {sorted(listed)}")
         for name, facts in listed.items():
-            if (got := self._facts(folder / name)) != facts:
+            if (got := self.facts(folder / name)) != facts:
                 raise self.error(f"{folder / name} must match the manifest's {facts}, got {got}")
 
-    def _facts(self, path: Path) -> dict[str, Any]:
+    def facts(self, path: Path) -> dict[str, Any]:
+        """What the manifest says about a file. Raises `error` if it is not a regular file."""
         return {"size": self._size(path), "sha256": sha256(path)}
 
     def _size(self, path: Path) -> int:

@@ -205,7 +205,7 @@ def test_killed_while_the_older_version_is_deleted_the_new_one_is_whole(
 def rewrite(folder: Path, **changes: Any) -> None:
     """Change the manifest, and give it the checksum of the weights as they are: a forger can do that too."""
     manifest = json.loads((folder / MODEL.manifest).read_text())
-    manifest["files"] = {WEIGHTS: MODEL._facts(folder / WEIGHTS)}
+    manifest["files"] = {WEIGHTS: MODEL.facts(folder / WEIGHTS)}
     (folder / MODEL.manifest).write_text(json.dumps(manifest | changes))
 
 
@@ -247,7 +247,7 @@ def name_a_file(name: str) -> Callable[[Path], None]:
         outside = folder.parent / "outside"
         outside.write_bytes(b"secret")
         absolute = name.replace("ABSOLUTE", str(outside))
-        rewrite(folder, files={WEIGHTS: MODEL._facts(folder / WEIGHTS), absolute: MODEL._facts(outside)})
+        rewrite(folder, files={WEIGHTS: MODEL.facts(folder / WEIGHTS), absolute: MODEL.facts(outside)})
 
     return damage
 

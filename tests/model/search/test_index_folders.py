@@ -32,7 +32,7 @@ def rewrite(folder: Path, **fields: Any) -> None:
 def sign(folder: Path) -> None:
     """Makes the manifest fit whatever the files hold by now, as an attacker would."""
     names = json.loads((folder / "index.json").read_text())["files"]
-    rewrite(folder, files={name: INDEX._facts(folder / name) for name in names})
+    rewrite(folder, files={name: INDEX.facts(folder / name) for name in names})
 
 
 def truncate(name: str, n_bytes: int) -> Callable[[Path], None]:
