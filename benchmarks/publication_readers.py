@@ -95,7 +95,7 @@ def fault_of(answer: Any, users: int) -> str | None:
     return None
 
 
-def read_on(lake: str, rate: float, users: int, seed: int, stop: Any, answer: Any) -> None:
+def read_on(lake: str, rate: float, users: int, seed: int, reading: Any, stop: Any, answer: Any) -> None:
     """Read `rate` times a second, each at its time however long the others took, until told to stop."""
     chance, seen, published = random.Random(seed), Seen(), PublishedCandidates.current(lake)
     began = time.perf_counter()
@@ -111,6 +111,8 @@ def read_on(lake: str, rate: float, users: int, seed: int, stop: Any, answer: An
             found = published.lists_for([f"user{chance.randrange(users)}"])
         seen.milliseconds.append(1_000 * (time.perf_counter() - start))
         seen.reads += 1
+        if seen.reads == 1:
+            reading.release()
         seen.late += start - due > 1
         fault = fault_of(found, users if whole else 1)
         if fault:
@@ -125,13 +127,15 @@ def read_on(lake: str, rate: float, users: int, seed: int, stop: Any, answer: An
 def readers(lake: str, rate: float, users: int, processes: int) -> Iterator[list[dict[str, Any]]]:
     """Reader processes for as long as the block runs; afterwards what each has seen."""
     context = multiprocessing.get_context("spawn")  # Spark's JVM is not to be inherited
-    stop, answer = context.Event(), context.Queue()
-    arguments = [(lake, rate / processes, users, seed, stop, answer) for seed in range(processes)]
+    reading, stop, answer = context.Semaphore(0), context.Event(), context.Queue()
+    arguments = [(lake, rate / processes, users, seed, reading, stop, answer) for seed in range(processes)]
     started = [context.Process(target=read_on, args=each, daemon=True) for each in arguments]
     for process in started:
         process.start()
     seen: list[dict[str, Any]] = []
     try:
+        for _ in started:
+            assert reading.acquire(timeout=60), "a reader must read once within 60 s"
         yield seen
     finally:
         stop.set()

@@ -48,13 +48,13 @@ def config() -> Config:
 
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    # tests that start a process of their own compile, and are held against these tables
+    # processes that tests start generate code; their tables are compared with those of this session
     return spark_session("tests", small_days=True)
 
 
 @pytest.fixture
 def spilling(spark: SparkSession) -> Iterator[None]:
-    """Sorts go to disk every 100 rows, as with little memory those of much data do."""
+    """Sorts spill to disk every 100 rows, as sorts of much data do with little memory."""
     conf = spark._jvm.org.apache.spark.SparkEnv.get().conf()  # type: ignore[union-attr]
     key = "spark.shuffle.spill.numElementsForceSpillThreshold"
     conf.set(key, "100")
@@ -64,7 +64,7 @@ def spilling(spark: SparkSession) -> Iterator[None]:
 
 @pytest.fixture
 def lake(spark: SparkSession, tmp_path: Path) -> Lake:
-    """An empty lake of the test's own."""
+    """An empty lake."""
     return Lake(spark, str(tmp_path / "lake"))
 
 
@@ -105,7 +105,7 @@ def simulated_copy(simulated: Lake, tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def data() -> Path:
-    """The folder of real data sets beside the project; a test that needs it is skipped where it is not."""
+    """The folder of real data sets beside the project; skips the test if there is none."""
     if not DATA.is_dir():
         pytest.skip(f"no data sets in {DATA}")
     return DATA

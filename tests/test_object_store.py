@@ -73,14 +73,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the day's processes, the JVM and the trainer among them, write to the terminal."""
-    return tmp_path_factory.mktemp("said") / "said.txt"
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with everything that the processes of the day print, the JVM and the trainer included."""
+    return tmp_path_factory.mktemp("output") / "output.txt"
 
 
 @pytest.fixture(scope="module")
-def spark(server: Server, said: Path) -> Iterator[SparkSession]:
-    with pytest.MonkeyPatch.context() as patch, said.open("a") as out, descriptors_to(out.fileno()):
+def spark(server: Server, output: Path) -> Iterator[SparkSession]:
+    with pytest.MonkeyPatch.context() as patch, output.open("a") as out, descriptors_to(out.fileno()):
         patch.setenv("PYSPARK_SUBMIT_ARGS", server.submit_args)
         session = spark_session("object store", small_days=True)
     yield session
@@ -100,7 +100,7 @@ def config(path: str) -> Config:
 
 
 def run_a_day(lake: Lake, config: str) -> float:
-    """Two days land, the first is run from its raw log to its page; returns the seconds of the run."""
+    """Land two days and run the first; returns the seconds of the run."""
     common = ["--lake", lake.uri, "--config", config, "--ds", str(DAY)]
     simulate_log.main([*common, "--days", "2", "--users", "150", "--items", "100", "--late", "0.1"])
     began = time.monotonic()
@@ -117,11 +117,11 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(spark: SparkSession, server: Server, said: Path, path: str, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(spark: SparkSession, server: Server, output: Path, path: str, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     remote, local = Lake(spark, "s3a://bucket/lake"), Lake(spark, str(tmp_path_factory.mktemp("local") / "lake"))
     with pytest.raises(NoSuchDay, match="nothing is published"):
         read_candidates(remote.uri)
-    with said.open("a", buffering=1) as out, redirect_stdout(out), redirect_stderr(out), descriptors_to(out.fileno()):
+    with output.open("a", buffering=1) as out, redirect_stdout(out), redirect_stderr(out), descriptors_to(out.fileno()):
         seconds = run_a_day(remote, path)
     requests = server.requests
     print(f"\na day on {remote.uri}: {seconds:.0f} s, {requests:,} requests with the landing of two days")
@@ -134,18 +134,18 @@ def rows_of(lake: Lake, name: str) -> list[str]:
     return sorted(map(str, rows.select(sorted(set(rows.columns) - CLOCK)).collect()))
 
 
-def test_the_tables_are_those_of_a_local_disk_row_for_row(ran: Ran) -> None:
+def test_the_tables_equal_those_on_a_local_disk(ran: Ran) -> None:
     written = sorted(folder.parent.name for folder in Path(ran.local.uri).glob("*/_delta_log"))
     assert len(written) > 20
     assert sorted(path.rsplit("/", 1)[-1] for path in ran.remote.delta_paths()) == written
     for name in written:
         rows = rows_of(ran.local, name)
-        assert rows or name == "unclicked_items", name  # on a first day no exposure has matured
+        assert rows or name == "unclicked_items", name  # on a first day no exposure window has closed
         assert rows_of(ran.remote, name) == rows, name
 
 
 def test_petastorm_reads_each_pinned_row_once(ran: Ran, config: Config) -> None:
-    """The trainer did, and does not keep a model otherwise; and here they are, one by one."""
+    """The trainer checks the row count; here every row is compared."""
     table = tables.training_examples(config)
     pinned = ran.remote.pinned(table, DAY, 1)
     assert all(file.startswith("s3a://bucket/lake/training_examples/ds=") for file in pinned.files)
@@ -159,8 +159,8 @@ def test_petastorm_reads_each_pinned_row_once(ran: Ran, config: Config) -> None:
         check_files("training_examples", lost, ["item_index"])
 
 
-def test_what_is_published_is_read_without_spark(ran: Ran) -> None:
-    """delta-rs finds the publication and its files, pyarrow reads them: what Spark reads."""
+def test_the_publication_is_read_without_spark(ran: Ran) -> None:
+    """delta-rs finds the publication and its files, and pyarrow reads the same rows as Spark."""
     current = published_candidates(ran.remote)
     lists = {row.user_id: [item.item_id for item in row.candidates] for row in current.collect()}
     assert len(lists) == 150
@@ -172,7 +172,7 @@ def test_what_is_published_is_read_without_spark(ran: Ran) -> None:
     assert set(found["user_id"]) == {user}
 
 
-def test_the_day_leaves_its_page_and_no_draft(ran: Ran) -> None:
+def test_the_day_leaves_a_report_and_no_draft(ran: Ran) -> None:
     page = read_text(ran.remote.spark, report_path(ran.remote.uri, DAY))
     assert page is not None
     assert page.rstrip().endswith("</html>")
@@ -182,15 +182,15 @@ def test_the_day_leaves_its_page_and_no_draft(ran: Ran) -> None:
     assert [file.path for file in listed if ".draft" in file.path] == []
 
 
-def test_nothing_secret_is_said(ran: Ran, said: Path) -> None:
-    text = said.read_text("utf-8")
+def test_nothing_secret_is_said(ran: Ran, output: Path) -> None:
+    text = output.read_text("utf-8")
     assert "publish_candidates" in text
-    assert "incubator modules" in text  # the JVM's first word
+    assert "incubator modules" in text  # the first line of the JVM
     jvm = ran.remote.spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]
     assert SECRET not in text + Path(f"/proc/{jvm}/cmdline").read_text("utf-8")
 
 
-def test_a_second_driver_has_to_be_ruled_out(ran: Ran) -> None:
+def test_a_second_driver_is_refused(ran: Ran) -> None:
     before = ran.remote.version(tables.PUBLICATIONS)
     with pytest.raises(
         UnsafeLogStore, match=r"s3a://bucket/lake, which Delta writes through \S*S3SingleDriverLogStore"
@@ -208,8 +208,8 @@ def test_tables_are_compacted_and_vacuumed(ran: Ran, path: str) -> None:
     assert read_candidates(ran.remote.uri)["user_id"].nunique() == 150
 
 
-def test_a_damaged_commit_is_named_and_taken_back(ran: Ran, server: Server) -> None:
-    """By the command that the error names, as a process of its own: Delta remembers what this one has written."""
+def test_a_damaged_commit_is_named_and_repaired(ran: Ran, server: Server) -> None:
+    """The command of the error runs as a process, because Delta caches this one's versions."""
     lake, store = ran.remote, fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:])
     whole = lake.version(tables.GATE)
     with store.open_output_stream(f"bucket/lake/gate/_delta_log/{whole + 1:020d}.json") as file:

@@ -1,4 +1,4 @@
-"""The set-up refuses an unfit machine in one line before it makes anything, and pins all that it fetches."""
+"""The set-up rejects an unfit machine in one line before it creates anything, and pins every download."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FIT = {"python3.11": python(), "java": java("17.0.15"), "df": df(20), "uname": u
 
 
 class Machine:
-    """A copy of what the set-up reads, on a machine that has only the commands it is given."""
+    """A copy of the files that the set-up reads, on a machine with the given commands only."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout = folder / "checkout"
@@ -55,7 +55,7 @@ class Machine:
             (self.bin / tool).symlink_to(shutil.which(tool) or pytest.fail(f"no {tool} on this machine"))
 
     def has(self, commands: Mapping[str, str | None]) -> None:
-        """Puts each command on PATH with that text; None takes it away."""
+        """Put each command on PATH as a script with that text; None removes it."""
         for name, text in commands.items():
             (self.bin / name).unlink(missing_ok=True)
             if text is not None:
@@ -79,8 +79,8 @@ def machine(tmp_path: Path) -> Machine:
     return machine
 
 
-def said(result: subprocess.CompletedProcess[str]) -> list[str]:
-    """What the set-up printed, without make's own closing word."""
+def printed(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines that the set-up printed, without those of make itself."""
     return [line for line in (result.stdout + result.stderr).splitlines() if not line.startswith("make: ***")]
 
 
@@ -129,13 +129,13 @@ UNFIT = {
 
 
 @pytest.mark.parametrize(("commands", "variables", "problem", "remedy"), UNFIT.values(), ids=UNFIT)
-def test_unfit_machine_is_refused_in_one_line(
+def test_an_unfit_machine_is_rejected_in_one_line(
     machine: Machine, commands: Mapping[str, str | None], variables: dict[str, str], problem: str, remedy: str
 ) -> None:
     machine.has(commands)
     before = machine.files()
     result = machine.run("make", "test", **variables)
-    lines = said(result)
+    lines = printed(result)
     assert result.returncode != 0
     assert len(lines) == 1, lines
     assert lines[0].startswith("set-up: ")
@@ -144,23 +144,23 @@ def test_unfit_machine_is_refused_in_one_line(
     assert machine.files() == before
 
 
-def test_every_problem_has_its_line(machine: Machine) -> None:
+def test_each_problem_has_a_line(machine: Machine) -> None:
     machine.has({"python3.11": None, "java": None})
-    lines = said(machine.run("make", "demo"))
+    lines = printed(machine.run("make", "demo"))
     assert [re.search(r"Python|Java", line).group() for line in lines] == ["Python", "Java"]  # type: ignore[union-attr]
 
 
-def test_a_path_with_a_space_is_refused(machine: Machine) -> None:
+def test_a_path_with_a_space_is_rejected(machine: Machine) -> None:
     machine.checkout = machine.checkout.rename(machine.checkout.with_name("check out"))
-    lines = said(machine.run("make", "test"))
+    lines = printed(machine.run("make", "test"))
     assert len(lines) == 1
     assert "a path with a space" in lines[0]
 
 
-def test_an_unreachable_registry_is_told_in_one_line(machine: Machine) -> None:
+def test_an_unreachable_registry_is_reported_in_one_line(machine: Machine) -> None:
     variables = {"PYTHON": sys.executable, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_INDEX": "0"}
     result = machine.run("make", "test", **variables)
-    lines = said(result)
+    lines = printed(result)
     assert result.returncode != 0
     assert len(lines) == 2, lines
     assert "filling .venv" in lines[0]
@@ -172,29 +172,29 @@ def test_a_finished_set_up_is_not_repeated(machine: Machine) -> None:
     stamp = machine.checkout / ".venv" / ".set_up"
     stamp.parent.mkdir()
     stamp.touch()
-    assert [line.strip() for line in said(machine.run("make", "--dry-run", "test"))] == [MAKE_TEST]
+    assert [line.strip() for line in printed(machine.run("make", "--dry-run", "test"))] == [MAKE_TEST]
 
 
-def test_airflow_is_set_up_apart_and_its_lock_does_not_touch_the_compute_environment(machine: Machine) -> None:
+def test_airflow_has_its_own_environment_and_lock(machine: Machine) -> None:
     stamp = machine.checkout / ".venv" / ".set_up"
     stamp.parent.mkdir()
     stamp.touch()
     for name in ("airflow.txt", "set_up_airflow.sh"):
         (machine.checkout / "requirements" / name).touch()
     assert machine.run("make", "--dry-run", "test").stdout.strip() == MAKE_TEST
-    lines = said(machine.run("make", "--dry-run", "airflow-run", "DS=2026-01-31"))
+    lines = printed(machine.run("make", "--dry-run", "airflow-run", "DS=2026-01-31"))
     assert lines[0] == "bash requirements/set_up_airflow.sh"
     assert lines[1].endswith('exec bash dags/local/run_one_day.sh "2026-01-31"')
 
 
-def test_the_object_store_is_set_up_apart_and_nothing_else_needs_it(machine: Machine) -> None:
+def test_the_object_store_has_its_own_set_up(machine: Machine) -> None:
     stamp = machine.checkout / ".venv" / ".set_up"
     stamp.parent.mkdir()
     stamp.touch()
     for name in ("s3.txt", "s3_jars.txt", "set_up_s3.sh"):
         (machine.checkout / "requirements" / name).touch()
     assert machine.run("make", "--dry-run", "test").stdout.strip() == MAKE_TEST
-    lines = said(machine.run("make", "--dry-run", "test-s3"))
+    lines = printed(machine.run("make", "--dry-run", "test-s3"))
     assert lines[0] == "bash requirements/set_up_s3.sh"
     assert lines[1].strip().endswith(".venv/bin/python -m pytest -rs tests/test_object_store.py")
 
@@ -226,14 +226,14 @@ def test_every_locked_line_has_one_version_and_a_hash(lock: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["airflow", "build", "compute", "s3"])
-def test_lock_pins_what_is_asked_for(name: str) -> None:
+def test_the_lock_pins_every_requirement(name: str) -> None:
     versions = pinned(f"{name}.txt")
     for asked in map(Requirement, entries(f"{name}.in")):
         assert asked.name in versions
         assert versions[asked.name] in asked.specifier, f"{asked} is asked for, {versions[asked.name]} is pinned"
 
 
-def test_jars_are_pinned_and_of_the_version_of_the_python_package() -> None:
+def test_jars_have_the_version_of_the_python_package() -> None:
     for line in entries("jars.txt"):
         assert re.fullmatch(r"[0-9a-f]{64}  \S+\.jar", line), line
     version = pinned("compute.txt")["delta-spark"]
@@ -242,7 +242,7 @@ def test_jars_are_pinned_and_of_the_version_of_the_python_package() -> None:
     assert f"DELTA=io.delta:delta-spark_2.13:{version}\n" in set_up
 
 
-def test_the_s3_connector_is_pinned_and_of_the_hadoop_that_is_in_spark() -> None:
+def test_the_s3_connector_has_the_version_of_sparks_hadoop() -> None:
     for line in entries("s3_jars.txt"):
         assert re.fullmatch(r"[0-9a-f]{64}  \S+\.jar", line), line
     (client,) = (Path(pyspark.__file__).parent / "jars").glob("hadoop-client-api-*.jar")
@@ -252,7 +252,7 @@ def test_the_s3_connector_is_pinned_and_of_the_hadoop_that_is_in_spark() -> None
     assert f"HADOOP_AWS=org.apache.hadoop:hadoop-aws:{version} " in set_up
 
 
-def test_every_package_and_sql_file_is_shipped() -> None:
+def test_every_package_and_sql_file_is_installed() -> None:
     distribution = run_setup(str(ROOT / "setup.py"), stop_after="init")
     found = {
         str(file.parent.relative_to(ROOT)).replace("/", ".")

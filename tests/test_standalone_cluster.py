@@ -1,4 +1,4 @@
-"""The zip alone is the project: a whole day on a standalone cluster, without the checkout, is that of a local session."""
+"""A day on a standalone cluster that has the zip but no checkout gives the tables of a local session."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
@@ -25,7 +24,7 @@ from jobs.report.files import report_path
 from jobs.serving import read_candidates
 from model.artifacts.model_version import load_model
 from tests.conftest import DAYS
-from tests.processes import isolated_process, living_processes
+from tests.processes import all_ended, isolated_process
 from tests.standalone import (
     LOOPBACK,
     ROOT,
@@ -84,13 +83,13 @@ def batch_recall_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_zip(tmp_path_factory.mktemp("dist") / "batch-recall.zip")
 
 
-def alone(zipped: Path, home: Path) -> dict[str, str]:
-    """An environment in which the zip comes before the checkout that is installed in .venv."""
+def zip_environment(zipped: Path, home: Path) -> dict[str, str]:
+    """Environment variables with which Python imports the project from the zip, not from the checkout."""
     kept = {name: os.environ[name] for name in ("PATH", "JAVA_HOME", "JAVA_TOOL_OPTIONS") if name in os.environ}
     return {**kept, "HOME": str(home), "PYTHONPATH": str(zipped)}
 
 
-def test_zip_holds_the_project_and_nothing_else(batch_recall_zip: Path, tmp_path: Path) -> None:
+def test_the_zip_has_the_project_and_nothing_else(batch_recall_zip: Path, tmp_path: Path) -> None:
     with ZipFile(batch_recall_zip) as archive:
         names = archive.namelist()
     wanted = {
@@ -107,7 +106,7 @@ def test_zip_holds_the_project_and_nothing_else(batch_recall_zip: Path, tmp_path
 def test_default_configuration_is_found_in_the_zip(batch_recall_zip: Path, tmp_path: Path) -> None:
     code = "from jobs.config.loading import *; print(default_path()); print(load_config().model_dump_json())"
     command = [sys.executable, "-c", code]
-    environment = alone(batch_recall_zip, tmp_path)
+    environment = zip_environment(batch_recall_zip, tmp_path)
     said = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True
     )
@@ -116,14 +115,16 @@ def test_default_configuration_is_found_in_the_zip(batch_recall_zip: Path, tmp_p
     assert config == load_config().model_dump_json()
 
 
-def test_a_zip_without_configuration_is_told_apart(batch_recall_zip: Path, tmp_path: Path) -> None:
+def test_a_zip_without_configuration_is_an_error(batch_recall_zip: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.zip"
     with ZipFile(batch_recall_zip) as archive, ZipFile(bare, "w") as copy:
         for name in archive.namelist():
             if name != "recall.toml":
                 copy.writestr(name, archive.read(name))
     command = [sys.executable, "-c", "from jobs.config.loading import *; load_config()"]
-    said = subprocess.run(command, cwd=tmp_path, env=alone(bare, tmp_path), capture_output=True, text=True, timeout=60)
+    said = subprocess.run(
+        command, cwd=tmp_path, env=zip_environment(bare, tmp_path), capture_output=True, text=True, timeout=60
+    )
     assert "ValueError: configuration " in said.stderr
     assert "recall.toml cannot be read" in said.stderr
 
@@ -154,10 +155,10 @@ def test_a_day_on_a_cluster_is_that_of_a_local_session(
     there = Lake(lake.spark, str(tmp_path / "there"))
     here, on_cluster = (["--config", str(config), "--lake", place.uri] for place in (lake, there))
     environment = {
-        **{name: value for name, value in alone(batch_recall_zip, tmp_path).items() if name != "PYTHONPATH"},
+        **{name: value for name, value in zip_environment(batch_recall_zip, tmp_path).items() if name != "PYTHONPATH"},
         **LOOPBACK,
         "PYSPARK_PYTHON": str(python),
-        "TZ": "Asia/Tokyo",  # machines that do not keep UTC
+        "TZ": "Asia/Tokyo",  # machines that are not set to UTC
     }
     command = [str(SPARK_HOME / "bin" / "spark-submit"), "--master", cluster.url]
     command += ["--properties-file", str(write_settings(tmp_path / "settings", batch_recall_zip))]
@@ -173,14 +174,11 @@ def test_a_day_on_a_cluster_is_that_of_a_local_session(
         log.open("w") as out,
         isolated_process(command, cwd=elsewhere, env=environment, stdout=out, stderr=out) as process,
     ):
-        run_day.main([*here, "--ds", str(NEXT), "--tables-only"])  # meanwhile
+        run_day.main([*here, "--ds", str(NEXT), "--tables-only"])  # at the same time
         for module in run_day.WINDOW_JOBS:
             module.main([*here, "--ds", str(NEXT)])
         assert process.wait(timeout=500) == 0, log.read_text()[-4000:]
-        deadline = time.monotonic() + 20
-        while living_processes(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert not living_processes(process.pid)
+        assert all_ended(process.pid)
 
     assert " WARN " not in log.read_text()
     assert " ERROR " not in log.read_text()
@@ -200,7 +198,7 @@ def test_a_day_on_a_cluster_is_that_of_a_local_session(
 
 
 def check_model(there: Lake, examples: Table) -> None:
-    """Two ranks, each on an executor with one core, have learnt from all examples; nothing of theirs is left."""
+    """Two ranks on executors with one core each trained on all examples and left no checkpoint."""
     _, trained = load_model(Path(there.model_path("models", model_version(there, NEXT))))
     held_out = there.day(examples, NEXT).count()
     assert trained.metrics["validation"]["rows"] == held_out
@@ -209,7 +207,7 @@ def check_model(there: Lake, examples: Table) -> None:
 
 
 def check_publication(there: Lake, arguments: list[str]) -> None:
-    """Every user has the list that a local session makes with the same model, and readers follow it."""
+    """Every user has the published list that a local session makes with the same model."""
     published = read_candidates(there.uri)
     assert published.groupby("user_id").size().to_dict() == {f"u{number}": 20 for number in range(USERS)}
     assert set(published["model_version"]) == {model_version(there, NEXT)}
@@ -218,10 +216,10 @@ def check_publication(there: Lake, arguments: list[str]) -> None:
     for module in (score_users, build_user_embeddings):
         module.main([*arguments, "--ds", str(NEXT)])
     assert rows_of(there, "candidates", "scored_at") == lists
-    assert np.allclose(vectors_of(there), vectors, atol=1e-6)  # the last bits of a product hang on its batch
+    assert np.allclose(vectors_of(there), vectors, atol=1e-6)  # the last bits of a product depend on its batch
 
 
 def vectors_of(lake: Lake) -> np.ndarray:
-    """[users, D] in the order of user_id."""
+    """Embeddings [users, D], ordered by user_id."""
     rows = lake.day(tables.USER_EMBEDDINGS, NEXT).orderBy("user_id").select("embedding").collect()
     return np.array([row.embedding for row in rows])

@@ -44,7 +44,7 @@ run(lambda _: job.main(sys.argv[2:]))
 
 @dataclass(frozen=True)
 class Step:
-    """A job and its arguments without the lake."""
+    """A job and its arguments; LAKE in an argument stands for the lake."""
 
     job: str
     arguments: tuple[str, ...]
@@ -132,7 +132,7 @@ def rows(lake: str, table: str) -> list[str]:
 
 
 def published(lake: str) -> list[str]:
-    """What readers get, as text."""
+    """The published candidates as sorted text."""
     lists = read_candidates(lake)
     return sorted(re.sub(r"(\.\d{3})\d+", r"\1", str(row)) for row in lists.itertuples(index=False))
 

@@ -21,7 +21,7 @@ QUICK_TO_START = (
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_what_is_killed_and_tried_again_is_committed_once(simulated: Lake, simulated_copy: Lake) -> None:
+def test_a_killed_and_retried_task_commits_once(simulated: Lake, simulated_copy: Lake) -> None:
     """SIGTERM to the process group of the task, then SIGKILL to spark-submit: what the supervisor and the hook do."""
     lake, old, step = simulated_copy.uri, simulated.uri, of_day("build_item_counts", THIRD)
     before = versions(lake, "daily_item_counts")
@@ -33,7 +33,7 @@ def test_what_is_killed_and_tried_again_is_committed_once(simulated: Lake, simul
     with isolated_process(command, **options) as first:
         files = written(lake, "file")
         assert wait_until(lambda: written(lake, "file") != files or first.poll() is not None, interval=0.002)
-        assert len(living_processes(first.pid)) >= 2  # the JVM, and the driver that it has started
+        assert len(living_processes(first.pid)) >= 2  # the JVM and the driver that it started
         os.killpg(first.pid, signal.SIGTERM)
         time.sleep(0.1)
         os.kill(first.pid, signal.SIGKILL)

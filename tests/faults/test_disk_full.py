@@ -1,4 +1,4 @@
-"""A disk without room, under everything that is written: one line that names the path, and nothing half written to be seen."""
+"""A full disk under each kind of output: the error is one line that names the path, and no partial version is visible."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Disk = Callable[[Path, int], Resize]
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Puts a disk with so many bytes of room in the place of a folder, with what is in it; gives what resizes it."""
+    """Mount a disk with so many free bytes over a folder and keep its files; returns a function that resizes it."""
     with ExitStack() as mounted:
 
         def put(folder: Path, room: int) -> Resize:
             folder.mkdir(exist_ok=True)
-            kept = Path(shutil.move(folder, tmp_path / f"{folder.name}.kept"))
+            original = Path(shutil.move(folder, tmp_path / f"{folder.name}.original"))
             folder.mkdir()
-            taken = sum(-(-file.stat().st_size // PAGE) * PAGE for file in kept.rglob("*") if file.is_file())
+            taken = sum(-(-file.stat().st_size // PAGE) * PAGE for file in original.rglob("*") if file.is_file())
 
             def mount(room: int, *how: str) -> subprocess.CompletedProcess[str]:
                 options = ",".join((*how, f"size={max(taken + room, PAGE)}"))  # a size of 0 would be no limit
@@ -47,14 +47,14 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
             if (made := mount(room)).returncode:
                 pytest.skip(f"a small disk cannot be mounted here: {made.stderr.strip()}")
             mounted.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
-            shutil.copytree(kept, folder, dirs_exist_ok=True)
+            shutil.copytree(original, folder, dirs_exist_ok=True)
             return lambda room: mount(room, "remount")
 
         yield put
 
 
-def refused(step: Step, lake: Path, capfd: pytest.CaptureFixture[str]) -> str | None:
-    """The line in which a job tells that it has failed; None where it has not."""
+def failure(step: Step, lake: Path, capfd: pytest.CaptureFixture[str]) -> str | None:
+    """Run a step; the error line if it fails, else None."""
     capfd.readouterr()
     try:
         run(lambda _: step.run(str(lake)))
@@ -65,15 +65,15 @@ def refused(step: Step, lake: Path, capfd: pytest.CaptureFixture[str]) -> str | 
     return line if code == TRY_AGAIN else f"exit code {code}: {line}"
 
 
-def test_a_table_without_room_stays_as_it_was(
+def test_a_table_on_a_full_disk_is_unchanged(
     simulated: Lake, simulated_copy: Lake, disk: Disk, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """From no room at all on, more each time, until there is enough."""
+    """The disk grows from no free bytes until the job succeeds."""
     lake, before = Path(simulated_copy.uri), rows(simulated.uri, "user_histories")
     resize, failures = disk(lake / "user_histories", 0), 0
     for room in (0, *(PAGE * 2**power for power in range(2, 12))):
         resize(room)
-        line = refused(of_day("build_histories", THIRD), lake, capfd)
+        line = failure(of_day("build_histories", THIRD), lake, capfd)
         if line is None:
             break
         failures += 1
@@ -85,7 +85,7 @@ def test_a_table_without_room_stays_as_it_was(
 
 
 @pytest.mark.slow
-def test_a_trainer_without_room_leaves_no_model_and_goes_on_where_it_was(
+def test_a_trainer_on_a_full_disk_leaves_no_model_and_resumes(
     simulated: Lake, simulated_copy: Lake, tmp_path: Path, disk: Disk, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lake, often = Path(simulated_copy.uri), tmp_path / "often.toml"
@@ -94,12 +94,12 @@ def test_a_trainer_without_room_leaves_no_model_and_goes_on_where_it_was(
     checkpoints, models = disk(lake / "checkpoints", 8 * PAGE), disk(lake / "models", 8 * PAGE)
     before = sorted(path.name for path in (lake / "models").iterdir())
 
-    line = str(refused(step, lake, capfd))
-    # why a trainer has ended is its own affair: the job's code is that of any training that failed
+    line = str(failure(step, lake, capfd))
+    # the exit code is that of any failed training: the reason is in the message
     wanted = f"exit code 2: error: OSError: [Errno 28] No space left on device: '{lake}/checkpoints/2026-03-01-"
     assert line.startswith(wanted)
     checkpoints(64 * KIB * KIB)
-    assert f"error: no space to write {lake}/models/2026-03-01-" in str(refused(step, lake, capfd))
+    assert f"error: no space to write {lake}/models/2026-03-01-" in str(failure(step, lake, capfd))
     assert not changed(str(lake), simulated.uri)
     assert sorted(path.name for path in (lake / "models").iterdir()) == before
     models(64 * KIB * KIB)
@@ -109,7 +109,7 @@ def test_a_trainer_without_room_leaves_no_model_and_goes_on_where_it_was(
     load_model(lake / "models" / model_version(simulated_copy, THIRD))
 
 
-def test_the_trainer_names_the_checkpoint_for_which_there_is_no_room(tmp_path: Path, disk: Disk) -> None:
+def test_the_trainer_names_the_checkpoint_that_does_not_fit(tmp_path: Path, disk: Disk) -> None:
     from model.training.checkpoints import Checkpoints
 
     disk(tmp_path / "checkpoints", 0)
@@ -120,20 +120,20 @@ def test_the_trainer_names_the_checkpoint_for_which_there_is_no_room(tmp_path: P
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_an_index_without_room_is_not_searched(
+def test_an_index_on_a_full_disk_is_not_used(
     simulated: Lake, simulated_copy: Lake, disk: Disk, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lake = Path(simulated_copy.uri)
     shutil.rmtree(lake / "indexes" / str(THIRD))
     disk(lake / "indexes" / str(THIRD), 8 * PAGE)
-    line = refused(of_day("build_item_index", THIRD), lake, capfd)
+    line = failure(of_day("build_item_index", THIRD), lake, capfd)
     assert line is not None
     assert line.startswith(f"error: no space to write {lake}/indexes/{THIRD}/")
     assert not [path for path in (lake / "indexes" / str(THIRD)).iterdir() if path.name.endswith(".draft")]
     assert rows(str(lake), "item_indexes") == rows(simulated.uri, "item_indexes")
 
 
-def test_a_shuffle_without_room_names_where_spark_spills(
+def test_a_shuffle_on_a_full_disk_names_the_spill_folder(
     simulated: Lake, simulated_copy: Lake, tmp_path: Path, disk: Disk
 ) -> None:
     step, lake = of_day("build_interactions", THIRD), simulated_copy.uri

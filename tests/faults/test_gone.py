@@ -1,4 +1,4 @@
-"""What a job needs and is suddenly not there: the JVM under it, a file system, MLflow. A bounded wait, then one line."""
+"""A dependency disappears while a job runs: its JVM, a file system, MLflow. The wait is bounded and the error is one line."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of a server that takes every connection and never answers."""
+def unresponsive_port() -> Iterator[int]:
+    """The port of a server that accepts every connection and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         yield server.getsockname()[1]
 
 
-def test_a_jvm_that_is_killed_under_its_driver_is_told_in_one_line(simulated: Lake, simulated_copy: Lake) -> None:
+def test_a_killed_jvm_is_reported_in_one_line(simulated: Lake, simulated_copy: Lake) -> None:
     lake = simulated_copy.uri
     with isolated_process(of_day("build_interactions", THIRD).command(lake), **PIPES) as job:
         assert first_line(job) == "ready\n"
         (jvm,) = (pid for pid in living_processes(job.pid) if is_jvm(pid))
-        time.sleep(0.5)
+        time.sleep(0.5)  # while the job reads, before it commits
         os.kill(jvm, signal.SIGKILL)
         began = time.monotonic()
         _, errors = job.communicate(timeout=PATIENCE)
@@ -45,13 +45,13 @@ def test_a_jvm_that_is_killed_under_its_driver_is_told_in_one_line(simulated: La
     assert not changed(lake, simulated.uri)
 
 
-def test_a_store_that_does_not_answer_ends_the_job(silent: int) -> None:
-    """A name node, with a time of waiting that suits a test; docs/operations.md says what it is by default."""
+def test_an_unresponsive_store_ends_the_job(unresponsive_port: int) -> None:
+    """The store is an HDFS name node, with a short timeout; docs/operations.md states the default."""
     step = of_day("build_interactions", THIRD)
     settings = {"ipc.client.rpc-timeout.ms": 2_000, "ipc.ping.interval": 2_000}
     listed = " ".join(f"--conf spark.hadoop.{key}={value}" for key, value in settings.items())
     environment = {**os.environ, "PYSPARK_SUBMIT_ARGS": f"{listed} pyspark-shell"}
-    with isolated_process(step.command(f"hdfs://127.0.0.1:{silent}/lake"), env=environment, **PIPES) as job:
+    with isolated_process(step.command(f"hdfs://127.0.0.1:{unresponsive_port}/lake"), env=environment, **PIPES) as job:
         assert first_line(job) == "ready\n"
         began = time.monotonic()
         _, errors = job.communicate(timeout=PATIENCE)
@@ -59,18 +59,18 @@ def test_a_store_that_does_not_answer_ends_the_job(silent: int) -> None:
     assert job.returncode == TRY_AGAIN, errors
     (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
     assert line.startswith("error: a store does not respond: java.net.SocketTimeoutException: ")
-    assert f":{silent}" in line
+    assert f":{unresponsive_port}" in line
     assert "Traceback" not in errors
 
 
-def test_an_mlflow_that_does_not_answer_is_a_warning_in_bounded_time(
-    lake: Lake, silent: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_an_unresponsive_mlflow_is_a_warning_in_bounded_time(
+    lake: Lake, unresponsive_port: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     began = time.monotonic()
-    record_training(lake, config_with(f"http://127.0.0.1:{silent}"), manifest("first"))
-    assert 1.5 < time.monotonic() - began < PATIENCE / 4  # it has tried twice
-    assert f"warning: MLflow at http://127.0.0.1:{silent} was not updated" in capsys.readouterr().out
+    record_training(lake, config_with(f"http://127.0.0.1:{unresponsive_port}"), manifest("first"))
+    assert 1.5 < time.monotonic() - began < PATIENCE / 4  # two attempts
+    assert f"warning: MLflow at http://127.0.0.1:{unresponsive_port} was not updated" in capsys.readouterr().out
     tries, wait = int(LIMITS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) + 1, int(LIMITS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
     assert tries * wait <= 30  # by default

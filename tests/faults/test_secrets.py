@@ -1,4 +1,4 @@
-"""A secret in every place that may hold one: it is used, and turns up nowhere else."""
+"""A secret in every place that may have one: jobs use it, and it appears nowhere else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ run(jobs)
 
 
 def texts(lake: Path) -> Iterator[tuple[Path, str]]:
-    """Everything that lies in a lake, as text: what is packed is unpacked."""
+    """The contents of every file of a lake as text; Parquet files are decoded."""
     for file in lake.rglob("*"):
         if file.suffix == ".parquet" and "_delta_log" not in file.parts:
             yield file, str(pl.read_parquet(file, hive_partitioning=False).to_dicts())
@@ -45,7 +45,7 @@ def texts(lake: Path) -> Iterator[tuple[Path, str]]:
             yield file, file.read_bytes().decode("latin-1")
 
 
-def test_a_secret_stays_where_it_belongs(simulated_copy: Lake, tmp_path: Path) -> None:
+def test_a_secret_appears_nowhere_else(simulated_copy: Lake, tmp_path: Path) -> None:
     lake, own = simulated_copy.uri, tmp_path / "own.toml"
     own.write_text(
         Path(SMALL).read_text("utf-8").replace('uri = "none"', f'uri = "http://me:{SECRET}@127.0.0.1:9"'), "utf-8"
@@ -74,12 +74,12 @@ def test_a_secret_stays_where_it_belongs(simulated_copy: Lake, tmp_path: Path) -
                 except OSError:  # it has ended
                     continue
             time.sleep(0.05)
-    said = log.read_text("utf-8")
-    assert "error: table interactions has no row for 1999-01-01" in said  # to the end, and an error is one line too
-    assert said.count("warning: MLflow at http://127.0.0.1:9 was not updated") == 2
+    output = log.read_text("utf-8")
+    assert "error: table interactions has no row for 1999-01-01" in output  # the last job ran, and failed in one line
+    assert output.count("warning: MLflow at http://127.0.0.1:9 was not updated") == 2
     assert any("model.training.fit" in line for line in commands)
     assert any("java" in line for line in commands)
-    assert SECRET not in said
+    assert SECRET not in output
     assert not [line for line in commands if SECRET in line]
     found = dict(texts(Path(lake)))
     assert any(file.name == "model.json" for file in found)

@@ -1,4 +1,4 @@
-"""Two real processes that write the same day, or index, at once: one result, and the other is told so in one line."""
+"""Two processes write the same day or index at the same time: one succeeds, the other fails with a one-line error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PUBLISHED = ("publications", *(table.name for table in PINNED_TABLES))
 
 @contextmanager
 def stopped_at_its_first_file(step: Step, lake: str) -> Iterator[subprocess.Popen]:
-    """The step as a process of its own, stopped while it writes; it goes on when the block ends."""
+    """Run the step as a process, stopped at its first file; it continues when the block ends."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with isolated_process(step.command(lake), **pipes) as job:
         before = written(lake, "file")
@@ -44,7 +44,7 @@ def stopped_at_its_first_file(step: Step, lake: str) -> Iterator[subprocess.Pope
         job.said, job.errors = job.communicate(timeout=PATIENCE)  # type: ignore[attr-defined]
 
 
-def told_in_one_line(job: subprocess.Popen, message: str, code: int = TRY_AGAIN) -> None:
+def assert_conflict_in_one_line(job: subprocess.Popen, message: str, code: int = TRY_AGAIN) -> None:
     errors = job.errors  # type: ignore[attr-defined]
     assert job.returncode == code, errors
     assert message in errors
@@ -52,55 +52,57 @@ def told_in_one_line(job: subprocess.Popen, message: str, code: int = TRY_AGAIN)
     assert errors.count("error: ") == 1
 
 
-def test_of_two_who_write_the_same_day_one_is_told(simulated_copy: Lake) -> None:
+def test_of_two_writers_of_a_day_one_fails(simulated_copy: Lake) -> None:
     lake, step = simulated_copy.uri, of_day("build_item_counts", THIRD)
     before, version = rows(lake, "daily_item_counts"), commits(lake)["daily_item_counts"]
     with stopped_at_its_first_file(step, lake) as job:
         step.run(lake)
-    told_in_one_line(
+    assert_conflict_in_one_line(
         job, f"error: another writer changed {lake}/daily_item_counts in the meantime; nothing was written"
     )
     assert commits(lake)["daily_item_counts"] == version + 1
     assert rows(lake, "daily_item_counts") == before
 
 
-def test_of_two_who_publish_one_is_told(simulated_copy: Lake) -> None:
-    """The first has read the last publication and written its row when the other commits."""
+def test_of_two_publishers_one_fails(simulated_copy: Lake) -> None:
+    """The other publisher commits after the first has read the last publication and written its row."""
     lake, step = simulated_copy.uri, Step("publish_candidates", ("--rollback", "--config", SMALL))
-    for folder in Path(lake).iterdir():  # fewer files to watch: it is to be stopped at once
+    for folder in Path(lake).iterdir():  # fewer files to poll, so that it is stopped at once
         if folder.name not in PUBLISHED:
             shutil.rmtree(folder)
     with stopped_at_its_first_file(step, lake) as job:
         step.run(lake)
-    # not to be tried again as it is: a second rollback would go one further back than was meant
-    told_in_one_line(job, "error: another publisher has added publication 4; nothing was published by this run", code=2)
+    # not to be retried as it is: a second rollback would go back one publication too far
+    assert_conflict_in_one_line(
+        job, "error: another publisher has added publication 4; nothing was published by this run", code=2
+    )
     publications = simulated_copy.read(tables.PUBLICATIONS).orderBy("publication").collect()
     assert [row.follows for row in publications] == [None, 1, 2, 3]
 
 
 @pytest.mark.slow
-def test_of_two_who_make_a_table_one_is_told(simulated: Lake, simulated_copy: Lake) -> None:
-    """The first commit of all: there is no day yet that could be replaced."""
+def test_of_two_creators_of_a_table_one_fails(simulated: Lake, simulated_copy: Lake) -> None:
+    """The first commit of a table: there is no day yet to replace."""
     lake, step = simulated_copy.uri, of_day("build_item_counts", THIRD)
     day = simulated.day(tables.DAILY_ITEM_COUNTS, THIRD).count()
     shutil.rmtree(f"{lake}/daily_item_counts")
     with stopped_at_its_first_file(step, lake) as job:
         step.run(lake)
-    told_in_one_line(job, "error: another writer changed")
+    assert_conflict_in_one_line(job, "error: another writer changed")
     assert len(rows(lake, "daily_item_counts")) == day
 
 
 @pytest.mark.slow
-def test_the_daily_run_and_a_back_fill_of_the_day_before(stages: Stages, tmp_path: Path) -> None:
-    """Late clicks let the daily run build the day before again, while somebody else runs that day."""
+def test_the_daily_run_conflicts_with_a_back_fill_of_the_day_before(stages: Stages, tmp_path: Path) -> None:
+    """Late clicks make the daily run rebuild the day before, while another process runs that day."""
     number = stages.number("rebuild_days")
     step, old, new = stages.steps[number], stages.before(number), stages.before(number + 1)
     lake = str(shutil.copytree(old, tmp_path / "lake"))
     with stopped_at_its_first_file(step, lake) as job:
         of_day("build_interactions", THIRD).run(lake)
-    told_in_one_line(job, f"error: another writer changed {lake}/interactions in the meantime")
+    assert_conflict_in_one_line(job, f"error: another writer changed {lake}/interactions in the meantime")
     assert rows(lake, "interactions") == rows(new, "interactions")
-    step.run(lake)  # what a scheduler does
+    step.run(lake)  # as a scheduler would
     for table in changed(old, new):
         assert rows(lake, table) == rows(new, table), table
 
@@ -110,25 +112,25 @@ def test_no_index_is_given_twice(spark: SparkSession, stages: Stages, tmp_path: 
     number = stages.number("build_vocabularies")
     step, old, new = stages.steps[number], stages.before(number), stages.before(number + 1)
     lake = Lake(spark, str(shutil.copytree(old, tmp_path / "lake")))
-    seen_early = build_vocabularies.held(lake)
+    seen_early = build_vocabularies.existing(lake)
     with stopped_at_its_first_file(step, lake.uri) as job:
-        give(lake, build_vocabularies.held(lake), "of-another")
-    told_in_one_line(job, f"error: another writer was quicker in {lake.uri}/vocabularies; nothing was written")
+        add_items(lake, build_vocabularies.existing(lake), "of-another")
+    assert_conflict_in_one_line(
+        job, f"error: another writer was quicker in {lake.uri}/vocabularies; nothing was written"
+    )
     before = lake.version(tables.VOCABULARIES)
-    with pytest.raises(
-        KeyConflict, match="as a row to be added"
-    ):  # both had read the same, but one wrote after the other
-        give(lake, seen_early, "too-late", "and-another")
+    with pytest.raises(KeyConflict, match="as a row to be added"):  # both had read the same version
+        add_items(lake, seen_early, "too-late", "and-another")
     assert lake.version(tables.VOCABULARIES) == before
     step.run(lake.uri)
-    held = lake.read(tables.VOCABULARIES).collect()
-    assert len({(row.feature, row["index"]) for row in held}) == len({(row.feature, row.value) for row in held})
-    assert len(held) == len({(row.feature, row.value) for row in held}) == len(rows(new, "vocabularies")) + 1
+    existing = lake.read(tables.VOCABULARIES).collect()
+    assert len({(row.feature, row["index"]) for row in existing}) == len({(row.feature, row.value) for row in existing})
+    assert len(existing) == len({(row.feature, row.value) for row in existing}) == len(rows(new, "vocabularies")) + 1
 
 
-def give(lake: Lake, held: DataFrame, *values: str) -> None:
-    """Add items to the vocabularies as they were read into `held`."""
+def add_items(lake: Lake, existing: DataFrame, *values: str) -> None:
+    """Add items to the vocabularies that were read into `existing`."""
     unseen = lake.spark.createDataFrame(
         [("item_id", value, 0) for value in values], "feature string, value string, bucket int"
     )
-    build_vocabularies.add(lake, build_vocabularies.numbered(unseen, held, THIRD), THIRD)
+    build_vocabularies.add(lake, build_vocabularies.numbered(unseen, existing, THIRD), THIRD)

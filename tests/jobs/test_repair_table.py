@@ -71,7 +71,7 @@ def whole(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake
 
 @pytest.fixture
 def damaged(whole: Lake, tmp_path: Path) -> Lake:
-    """A copy that a test may damage."""
+    """A copy of the table's lake that a test may damage."""
     shutil.copytree(whole.uri, tmp_path / "a lake")
     return Lake(whole.spark, str(tmp_path / "a lake"))
 
@@ -90,7 +90,7 @@ def plan(spark: SparkSession, table: str) -> RepairPlan | None:
     return plan_repair(log, partial(can_read_checkpoint, spark, table))
 
 
-def refuse_to_open(lake: Lake, fault: str) -> None:
+def assert_refused(lake: Lake, fault: str) -> None:
     command = f"python -m jobs.repair_table --lake '{lake.uri}' --table {TABLE.name}"
     for use in (lake.read, lake.has, lake.version, lambda table: lake.overwrite(table, day(0), lake.read(table))):
         with pytest.raises(TableDamaged, match=re.escape(fault)) as error:
@@ -99,7 +99,7 @@ def refuse_to_open(lake: Lake, fault: str) -> None:
         assert lake.table_path(TABLE) in str(error.value)
 
 
-def open_whole(lake: Lake, version: int) -> None:
+def assert_whole(lake: Lake, version: int) -> None:
     assert lake.version(TABLE) == version
     assert lake.read(TABLE).count() == row_count(version)
     assert WithoutSpark(lake.table_path(TABLE)).version() == version
@@ -107,32 +107,32 @@ def open_whole(lake: Lake, version: int) -> None:
 
 
 @pytest.mark.parametrize(("damage", "fault", "last"), DAMAGED_COMMITS)
-def test_a_damaged_commit_is_named_and_moved_and_its_days_run_again(
+def test_a_damaged_commit_is_named_and_moved_and_its_days_can_be_written_again(
     damaged: Lake, damage: Damage, fault: str, last: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(log_of(damaged))
     before = sorted(path.name for path in log_of(damaged).iterdir())
-    refuse_to_open(damaged, fault)
+    assert_refused(damaged, fault)
     assert run(damaged, "--dry-run") > 0
     assert sorted(path.name for path in log_of(damaged).iterdir()) == before
 
     run(damaged)
-    said = capsys.readouterr().out
-    assert fault in said or "checkpoint 10" in said
-    assert f"the last whole version is {last}" in said
-    open_whole(damaged, last)
+    printed = capsys.readouterr().out
+    assert fault in printed or "checkpoint 10" in printed
+    assert f"the last whole version is {last}" in printed
+    assert_whole(damaged, last)
     moved = sorted(path.name for path in (log_of(damaged).parent / "_damaged_log_1").iterdir())
-    assert sorted([*moved, *(path.name for path in log_of(damaged).iterdir())]) == before  # nothing is gone
+    assert sorted([*moved, *(path.name for path in log_of(damaged).iterdir())]) == before  # nothing was deleted
 
-    again = re.search("run again: (.*)", said)
+    again = re.search("run again: (.*)", printed)
     assert (again is None) == (damage is ONLY_CHECKSUMS)
-    if again is None:  # neither the commit nor Delta's checksum file is left
-        assert "commit 11 had written unknown partitions" in said
+    if again is None:  # neither the commit nor Delta's checksum file exists
+        assert "commit 11 had written unknown partitions" in printed
     else:
         assert set(again[1].split(", ")) == {f"ds={day(version)}" for version in range(last + 1, LAST + 1)}
     for version in range(last + 1, LAST + 1):
         write(damaged, version)
-    open_whole(damaged, LAST)
+    assert_whole(damaged, LAST)
     assert run(damaged) == 0
     assert "nothing to repair" in capsys.readouterr().out
 
@@ -140,25 +140,25 @@ def test_a_damaged_commit_is_named_and_moved_and_its_days_run_again(
 @pytest.mark.parametrize(("damage", "fault"), DAMAGED_CHECKPOINTS)
 def test_a_damaged_checkpoint_alone_loses_nothing(damaged: Lake, damage: Damage, fault: str) -> None:
     damage(log_of(damaged))
-    refuse_to_open(damaged, fault)
+    assert_refused(damaged, fault)
     assert run(damaged) > 0
-    open_whole(damaged, LAST)
+    assert_whole(damaged, LAST)
     write(damaged, LAST + 1)
-    open_whole(damaged, LAST + 1)
+    assert_whole(damaged, LAST + 1)
 
 
 def test_a_checkpoint_that_is_garbled_inside_is_found_by_the_repair(damaged: Lake) -> None:
     GARBLED_CHECKPOINT(log_of(damaged))
     assert run(damaged) > 0
-    open_whole(damaged, LAST)
+    assert_whole(damaged, LAST)
 
 
-def test_without_the_commits_before_it_a_damaged_checkpoint_is_the_end(damaged: Lake) -> None:
+def test_without_the_commits_before_it_a_damaged_checkpoint_is_not_repairable(damaged: Lake) -> None:
     NO_OLD_COMMITS(log_of(damaged))
-    open_whole(damaged, LAST)  # as Delta's own clean-up leaves it
+    assert_whole(damaged, LAST)  # as Delta's own clean-up leaves it
     HALF_A_CHECKPOINT(log_of(damaged))
     before = sorted(path.name for path in log_of(damaged).iterdir())
-    refuse_to_open(damaged, "checkpoint 10 is cut short")
+    assert_refused(damaged, "checkpoint 10 is cut short")
     with pytest.raises(NotRepairable, match=r"checkpoint 10 .*nothing was changed"):
         run(damaged)
     assert sorted(path.name for path in log_of(damaged).iterdir()) == before
@@ -169,7 +169,7 @@ def test_an_old_commit_under_a_checkpoint_costs_its_own_versions_only(
     damaged: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     HALF_OF_COMMIT_5(log_of(damaged))
-    open_whole(damaged, LAST)
+    assert_whole(damaged, LAST)
     assert damaged.read(TABLE, version=4).count() == row_count(4)
     assert damaged.read(TABLE, version=10).count() == row_count(10)
     with pytest.raises(TableDamaged, match=r"version 7 of table .* is lost: commit 5 is cut short"):
@@ -178,15 +178,15 @@ def test_an_old_commit_under_a_checkpoint_costs_its_own_versions_only(
     assert "nothing to repair" in capsys.readouterr().out
 
 
-def test_a_log_of_which_nothing_is_left_does_not_pass_for_an_empty_table(damaged: Lake) -> None:
+def test_a_log_without_any_commit_is_not_an_empty_table(damaged: Lake) -> None:
     for path in log_of(damaged).glob("*.json"):
         path.unlink()
-    refuse_to_open(damaged, "commit 0 is missing")
+    assert_refused(damaged, "commit 0 is missing")
     with pytest.raises(NotRepairable):
         run(damaged)
 
 
-def test_what_was_moved_outlives_vacuum_and_a_second_repair(damaged: Lake, spark: SparkSession) -> None:
+def test_moved_files_survive_vacuum_and_a_second_repair(damaged: Lake, spark: SparkSession) -> None:
     for number in (1, 2):
         HALF_A_COMMIT(log_of(damaged))
         run(damaged)
@@ -201,7 +201,7 @@ def test_what_was_moved_outlives_vacuum_and_a_second_repair(damaged: Lake, spark
     assert damaged.read(TABLE).count() == row_count(LAST)
 
 
-def test_a_repair_that_is_cut_off_can_be_run_again(damaged: Lake) -> None:
+def test_an_interrupted_repair_can_be_run_again(damaged: Lake) -> None:
     all_of(NO_CHECKPOINT, cut(commit_name(9), half, False))(log_of(damaged))
     found = plan(damaged.spark, damaged.table_path(TABLE))
     assert found
@@ -209,16 +209,16 @@ def test_a_repair_that_is_cut_off_can_be_run_again(damaged: Lake) -> None:
     with pytest.raises(TableDamaged):
         damaged.read(TABLE)
     run(damaged)
-    open_whole(damaged, 8)
+    assert_whole(damaged, 8)
 
 
 @pytest.mark.parametrize(("table", "message"), [("../x", "must be names"), ("absent", "there is no table absent")])
-def test_another_name_is_refused(whole: Lake, table: str, message: str) -> None:
+def test_a_malformed_or_unknown_name_is_refused(whole: Lake, table: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         repair_table.main(["--lake", whole.uri, "--table", table])
 
 
-def test_a_variants_table_is_named_with_its_variant(spark: SparkSession, tmp_path: Path) -> None:
+def test_the_command_for_a_variants_table_names_the_variant(spark: SparkSession, tmp_path: Path) -> None:
     lake = Lake(spark, str(tmp_path / "lake"), "mns")
     table = tables.MODEL_VERSIONS
     row = (day(0), "v1", day(0), 1, 1, 1.0, 1.0)
@@ -236,7 +236,7 @@ def test_a_variants_table_is_named_with_its_variant(spark: SparkSession, tmp_pat
     assert lake.version(table) == 0
 
 
-def test_the_draft_of_a_writer_that_was_cut_off_is_no_damage(damaged: Lake) -> None:
+def test_the_draft_of_an_interrupted_writer_is_no_damage(damaged: Lake) -> None:
     draft = f".{commit_name(LAST + 1)}.2fb0dd38-c7ef-4bfc-8a8d-fe359e1a8f10.tmp"
     for name in (draft, f".{draft}.crc"):
         (log_of(damaged) / name).write_bytes(b"")
@@ -246,7 +246,7 @@ def test_the_draft_of_a_writer_that_was_cut_off_is_no_damage(damaged: Lake) -> N
 
 
 @pytest.mark.parametrize("work", cases({name: (work,) for name, work in WORK.items()}, quick={"optimize", "restore"}))
-def test_what_delta_itself_does_is_no_damage(damaged: Lake, work: str) -> None:
+def test_operations_of_delta_are_no_damage(damaged: Lake, work: str) -> None:
     damaged.spark.sql(work.format(table=damaged.table_path(TABLE)))
     damaged.append(TABLE, damaged.read(TABLE).where("item_index > 100000").repartition(3))
     damaged.append(TABLE, damaged.read(TABLE).repartition(3))

@@ -1,4 +1,4 @@
-"""kill -9 of a Python worker and of an executor while users are scored: retried, with the same rows."""
+"""kill -9 of a Python worker or an executor during scoring: the task is retried and gives the same rows."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def forked_workers(session: int) -> list[tuple[int, int]]:
         try:
             if "pyspark.daemon" in Path(f"/proc/{pid}/cmdline").read_text():
                 parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):  # it has ended
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
             continue
     return [(pid, parents[parent]) for pid, parent in parents.items() if parent in parents]
 
 
 def kill_first(job: subprocess.Popen, victim: str) -> bool:
-    """Kill the first Python worker that is seen, or its executor; False where the job ends before that."""
+    """Kill the first Python worker, or its executor. Returns False if the job ends before there is one."""
     end = time.monotonic() + PATIENCE
     while job.poll() is None and time.monotonic() < end:
         for worker, executor in forked_workers(job.pid):
@@ -44,9 +44,9 @@ def kill_first(job: subprocess.Popen, victim: str) -> bool:
     return False
 
 
-# The processes find no project but in the zip, which the driver's PYTHONPATH names and which it sends to executors.
+# The project is in the zip only: the driver's PYTHONPATH names it, and Spark sends it to the executors.
 @pytest.mark.parametrize("victim", slow_after(1, ["worker", "executor"]))
-def test_a_task_whose_process_is_killed_is_done_again(simulated_copy: Lake, tmp_path: Path, victim: str) -> None:
+def test_a_task_whose_process_is_killed_is_retried(simulated_copy: Lake, tmp_path: Path, victim: str) -> None:
     before = {row.user_id: row.candidates for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
     version = simulated_copy.version(tables.CANDIDATES)
     zipped, python = build_zip(tmp_path / "batch-recall.zip"), python_without_the_project(tmp_path / "python")
@@ -66,7 +66,7 @@ def test_a_task_whose_process_is_killed_is_done_again(simulated_copy: Lake, tmp_
 
 
 @pytest.mark.slow
-def test_where_nothing_is_retried_the_job_fails_and_the_table_stays(simulated_copy: Lake) -> None:
+def test_without_retries_the_job_fails_and_the_table_is_unchanged(simulated_copy: Lake) -> None:
     version = simulated_copy.version(tables.CANDIDATES)
     command = [sys.executable, "-m", "jobs.score_users", "--lake", simulated_copy.uri, "--ds", str(THIRD)]
     command += ["--config", SMALL, "--master", "local[2]"]

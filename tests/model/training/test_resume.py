@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from model.training.loop import Progress, TrainingDiverged
 from model.training.spec import TrainingSpec
 from tests.marks import slow_after
 from tests.model.small_world import World, changed
+from tests.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 EVERY = 7  # steps between checkpoints: an epoch has 20 of them, and a block of row groups is mixed for 6
@@ -166,11 +166,9 @@ def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, vi
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
-        while not list(Path(values["run"]["checkpoints"]).glob("step-*")):
-            assert run.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        checkpoints = Path(values["run"]["checkpoints"])
+        assert wait_until(lambda: list(checkpoints.glob("step-*")) or run.poll() is not None)
+        assert run.poll() is None
         children = workers_of(run.pid)
         assert len(children) == 2
         os.kill(children[victim], signal.SIGKILL)
