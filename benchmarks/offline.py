@@ -24,6 +24,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.lake.session import spark_session
+from jobs.raw_log.movielens import LOGICAL_DAYS
 from jobs.training.spec import training_spec
 
 
@@ -32,7 +33,7 @@ def movielens_lake(folder: Path) -> Lake:
     lake = Lake(spark_session("benchmark"), str(folder))
     if not lake.has(tables.IMPRESSIONS):
         ingest_movielens.main(["--lake", lake.uri, "--ds", str(FIRST_DAY)])
-    _build_tables(lake, ingest_movielens.LOGICAL_DAYS)
+    _build_tables(lake, LOGICAL_DAYS)
     return lake
 
 

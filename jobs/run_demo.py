@@ -24,12 +24,13 @@ from jobs.lake import tables
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
+from jobs.raw_log.movielens import LOGICAL_DAYS
 from jobs.report.files import report_path
 from jobs.run_day import MODEL_JOBS, job_step, run_day
 from jobs.serving import read_candidates
 
 FIRST_DAY = dt.date(2026, 1, 1)
-DAYS = days_between(FIRST_DAY, FIRST_DAY + dt.timedelta(days=ingest_movielens.LOGICAL_DAYS - 1))
+DAYS = days_between(FIRST_DAY, FIRST_DAY + dt.timedelta(days=LOGICAL_DAYS - 1))
 SCORED_DAY, HELD_OUT_DAY = DAYS[-2:]
 VARIANT = "uncorrected"
 

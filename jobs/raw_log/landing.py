@@ -1,4 +1,4 @@
-"""Landing rows in the raw tables: all of them are checked first, the impressions come last."""
+"""Land rows in the raw tables: all frames are checked before the first is written, and impressions are written last."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from jobs.lake.tables import Table, check_schema
 
 
 def land(lake: Lake, config: Config, days: Sequence[dt.date], frames: dict[str, DataFrame]) -> dict[str, int]:
-    """Overwrite `days` of the raw tables named in `frames` with their rows; returns the rows of each.
+    """Overwrite `days` of the raw tables named in `frames`; returns the rows of each table.
 
-    Impressions come last: a day whose impressions are there has landed whole.
+    Impressions are written last: once a day has impressions it has landed completely. Raises SchemaMismatch before
+    anything is written.
     """
     raw = raw_tables(config)
-    ordered = [name for name in raw if name in frames]
-    for name in ordered:
+    names = [name for name in raw if name in frames]
+    for name in names:
         check_schema(raw[name], frames[name].schema)
-    return {name: lake.overwrite_days(raw[name], days, frames[name]) for name in ordered}
+    return {name: lake.overwrite_days(raw[name], days, frames[name]) for name in names}
 
 
 def raw_tables(config: Config) -> dict[str, Table]:

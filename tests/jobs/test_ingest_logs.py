@@ -80,7 +80,7 @@ def test_rows_that_break_the_contract_are_counted_by_reason(
     assert ingest(lake, impressions=write(bad, tmp_path, "impressions", "csv")) == 1
     rows = lake.day(tables.QUARANTINE, DAY).collect()
     assert {row.reason for row in rows} == {
-        "position is no int", "user_id is missing", "impressed_at is no timestamp", "impressed_at lies after the day on which it landed",
+        "position is not of type int", "user_id is missing", "impressed_at is not of type timestamp", "impressed_at is after the day on which it landed",
     }  # fmt: skip
     assert json.loads(next(row.row for row in rows if "position" in row.reason))["position"] == "first"
     assert "refused: 1 rows of impressions: user_id is missing" in capsys.readouterr().out
@@ -93,12 +93,12 @@ def test_rows_that_break_the_contract_are_counted_by_reason(
         ("text.parquet", lambda path: path.write_text("not a parquet file"), "cannot be read as parquet"),
         ("empty.csv", lambda path: path.write_text(""), "the file has no row"),
         ("header.csv", lambda path: IMPRESSIONS.head(0).to_csv(path, index=False), "the file has no row"),
-        ("missing.csv", lambda path: IMPRESSIONS.drop(columns="item_id").to_csv(path, index=False), r"lacks the columns \['item_id'\]"),
-        ("type.parquet", lambda path: IMPRESSIONS.assign(impressed_at=[1, 2, 3]).to_parquet(path), "impressed_at is bigint, wanted timestamp"),
-        ("list.parquet", lambda path: IMPRESSIONS.assign(user_id=[["u"]] * 3).to_parquet(path, coerce_timestamps="us"), "user_id is array<string>, wanted string"),
-        ("all.csv", lambda path: IMPRESSIONS.assign(impressed_at="never").to_csv(path, index=False), r"every row is refused: .*no timestamp': 3"),
-        ("broken.jsonl", lambda path: path.write_text("{]\n"), "holds no jsonl rows"),
-        ("unknown.xls", lambda path: path.write_text("x"), "the ending tells no format"),
+        ("missing.csv", lambda path: IMPRESSIONS.drop(columns="item_id").to_csv(path, index=False), r"must have the columns \['item_id'\], got"),
+        ("type.parquet", lambda path: IMPRESSIONS.assign(impressed_at=[1, 2, 3]).to_parquet(path), "impressed_at must be timestamp, got bigint"),
+        ("list.parquet", lambda path: IMPRESSIONS.assign(user_id=[["u"]] * 3).to_parquet(path, coerce_timestamps="us"), "user_id must be string, got array<string>"),
+        ("all.csv", lambda path: IMPRESSIONS.assign(impressed_at="never").to_csv(path, index=False), r"every row is refused: .*not of type timestamp': 3"),
+        ("broken.jsonl", lambda path: path.write_text("{]\n"), "has no jsonl rows"),
+        ("unknown.xls", lambda path: path.write_text("x"), "--format must be given if a file name ends in none of"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_before_anything_is_written(
@@ -149,7 +149,7 @@ def test_a_reward_lands_where_the_log_has_one(lake: Lake, tmp_path: Path, form: 
             ("NaN", "reward is negative or not finite"),
             ("inf", "reward is negative or not finite"),
             ("1e999", "reward is negative or not finite"),
-            ("long", "reward is no double"),
+            ("long", "reward is not of type double"),
         ],
     ),
 )
@@ -200,7 +200,10 @@ def test_additional_columns_pass_where_the_contract_allows_them(lake: Lake, tmp_
     strict = tmp_path / "strict.toml"
     strict.write_text('[log]\nadditional_columns = "refuse"\n', "utf-8")
     version = lake.version(tables.IMPRESSIONS)
-    with pytest.raises(ValueError, match=r"has the columns \['device', 'score'\], which the contract does not name"):
+    with pytest.raises(
+        ValueError,
+        match=r"must only have columns of the contract \(log.additional_columns\), got \['device', 'score'\]",
+    ):
         ingest(lake, impressions=wider, config=str(strict))
     assert lake.version(tables.IMPRESSIONS) == version
     assert ingest(lake, impressions=write(IMPRESSIONS, tmp_path, "impressions", "parquet"), config=str(strict)) == 3

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from jobs import ingest_movielens
-from jobs.ingest_movielens import movielens_100k, movielens_csv, spread
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.raw_log.movielens import movielens_100k, movielens_csv, spread
 
 DAY = dt.date(2026, 1, 1)
 
@@ -70,6 +70,8 @@ def test_real_times_land_on_their_own_days(data: Path) -> None:
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has no ratings\.csv and no movies\.csv"):
+    with pytest.raises(
+        ValueError, match=r"must have ratings\.csv and movies\.csv, got no ratings\.csv and no movies\.csv"
+    ):
         ingest_movielens.main(["--lake", str(tmp_path / "lake"), "--ds", str(DAY), "--source", str(tmp_path)])
     assert not (tmp_path / "lake").exists()

@@ -53,14 +53,14 @@ def test_the_days_tables_are_built_on_it(simulated: Lake, tmp_path: Path) -> Non
 def test_a_fraction_is_above_0_and_at_most_1(lake: Lake, fraction: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         sample(lake, Path("other"), fraction)
-    assert f"wants a number above 0 and at most 1, got '{fraction}'" in capsys.readouterr().err
+    assert f"must be a number above 0 and at most 1, got '{fraction}'" in capsys.readouterr().err
 
 
 def test_the_lake_itself_is_refused_however_it_is_called(lake: Lake, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(lake.uri)
     for name in (f"{lake.uri}/", f"file:{lake.uri}", f"file://{lake.uri}/", os.path.relpath(lake.uri), str(link)):
-        with pytest.raises(ValueError, match="--into wants another lake"):
+        with pytest.raises(ValueError, match="--into must be another lake"):
             sample(lake, name, "0.5")
 
 

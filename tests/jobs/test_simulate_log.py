@@ -102,7 +102,7 @@ def test_some_rows_land_twice_and_some_clicks_late(simulated: Lake) -> None:
 def test_the_oracle_and_the_click_model_are_printed(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     simulate_log.main(["--lake", lake.uri, "--config", SMALL, "--ds", "2026-01-01", "--users", "50", "--items", "100"])
     printed = capsys.readouterr().out
-    assert "click model: P(click | place r, affinity a) = r^-0.6 * sigmoid(-1.5 + 2.0 a)" in printed
+    assert "click model: P(click | position r, affinity a) = r^-0.6 * sigmoid(-1.5 + 2.0 a)" in printed
     assert "oracle: Recall@20 0." in printed
     lists = lake.day(tables.ORACLE, dt.date(2026, 1, 1)).collect()
     assert len(lists) == 50
