@@ -85,9 +85,8 @@ def raw_sample(lake: Lake, config: Config, last: dt.date, days: int, fraction: f
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "sample_log", written=args.into)
-    if qualified_uri(lake.spark, args.into) == qualified_uri(
-        lake.spark, args.lake
-    ):  # it would overwrite its own source
+    source, target = (qualified_uri(lake.spark, uri) for uri in (args.lake, args.into))
+    if source == target:
         raise ValueError(f"--into must be another lake than --lake, got {args.into} and {args.lake}")
     require_impressions(lake, args.ds)
     frames = raw_sample(lake, config, args.ds, args.days, args.fraction)
