@@ -1,4 +1,4 @@
-"""What lists are made of: vectors that are the trainer's, indexes that reach their target, channels, what is left out."""
+"""Scoring: embeddings equal to the trainer's, indexes that reach their recall, channels, exclusions, damaged inputs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ K = 50
 
 
 def settings(folder: Path, text: str) -> list[str]:
-    """A configuration that lies over the small one."""
+    """The small configuration with other values."""
     import tomllib
 
     file = folder / "over.toml"
@@ -75,17 +75,19 @@ def run(lake: Lake, ds: dt.date, config: list[str], *jobs: object) -> None:
         job.main(["--lake", lake.uri, "--ds", str(ds), *config])  # type: ignore[attr-defined]
 
 
-def listed(lake: Lake, ds: dt.date) -> DataFrame:
+def candidate_rows(lake: Lake, ds: dt.date) -> DataFrame:
     """Rows (user_id, item_id, score, rank, source)."""
     rows = lake.day(tables.CANDIDATES, ds)
     return rows.select("user_id", F.explode("candidates").alias("one")).select("user_id", "one.*")
 
 
-def test_a_users_vector_is_the_trainers(simulated_copy: Lake, config: Config) -> None:
-    """What a user's first click of a day was learnt from is what they were scored with the evening before."""
+def test_a_users_embedding_is_the_trainers(simulated_copy: Lake, config: Config) -> None:
+    """A user's first example of a day gives the embedding with which the user was scored the evening before."""
     compared, simulated = 0, simulated_copy
     for before, after in itertools.pairwise((FIRST, SECOND, THIRD)):
-        run(simulated, before, ["--config", SMALL], build_user_embeddings)  # late clicks have changed histories since
+        run(
+            simulated, before, ["--config", SMALL], build_user_embeddings
+        )  # late clicks have changed the histories since
         towers, _ = load_model(Path(model_path(simulated, model_version(simulated, before))))
         examples = read_files(simulated.pinned(tables.training_examples(config), after, 1).files).to_pandas()
         first = examples.sort_values("impressed_at").drop_duplicates("user_id")
@@ -100,7 +102,7 @@ def test_a_users_vector_is_the_trainers(simulated_copy: Lake, config: Config) ->
     assert compared > 300
 
 
-def test_every_index_reaches_the_target_and_the_fastest_is_searched(simulated: Lake, config: Config) -> None:
+def test_every_index_reaches_the_recall_and_the_fastest_is_chosen(simulated: Lake, config: Config) -> None:
     rows = simulated.day(tables.ITEM_INDEXES, THIRD).collect()
     assert {row.backend for row in rows} == {"exact", "annoy", "ivf"}
     assert all(row.recall >= config.index.recall_target and row.sampled_users == 100 and row.k == K for row in rows)
@@ -130,7 +132,9 @@ def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tm
         index = f'[index]\nbackend = "{backend}"\nbuild_backends = ["{backend}"]\nrecall_target = 1.0'
         run(simulated_copy, THIRD, settings(tmp_path, index), build_item_index, score_users)
         assert simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").count() == 1
-        lists[backend] = listed(simulated_copy, THIRD).toPandas().sort_values(["user_id", "rank"], ignore_index=True)
+        lists[backend] = (
+            candidate_rows(simulated_copy, THIRD).toPandas().sort_values(["user_id", "rank"], ignore_index=True)
+        )
     users = score_users.users_to_score(simulated_copy, THIRD, model_version(simulated_copy, THIRD))
     users = users.where("not is_cold").toPandas()
     items = simulated_copy.day(tables.ITEM_EMBEDDINGS, THIRD).where("available").toPandas()
@@ -151,7 +155,7 @@ def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tm
 
 @pytest.mark.slow
 def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
-    """Popular in the user's segment, explored items without a click, and a cap on the first genre."""
+    """Popular items of the user's segment, items to explore without a click, and a cap on the first genre."""
     over = settings(
         tmp_path,
         '[scoring]\npopular_quota = 10\nsegment_feature = "gender"\nexplore_quota = 5\ncategory_feature = "genres"\nmax_per_category = 20',
@@ -164,7 +168,7 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
     run(simulated_copy, THIRD, over, build_popular_items, build_user_embeddings, build_item_index, score_users)
     with pytest.raises(ValueError, match=r"scoring\.category_feature must be 'genres', .* got ''"):
         run(simulated_copy, THIRD, ["--config", SMALL], score_users)
-    lists = listed(simulated_copy, THIRD)
+    lists = candidate_rows(simulated_copy, THIRD)
     warm = lists.join(simulated_copy.day(tables.USER_HISTORIES, THIRD), "user_id", "left_semi")
     counts = warm.groupBy("user_id", "source").count().groupBy("source").agg(F.max("count"), F.min("count"))
     found = {row.source: tuple(row)[1:] for row in counts.collect()}
@@ -193,13 +197,13 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
 
 
 def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path) -> None:
-    shown = listed(simulated_copy, THIRD).groupBy("item_id").count().orderBy(F.desc("count")).limit(3).collect()
+    shown = candidate_rows(simulated_copy, THIRD).groupBy("item_id").count().orderBy(F.desc("count")).limit(3).collect()
     ids = [row.item_id for row in shown]
     blocklist = tmp_path / "blocked items.txt"
     over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
     with pytest.raises(ValueError, match=r"exclusions\.blocklist must be a text file, got .*, which does not exist"):
         run(simulated_copy, THIRD, over, build_item_index)
-    hidden = blocklist.with_name("_blocked")  # Spark would read it as empty
+    hidden = blocklist.with_name("_blocked")  # Spark would read it as an empty file
     hidden.write_text(ids[0])
     with pytest.raises(
         ValueError, match=r"must be a file whose name does not begin with '_' or '\.' .* got \S*_blocked"
@@ -221,14 +225,14 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
         gate_candidates,
         publish_candidates,
     )
-    left = {row.item_id for row in listed(simulated_copy, THIRD).select("item_id").distinct().collect()}
+    left = {row.item_id for row in candidate_rows(simulated_copy, THIRD).select("item_id").distinct().collect()}
     assert not left & set(ids[:2])
     assert ids[2] in left
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_at_once")
-def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
+def test_only_changed_users_are_scored_again(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
     over = settings(tmp_path, "[scoring]\nchanged_users_only = true")
     run(simulated_copy, THIRD, over, build_user_embeddings, score_users, publish_candidates)
     before = {row.user_id: row for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
@@ -254,7 +258,7 @@ def test_only_who_changed_is_scored_again(simulated_copy: Lake, config: Config, 
 
 @pytest.mark.slow
 def test_a_model_serves_the_days_between(simulated_copy: Lake, tmp_path: Path) -> None:
-    """The fourth day's tables are not needed to see which model it gets: the third's are taken for them."""
+    """The third day's tables stand in for the fourth's, which do not matter for the choice of the model."""
     over = settings(tmp_path, "[training]\nretrain_every_days = 2")
     simulated_copy.overwrite(tables.RECONCILIATION, FOURTH, simulated_copy.day(tables.RECONCILIATION, THIRD))
     run(simulated_copy, THIRD, over, train_two_tower)  # of this configuration
@@ -351,7 +355,7 @@ def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: La
         ),
     ],
 )
-def test_configurations_that_cannot_be_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_configurations_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(settings(tmp_path, text)[1])
 
@@ -362,7 +366,9 @@ def test_a_day_with_a_new_a_deleted_and_a_banned_item_and_a_new_user(
 ) -> None:
     lake, blocklist = simulated_copy, tmp_path / "banned.txt"
     over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
-    most_shown = listed(lake, THIRD).groupBy("item_id").count().orderBy(F.desc("count"), "item_id").limit(2).collect()
+    most_shown = (
+        candidate_rows(lake, THIRD).groupBy("item_id").count().orderBy(F.desc("count"), "item_id").limit(2).collect()
+    )
     deleted, banned = (row.item_id for row in most_shown)
     blocklist.write_text(f"{banned}\n")
     items, users = tables.items(config), tables.users(config)
@@ -374,7 +380,7 @@ def test_a_day_with_a_new_a_deleted_and_a_banned_item_and_a_new_user(
     stranger = lake.read(users).limit(1).withColumns({"user_id": F.lit("stranger"), "ds": F.lit(FOURTH)})
     lake.overwrite(users, FOURTH, lake.day(users, FOURTH).unionByName(stranger).localCheckpoint())
     run_day.main(["--lake", lake.uri, "--ds", str(FOURTH), *over])
-    lists = listed(lake, FOURTH)
+    lists = candidate_rows(lake, FOURTH)
     assert lists.where(F.col("item_id").isin(deleted, banned)).isEmpty()
     own = lists.where("user_id = 'stranger'").collect()
     assert len(own) == K

@@ -26,7 +26,7 @@ SAMPLE = Sample(unit(np.random.default_rng(3), 50), None, 10)
 
 
 def embedded(explored: int) -> pa.Table:
-    """Rows of item_embeddings, of which the first ones are explored."""
+    """Rows of item_embeddings; the first `explored` ones are items to explore."""
     by_features = [row.tolist() if number < explored else None for number, row in enumerate(VECTORS)]
     kind = pa.list_(pa.float32())
     columns = {"embedding": pa.array(VECTORS.tolist(), kind), "feature_embedding": pa.array(by_features, kind)}
@@ -37,13 +37,13 @@ def explore_index(config: Config, rows: pa.Table, backend: str) -> ItemIndex:
     return build_explore_index(config.index, vectors(rows, "feature_embedding", "v"), SAMPLE, backend)
 
 
-def test_with_nothing_to_explore_nothing_is_found(config: Config) -> None:
+def test_without_items_to_explore_nothing_is_found(config: Config) -> None:
     index = explore_index(config, embedded(0), "ivf")
     found, _ = index.search(SAMPLE.queries, 5)
     assert (found == -1).all()
 
 
-def test_it_is_of_the_chosen_backend_and_reaches_the_target(config: Config) -> None:
+def test_the_explore_index_is_of_the_chosen_backend_and_reaches_the_recall(config: Config) -> None:
     rows = embedded(300)
     exact, index = (explore_index(config, rows, backend) for backend in ("exact", "ivf"))
     assert (exact.backend, index.backend) == ("exact", "ivf")
@@ -73,7 +73,7 @@ def test_an_index_from_outside_the_package_is_built_measured_and_chosen(config: 
     assert index.bits == 3
 
 
-def test_an_index_that_claims_to_be_exact_is_measured_all_the_same(
+def test_an_index_from_outside_the_package_that_claims_to_be_exact_is_measured_too(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build = SignBuckets.__init__

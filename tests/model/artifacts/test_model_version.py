@@ -40,7 +40,7 @@ def towers(seed: int = 0) -> TwoTowers:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A sound model folder of version `v1`."""
+    """A valid model folder of version `v1`."""
     save_model(tmp_path / "model", towers(), version("v1"))
     return tmp_path / "model"
 
@@ -84,7 +84,7 @@ def test_nothing_but_its_own_files_is_left(folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
-def test_a_version_takes_the_place_of_another(folder: Path) -> None:
+def test_a_version_replaces_another(folder: Path) -> None:
     save_model(folder, towers(1), version("v2"))
     assert is_whole(folder, "v2", seed=1)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
@@ -116,17 +116,17 @@ def test_a_rename_that_fails_brings_the_older_version_back(folder: Path, monkeyp
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing is tidied up after it."""
+    """Simulates SIGKILL: nothing cleans up after it."""
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
-    """Die in place of a function's call of this number, counted from 0."""
+    """Raise Killed instead of the function's call of this number, counted from 0."""
     through, calls = getattr(owner, name), []
 
     def dies(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         if len(calls) > call:
-            monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # the dead tidy nothing up
+            monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # a killed process cleans nothing up
             raise Killed
         return through(*args, **kwargs)
 
@@ -134,7 +134,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -
 
 
 def torn_delete(folder: Path, **kwargs: Any) -> None:
-    """Die in the middle of a deletion: one file of several is gone."""
+    """Raise Killed in the middle of a deletion, after one file of several is gone."""
     if folder.exists():
         (folder / WEIGHTS).unlink()
         raise Killed
@@ -158,7 +158,7 @@ def test_killed_before_the_rename_there_is_no_folder(
         with pytest.raises(Killed):
             save_model(tmp_path / "model", towers(), version("v1"))
     assert not (tmp_path / "model").exists()
-    save_model(tmp_path / "model", towers(), version("v1"))  # what was left does not stand in the way
+    save_model(tmp_path / "model", towers(), version("v1"))  # a leftover draft does no harm
     assert is_whole(tmp_path / "model", "v1", seed=0)
 
 
@@ -203,7 +203,7 @@ def test_killed_while_the_older_version_is_deleted_the_new_one_is_whole(
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
-    """Change the manifest, and give it the checksum of the weights as they are: a forger can do that too."""
+    """Change the manifest and make it match the present weights, as an attacker could."""
     manifest = json.loads((folder / MODEL.manifest).read_text())
     manifest["files"] = {WEIGHTS: MODEL.facts(folder / WEIGHTS)}
     (folder / MODEL.manifest).write_text(json.dumps(manifest | changes))
@@ -241,7 +241,7 @@ def link(name: str) -> Callable[[Path], None]:
 
 
 def name_a_file(name: str) -> Callable[[Path], None]:
-    """Name a sound file that lies elsewhere, with its checksum."""
+    """List a valid file outside the folder, with its checksum."""
 
     def damage(folder: Path) -> None:
         outside = folder.parent / "outside"
@@ -307,7 +307,7 @@ def test_a_damaged_folder_is_refused(folder: Path, damage: Callable[[Path], None
         load_model(folder, "v1")
 
 
-def test_a_sound_forgery_is_not_what_the_damages_above_fail_at(folder: Path) -> None:
+def test_a_rewritten_but_valid_manifest_is_accepted(folder: Path) -> None:
     rewrite(folder, spec=SPEC.to_json())
     assert is_whole(folder, "v1", seed=0)
 
@@ -332,7 +332,7 @@ class Poison:
 
 
 @pytest.mark.parametrize("pack", [pickle.dumps, torch.save], ids=["pickle", "torch.save"])
-def test_a_pickle_in_the_place_of_the_weights_is_refused_and_not_executed(
+def test_a_pickle_instead_of_the_weights_is_refused_and_not_executed(
     folder: Path, tmp_path: Path, pack: Callable[..., Any]
 ) -> None:
     trace = tmp_path / "executed"
@@ -347,4 +347,4 @@ def test_a_pickle_in_the_place_of_the_weights_is_refused_and_not_executed(
         load_model(folder)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Poison(trace)))
-    assert trace.exists()  # the poison does work
+    assert trace.exists()  # the pickle does have an effect

@@ -1,4 +1,4 @@
-"""Random catalogues of unit vectors, an index of each kind on them, and brute force."""
+"""Random catalogues of unit vectors, an index of each backend over them, and search by brute force."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ragged(rows: list[list[int]]) -> Pair:
 
 
 def catalogue(seed: int = 0, n_items: int = N_ITEMS) -> Pair:
-    """Embeddings, and indices with gaps in no order."""
+    """Embeddings, and unsorted item indices with gaps."""
     rng = np.random.default_rng(seed)
     return unit(rng, n_items), rng.choice(3 * n_items, n_items, replace=False).astype(np.int64)
 
@@ -38,7 +38,7 @@ def build(backend: str, embeddings: np.ndarray, items: np.ndarray, **options: in
 
 
 def brute_force(embeddings: np.ndarray, items: np.ndarray, queries: np.ndarray, k: int, excluded: Pair) -> Pair:
-    """One Python loop a query, written as the definition reads."""
+    """The definition of a search as one Python loop per query."""
     found = np.full((len(queries), k), -1, dtype=np.int64)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     flat, offsets = excluded
@@ -52,7 +52,7 @@ def brute_force(embeddings: np.ndarray, items: np.ndarray, queries: np.ndarray, 
 
 
 def some_exclusions(items: np.ndarray, queries: np.ndarray, embeddings: np.ndarray, n_best: int) -> Pair:
-    """None; the best ones; all, or nearly all twice; some twice with unknown ones; again for further rows."""
+    """By row in turn: none; the best; all, or nearly all twice; some twice and unknown ones."""
     best = items[np.argsort(-(queries @ embeddings.T), axis=1)[:, :n_best]]
     kinds = [
         lambda row: [],

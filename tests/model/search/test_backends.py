@@ -100,8 +100,8 @@ def test_what_a_folder_names_is_never_imported(tmp_path: Path, monkeypatch: pyte
     assert trace.exists()  # the trap does work
 
 
-def test_a_class_loads_by_another_path_to_it(tmp_path: Path) -> None:
-    """The manifest holds the path of the class itself, the configuration may name where it is exported."""
+def test_a_class_can_be_named_by_the_module_that_exports_it(tmp_path: Path) -> None:
+    """The manifest stores the module that defines the class, the configuration may name another one."""
     mine().save(tmp_path / "index")
     assert isinstance(
         load_index(tmp_path / "index", "v1", ["tests.model.search.test_backends:SignBuckets"]), SignBuckets
@@ -114,7 +114,7 @@ def test_a_class_that_is_no_index_is_refused() -> None:
         build_index("collections:OrderedDict", *catalogue(), model_version="v1")
 
 
-def test_the_names_are_known_without_the_libraries_of_the_backends() -> None:
+def test_names_are_checked_without_importing_numeric_libraries() -> None:
     libraries = "{'torch', 'faiss', 'annoy', 'numpy'}"
     script = f"import sys; from model.search.backends import BACKENDS; BACKENDS.checked_name('ivf'); assert not {libraries} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3])

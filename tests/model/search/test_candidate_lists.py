@@ -20,7 +20,7 @@ WARM, ALL_USERS = np.zeros(N_USERS, dtype=bool), np.zeros(N_USERS, dtype=np.int6
 
 
 def popular() -> PopularItems:
-    """The first 40 items for everybody, of whom segment 7 has clicked the last five."""
+    """The first 40 items are popular with all users; segment 7 has clicked the last five of them."""
     segments = np.repeat([0, 7], [40, 5])
     items = np.concatenate([ITEMS[:40], ITEMS[35:40]])
     shares = np.concatenate([np.linspace(0.2, 0.01, 40), np.linspace(0.9, 0.5, 5)]).astype(np.float32)
@@ -39,13 +39,13 @@ def some_left_out() -> tuple[np.ndarray, np.ndarray]:
 def test_without_quotas_a_list_is_the_search() -> None:
     excluded = some_left_out()
     found, scores, sources = lists(Quotas(K)).lists_for(QUERIES, excluded, WARM, ALL_USERS)
-    wanted, wanted_scores = brute_force(EMBEDDINGS, ITEMS, QUERIES, K, excluded)
-    np.testing.assert_array_equal(found, wanted)
-    np.testing.assert_array_equal(scores, wanted_scores)
+    expected, expected_scores = brute_force(EMBEDDINGS, ITEMS, QUERIES, K, excluded)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(scores, expected_scores)
     assert (sources == TWO_TOWER).all()
 
 
-def test_quotas_are_kept_and_every_score_is_the_product() -> None:
+def test_quotas_are_filled_and_every_score_is_the_dot_product() -> None:
     explored = unit(np.random.default_rng(5), 30)
     excluded = some_left_out()
     parts = {"explore": build("exact", explored, ITEMS[-30:])}
@@ -74,7 +74,7 @@ def test_quotas_are_kept_and_every_score_is_the_product() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_a_cap_holds_while_there_are_others_and_lists_stay_full(most: int) -> None:
+def test_a_cap_applies_while_other_items_are_left_and_lists_stay_full(most: int) -> None:
     categories = np.zeros(int(ITEMS.max()) + 1, dtype=np.int64)
     categories[ITEMS] = np.arange(len(ITEMS)) % 12
     excluded = some_left_out()
@@ -89,7 +89,7 @@ def test_a_cap_holds_while_there_are_others_and_lists_stay_full(most: int) -> No
         assert over == max(K - room, 0)
 
 
-def test_cold_users_get_their_segment_and_then_everybody() -> None:
+def test_cold_users_get_the_items_of_their_segment_and_then_of_all_users() -> None:
     cold, segments = np.ones(3, dtype=bool), np.array([7, 0, 99])
     found, scores, sources = lists(Quotas(K)).lists_for(QUERIES[:3], ragged([[]] * 3), cold, segments)
     assert (sources == POPULAR).all()
@@ -100,7 +100,7 @@ def test_cold_users_get_their_segment_and_then_everybody() -> None:
     assert (found != -1).all()
 
 
-def test_a_segments_own_items_come_before_everybodys_however_popular_those_are() -> None:
+def test_a_segments_items_rank_before_those_of_all_users_however_popular_those_are() -> None:
     segments = np.repeat([0, 7], [40, 5])
     items = np.concatenate([ITEMS[:40], ITEMS[35:40]])
     shares = np.concatenate([np.linspace(0.2, 0.01, 40), np.full(5, 0.05)]).astype(np.float32)
@@ -111,8 +111,8 @@ def test_a_segments_own_items_come_before_everybodys_however_popular_those_are()
     assert set(found[0, 5:]) == set(ITEMS[: K - 5])
 
 
-def test_a_heavy_user_widens_no_other_users_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what an approximate search scores, a user with many exclusions has a width of their own."""
+def test_a_user_with_many_exclusions_widens_no_other_users_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An approximate search scores more candidates only for the user with many exclusions."""
     looked_at: list[int] = []
 
     def counted(queries: np.ndarray, matrix: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -128,13 +128,13 @@ def test_a_heavy_user_widens_no_other_users_search(monkeypatch: pytest.MonkeyPat
     assert sum(looked_at[1:]) < looked_at[0] + len(ITEMS)
 
 
-def test_many_users_are_searched_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_are_searched_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     categories = np.zeros(int(ITEMS.max()) + 1, dtype=np.int64)
     categories[ITEMS] = np.arange(len(ITEMS)) % 12
     excluded, capped = some_left_out(), lists(Quotas(K), cap=Cap(categories, 2))
-    wanted = capped.lists_for(QUERIES, excluded, WARM, ALL_USERS)
+    expected = capped.lists_for(QUERIES, excluded, WARM, ALL_USERS)
     monkeypatch.setattr(candidates, "VALUES_AT_ONCE", 7 * K)
-    for some, whole in zip(capped.lists_for(QUERIES, excluded, WARM, ALL_USERS), wanted, strict=True):
+    for some, whole in zip(capped.lists_for(QUERIES, excluded, WARM, ALL_USERS), expected, strict=True):
         np.testing.assert_array_equal(some, whole)
 
 
@@ -142,8 +142,8 @@ def test_cold_and_warm_users_stay_in_their_rows() -> None:
     cold = np.arange(N_USERS) % 3 == 0
     excluded = some_left_out()
     found, _, sources = lists(Quotas(K)).lists_for(QUERIES, excluded, cold, ALL_USERS)
-    wanted, _ = brute_force(EMBEDDINGS, ITEMS, QUERIES, K, excluded)
-    np.testing.assert_array_equal(found[~cold], wanted[~cold])
+    expected, _ = brute_force(EMBEDDINGS, ITEMS, QUERIES, K, excluded)
+    np.testing.assert_array_equal(found[~cold], expected[~cold])
     assert (sources[cold] == POPULAR).all()
 
 

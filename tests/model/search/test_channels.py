@@ -1,4 +1,4 @@
-"""Lists merged from channels, against the rule written as a loop."""
+"""Lists merged from channels, against the rule written as Python loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ K = 6
 
 
 def by_hand(channels: list[Channel], k: int, cap: Cap | None) -> list[list[tuple[int, float, int]]]:
-    """(item, score, source) of each user's list: channels one after the other, item after item."""
+    """(item, score, source) of each user's list, channel by channel and item by item."""
     lists = []
     for user in range(len(channels[0].items)):
         taken: dict[int, tuple[float, int]] = {}
@@ -52,10 +52,10 @@ def test_channels_are_merged_by_the_rule(seed: int, most: int | None) -> None:
     ]
     cap = None if most is None else Cap(rng.integers(0, 4, 12), most)
     found, scores, sources = merge_channels(channels, K, cap)
-    wanted = by_hand(channels, K, cap)
-    assert any(len(row) < K for row in wanted)
-    assert any(len(row) == K for row in wanted)
-    for user, row in enumerate(wanted):
+    expected = by_hand(channels, K, cap)
+    assert any(len(row) < K for row in expected)
+    assert any(len(row) == K for row in expected)
+    for user, row in enumerate(expected):
         there = len(row)
         got = [array[user, :there].tolist() for array in (found, scores, sources)]
         assert list(zip(*got, strict=True)) == row
@@ -63,7 +63,7 @@ def test_channels_are_merged_by_the_rule(seed: int, most: int | None) -> None:
         assert np.isneginf(scores[user, there:]).all()
 
 
-def test_an_item_that_a_quota_cuts_off_can_come_by_a_later_channel() -> None:
+def test_an_item_beyond_a_quota_can_come_from_a_later_channel() -> None:
     first = Channel(0, np.array([[4, 5, 6]]), np.array([[0.9, 0.8, 0.7]], dtype=np.float32), quota=1)
     later = Channel(1, np.array([[6, 4]]), np.array([[0.2, 0.1]], dtype=np.float32))
     found, _, sources = merge_channels([first, later], 3)

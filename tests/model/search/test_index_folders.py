@@ -1,4 +1,4 @@
-"""Folders of indexes that were damaged, swapped or cut short."""
+"""Index folders that were damaged, swapped or truncated, and saves that are interrupted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from model.search.exact_index import ExactIndex
 from model.search.item_index import EMBEDDINGS, ITEM_INDICES
 from tests.model.search.catalogues import BACKENDS, DIMENSION, N_ITEMS, build, catalogue, changed, unit
 
-# What can be wrong with a folder. Each function damages one that was whole.
+# What can be wrong with a folder: each function damages a valid one.
 
 
 def rewrite(folder: Path, **fields: Any) -> None:
@@ -30,7 +30,7 @@ def rewrite(folder: Path, **fields: Any) -> None:
 
 
 def sign(folder: Path) -> None:
-    """Makes the manifest fit whatever the files hold by now, as an attacker would."""
+    """Make the manifest match the changed files, as an attacker could."""
     names = json.loads((folder / "index.json").read_text())["files"]
     rewrite(folder, files={name: INDEX.facts(folder / name) for name in names})
 
@@ -188,7 +188,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def no_annoy_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of a damaged folder may reach Annoy."""
+    """Fail if a file of a damaged folder reaches Annoy."""
 
     class Guard(annoy.AnnoyIndex):
         def load(self, *_: Any, **__: Any) -> bool:
@@ -223,12 +223,12 @@ def nodes_of(folder: Path) -> np.ndarray:
 
 
 def inner_node(nodes: np.ndarray) -> int:
-    """The first node that leads to two others."""
+    """The first node with two children."""
     return int(np.flatnonzero(nodes[:, 0] > DIMENSION + 2)[0])
 
 
 def leaf(nodes: np.ndarray) -> int:
-    """The last node that names its items."""
+    """The last node that lists items."""
     return int(np.flatnonzero(nodes[:, 0] <= DIMENSION + 2)[-1])
 
 
@@ -279,7 +279,7 @@ def test_damaged_trees_are_refused(
 
 
 @pytest.mark.parametrize(("n_items", "dimension"), [(1, 4), (6, 4), (7, 4), (40_000, 2)])
-def test_sound_trees_are_opened(n_items: int, dimension: int, tmp_path: Path) -> None:
+def test_valid_trees_are_opened(n_items: int, dimension: int, tmp_path: Path) -> None:
     matrix = unit(np.random.default_rng(13), n_items, dimension)
     grow_trees(matrix, AnnoyOptions(n_trees=3, seed=5)).save(str(tmp_path / "trees.ann"))
     check_trees(tmp_path / "trees.ann", matrix)
@@ -298,11 +298,11 @@ def test_a_class_loads_only_its_own(whole: dict[str, Path]) -> None:
         ExactIndex.load(whole["annoy"])
 
 
-# A save that is cut short.
+# Saves that are interrupted.
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
+    """Simulates a kill: no `except Exception` catches it."""
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -322,7 +322,7 @@ def test_a_kill_while_saving_leaves_nothing(
         patch.setattr(f"model.artifacts.{moment}", kill)
         patch.setattr(
             "model.artifacts.verified_folder.shutil.rmtree", lambda *_, **__: None
-        )  # a real kill tidies nothing
+        )  # after a real kill nothing cleans up
         with pytest.raises(Killed):
             index.save(tmp_path / "index")
     left = list(tmp_path.iterdir())
@@ -376,7 +376,7 @@ def test_saving_again_replaces_the_folder(backend: str, tmp_path: Path) -> None:
     build(backend, embeddings[:300], items[:300]).save(tmp_path / "index")
     assert len(load_index(tmp_path / "index")) == 300
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
-    np.testing.assert_array_equal(old.search(queries, 5)[0], before)  # who had it open keeps the old one
+    np.testing.assert_array_equal(old.search(queries, 5)[0], before)  # an open index still reads the old files
 
 
 def test_a_failed_replacement_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

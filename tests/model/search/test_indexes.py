@@ -34,11 +34,11 @@ def test_exact_equals_brute_force(k: int) -> None:
     queries = unit(np.random.default_rng(1), 20)
     excluded = some_exclusions(items, queries, embeddings, 40)
     found, scores = build("exact", embeddings, items).search(queries, k, excluded)
-    wanted, wanted_scores = brute_force(embeddings, items, queries, k, excluded)
-    assert (wanted == -1).any()
-    assert (wanted != -1).any()
-    np.testing.assert_array_equal(found, wanted)
-    np.testing.assert_array_equal(scores, wanted_scores)
+    expected, expected_scores = brute_force(embeddings, items, queries, k, excluded)
+    assert (expected == -1).any()
+    assert (expected != -1).any()
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(scores, expected_scores)
     assert found.dtype == np.int64
     assert scores.dtype == np.float32
 
@@ -50,9 +50,9 @@ def test_with_enough_search_budget_every_backend_equals_brute_force(backend: str
     excluded = some_exclusions(items, queries, embeddings, 40)
     index = build(backend, embeddings, items, **THOROUGH[backend])
     found, scores = index.search(queries, 10, excluded)
-    wanted, wanted_scores = brute_force(embeddings, items, queries, 10, excluded)
-    np.testing.assert_array_equal(found, wanted)
-    np.testing.assert_array_equal(scores, wanted_scores)
+    expected, expected_scores = brute_force(embeddings, items, queries, 10, excluded)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(scores, expected_scores)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_no_search_returns_an_excluded_item_nor_a_short_row(backend: str, option
     assert (np.diff(scores[np.isfinite(scores).all(axis=1)], axis=1) <= 0).all()
 
 
-def test_annoy_is_asked_for_as_many_more_as_are_excluded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_annoy_searches_for_k_plus_the_number_of_exclusions(monkeypatch: pytest.MonkeyPatch) -> None:
     def unexpected(*_: Any) -> Pair:
         raise AssertionError("a row was short")
 
@@ -91,7 +91,7 @@ def test_annoy_is_asked_for_as_many_more_as_are_excluded(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_backends_score_alike(backend: str) -> None:
+def test_backends_give_an_item_the_same_score(backend: str) -> None:
     embeddings, items = catalogue()
     queries = unit(np.random.default_rng(3), 50)
     exact, other = (build(kind, embeddings, items).search(queries, 20) for kind in ("exact", backend))
@@ -105,29 +105,29 @@ def test_backends_score_alike(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_equal_scores_come_by_item_index(backend: str) -> None:
-    """Three distinct vectors for 600 items: nearly all of the list is a tie, cut at k."""
+def test_equal_scores_are_ordered_by_item_index(backend: str) -> None:
+    """Three distinct vectors for 600 items: most of the list is tied, and the tie is cut at k."""
     rng = np.random.default_rng(4)
     embeddings = unit(rng, 3)[np.arange(600) % 3]
     items = rng.permutation(600).astype(np.int64)
     queries = unit(rng, 9)
     excluded = ragged([[0, 1, 2, 3]] * 9)
     found, scores = build(backend, embeddings, items, **THOROUGH[backend]).search(queries, 250, excluded)
-    wanted, wanted_scores = brute_force(embeddings, items, queries, 250, excluded)
-    assert len(np.unique(wanted_scores[0])) == 2
-    np.testing.assert_array_equal(scores, wanted_scores)
-    if backend == "ivf":  # which of the equal ones faiss names is its own affair
+    expected, expected_scores = brute_force(embeddings, items, queries, 250, excluded)
+    assert len(np.unique(expected_scores[0])) == 2
+    np.testing.assert_array_equal(scores, expected_scores)
+    if backend == "ivf":  # faiss may name any of the tied items
         np.testing.assert_array_equal(np.lexsort((found, -scores), axis=-1), np.tile(np.arange(250), (9, 1)))
     else:
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(found, expected)
 
 
-def test_rounding_of_the_matrix_product_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A product that is off by half of its error bound must not change a thing."""
+def test_results_do_not_depend_on_the_rounding_of_the_matrix_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of half the bound on the float32 product must not change any result."""
     embeddings, items = catalogue()
     embeddings[100:400] = embeddings[100] + np.float32(1e-6) * embeddings[100:400]
     queries = np.concatenate([unit(np.random.default_rng(5), 3), embeddings[100:103]])
-    wanted = build("exact", embeddings, items).search(queries, 50)
+    expected = build("exact", embeddings, items).search(queries, 50)
     calls: list[int] = []
 
     def noisy(asked: np.ndarray, matrix: np.ndarray, width: int, metric: int) -> Pair:
@@ -140,8 +140,8 @@ def test_rounding_of_the_matrix_product_does_not_show(monkeypatch: pytest.Monkey
     monkeypatch.setattr(top_k.faiss, "knn", noisy)
     found = build("exact", embeddings, items).search(queries, 50)
     assert len(calls) > 1, "it should have had to look again"
-    np.testing.assert_array_equal(found[0], wanted[0])
-    np.testing.assert_array_equal(found[1], wanted[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 @pytest.mark.parametrize("k", [20, 60])
@@ -153,15 +153,15 @@ def test_results_do_not_depend_on_blocks(order: str, k: int, monkeypatch: pytest
         by_score = np.argsort(embeddings @ queries[0])
         embeddings, items = embeddings[by_score if order == "rising" else by_score[::-1]], np.arange(300)
     excluded = some_exclusions(items, queries, embeddings, 40)
-    wanted = build("exact", embeddings, items).search(queries, k, excluded)
+    expected = build("exact", embeddings, items).search(queries, k, excluded)
     monkeypatch.setattr(top_k, "VALUES_AT_ONCE", 3_000)
     monkeypatch.setattr(item_index, "QUERIES_AT_ONCE", 11)
     found = build("exact", embeddings, items).search(queries, k, excluded)
-    np.testing.assert_array_equal(found[0], wanted[0])
-    np.testing.assert_array_equal(found[1], wanted[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
-def test_a_row_that_needs_a_second_look_keeps_its_own_exclusions() -> None:
+def test_a_row_that_is_searched_again_keeps_its_own_exclusions() -> None:
     """Items 0 to 299 are one vector, the others differ; queries alternate between the two kinds."""
     rng = np.random.default_rng(15)
     embeddings, items = unit(rng, 400), np.arange(400)
@@ -169,13 +169,13 @@ def test_a_row_that_needs_a_second_look_keeps_its_own_exclusions() -> None:
     queries = np.concatenate([np.stack([embeddings[300 + n], embeddings[0]]) for n in range(6)])
     excluded = ragged([[row, row + 1, row + 2, 300 + row] for row in range(12)])
     found, scores = build("exact", embeddings, items).search(queries, 10, excluded)
-    wanted, wanted_scores = brute_force(embeddings, items, queries, 10, excluded)
-    np.testing.assert_array_equal(found, wanted)
-    np.testing.assert_array_equal(scores, wanted_scores)
+    expected, expected_scores = brute_force(embeddings, items, queries, 10, excluded)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(scores, expected_scores)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_rows_are_searched_alone_as_together(backend: str) -> None:
+def test_a_row_alone_gives_the_same_results_as_among_others(backend: str) -> None:
     embeddings, items = catalogue()
     queries = unit(np.random.default_rng(7), 300)  # three blocks of queries
     flat, offsets = excluded = some_exclusions(items, queries, embeddings, 15)
@@ -207,7 +207,7 @@ def test_another_seed_grows_another_forest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_sizes_of_nothing(backend: str, tmp_path: Path) -> None:
+def test_empty_indexes_and_empty_queries(backend: str, tmp_path: Path) -> None:
     queries = unit(np.random.default_rng(9), 2)
     build(backend, np.empty((0, DIMENSION), np.float32), np.empty(0, np.int64)).save(tmp_path / "empty")
     empty = load_index(tmp_path / "empty")
@@ -244,10 +244,10 @@ def test_recall_against_exact() -> None:
     queries = unit(np.random.default_rng(11), 60)
     exact, weak = build("exact", embeddings, items), build("annoy", embeddings, items, n_trees=1, search_k=30)
     excluded = some_exclusions(items, queries, embeddings, 20)
-    found, wanted = (index.search(queries, 10, excluded)[0] for index in (weak, exact))
+    found, expected = (index.search(queries, 10, excluded)[0] for index in (weak, exact))
     by_hand = [
         len(set(ours) & set(theirs) - {-1}) / len(set(theirs) - {-1})
-        for ours, theirs in zip(found, wanted, strict=True)
+        for ours, theirs in zip(found, expected, strict=True)
         if theirs[0] >= 0
     ]
     assert len(by_hand) == 52
@@ -281,21 +281,21 @@ def test_wrong_catalogues_are_refused(backend: str, alter: Callable[..., Pair], 
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_approximate_backends_want_unit_norm(backend: str) -> None:
+def test_approximate_backends_require_unit_norm(backend: str) -> None:
     embeddings, items = catalogue()
     build(backend, embeddings * np.float32(1.0005), items)
     with pytest.raises(ValueError, match=r"of norm 1, got norm 1\.002"):
         build(backend, embeddings * np.float32(1.002), items)
 
 
-def test_exact_search_takes_any_norm() -> None:
+def test_exact_search_accepts_any_norm() -> None:
     embeddings, items = catalogue()
     queries = unit(np.random.default_rng(12), 5)
     longer = (embeddings * np.linspace(0, 50, N_ITEMS)[:, None]).astype(np.float32)
     found, scores = build("exact", longer, items).search(queries, 9)
-    wanted, wanted_scores = brute_force(longer, items, queries, 9, ragged([[]] * 5))
-    np.testing.assert_array_equal(found, wanted)
-    np.testing.assert_array_equal(scores, wanted_scores)
+    expected, expected_scores = brute_force(longer, items, queries, 9, ragged([[]] * 5))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(scores, expected_scores)
 
 
 @pytest.mark.parametrize(

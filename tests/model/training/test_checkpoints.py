@@ -1,4 +1,4 @@
-"""Checkpoints: what is read is what was written, or nothing."""
+"""Checkpoints: a state is read as it was written, or refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
     return Checkpoints(tmp_path / "run", "this run")
 
 
-def test_a_state_comes_back_as_it_was(checkpoints: Checkpoints) -> None:
+def test_a_saved_state_is_loaded_unchanged(checkpoints: Checkpoints) -> None:
     checkpoints.save_step(7, SAVED)
     assert checkpoints.newest() == "step-000000000007"
     found = checkpoints.load("step-000000000007")
@@ -41,7 +41,7 @@ def test_a_state_comes_back_as_it_was(checkpoints: Checkpoints) -> None:
     assert (found["none"], found["step"]) == (None, 7)
 
 
-def test_the_newest_two_stay(checkpoints: Checkpoints) -> None:
+def test_only_the_newest_two_are_kept(checkpoints: Checkpoints) -> None:
     assert checkpoints.newest() is None
     checkpoints.save("best", SAVED)
     for step in (9, 10, 200, 1000):
@@ -78,7 +78,7 @@ def of_another_run(path: Path) -> None:
     ("spoil", "file"),
     [(cut, TENSORS), (cut, STATE), (flip, TENSORS), (link, TENSORS), (link, STATE), (Path.unlink, STATE), (of_another_run, STATE)],
 )  # fmt: skip
-def test_a_damaged_one_is_named_and_the_one_before_it_is_taken(
+def test_a_damaged_checkpoint_is_reported_and_an_older_one_is_used(
     checkpoints: Checkpoints, capsys: pytest.CaptureFixture[str], spoil: Any, file: str
 ) -> None:
     for step in (1, 2):
@@ -91,7 +91,7 @@ def test_a_damaged_one_is_named_and_the_one_before_it_is_taken(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"identity": 1}', "[" * 100_000])
-def test_a_state_that_is_none_is_refused(checkpoints: Checkpoints, text: str) -> None:
+def test_an_invalid_manifest_is_refused(checkpoints: Checkpoints, text: str) -> None:
     checkpoints.save_step(1, SAVED)
     (checkpoints.folder / "step-000000000001" / STATE).write_text(text)
     assert checkpoints.newest() is None
