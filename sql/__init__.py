@@ -1,4 +1,4 @@
-"""The logic of the tables: a folder a table, read by name."""
+"""The queries and checks of the tables: one folder per table, each file read by its name."""
 
 from __future__ import annotations
 

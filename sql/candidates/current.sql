@@ -1,5 +1,5 @@
--- What is published now: the day and the model version that the newest publication points to. Readers that must not
--- see a day that is being scored again read the table at the publication's candidates_version.
+-- The published candidates: the day and the model version that the newest publication names. While a published day is
+-- being scored again, read the table at the publication's candidates_version.
 select candidates.*
 from {candidates} as candidates
 inner join (

@@ -1,5 +1,5 @@
--- Clicks that name no impression, with the latest impression of their user and item that lies before them (or up to
--- :clock_skew_seconds after them). Whether that one is near enough is what the attribution window says.
+-- Clicks that name no impression, each with the latest impression of its user and item before it (or up to
+-- :clock_skew_seconds after it), or null. Whether that impression is close enough is decided by the attribution window.
 with events as (
   select
     user_id,

@@ -1,4 +1,4 @@
--- What a day did with an item has to be possible.
+-- Counts of one day that contradict each other.
 select
   count(*) - count(distinct item_id) as `#fail items with more than one row`,
   count_if(clicks > impressions or exposures > impressions) as `#fail items with more clicks or exposures than impressions`,

@@ -1,4 +1,4 @@
--- What a day did with each item: impressions, those of them that count as exposures, clicks, and rows that training reads.
+-- For each item of the day: impressions, exposures (examined impressions), clicks, and training examples.
 with events as (
   select item_id, 1 as impression, int(examined) as exposure, int(clicked) as click, 0 as example
   from {interactions}

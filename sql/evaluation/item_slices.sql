@@ -1,8 +1,8 @@
--- head: the most clicked items that together hold :head_share of the window's clicks; middle: the next ones, up to
--- :middle_share more; tail: all others, never clicked ones included. Items with equally many clicks share a slice, so
--- that the items need no ranking, only the few distinct counts do.
+-- Items in three slices by popularity. head: the most clicked items, which together have :head_share of the window's
+-- clicks; middle: the next :middle_share; tail: all others, items without a click included. Items with the same number of
+-- clicks are in the same slice, so that only the distinct numbers have to be ordered.
 with by_count as (
-  select clicks, clicks * count(*) as clicks_held
+  select clicks, clicks * count(*) as clicks_of_items
   from {item_sampling_probs}
   group by clicks
 ),
@@ -11,8 +11,8 @@ before as (
   select
     clicks,
     try_divide(
-      sum(clicks_held) over (order by clicks desc rows between unbounded preceding and current row) - clicks_held,
-      sum(clicks_held) over ()
+      sum(clicks_of_items) over (order by clicks desc rows between unbounded preceding and current row) - clicks_of_items,
+      sum(clicks_of_items) over ()
     ) as share_before
   from by_count
 )

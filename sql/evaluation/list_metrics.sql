@@ -1,22 +1,22 @@
--- What the lists are made of: the share of the available items that anybody is shown, and the shares of the places
--- that go to items of each slice and to items that nobody clicked in the window.
-with places as (
-  select lists.user_id, place.item_id
+-- Metrics of the lists alone: the share of available items that any list contains, and the share of list entries that
+-- are items of each slice, or items without a click in the window.
+with entries as (
+  select lists.user_id, entry.item_id
   from {lists} as lists
-  lateral view explode(lists.item_ids) place as item_id
+  lateral view explode(lists.item_ids) entry as item_id
 ),
 
 shares as (
   select
-    count(distinct places.item_id) as shown_items,
-    count(distinct places.user_id) as users,
-    count(*) as places,
+    count(distinct entries.item_id) as shown_items,
+    count(distinct entries.user_id) as users,
+    count(*) as entries,
     count_if(items.slice = 'head') as head,
     count_if(items.slice = 'middle') as middle,
     count_if(items.slice = 'tail') as tail,
     count_if(coalesce(items.clicks, 0) = 0) as never_clicked
-  from places
-  left join {item_slices} as items on items.item_id = places.item_id
+  from entries
+  left join {item_slices} as items on items.item_id = entries.item_id
 ),
 
 catalogue as (
@@ -35,9 +35,9 @@ from shares
 cross join catalogue
 lateral view inline(array(
   struct('all' as slice, 'item_coverage' as metric, try_divide(double(shown_items), catalogue.items) as value),
-  struct('all' as slice, 'never_clicked_share' as metric, try_divide(double(never_clicked), places) as value),
-  struct('head' as slice, 'list_share' as metric, try_divide(double(head), places) as value),
-  struct('middle' as slice, 'list_share' as metric, try_divide(double(middle), places) as value),
-  struct('tail' as slice, 'list_share' as metric, try_divide(double(tail), places) as value)
+  struct('all' as slice, 'never_clicked_share' as metric, try_divide(double(never_clicked), entries) as value),
+  struct('head' as slice, 'list_share' as metric, try_divide(double(head), entries) as value),
+  struct('middle' as slice, 'list_share' as metric, try_divide(double(middle), entries) as value),
+  struct('tail' as slice, 'list_share' as metric, try_divide(double(tail), entries) as value)
 )) part as slice, metric, value
 where part.value is not null

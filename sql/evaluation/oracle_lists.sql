@@ -1,4 +1,4 @@
--- The oracle's list of each user, what is excluded left out: the ceiling of a simulated log.
+-- Each user's list by the oracle of a simulated log, without excluded items: an upper bound of the metrics.
 with clicked as (
   select exploded.user_id, collect_list(items.item_id) as item_ids
   from (

@@ -1,5 +1,5 @@
--- The most clicked available items for each user, those that are excluded left out. The list that the users share
--- is as long as a list and the most exclusions together, so nobody runs short.
+-- Each user's list of the most clicked available items, without excluded ones. The shared ranking is longer than a list
+-- and the largest number of exclusions together, so that every list has :k items.
 with popular as (
   select array_sort(
     collect_list(struct(-clicks as order, item_index, item_id))

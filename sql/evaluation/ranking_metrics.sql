@@ -1,5 +1,5 @@
--- Recall, NDCG, HitRate and MRR at each :k, a mean over the users who have something to find. A user without a list
--- counts with 0. NDCG: binary relevance, log2 discount, ideal DCG over min(k, relevant items).
+-- Recall, NDCG, HitRate and MRR at each k of :at, as means over the users with a relevant item; a user without a list
+-- counts as 0. NDCG: binary relevance, log2 discount, ideal DCG over min(k, relevant items).
 with ranks as (
   select
     relevant.user_id,

@@ -1,4 +1,5 @@
--- What each user clicked in the days looked at and was not excluded before: one row a user and item.
+-- The items that each user clicked in the evaluated days and that were not excluded for the user before: one row for
+-- each user and item.
 select distinct
   clicks.user_id,
   clicks.item_id,

@@ -1,3 +1,3 @@
--- How many of a day's lists are shorter than :k, as a share.
+-- The share of a day's lists that are shorter than :k.
 select try_divide(double(count_if(size(candidates) < :k)), count(*)) as short_lists
 from {candidates}

@@ -1,8 +1,9 @@
--- The mean cosine of two vectors of a sample: the squared length of their mean. Each vector has norm 1.
+-- The mean cosine similarity of two vectors of a sample, which is the squared length of the sample's mean, since all
+-- vectors have norm 1.
 with numbers as (
-  select place.dim, place.number
+  select element.dim, element.number
   from {vectors} as vectors
-  lateral view posexplode(vectors.embedding) place as dim, number
+  lateral view posexplode(vectors.embedding) element as dim, number
   where pmod(xxhash64(vectors.id), :one_in) = 0
 ),
 

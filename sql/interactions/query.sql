@@ -1,7 +1,7 @@
--- Each impression of the day with its outcome: clicked where a click lies in [impressed_at, impressed_at + window], or
--- up to the tolerated clock skew before it. The first such click counts, with its reward, the largest where several lie
--- at that time. An impression_id counts once, on the day on which it landed first; of several copies on that day the
--- same one is kept on every run.
+-- Each impression of the day with its outcome. It is clicked if a click lies in [impressed_at, impressed_at + window], or
+-- up to the tolerated clock skew before it. The first such click counts, with its reward; of several at the same time, the
+-- largest reward. An impression_id counts once, on the day on which it landed first; of several copies on that day every
+-- run takes the same one.
 with landed_before as (
   select impression_id
   from {impressions}

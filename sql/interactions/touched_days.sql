@@ -1,5 +1,5 @@
--- The earlier days whose outcomes change because of a click that landed on this one: it is the first inside its window.
--- Where it is the outcome already, the day still counts: what follows from it may not have been built.
+-- The earlier days whose outcomes depend on a click that landed on :ds: the first one inside an impression's window. A day
+-- counts even if its outcome has this click already, since the tables that depend on it may not have been built.
 select distinct impressions.ds
 from {interactions} as impressions
 inner join {clicks} as clicks

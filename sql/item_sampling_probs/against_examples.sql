@@ -1,4 +1,5 @@
--- How many items' shares are not those of the training examples: of the window, of it without its last day, of that day.
+-- The number of items whose q differs from their share of the training examples: of the window (q), of the window without
+-- its last day (q_before), or of the last day (q_last).
 with counted as (
   select
     item_index,
@@ -21,7 +22,7 @@ compared as (
       abs(coalesce(probs.q, 0) - coalesce(try_divide(counted.n, totals.n), 0)),
       abs(coalesce(probs.q_before, 0) - coalesce(try_divide(counted.n_before, totals.n_before), 0)),
       abs(coalesce(probs.q_last, 0) - coalesce(try_divide(counted.n_last, totals.n_last), 0))
-    ) as distance
+    ) as difference
   from {item_sampling_probs} as probs
   full join counted on counted.item_index = probs.item_index
   cross join totals
@@ -29,4 +30,4 @@ compared as (
 
 select count(*) as items, min(item_index) as first
 from compared
-where not distance <= 1e-9
+where not difference <= 1e-9

@@ -1,9 +1,9 @@
--- Each probability is one, and all of a kind sum to 1, or to 0 where there was nothing to count.
+-- Probabilities are in [0, 1] and sum to 1; to 0 if there was nothing to count.
 select
   count(*) - count(distinct item_index) as `#fail items with more than one row`,
   count_if(not least(q, q_before, q_last, u, p) >= 0 or not greatest(q, q_before, q_last, u, p) <= 1)
-    as `#fail items whose probability is none`,
-  count_if(u = 0) as `#fail items that corpus negatives can never be`,
+    as `#fail items with a probability outside [0, 1]`,
+  count_if(u = 0) as `#fail items that are never drawn as corpus negatives`,
   int(abs(sum(u) - 1) > 1e-9) as `#fail u does not sum to 1`,
   int(least(abs(sum(q) - 1), sum(q)) > 1e-9) as `#fail q sums to neither 1 nor 0`,
   int(least(abs(sum(q_before) - 1), sum(q_before)) > 1e-9) as `#fail q_before sums to neither 1 nor 0`,

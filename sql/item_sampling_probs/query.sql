@@ -1,6 +1,6 @@
--- q: an item's share of exactly the rows that are trained on; of these, q_before of the window without its last day and
--- q_last of the last day alone, which is what the passes of progressive validation read. u: its share of draws from the
--- whole catalogue, no item at 0. p: its share of the exposures inside the unclicked pool, 0 outside.
+-- q: an item's share of exactly the rows that training reads. q_before: of the window without its last day; q_last: of the
+-- last day alone, which progressive validation reads. u: its probability as a corpus negative, never 0. p: its share of the
+-- exposures in the unclicked pool, 0 outside the pool.
 with weights as (
   select
     items.item_id,

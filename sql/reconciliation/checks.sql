@@ -1,6 +1,6 @@
--- The volume and click rate of a day are compared with those of the days before it, once there are enough of them: a
--- band of :band deviations round their mean, and never narrower than :band percent of it.
-with usual as (
+-- Every row of the log is accounted for. Volume and click rate are compared with those of earlier days, once there are
+-- :least_days of them: within :band standard deviations of the mean, and at least :band percent of it.
+with earlier as (
   select
     count(*) as days,
     avg(impressions) as mean_impressions,
@@ -16,10 +16,10 @@ with usual as (
 today as (
   select
     *,
-    days >= :least_days and abs(impressions - mean_impressions) > impressions_band as volume_is_odd,
-    days >= :least_days and abs(try_divide(clicked, interactions) - mean_rate) > rate_band as rate_is_odd
+    days >= :least_days and abs(impressions - mean_impressions) > impressions_band as volume_is_unusual,
+    days >= :least_days and abs(try_divide(clicked, interactions) - mean_rate) > rate_band as rate_is_unusual
   from {rows}
-  cross join usual
+  cross join earlier
 )
 
 select
@@ -28,11 +28,11 @@ select
   first(
     clicks - matched_clicks - orphan_clicks - early_clicks - late_clicks - duplicate_clicks - refused_clicks
   ) as `#fail clicks that are neither matched nor orphan, early, late, duplicate or refused`,
-  first(missed) as `#fail first clicks that interactions lack`,
+  first(missed) as `#fail first clicks that are missing in interactions`,
   first(clicked - first_clicks) as `#fail interactions that are clicked without a first click`,
-  first(conflicting_impressions) as `#warn impressions that landed twice and differ`,
-  first(conflicting_clicks) as `#warn clicks that landed twice and differ`,
-  first(if(volume_is_odd, impressions, 0)) as `#warn impressions, outside the band of the days before`,
-  first(if(rate_is_odd, try_divide(clicked, interactions), 0))
-    as `#warn clicks an impression, outside the band of the days before`
+  first(conflicting_impressions) as `#warn impressions that landed twice with different contents`,
+  first(conflicting_clicks) as `#warn clicks that landed twice with different contents`,
+  first(if(volume_is_unusual, impressions, 0)) as `#warn impressions, outside the range of earlier days`,
+  first(if(rate_is_unusual, try_divide(clicked, interactions), 0))
+    as `#warn click rate, outside the range of earlier days`
 from today

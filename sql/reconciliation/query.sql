@@ -1,5 +1,5 @@
--- Where each impression and each click that landed on the day went: one row. Raw rows are counted from the raw tables,
--- kept ones from interactions, so that nothing can be lost or doubled between them without showing.
+-- What became of each impression and each click that landed on the day: one row. Landed rows are counted from the raw
+-- tables, accepted ones from interactions, so that a row that is lost or duplicated between them shows.
 with copies as (
   select
     impression_id,
@@ -28,7 +28,7 @@ impressions as (
 
 interactions as (
   select
-    count(*) as kept,
+    count(*) as accepted,
     count_if(clicked) as clicked,
     count(distinct user_id) as users,
     count(distinct item_id) as items
@@ -36,8 +36,8 @@ interactions as (
   where ds = :ds
 ),
 
--- A click can only be its impression's where it landed from the tolerated skew before that one's day to a window after.
-met as (
+-- A click may land from the tolerated clock skew before its impression's day to the attribution window after it.
+classified as (
   select
     clicks.*,
     shown.ds as shown_ds,
@@ -58,23 +58,23 @@ met as (
 ranked as (
   select
     *,
-    row_number() over in_time as place,
-    lag(clicked_at) over in_time = clicked_at and not lag(reward) over in_time <=> reward as differs
-  from met
-  window in_time as (partition by impression_id, state order by clicked_at, ds, reward desc nulls last)
+    row_number() over by_time as number,
+    lag(clicked_at) over by_time = clicked_at and not lag(reward) over by_time <=> reward as differs
+  from classified
+  window by_time as (partition by impression_id, state order by clicked_at, ds, reward desc nulls last)
 ),
 
 clicks as (
   select
-    count_if(ds = :ds and state = 'valid' and place = 1) as matched,
-    count_if(ds = :ds and state = 'valid' and place > 1) as duplicates,
+    count_if(ds = :ds and state = 'valid' and number = 1) as matched,
+    count_if(ds = :ds and state = 'valid' and number > 1) as duplicates,
     count_if(ds = :ds and state = 'orphan') as orphans,
     count_if(ds = :ds and state = 'early') as early,
     count_if(ds = :ds and state = 'late') as late,
     count_if(ds = :ds and differs) as conflicts,
-    -- of the day's impressions: the clicks that should count, and those that interactions does not have
-    count_if(shown_ds = :ds and state = 'valid' and place = 1) as first_clicks,
-    count_if(shown_ds = :ds and state = 'valid' and place = 1 and not counted_at <=> clicked_at) as missed
+    -- of the day's impressions: the clicks that must count, and those that interactions lacks
+    count_if(shown_ds = :ds and state = 'valid' and number = 1) as first_clicks,
+    count_if(shown_ds = :ds and state = 'valid' and number = 1 and not counted_at <=> clicked_at) as missed
   from ranked
 ),
 
@@ -92,7 +92,7 @@ refused as (
 
 select
   impressions.landed + refused.impressions as impressions,
-  interactions.kept as interactions,
+  interactions.accepted as interactions,
   impressions.duplicates as duplicate_impressions,
   impressions.conflicts as conflicting_impressions,
   refused.impressions as refused_impressions,

@@ -1,4 +1,4 @@
--- A few users, the same ones as long as they are there, with their last :shown clicks, newest first, and their first
+-- A sample of users, the same every day as far as they exist, with their last :shown clicks, newest first, and their first
 -- :shown candidates.
 with some as (
   select lists.user_id, slice(lists.candidates, 1, :shown) as candidates, size(lists.candidates) as listed

@@ -1,6 +1,5 @@
--- Items by how often the window clicked them, in bins that double: 0, 1, 2 to 3, 4 to 7, ... Bin b > 0 begins at
--- 2 ** (b - 1) clicks. Of each bin and slice its items, their clicks, and the places that they have in the candidate
--- lists.
+-- Items by their clicks in the window, in bins that double: 0, 1, 2 to 3, 4 to 7, ... Bin b > 0 begins at 2 ** (b - 1)
+-- clicks. For each bin and slice: the items, their clicks, and their entries in the candidate lists.
 with places as (
   select place.item_id, count(*) as places
   from (select explode(lists.candidates) as place from {candidates} as lists)

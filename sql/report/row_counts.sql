@@ -1,4 +1,4 @@
--- How many rows a table has on a day and on the one before it, and when the newest file of each was written.
+-- A table's number of rows on :today and :yesterday, and when the newest file of each day was written.
 select
   :table as table,
   ds,

@@ -1,4 +1,4 @@
--- Of each channel: its places in the candidate lists, and the users to whom it names an item.
+-- For each channel: its entries in the candidate lists, and the users who have an entry of it.
 select
   place.source,
   count(*) as places,

@@ -1,4 +1,4 @@
--- An example names its user and its item, and does not learn against itself.
+-- An example has a user and an item, and not its own item as a negative.
 select
   count_if(user_index is null or user_index < 2 or item_index is null or item_index < 2)
     as `#fail examples without a user or an item`,

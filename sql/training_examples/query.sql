@@ -1,7 +1,7 @@
 -- Each click of the day as an example, with the user's last clicks strictly before the impression.
--- An example and its click are two events of the user's day. At equal times an impression comes before a click, so an
--- example sees no click that is not older than itself, its own least of all. Its weight is the click's reward, 1 where
--- the log has none or more than a float holds.
+-- An example and its click are two events of the user's day. At equal times impressions come before clicks, so that an
+-- example sees only older clicks and never its own. Its weight is the click's reward; 1 if there is none or it exceeds a
+-- float.
 with events as (
   select
     clicks.impression_id,
@@ -21,7 +21,7 @@ with events as (
   where clicks.clicked
 ),
 
--- how many of the user's clicks lie at or before an event
+-- the number of the user's clicks up to an event
 counted as (
   select
     *,
@@ -33,8 +33,8 @@ counted as (
   from events
 ),
 
--- a range of the count holds the last clicks, however many examples lie between them
-remembered as (
+-- a range of that number gives the last clicks, however many examples are between them
+with_clicks as (
   select
     *,
     collect_list(if(is_click = 1, item_index, null)) over (
@@ -45,12 +45,12 @@ remembered as (
   from counted
 ),
 
--- a hash draws the share of all examples, and those of a user who has more than :per_user of them
-drawn as (
+-- a hash samples :share of all examples, and at most :per_user of a user
+sampled as (
   select
     *,
-    row_number() over (partition by user_id order by xxhash64(impression_id), impression_id) as place
-  from remembered
+    row_number() over (partition by user_id order by xxhash64(impression_id), impression_id) as number
+  from with_clicks
   where is_click = 0 and pmod(xxhash64(impression_id, 'share'), 1000000) < :share * 1000000
 )
 
@@ -62,6 +62,6 @@ select
   examples.item_index,
   examples.weight,
   concat(coalesce(before.history, cast(array() as array<int>)), examples.clicks_today) as clicks_before
-from drawn as examples
+from sampled as examples
 left join {before} as before on before.user_id = examples.user_id
-where examples.place <= :per_user
+where examples.number <= :per_user

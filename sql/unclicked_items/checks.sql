@@ -1,4 +1,4 @@
--- The pool holds each item once, exposed and never clicked.
+-- The pool has each item at most once, exposed and without a click.
 select
   count(*) - count(distinct item_id) as `#fail items with more than one row`,
   count_if(exposures < 1) as `#fail items without an exposure`,

@@ -1,7 +1,7 @@
--- Items that were exposed at least :min_exposures times in the window and never clicked in it. An exposure counts
--- once its attribution window has closed before the end of the day: until then nobody knows that it stays unclicked.
--- Of more than :max_items the most exposed ones are kept; among equals the hash of item_id decides. They are
--- numbered bucket by bucket, so that no partition ever ranks the whole pool.
+-- Items with at least :min_exposures exposures in the window and no click. An exposure counts once its attribution window
+-- has closed before the end of the day, since a click may still come before that. Of more than :max_items the most exposed
+-- ones are taken; ties are broken by the hash of item_id. Items are numbered bucket by bucket, so that no partition has to
+-- sort the whole pool.
 with open as (
   select item_id, count(*) as exposures
   from {interactions}
@@ -41,11 +41,11 @@ ranked as (
     starts.start + row_number() over (
       partition by exposed.exposures, exposed.bucket
       order by xxhash64(exposed.item_id), exposed.item_id
-    ) as place
+    ) as rank
   from exposed
   inner join starts on starts.exposures = exposed.exposures and starts.bucket = exposed.bucket
 )
 
 select item_id, item_index, exposures
 from ranked
-where place <= :max_items
+where rank <= :max_items

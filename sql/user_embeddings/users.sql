@@ -1,4 +1,4 @@
--- Every user of the snapshot with the history that the user tower reads and the items not to show again.
+-- Every user of the snapshot, with the history that the user tower reads and the items to exclude.
 select
   users.*,
   coalesce(histories.history, cast(array() as array<int>)) as clicks,

@@ -1,6 +1,6 @@
--- Every user's clicks up to the end of the day: the last :length of them in order, and by day the items that the
--- exclusion rule still asks for. Of one day no more than that is collected, however often a user clicked. Users who left
--- the snapshot leave here too.
+-- Every user's clicks up to the end of the day: the last :length of them in order, and by day the items that the exclusion
+-- rule still needs. The clicks of one day are limited in the same way, however many a user has. Users who left the snapshot
+-- are removed.
 with clicks as (
   select interactions.user_id, interactions.clicked_at, interactions.impression_id, items.index as item_index
   from {interactions} as interactions
@@ -14,16 +14,16 @@ backwards as (
     row_number() over (
       partition by user_id
       order by clicked_at desc, item_index desc, impression_id desc
-    ) as place
+    ) as number
   from clicks
 ),
 
 last_clicks as (
   select
     user_id,
-    transform(array_sort(collect_list(struct(-place as order, item_index))), click -> click.item_index) as item_indices
+    transform(array_sort(collect_list(struct(-number as order, item_index))), click -> click.item_index) as item_indices
   from backwards
-  where place <= :length
+  where number <= :length
   group by user_id
 ),
 

@@ -1,5 +1,5 @@
--- Each unseen value with the next free index of its feature: 0 is padding, 1 is unknown. Numbered bucket by bucket, so
--- that no partition ever ranks a whole vocabulary.
+-- Each unseen value with the next free index of its feature: 0 is padding, 1 is unknown. Values are numbered bucket by
+-- bucket, so that no partition has to sort a whole vocabulary.
 with bucket_sizes as (
   select feature, bucket, count(*) as size
   from {unseen}

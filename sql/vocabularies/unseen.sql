@@ -1,4 +1,4 @@
--- Values that have no index yet, once each, in buckets that can be numbered side by side.
+-- Values without an index, once each, in buckets that can be numbered in parallel.
 select seen.feature, seen.value, pmod(xxhash64(seen.value), 64) as bucket
 from (select distinct feature, value from {values} where value is not null) as seen
 left anti join {vocabularies} as known

@@ -1,4 +1,4 @@
--- The window's counts: yesterday's, with the day that enters it added and the day that leaves it taken away (sign -1).
+-- The window's counts: those of yesterday, plus the day that enters the window, minus the day that leaves it (sign -1).
 select
   item_id,
   max(item_index) as item_index,
