@@ -75,7 +75,7 @@ def test_duplicates_change_nothing(spark: SparkSession) -> None:
     assert sorted(once) == sorted(twice)
 
 
-def test_the_rows_have_the_columns_of_their_home(spark: SparkSession) -> None:
+def test_the_rows_have_the_columns_of_the_table(spark: SparkSession) -> None:
     rows = interactions(impressions(spark, ("a", "i1", at(DAY, 10))), clicks(spark), DAY, WINDOW)
     rows = with_examined(rows, "all", 1)
     check_schema(tables.INTERACTIONS, rows.schema)

@@ -124,7 +124,7 @@ def test_histories_carry_on_from_the_day_before(spark: SparkSession, vocabularie
     assert left_out == {"u1": [2, 4, 7, 8], "u2": [3]}
 
 
-def test_the_rows_have_the_columns_of_their_home(spark: SparkSession, vocabularies: DataFrame, config: Config) -> None:
+def test_the_rows_have_the_columns_of_the_table(spark: SparkSession, vocabularies: DataFrame, config: Config) -> None:
     rows = built(spark, log(spark, ("u1", "i2", 0, 1)), vocabularies, {}, {"u1": (None, 1.0)})
     table = tables.training_examples(config.model_copy(update={"features": FEATURES}))
     check_schema(table, rows.withColumn("ds", F.lit(DAY)).schema)

@@ -32,7 +32,7 @@ def own_config(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_whatever_happens_later_changes_no_example(simulated_copy: Lake, config: Config) -> None:
+def test_later_events_change_no_example(simulated_copy: Lake, config: Config) -> None:
     """Of the day, all but the first half of the clicks' rows are made up anew; and all that later days know."""
     lake, table = simulated_copy, tables.training_examples(config)
     before = {row.impression_id: row for row in lake.day(table, SECOND).collect()}
@@ -96,7 +96,7 @@ def test_a_capped_user_counts_in_q_as_often_as_training_reads_them(
     assert len(history.history) >= heavy["count"]  # what is not trained on is remembered all the same
 
 
-def test_a_share_of_the_examples_is_drawn_by_hash(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
+def test_examples_are_sampled_by_hash(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
     lake, table = simulated_copy, tables.training_examples(config)
     whole = lake.day(table, THIRD).select("impression_id").localCheckpoint()
     own = own_config(tmp_path, "[examples]\nsample_rate = 0.3\n")
@@ -146,7 +146,9 @@ def test_what_counts_as_exposed(simulated: Lake, rule: str, seen: list[str]) -> 
     ("rule", "left_out"),
     [("ever", {2, 3, 4}), (2, {3, 4}), (1, {4}), ("never", set())],
 )
-def test_what_is_not_shown_again_follows_the_rule(simulated: Lake, rule: str | int, left_out: set[int]) -> None:
+def test_clicked_items_are_excluded_by_the_configured_rule(
+    simulated: Lake, rule: str | int, left_out: set[int]
+) -> None:
     """Item 2 was clicked two days ago, 3 yesterday and 4 today."""
     spark, day = simulated.spark, dt.date(2026, 1, 5)
     vocabularies = spark.createDataFrame([("item_id", f"i{n}", n, day) for n in (2, 3, 4)], tables.VOCABULARIES.schema)
@@ -164,7 +166,7 @@ def test_what_is_not_shown_again_follows_the_rule(simulated: Lake, rule: str | i
     assert row.history == [3, 4]  # the towers read their history whatever the rule
 
 
-def test_who_left_the_snapshot_leaves_the_histories(simulated: Lake) -> None:
+def test_users_without_a_snapshot_row_have_no_history_row(simulated: Lake) -> None:
     spark, day = simulated.spark, DAYS[0]
     before = spark.createDataFrame([(day, "gone", [2], [(day, [2])]), (day, "here", [3], [(day, [3])])], tables.USER_HISTORIES.schema)  # fmt: skip
     nothing = spark.createDataFrame([], tables.INTERACTIONS.schema)

@@ -39,19 +39,19 @@ def test_the_last_day_is_held_out_from_the_epochs(simulated: Lake, config: Confi
     assert not set(data.examples.files) & set(data.last_day.files)
 
 
-def test_where_that_is_not_asked_for_nothing_is_held_out(simulated: Lake, config: Config) -> None:
+def test_without_validation_no_day_is_held_out(simulated: Lake, config: Config) -> None:
     data = training_spec(simulated, with_training(config, validation="none"), THIRD).data
     assert data.last_day is None
     assert data.examples.rows == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND, THIRD))
 
 
-def test_the_first_day_of_all_is_learnt_from_whole(simulated_copy: Lake, config: Config) -> None:
+def test_on_the_first_day_no_day_is_held_out(simulated_copy: Lake, config: Config) -> None:
     build_sampling_probs.main(["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(FIRST)])
     data = training_spec(simulated_copy, with_training(config), FIRST).data
     assert (data.last_day, data.examples.rows) == (None, rows(simulated_copy, config, FIRST))
 
 
-def test_shares_of_other_examples_are_refused_before_training(simulated_copy: Lake, config: Config) -> None:
+def test_probabilities_of_other_examples_are_refused_before_training(simulated_copy: Lake, config: Config) -> None:
     """The examples of an earlier day were built again, without one row, and the shares were not."""
     table = tables.training_examples(config)
     less = simulated_copy.day(table, SECOND).localCheckpoint()
@@ -62,7 +62,7 @@ def test_shares_of_other_examples_are_refused_before_training(simulated_copy: La
         training_spec(simulated_copy, config, THIRD)
 
 
-def test_shares_without_a_trained_item_are_refused(simulated_copy: Lake, config: Config) -> None:
+def test_probabilities_without_a_trained_item_are_refused(simulated_copy: Lake, config: Config) -> None:
     probs = simulated_copy.day(tables.ITEM_SAMPLING_PROBS, THIRD).localCheckpoint()
     gone = probs.where("q > 0").agg(F.max("item_index")).first()
     assert gone is not None
@@ -80,7 +80,7 @@ def settings(folder: Path, text: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_warm_start_goes_on_from_the_last_model(simulated_copy: Lake, tmp_path: Path) -> None:
+def test_a_warm_start_continues_from_the_last_model(simulated_copy: Lake, tmp_path: Path) -> None:
     """Of the day before: the new day alone is learnt from, after it has judged."""
     lake, over = simulated_copy, settings(tmp_path, 'start = "warm"')
     config = load_config(over[1])
@@ -100,7 +100,7 @@ def test_a_warm_start_goes_on_from_the_last_model(simulated_copy: Lake, tmp_path
     assert made.metrics["steps"] == -(-last // config.training.batch_size)
 
 
-def test_without_a_model_a_warm_start_is_one_from_scratch(
+def test_without_an_earlier_model_a_warm_start_trains_from_scratch(
     simulated: Lake, config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing_before = config.model_copy(update={"log": config.log.model_copy(update={"state_lookback_days": 1})})

@@ -73,7 +73,7 @@ def age(path: Path) -> None:
     os.utime(path, (month_ago, month_ago))
 
 
-def test_an_epoch_outlives_optimize_an_overwritten_day_and_vacuum(written: Lake, spark: SparkSession) -> None:
+def test_an_epoch_is_unaffected_by_optimize_overwrite_and_vacuum(written: Lake, spark: SparkSession) -> None:
     path = Path(written.table_path(EXAMPLES))
     pinned = written.pinned(EXAMPLES, SECOND, 2)
     assert len(pinned.files) == 2 * FILES
@@ -104,7 +104,7 @@ def test_an_epoch_outlives_optimize_an_overwritten_day_and_vacuum(written: Lake,
 
 
 @pytest.mark.parametrize("hours", [0, 167])
-def test_less_than_seven_days_are_refused(written: Lake, spark: SparkSession, hours: int) -> None:
+def test_a_vacuum_below_seven_days_is_refused(written: Lake, spark: SparkSession, hours: int) -> None:
     path = Path(written.table_path(EXAMPLES))
     written.overwrite(EXAMPLES, SECOND, examples(spark, SECOND, 0))
     before = sorted(path.rglob("*.parquet"))

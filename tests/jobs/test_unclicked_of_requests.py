@@ -60,22 +60,22 @@ def unclicked(interactions: DataFrame, vocabularies: DataFrame, length: int = 4)
     return {row.impression_id: row.unclicked for row in built(interactions, vocabularies, length).collect()}
 
 
-def test_what_the_request_showed_and_the_user_left_is_padded_at_its_end(
-    spark: SparkSession, vocabularies: DataFrame
-) -> None:
+def test_unclicked_items_of_the_request_are_padded_at_the_end(spark: SparkSession, vocabularies: DataFrame) -> None:
     shown = request(spark, ("i2", 1, False), ("i3", 2, True), ("i4", 3, False))
     assert unclicked(shown, vocabularies) == {"r-1-i3": [2, 4, 0, 0]}
     assert unclicked(shown, vocabularies, 0) == {"r-1-i3": []}
 
 
-def test_the_nearest_places_are_kept_those_above_first(spark: SparkSession, vocabularies: DataFrame) -> None:
+def test_the_nearest_positions_are_kept_those_above_the_click_first(
+    spark: SparkSession, vocabularies: DataFrame
+) -> None:
     places = [(f"i{n}", n, n in (5, 11)) for n in range(2, 12)]
     shown = request(spark, *reversed(places))  # in whatever order the log has them
     assert unclicked(shown, vocabularies, 5) == {"r-6-i5": [4, 6, 3, 7, 2], "r-0-i11": [10, 9, 8, 7, 6]}
     assert unclicked(shown, vocabularies, 1) == {"r-6-i5": [4], "r-0-i11": [10]}
 
 
-def test_of_one_place_the_smaller_indices_are_kept(spark: SparkSession, vocabularies: DataFrame) -> None:
+def test_at_equal_positions_the_smaller_indices_are_kept(spark: SparkSession, vocabularies: DataFrame) -> None:
     """More impressions share a place than are kept: above, below and beside the click."""
     above = request(spark, *((f"i{n}", 1, False) for n in (4, 2, 3, 5)), ("i6", 2, True))
     below = request(spark, *((f"i{n}", 3, False) for n in (4, 2, 3, 5)), ("i6", 2, True), request_id="s")
@@ -90,19 +90,19 @@ def test_impressions_without_a_position_come_last(spark: SparkSession, vocabular
     assert unclicked(shown, vocabularies, 2) == {"r-2-i5": [9, 2]}
 
 
-def test_a_click_without_a_position_counts_as_above_all_places(spark: SparkSession, vocabularies: DataFrame) -> None:
+def test_a_click_without_a_position_counts_as_above_all_positions(spark: SparkSession, vocabularies: DataFrame) -> None:
     known = request(spark, ("i2", None, False), ("i4", 2, False), ("i3", -7, False), ("i5", None, True))
     unknown = request(spark, *((f"i{n}", None, n == 4) for n in (5, 4, 3, 2)), request_id="s")
     found = unclicked(known.union(unknown), vocabularies, 2)
     assert found == {"r-3-i5": [3, 4], "s-1-i4": [2, 3]}
 
 
-def test_positions_at_the_ends_of_their_type_are_only_far_apart(spark: SparkSession, vocabularies: DataFrame) -> None:
+def test_extreme_positions_do_not_overflow(spark: SparkSession, vocabularies: DataFrame) -> None:
     shown = request(spark, ("i2", -(2**31), False), ("i3", 2**31 - 1, True), ("i4", 0, False))
     assert unclicked(shown, vocabularies) == {"r-1-i3": [4, 2, 0, 0]}
 
 
-def test_an_item_stands_once_in_a_list_where_it_is_nearest(spark: SparkSession, vocabularies: DataFrame) -> None:
+def test_a_repeated_item_is_listed_once_at_its_nearest_position(spark: SparkSession, vocabularies: DataFrame) -> None:
     shown = request(spark, ("i2", 1, False), ("i3", 3, False), ("i4", 4, True), ("i2", 5, False), ("i5", 6, False))
     assert unclicked(shown, vocabularies) == {"r-2-i4": [3, 2, 5, 0]}
 
@@ -158,7 +158,7 @@ def test_what_was_not_examined_is_not_on_the_list(spark: SparkSession, vocabular
     assert unclicked(seen, vocabularies) == {"r-1-i3": [2, 0, 0, 0]}
 
 
-def test_lists_equal_those_of_the_whole_request_whatever_is_in_it(spark: SparkSession) -> None:
+def test_lists_equal_those_computed_from_the_whole_request(spark: SparkSession) -> None:
     """The bound on what a click looks at takes nothing away: every list against one sorted from the whole request."""
     random = np.random.default_rng(5)
     vocabulary = spark.createDataFrame(
@@ -191,7 +191,7 @@ def distance(other: tuple[int, int | None], place: int | None) -> tuple[bool, fl
     return False, shown if place is None else abs(shown - place), place is not None and shown > place, index
 
 
-def test_a_huge_request_costs_its_length_and_not_its_square(spark: SparkSession) -> None:
+def test_the_cost_of_a_huge_request_is_linear_in_its_length(spark: SparkSession) -> None:
     """100,000 impressions, every other one clicked: pairs of the two would be 2.5 billion."""
     count = 100_000
     shown = spark.range(count).selectExpr(
@@ -213,7 +213,7 @@ def test_a_huge_request_costs_its_length_and_not_its_square(spark: SparkSession)
     assert len(steps) > count / 2 - 10
 
 
-def test_a_late_click_takes_its_item_off_the_list_as_one_on_time_would(
+def test_a_late_click_removes_its_item_from_the_list_like_a_timely_one(
     lake: Lake, spark: SparkSession, vocabularies: DataFrame
 ) -> None:
     next_day = DAY + dt.timedelta(days=1)

@@ -64,12 +64,12 @@ def test_the_alias_follows_what_is_published(told: tuple[Lake, Any]) -> None:
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
 
 
-def test_nothing_is_tracked_where_that_is_said(lake: Lake) -> None:
+def test_nothing_is_tracked_if_tracking_is_disabled(lake: Lake) -> None:
     assert tracking_uri(lake, config_with("none")) is None
     record_training(lake, config_with("none"), manifest("first"))
 
 
-def test_a_server_that_is_away_is_a_warning_within_seconds_and_names_no_secret(
+def test_an_unresponsive_server_is_a_warning_within_seconds_that_names_no_secret(
     lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

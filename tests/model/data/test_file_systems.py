@@ -31,7 +31,7 @@ def test_a_local_file_is_found_under_its_url(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["s3", "s3a", "s3n"])
-def test_hadoops_names_for_s3_lead_to_one_store(endpoint: None, scheme: str) -> None:
+def test_all_names_of_s3_resolve_to_one_store(endpoint: None, scheme: str) -> None:
     filesystem, path = resolve_url(f"{scheme}://bucket/lake/a%20b/ds=2026-01-31/part.parquet")
     assert path == "bucket/lake/a b/ds=2026-01-31/part.parquet"
     assert isinstance(filesystem, fs.S3FileSystem)
@@ -47,7 +47,7 @@ def test_petastorm_gets_the_paths_below_the_bucket(endpoint: None) -> None:
 
 
 @pytest.mark.parametrize("files", [1, 2])
-def test_petastorm_reads_through_the_file_system_that_it_is_given(tmp_path: Path, files: int) -> None:
+def test_petastorm_reads_through_the_given_file_system(tmp_path: Path, files: int) -> None:
     from petastorm import make_batch_reader  # slow to import
 
     for number in range(files):
@@ -58,6 +58,6 @@ def test_petastorm_reads_through_the_file_system_that_it_is_given(tmp_path: Path
     assert read == [0, 1, 10, 11][: 2 * files]
 
 
-def test_a_store_that_pyarrow_does_not_read_is_named() -> None:
+def test_an_unsupported_scheme_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got abfss://c@a/x\.parquet"):
         resolve_url("abfss://c@a/x.parquet")

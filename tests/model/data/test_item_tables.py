@@ -47,7 +47,7 @@ def test_rows_are_placed_at_their_item_indices(tmp_path: Path) -> None:
     assert q.tolist() == [0, 0, 0.2, 0, 0.4, 0.5, 0.6, 0]
 
 
-def test_items_without_described_features_are_counted_too(tmp_path: Path) -> None:
+def test_rows_are_counted_even_if_no_feature_is_read(tmp_path: Path) -> None:
     rows = item_files(tmp_path, [4, 2])
     assert item_table(rows, [], 8) == {}
     with pytest.raises(RowCountMismatch):
@@ -74,7 +74,7 @@ def read_item_column(rows: PinnedFiles) -> None:
         pytest.param([[2, 3], [3]], 0, "each item must have one row, got 2 of item index 3", id="an item twice"),
     ],
 )
-def test_items_that_are_not_a_snapshot_are_refused(
+def test_invalid_item_rows_are_refused(
     tmp_path: Path, read: Any, indices: list[list[Any]], wrong: int, match: str
 ) -> None:
     rows = item_files(tmp_path, *indices)
@@ -82,7 +82,7 @@ def test_items_that_are_not_a_snapshot_are_refused(
         read(PinnedFiles(0, rows.files, rows.rows + wrong))
 
 
-def test_an_item_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"lacks the columns \['p'\]"):
         item_column(item_files(tmp_path, [2]), "p", 8)
 

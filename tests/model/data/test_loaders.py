@@ -91,14 +91,14 @@ def test_every_epoch_has_each_row_exactly_once(tmp_path: Path, files: list[int],
         torch.testing.assert_close(torch.cat([batch["age"] for batch in read]), n / 2)
 
 
-def test_one_seed_has_one_order(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_order(tmp_path: Path) -> None:
     rows = pinned(tmp_path, [60, 60], 5)
     orders = [numbers(batches(rows, seed=7)) for _ in range(10)]
     assert all(order == orders[0] for order in orders)
 
 
 @pytest.mark.parametrize("files", [[60, 60], [40]])
-def test_another_seed_has_another_order(tmp_path: Path, files: list[int]) -> None:
+def test_another_seed_gives_another_order(tmp_path: Path, files: list[int]) -> None:
     rows = pinned(tmp_path, files, 40)
     orders = {tuple(numbers(batches(rows, seed=seed))) for seed in range(1, 6)}
     assert len(orders) == 5
@@ -124,7 +124,7 @@ def test_row_groups_come_in_a_shuffled_order(tmp_path: Path) -> None:
     assert order != list(range(8))
 
 
-def test_another_seed_has_another_order_of_row_groups(tmp_path: Path) -> None:
+def test_another_seed_gives_another_order_of_row_groups(tmp_path: Path) -> None:
     rows = pinned(tmp_path, [400], 50)
     orders = {
         tuple(
@@ -137,7 +137,7 @@ def test_another_seed_has_another_order_of_row_groups(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mixed", [1, 2, 3, 8])
 @pytest.mark.parametrize(("total", "want"), [(48, [8] * 6), (50, [8] * 6 + [2]), (7, [7])])
-def test_batches_are_full_but_for_the_last(tmp_path: Path, total: int, want: list[int], mixed: int) -> None:
+def test_all_batches_but_the_last_are_full(tmp_path: Path, total: int, want: list[int], mixed: int) -> None:
     rows = pinned(tmp_path, [total], 5)
     assert [len(batch["item_index"]) for batch in batches(rows, shuffle_row_groups=mixed)] == want
 
@@ -157,16 +157,16 @@ def test_a_single_last_row_joins_a_batch_of_the_block_before(tmp_path: Path) -> 
         assert sorted(numbers(iter(read))) == list(range(33))
 
 
-def test_batches_of_one_stay_apart(tmp_path: Path) -> None:
+def test_batches_of_one_row_are_not_joined(tmp_path: Path) -> None:
     assert [len(batch["item_index"]) for batch in batches(pinned(tmp_path, [5], 2), batch_size=1)] == [1] * 5
 
 
-def test_a_table_of_one_row_is_a_batch_of_one(tmp_path: Path) -> None:
+def test_a_table_of_one_row_is_one_batch(tmp_path: Path) -> None:
     assert numbers(batches(pinned(tmp_path, [1], 5))) == [0]
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])
-def test_a_wrong_count_is_noticed_at_the_end_of_the_epoch(tmp_path: Path, wrong: int) -> None:
+def test_a_wrong_row_count_is_an_error_at_the_end_of_the_epoch(tmp_path: Path, wrong: int) -> None:
     rows = pinned(tmp_path, [60, 60], 5)
     read = batches(PinnedFiles(0, rows.files, rows.rows + wrong))
     assert len(list(itertools.islice(read, 14))) == 14
@@ -174,7 +174,7 @@ def test_a_wrong_count_is_noticed_at_the_end_of_the_epoch(tmp_path: Path, wrong:
         list(read)
 
 
-def test_a_reader_that_ends_early_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_ends_early_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pinned(tmp_path, [60, 60], 5)
     through, read = loaders._ArrowTables.read_next, itertools.count()
 
@@ -188,7 +188,7 @@ def test_a_reader_that_ends_early_is_noticed(tmp_path: Path, monkeypatch: pytest
         list(batches(rows))
 
 
-def test_a_file_that_is_named_twice_is_noticed(tmp_path: Path) -> None:
+def test_a_file_that_is_listed_twice_is_an_error(tmp_path: Path) -> None:
     rows = pinned(tmp_path, [20, 20], 5)
     with pytest.raises(RowCountMismatch, match="read 60 rows"):
         list(batches(PinnedFiles(0, (*rows.files, rows.files[0]), 40)))
@@ -232,7 +232,7 @@ def test_a_missing_vector_is_read_as_nan(tmp_path: Path) -> None:
     assert sorted(batch["image"].isnan().tolist()) == [[False, False], [True, True]]
 
 
-def test_a_column_that_is_not_there_stops_the_epoch(tmp_path: Path) -> None:
+def test_a_missing_column_stops_the_epoch(tmp_path: Path) -> None:
     rows = pinned(tmp_path, [4], 4)
     with pytest.raises(ValueError, match="feature image wants a column image"):
         list(epoch_batches(whole(rows), [ITEM_INDEX, IMAGE], seed=1))
@@ -246,7 +246,7 @@ def test_a_column_may_be_named_like_a_keyword_or_begin_like_another(tmp_path: Pa
 
 
 @pytest.mark.parametrize("column", ["a+b", "a.b", "$a", "(a)"])
-def test_a_column_name_is_no_pattern(tmp_path: Path, column: str) -> None:
+def test_a_column_name_is_not_used_as_a_pattern(tmp_path: Path, column: str) -> None:
     table = pa.table({column: [1, 2], "a-b": [3, 4], "aab": [5, 6]})
     feature = FeatureSpec("a", "categorical", 2, 1, column, "item.a")
     (batch,) = epoch_batches(whole(PinnedFiles(0, write(tmp_path, [table], 2), 2)), [feature], seed=1)
@@ -259,7 +259,7 @@ def test_a_folder_may_have_a_name_that_urls_escape(tmp_path: Path) -> None:
     assert sorted(numbers(batches(rows))) == list(range(12))
 
 
-def test_an_epoch_that_is_given_up_leaves_no_thread_behind(tmp_path: Path) -> None:
+def test_an_abandoned_epoch_leaves_no_thread_behind(tmp_path: Path) -> None:
     rows = pinned(tmp_path, [200], 5)
     before = set(threading.enumerate())
     read = batches(rows, shuffle_row_groups=1)

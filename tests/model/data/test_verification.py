@@ -76,7 +76,7 @@ DAMAGES: list[Any] = [
 ]
 
 
-def test_whole_files_pass(files: PinnedFiles) -> None:
+def test_undamaged_files_pass(files: PinnedFiles) -> None:
     check(files)
     check(PinnedFiles(0, (), 0))
 
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_named(
         check(files)
 
 
-def test_of_several_the_first_is_named_and_the_others_are_counted(files: PinnedFiles, tmp_path: Path) -> None:
+def test_the_first_damaged_file_is_named_and_the_others_are_counted(files: PinnedFiles, tmp_path: Path) -> None:
     (tmp_path / "part-1.parquet").unlink()
     cut_short(tmp_path / "part-2.parquet")
     with pytest.raises(PinnedFileDamaged, match=re.escape("part-1.parquet: it is missing (and 1 more of 3 files)")):
@@ -98,7 +98,7 @@ def test_of_several_the_first_is_named_and_the_others_are_counted(files: PinnedF
 
 
 @pytest.mark.parametrize("rows", [299, 301])
-def test_a_file_with_other_rows_is_noticed(files: PinnedFiles, tmp_path: Path, rows: int) -> None:
+def test_a_file_with_other_rows_is_refused(files: PinnedFiles, tmp_path: Path, rows: int) -> None:
     table = pq.read_table(tmp_path / "part-0.parquet")
     other = table.slice(0, 99) if rows < 300 else pa.concat_tables([table, table.slice(0, 1)])
     pq.write_table(other, tmp_path / "part-1.parquet")
@@ -112,7 +112,7 @@ def test_a_file_without_a_column_is_named(files: PinnedFiles, tmp_path: Path) ->
         check(files)
 
 
-def test_an_error_of_the_store_is_no_damage(files: PinnedFiles, tmp_path: Path) -> None:
+def test_an_error_of_the_store_is_not_reported_as_damage(files: PinnedFiles, tmp_path: Path) -> None:
     (tmp_path / "part-1.parquet").unlink()
     (tmp_path / "part-1.parquet").mkdir()
     with pytest.raises(OSError, match="directory"):
@@ -182,7 +182,7 @@ def test_a_flipped_bit_inside_a_page_is_found(one_file: Path, column: str) -> No
     assert silent > 0  # or this module would not be needed
 
 
-def test_a_column_that_is_not_read_is_not_looked_at(one_file: Path) -> None:
+def test_a_column_that_is_not_read_is_not_verified(one_file: Path) -> None:
     text = one_file.read_bytes()
     start, end = span_of(text, "unread")
     flip(one_file, text, (start + end) // 2, 3)
@@ -200,7 +200,7 @@ def test_a_flipped_bit_in_the_footer_never_ends_in_a_crash(one_file: Path) -> No
             check(PinnedFiles(0, (one_file.as_uri(),), ROWS), COLUMNS)
 
 
-def test_a_thousand_files_take_moments(tmp_path: Path) -> None:
+def test_a_thousand_files_are_verified_quickly(tmp_path: Path) -> None:
     pq.write_table(pa.table({"item_index": range(10)}), tmp_path / "part-0.parquet")
     pinned = PinnedFiles(0, ((tmp_path / "part-0.parquet").as_uri(),) * 1000, 10_000)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Training on a small planted world, from an order to a model folder. Axes: U users, I item indices."""
+"""Training on a small planted world, from a training spec to a model folder. Axes: U users, I item indices."""
 
 from __future__ import annotations
 
@@ -64,26 +64,26 @@ def test_the_towers_find_the_clusters(values: dict[str, Any], world: World, corr
     ],
     ids=["mns", "cbns", "mixed_cross_batch"],
 )
-def test_the_other_presets_find_them_too(values: dict[str, Any], world: World, negatives: dict[str, Any]) -> None:
+def test_the_other_presets_find_the_clusters(values: dict[str, Any], world: World, negatives: dict[str, Any]) -> None:
     fit(training_spec(values, negatives=negatives))
     towers, _ = load_model(Path(values["run"]["folder"]))
     users, items = vectors(towers, world)
     assert recall(users @ items.T, world) > 2 * recall_of_popularity(world)
 
 
-def test_half_precision_finds_them_too(values: dict[str, Any], world: World) -> None:
+def test_half_precision_finds_the_clusters(values: dict[str, Any], world: World) -> None:
     fit(training_spec(values, precision="bfloat16"))
     users, items = vectors(load_model(Path(values["run"]["folder"]), "v1")[0], world)
     assert recall(users @ items.T, world) > recall_of_popularity(world) + 0.3
 
 
-def test_untrained_towers_do_not_find_them(world: World) -> None:
+def test_untrained_towers_do_not_find_the_clusters(world: World) -> None:
     torch.manual_seed(0)
     users, items = vectors(TwoTowers(SPEC), world)
     assert recall(users @ items.T, world) < recall_of_popularity(world)
 
 
-def test_the_correction_gives_popular_items_their_due(values: dict[str, Any], world: World) -> None:
+def test_the_correction_ranks_popular_items_higher(values: dict[str, Any], world: World) -> None:
     """Uncorrected in-batch softmax learns ln P(item | user) - ln q(item): the popular ones are pushed down."""
     found = {}
     for correction in ("none", "logq"):
@@ -116,7 +116,7 @@ def weights(values: dict[str, Any], folder: str) -> bytes:
     return Path(values["run"]["folder"]).with_name(folder).joinpath(WEIGHTS).read_bytes()
 
 
-def test_one_seed_gives_one_model_to_the_bit(values: dict[str, Any]) -> None:
+def test_the_same_seed_gives_the_same_model_bit_for_bit(values: dict[str, Any]) -> None:
     for folder, seed in (("one", 1), ("same", 1), ("other", 2)):
         torch.rand(3)  # whatever the process drew before must not matter
         fit(training_spec(values, folder, seed=seed, epochs=2))
@@ -137,7 +137,7 @@ fit.fit(fit.TrainingSpec.from_json(json.load(open(sys.argv[1]))), die if sys.arg
 
 
 @pytest.mark.parametrize("where", ["step", "save"])
-def test_a_killed_training_leaves_no_model_and_the_next_one_is_as_if_undisturbed(
+def test_a_killed_training_leaves_no_model_and_a_second_run_equals_an_uninterrupted_one(
     values: dict[str, Any], tmp_path: Path, where: str
 ) -> None:
     (tmp_path / "training_spec.json").write_text(json.dumps(changed(values, epochs=1)))
@@ -163,7 +163,7 @@ def test_the_manifest_says_what_was_trained(values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(1, 1), (5, 0)])
-def test_another_epoch_or_seed_has_another_order(values: dict[str, Any], seed: int, epoch: int) -> None:
+def test_another_epoch_or_seed_gives_another_order(values: dict[str, Any], seed: int, epoch: int) -> None:
     def drawn(seed: int, epoch: int) -> list[int]:
         inputs = open_inputs(training_spec(values, seed=seed), torch.device("cpu"))
         batches = inputs.batches(EXAMPLES, epoch)
@@ -211,7 +211,7 @@ def test_broken_probabilities_are_refused(values: dict[str, Any], world: World, 
     assert not steps
 
 
-def test_a_bare_directory_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_directory_instead_of_files_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
     """Its files may be of any version: what counts is the list of files of one."""
     values["data"]["examples"]["files"] = [tmp_path.as_uri()]
     steps: list[Progress] = []
@@ -220,7 +220,7 @@ def test_a_bare_directory_is_refused(values: dict[str, Any], tmp_path: Path) -> 
     assert not steps
 
 
-def test_an_example_of_an_item_beyond_the_vocabulary_is_named(values: dict[str, Any], world: World) -> None:
+def test_an_out_of_vocabulary_item_is_named(values: dict[str, Any], world: World) -> None:
     table = world.examples()
     indices = table["item_index"].to_numpy().copy()
     indices[100] = SIZE
@@ -260,9 +260,7 @@ def test_weights_that_are_not_finite_are_not_saved(values: dict[str, Any], monke
     assert not Path(values["run"]["folder"]).exists()
 
 
-def test_an_item_that_is_younger_than_the_model_gets_a_vector_from_its_features(
-    values: dict[str, Any], world: World
-) -> None:
+def test_an_item_newer_than_the_model_gets_a_vector_from_its_features(values: dict[str, Any], world: World) -> None:
     fit(training_spec(values))
     towers, _ = load_model(Path(values["run"]["folder"]))
     users, _ = vectors(towers, world)
@@ -286,7 +284,7 @@ def test_item_features_are_those_of_the_snapshot(values: dict[str, Any]) -> None
     assert inputs["year"][[FIRST_INDEX, GONE]].isnan().tolist() == [False, True]
 
 
-def test_numbers_are_standardised_by_the_order() -> None:
+def test_numeric_features_are_standardised_by_the_given_statistics() -> None:
     towers = TwoTowers(SPEC)
     standardise(towers, {"user": {"age": ([44.0], [14.0])}, "item": {"year": ([2000.0], [11.0])}})
     got = [
@@ -307,7 +305,7 @@ def test_numbers_are_standardised_by_the_order() -> None:
         pytest.param({"age": ([1.0], [0.0])}, id="a deviation of 0"),
     ],
 )
-def test_statistics_that_do_not_fit_are_refused(stats: dict[str, Any]) -> None:
+def test_invalid_statistics_are_refused(stats: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="user feature age must have 1 finite means and deviations above 0, got"):
         standardise(TwoTowers(SPEC), {"user": stats, "item": {"year": ([2000.0], [11.0])}})
 
@@ -316,12 +314,12 @@ def test_statistics_that_do_not_fit_are_refused(stats: dict[str, Any]) -> None:
     ("name", "gpu", "want"),
     [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
 )
-def test_the_device_is_the_one_asked_for(monkeypatch: pytest.MonkeyPatch, name: str, gpu: bool, want: str) -> None:
+def test_the_configured_device_is_used(monkeypatch: pytest.MonkeyPatch, name: str, gpu: bool, want: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     assert pick_device(name).type == want
 
 
-def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> None:
+def test_a_missing_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="torch sees no GPU here: use auto or cpu"):
         fit(training_spec(values, device="cuda"))
@@ -339,7 +337,7 @@ def run_main(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> int:
     return fitting.main()
 
 
-def test_the_command_trains_what_its_file_orders(
+def test_the_command_trains_the_spec_in_its_file(
     values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_main(values, monkeypatch) == 0
@@ -347,7 +345,7 @@ def test_the_command_trains_what_its_file_orders(
     load_model(Path(values["run"]["folder"]), "v1")
 
 
-def test_the_command_says_what_is_wrong_and_ends_with_2(
+def test_the_command_prints_an_error_and_exits_with_2(
     values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = str(Path(values["run"]["folder"]).with_name("missing.parquet"))
@@ -357,7 +355,7 @@ def test_the_command_says_what_is_wrong_and_ends_with_2(
     assert missing in text
 
 
-def test_an_order_survives_json(values: dict[str, Any]) -> None:
+def test_a_spec_is_the_same_after_json(values: dict[str, Any]) -> None:
     made = training_spec(values)
     assert (made.run.model, made.run.folder) == (SPEC, Path(values["run"]["folder"]))
     assert made.data.items == PinnedFiles(0, tuple(values["data"]["items"]["files"]), ITEMS)

@@ -1,4 +1,4 @@
-"""The loop on a loss of one number, and the line that it leaves behind."""
+"""The training loop with a loss of one parameter, and the line that the progress bar prints."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_progress_counts_epochs_steps_and_rows() -> None:
     assert (last.epoch, last.step, last.rows) == (2, 4, 8)
 
 
-def test_the_watcher_sees_the_loss_of_each_step() -> None:
+def test_on_step_gets_the_loss_of_each_step() -> None:
     weight, seen = nn.Parameter(torch.tensor(1.0)), []
     train(mean_times(weight), batches, [descent(weight, lr=0.0)], 1, on_step=lambda now: seen.append(now.loss))
     assert seen == [2.0, 5.0]
@@ -92,7 +92,7 @@ def test_the_last_loss_is_the_mean_over_the_rows_of_the_last_epoch() -> None:
     assert last.loss == pytest.approx((3 * 2.0 + 1 * 5.0) / 4)
 
 
-def test_a_run_goes_on_where_it_stood() -> None:
+def test_an_interrupted_run_continues_after_its_last_step() -> None:
     """After two steps of the first epoch's two, and after one of the second's."""
     undisturbed = nn.Parameter(torch.tensor(2.0))
     whole = train(mean_times(undisturbed), batches, [descent(undisturbed)], 2)
@@ -111,7 +111,7 @@ def test_a_run_goes_on_where_it_stood() -> None:
         assert (last.step, last.rows, last.loss) == (whole.step, whole.rows, whole.loss)
 
 
-def test_an_epoch_may_be_the_last() -> None:
+def test_on_epoch_end_may_stop_the_run() -> None:
     weight = nn.Parameter(torch.tensor(2.0))
     last = train(mean_times(weight), batches, [descent(weight)], 9, on_epoch_end=lambda now: now.epoch == 1)
     assert last.step == 4
@@ -135,7 +135,7 @@ def test_epochs_are_numbered_from_0() -> None:
     assert asked == [0, 1, 2]
 
 
-def test_the_share_of_waiting_is_that_of_the_data_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_time_spent_on_data_counts_as_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that data moves by 3 s a batch and 2 s at an epoch's end, a step by 5 s, the watchers by 7 and 100 s."""
     weight, clock = nn.Parameter(torch.tensor(1.0)), [0.0]
     monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
@@ -175,7 +175,7 @@ def test_a_log_gets_one_line_at_the_end(capsys: pytest.CaptureFixture[str]) -> N
     assert [line for line in capsys.readouterr().out.splitlines() if line.strip()] == [want]
 
 
-def test_a_training_that_fails_leaves_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_training_prints_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     def fails() -> None:
         with progress_bar(1000) as watch:
             watch(Progress(epoch=0, step=1, loss=1.5, rows=250, seconds=2.0, waiting=0.5))

@@ -53,7 +53,7 @@ def test_rows_outside_the_batch_stay_bit_for_bit() -> None:
     assert (optimizer.state[embedding.weight]["sum"][others] == 0).all()
 
 
-def test_the_state_is_one_number_a_row() -> None:
+def test_the_state_is_one_number_per_row() -> None:
     embedding = table()
     optimizer = RowWiseAdagrad(embedding.parameters())
     train_step(embedding, optimizer, [1])
@@ -84,7 +84,7 @@ def test_it_resumes_bit_for_bit() -> None:
     assert torch.equal(again.state[resumed.weight]["sum"], optimizer.state[through.weight]["sum"])
 
 
-def test_groups_have_learning_rates_of_their_own() -> None:
+def test_each_parameter_group_has_its_own_learning_rate() -> None:
     still, moving = table(), table()
     groups: list[dict[str, Any]] = [{"params": still.weight, "lr": 0.0}, {"params": moving.weight}]
     optimizer = RowWiseAdagrad(groups, lr=0.1)
@@ -104,7 +104,7 @@ def test_an_empty_gradient_changes_nothing() -> None:
     assert (optimizer.state[embedding.weight]["sum"] == 0.5).all()
 
 
-def test_a_closure_gives_its_loss_and_unused_tables_are_left() -> None:
+def test_step_returns_the_loss_of_its_closure_and_leaves_unused_tables() -> None:
     used, unused = table(), table(1)
     optimizer = RowWiseAdagrad([used.weight, unused.weight], lr=0.1)
 
@@ -129,7 +129,7 @@ def test_dense_gradients_are_refused() -> None:
 
 
 @pytest.mark.parametrize("parameter", [torch.zeros(3), torch.zeros(3, 2, dtype=torch.bfloat16)])
-def test_what_is_no_table_is_refused(parameter: Tensor) -> None:
+def test_a_tensor_that_is_not_a_table_is_refused(parameter: Tensor) -> None:
     with pytest.raises(ValueError, match=r"a table must be \[V, D\] of float32 or float64, got"):
         RowWiseAdagrad([nn.Parameter(parameter)])
 

@@ -27,7 +27,7 @@ def test_grandchildren_end_too() -> None:
         assert all_ended(parent.pid)
 
 
-def test_a_child_that_does_not_ask_for_it_lives_on() -> None:
+def test_without_the_call_a_child_survives_its_parent() -> None:
     """The control: without the function, the child survives."""
     child = "import time; print('ready', flush=True); time.sleep(600)"
     with isolated_process(

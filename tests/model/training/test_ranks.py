@@ -93,7 +93,7 @@ def test_two_ranks_learn_what_one_does_from_the_joined_batch(
                 torch.testing.assert_close(found[scheme][name], value, rtol=1e-4, atol=2e-5, msg=f"{scheme} {name}")
 
 
-def test_alone_everything_is_what_it_is() -> None:
+def test_with_one_rank_every_operation_returns_its_input() -> None:
     rows = torch.ones(2, 3, requires_grad=True)
     assert ALONE.gather(rows, [2]) is rows
     assert ALONE.counts(2, rows.device) == [2]
@@ -103,6 +103,6 @@ def test_alone_everything_is_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8])
-def test_shares_add_up(count: int) -> None:
+def test_the_parts_of_all_ranks_cover_everything_once(count: int) -> None:
     shares = [Ranks(rank, 3).share(count) for rank in range(3)]
     assert [number for share in shares for number in range(count)[share]] == list(range(count))

@@ -1,4 +1,4 @@
-"""A run that is killed, with bank, estimator and shuffle buffer full, ends as if nothing had been."""
+"""A killed run, with a full bank, estimator and shuffle buffer, continues and ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def killed(values: dict[str, Any], folder: str, where: str, step: int) -> Path:
         pytest.param("step", 43, id="on the last day", marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_run_ends_as_an_undisturbed_one(everything: dict[str, Any], where: str, step: int) -> None:
+def test_a_killed_run_ends_like_an_uninterrupted_one(everything: dict[str, Any], where: str, step: int) -> None:
     want, undisturbed = ended(everything, "undisturbed")
     kept = killed(everything, "killed", where, step)
     assert (kept / f"step-{(step - (where == 'save')) // EVERY * EVERY:012}").exists()
@@ -157,7 +157,7 @@ def test_a_changed_spec_does_not_continue_from_the_checkpoints(everything: dict[
 
 
 @pytest.mark.parametrize("victim", slow_after(1, [0, 1]))
-def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, victim: int) -> None:
+def test_if_one_rank_dies_all_ranks_end(everything: dict[str, Any], tmp_path: Path, victim: int) -> None:
     """Two processes by torchrun; one is killed in the midst of training."""
     values = changed(everything, ranks=2, epochs=2000, checkpoint_steps=20)
     (tmp_path / "training_spec.json").write_text(json.dumps(values))
@@ -180,7 +180,7 @@ def test_when_a_rank_dies_all_end(everything: dict[str, Any], tmp_path: Path, vi
 
 
 @pytest.mark.slow
-def test_two_ranks_that_are_killed_end_as_undisturbed_ones(everything: dict[str, Any], tmp_path: Path) -> None:
+def test_two_killed_ranks_end_like_uninterrupted_ones(everything: dict[str, Any], tmp_path: Path) -> None:
     """With early stopping, so that both return to the best epoch; the first rank dies in the second one."""
     values = changed(everything, ranks=2)
     found = {}

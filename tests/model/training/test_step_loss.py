@@ -1,4 +1,4 @@
-"""The loss of a batch as the trainer puts it together, against the same by hand."""
+"""The loss of a batch, against a computation by hand."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_rows_own_negatives_add_to_its_loss(values: dict[str, Any]) -> None:
     assert loss_with(values, one_batch(unclicked=[[0] * 3] * 2), row=3) == pytest.approx(without)
 
 
-def test_own_negatives_beyond_the_asked_number_are_left_out(values: dict[str, Any]) -> None:
+def test_row_negatives_beyond_the_configured_number_are_left_out(values: dict[str, Any]) -> None:
     one = loss_with(values, one_batch(unclicked=[[6, 0, 0], [8, 0, 0]]), row=3)
     assert loss_with(values, one_batch(), row=1) == pytest.approx(one)
 
@@ -94,7 +94,7 @@ def test_an_example_counts_by_its_weight(values: dict[str, Any]) -> None:
     assert loss_with(values, one_batch(weight=[2.0, 0.0])) != pytest.approx(whole)
 
 
-def test_weights_and_unclicked_items_are_read_where_they_are_asked_for(values: dict[str, Any], world: World) -> None:
+def test_weights_and_unclicked_items_are_read_only_if_configured(values: dict[str, Any], world: World) -> None:
     rows = world.examples()
     lists = pa.array([[7, 8, 0]] * len(rows), pa.list_(pa.int32()))
     rows = rows.append_column("unclicked", lists).append_column("outcome_final_at", pa.array([FINAL] * len(rows)))

@@ -25,12 +25,12 @@ def test_ranks_are_those_of_a_sorted_list(monkeypatch: pytest.MonkeyPatch, block
         assert int(found[row]) == ranked.index(int(positives[row]))
 
 
-def test_a_click_on_what_is_not_available_ranks_last() -> None:
+def test_a_click_on_an_unavailable_item_ranks_last() -> None:
     items, vectors = torch.tensor([2, 3]), torch.eye(2)
     assert ranks_of_positives(torch.ones(3, 2), torch.tensor([4, 1, 2]), vectors, items, None).tolist() == [2, 2, 1]
 
 
-def test_towers_that_tell_nothing_apart_find_nothing() -> None:
+def test_towers_that_score_all_items_alike_find_nothing() -> None:
     items = torch.arange(2, 102)
     found = ranks_of_positives(torch.ones(5, 3), items[:5], torch.ones(100, 3), items, None)
     assert found.tolist() == [99] * 5

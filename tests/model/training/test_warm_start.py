@@ -1,4 +1,4 @@
-"""To go on from an older model: its weights, its optimiser's sums, and rows of their own for what is new."""
+"""A warm start copies the weights and the optimiser's state, and initialises the rows of new values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def grown(values: dict[str, Any], older: Path) -> dict[str, Any]:
     return changed(values, model=spec, warm_start=str(older), epochs=0)
 
 
-def test_weights_and_sums_are_the_older_ones_and_new_rows_their_own(values: dict[str, Any], world: World) -> None:
+def test_weights_and_optimiser_state_are_copied_and_new_rows_are_initialised(
+    values: dict[str, Any], world: World
+) -> None:
     fit(training_spec(values, "older"))
     older = Path(values["run"]["folder"]).with_name("older")
     learner = learner_of(TrainingSpec.from_json(grown(values, older)))
@@ -52,7 +54,7 @@ def test_weights_and_sums_are_the_older_ones_and_new_rows_their_own(values: dict
     assert recall(users @ items.T, world) > recall_of_popularity(world) + 0.3
 
 
-def test_a_day_learnt_on_top_keeps_what_was_known(values: dict[str, Any], world: World) -> None:
+def test_training_on_one_more_day_keeps_what_was_learnt(values: dict[str, Any], world: World) -> None:
     """One pass over a tenth of the rows, whose place was measured before they were learnt from."""
     fit(training_spec(values, "older"))
     older = Path(values["run"]["folder"]).with_name("older")
