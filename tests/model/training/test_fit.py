@@ -6,7 +6,6 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,17 @@ import pytest
 import torch
 
 from model.artifacts.model_version import WEIGHTS, load_model
-from model.data.pinned_files import PinnedFiles, RowCountMismatch
+from model.data.pinned_files import RowCountMismatch
 from model.data.verification import PinnedFileDamaged
 from model.towers import TwoTowers
 from model.training import fit as fitting
 from model.training import inputs as reading
-from model.training.fit import fit, open_inputs, pick_device
-from model.training.inputs import EXAMPLES
-from model.training.learner import standardise
+from model.training.fit import fit, pick_device
 from model.training.loop import Batch, Progress, TrainingDiverged
 from model.training.step_loss import StepLoss
 from model.vocabulary import FIRST_INDEX, UNKNOWN
 from tests.model.small_world import (
     CLUSTERS,
-    GONE,
     ITEMS,
     SETTINGS,
     SIZE,
@@ -38,7 +34,6 @@ from tests.model.small_world import (
     YOUNG,
     World,
     changed,
-    genres_of,
     recall,
     recall_of_popularity,
     training_spec,
@@ -162,18 +157,6 @@ def test_the_manifest_says_what_was_trained(values: dict[str, Any]) -> None:
     assert version.metrics["final_loss"] < math.log(128)
 
 
-@pytest.mark.parametrize(("seed", "epoch"), [(1, 1), (5, 0)])
-def test_another_epoch_or_seed_gives_another_order(values: dict[str, Any], seed: int, epoch: int) -> None:
-    def drawn(seed: int, epoch: int) -> list[int]:
-        inputs = open_inputs(training_spec(values, seed=seed), torch.device("cpu"))
-        batches = inputs.batches(EXAMPLES, epoch)
-        return torch.cat([rows["item_index"] for rows in batches]).tolist()
-
-    assert drawn(1, 0) == drawn(1, 0)
-    assert sorted(drawn(seed, epoch)) == sorted(drawn(1, 0))
-    assert drawn(seed, epoch) != drawn(1, 0)
-
-
 def without(table: pa.Table, index: int) -> pa.Table:
     return table.filter(pa.array(table["item_index"].to_numpy() != index))
 
@@ -273,43 +256,6 @@ def test_an_item_newer_than_the_model_gets_a_vector_from_its_features(values: di
     assert (nearest == torch.arange(USERS) % CLUSTERS).float().mean() > 0.9
 
 
-def test_item_features_are_those_of_the_snapshot(values: dict[str, Any]) -> None:
-    inputs = open_inputs(training_spec(values), torch.device("cpu")).item_inputs()
-    assert inputs["item_id"].tolist() == list(range(SIZE))
-    assert inputs["genres"][FIRST_INDEX : FIRST_INDEX + 2].tolist() == [
-        genres_of(FIRST_INDEX),
-        genres_of(FIRST_INDEX + 1),
-    ]
-    assert inputs["genres"][GONE].tolist() == [0, 0]
-    assert inputs["year"][[FIRST_INDEX, GONE]].isnan().tolist() == [False, True]
-
-
-def test_numeric_features_are_standardised_by_the_given_statistics() -> None:
-    towers = TwoTowers(SPEC)
-    standardise(towers, {"user": {"age": ([44.0], [14.0])}, "item": {"year": ([2000.0], [11.0])}})
-    got = [
-        tower.embedding(name).get_buffer(buffer).tolist()
-        for tower, name in ((towers.user, "age"), (towers.item, "year"))
-        for buffer in ("mean", "std")
-    ]
-    assert got == [[44.0], [14.0], [2000.0], [11.0]]
-
-
-@pytest.mark.parametrize(
-    "stats",
-    [
-        pytest.param({}, id="none"),
-        pytest.param({"age": ([1.0, 2.0], [1.0, 2.0])}, id="too many"),
-        pytest.param({"age": ([math.inf], [1.0])}, id="an infinite mean"),
-        pytest.param({"age": ([1.0], [math.nan])}, id="no deviation"),
-        pytest.param({"age": ([1.0], [0.0])}, id="a deviation of 0"),
-    ],
-)
-def test_invalid_statistics_are_refused(stats: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="user feature age must have 1 finite means and deviations above 0, got"):
-        standardise(TwoTowers(SPEC), {"user": stats, "item": {"year": ([2000.0], [11.0])}})
-
-
 @pytest.mark.parametrize(
     ("name", "gpu", "want"),
     [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
@@ -353,10 +299,3 @@ def test_the_command_prints_an_error_and_exits_with_2(
     assert run_main(values, monkeypatch) == 2
     assert "error: PinnedFileDamaged" in (text := capsys.readouterr().err)
     assert missing in text
-
-
-def test_a_spec_is_the_same_after_json(values: dict[str, Any]) -> None:
-    made = training_spec(values)
-    assert (made.run.model, made.run.folder) == (SPEC, Path(values["run"]["folder"]))
-    assert made.data.items == PinnedFiles(0, tuple(values["data"]["items"]["files"]), ITEMS)
-    assert replace(made.run, epochs=7) == training_spec(values, epochs=7).run
