@@ -1,4 +1,4 @@
-"""How much memory a process has taken at most."""
+"""Peak memory of a process."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def peak_mib(pid: int | str = "self") -> float:
-    """Peak resident memory of a process, this one by default, since it was started (Linux); not that of its parent."""
+    """Peak resident memory in MiB of a process since its start (Linux); by default of this one, without its parent."""
     status = Path(f"/proc/{pid}/status").read_text("ascii")
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
 def reset_peak() -> None:
-    """From here on, the peak counts from what the process holds now."""
+    """Set this process's peak to its present memory."""
     Path("/proc/self/clear_refs").write_text("5", "ascii")

@@ -24,7 +24,7 @@ MAX_WIDTH_RATIO = 4  # rows that need more than so many times the candidates of 
 UNIT_ROUNDOFF = 2.0**-24  # of float32
 # below 2,000 queries faiss 1.15 uses another kernel by default, with a third of the speed of its matrix product
 faiss.cvar.distance_compute_blas_threshold = 20
-# a tile of 8 MB instead of 16, longer along the items: 1.1 to 1.3 times the speed (benchmarks/search.py)
+# a tile of 8 MB instead of 16, longer along the items: 1.1 to 1.3 times the speed (benchmarks/serving/search.py)
 faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs = 1_024, 2_048
 
 

@@ -10,21 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks import amazon_beauty, compare_schemes
-from benchmarks.compare_schemes import Results
-from benchmarks.scheme_report import draw, replace_part, table
-from benchmarks.scheme_sets import SCHEMES, SETS
+from benchmarks.quality import compare_schemes
+from benchmarks.quality.compare_schemes import Results
+from benchmarks.quality.scheme_report import draw, replace_part, table
+from benchmarks.quality.scheme_sets import SCHEMES, SETS
+from benchmarks.worlds import amazon_beauty
 from jobs.config.loading import Config, load_config, merge
 from jobs.config.presets import negatives_of
 
 
 class Trainer:
-    """Stands in for the training process: counts its calls and finds a recall that hangs on the temperature."""
+    """Stands in for the training process: counts its calls and returns a recall that depends on the temperature."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str, smoke: bool = False) -> str:
         asked = json.loads(arguments[1])
         self.asked.append(asked)
         training = asked["configuration"]["training"]
@@ -45,7 +46,7 @@ def test_the_best_setting_on_validation_is_tested_with_three_seeds_and_nothing_i
 ) -> None:
     chosen, file = SETS["movielens"], tmp_path / "results.jsonl"
     folders = (tmp_path / "validation", tmp_path / "test")
-    compare_schemes._choose_and_test(chosen, "in_batch", folders, Results(file))
+    compare_schemes.choose_and_test(chosen, "in_batch", folders, Results(file))
     tried, tested = trainer.asked[:-3], trainer.asked[-3:]
     assert {asked["prepared"] for asked in tried} == {str(folders[0])}
     assert {asked["prepared"] for asked in tested} == {str(folders[1])}
@@ -54,19 +55,19 @@ def test_the_best_setting_on_validation_is_tested_with_three_seeds_and_nothing_i
     assert {(one["temperature"], one["learning_rate"], one["epochs"]) for one in settings} == {(0.2, 0.1, 2)}
     assert [one["seed"] for one in settings] == [1, 2, 3]
     before = len(trainer.asked)
-    compare_schemes._choose_and_test(chosen, "in_batch", folders, Results(file))
+    compare_schemes.choose_and_test(chosen, "in_batch", folders, Results(file))
     assert len(trainer.asked) == before
-    compare_schemes._choose_and_test(chosen, "mns", folders, Results(file))
+    compare_schemes.choose_and_test(chosen, "mns", folders, Results(file))
     assert len(trainer.asked) == 2 * before
 
 
-def test_where_both_metrics_are_published_both_choose() -> None:
+def test_settings_are_chosen_by_both_metrics_where_both_are_published() -> None:
     points = [[1, 0.0, 0.30, 0.10], [2, 0.0, 0.29, 0.15]]
-    assert [max(points, key=SETS[name].value)[0] for name in ("movielens", "amazon_beauty")] == [1, 2]
+    assert [max(points, key=SETS[name].selection_value)[0] for name in ("movielens", "amazon_beauty")] == [1, 2]
 
 
 @pytest.mark.parametrize("name", sorted(SETS))
-def test_every_scheme_of_a_set_is_a_sound_configuration(name: str) -> None:
+def test_every_scheme_of_a_set_is_a_valid_configuration(name: str) -> None:
     chosen = SETS[name]
     for scheme in chosen.schemes:
         base = merge(load_config().model_dump(), chosen.configuration)
@@ -74,7 +75,7 @@ def test_every_scheme_of_a_set_is_a_sound_configuration(name: str) -> None:
         assert negatives_of(config, pool_is_empty=True)["unclicked"] == 0
 
 
-def test_a_set_whose_source_is_not_there_is_skipped_with_the_reason(
+def test_a_set_without_its_source_is_skipped_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], trainer: Trainer
 ) -> None:
     from dataclasses import replace
@@ -85,7 +86,7 @@ def test_a_set_whose_source_is_not_there_is_skipped_with_the_reason(
     assert not trainer.asked
 
 
-def test_a_report_takes_its_own_place_and_leaves_the_rest(tmp_path: Path) -> None:
+def test_a_report_replaces_only_its_own_part(tmp_path: Path) -> None:
     file = tmp_path / "RESULTS.md"
     file.write_text("# Results\n\nbefore\n", "utf-8")
     replace_part(file, "schemes a", "first\n")
@@ -98,15 +99,15 @@ def test_a_report_takes_its_own_place_and_leaves_the_rest(tmp_path: Path) -> Non
 
 
 class Popular:
-    """A judge that knows what popularity reaches."""
+    """An evaluator of popularity alone."""
 
     users = pa.table({"user_index": [2, 3]})
 
-    def of_popularity(self) -> dict[str, float]:
+    def popularity(self) -> dict[str, float]:
         return {"recall@20": 0.125}
 
 
-def test_a_table_has_mean_and_deviation_of_what_all_runs_have() -> None:
+def test_a_table_has_mean_and_deviation_of_metrics_that_all_runs_have() -> None:
     training = {"temperature": 0.2, "learning_rate": 0.05, "epochs": 3}
     runs = [
         {"recall@20": recall, "ndcg@20": 0.1, "rows_per_second": 1_000.4, "configuration": {"training": training}}
@@ -132,7 +133,7 @@ def test_a_plot_of_the_same_runs_is_the_same_file(tmp_path: Path) -> None:
     assert "in_batch" in drawn[0]
 
 
-def test_held_out_pairs_are_the_users_own_and_no_longer_trained_on() -> None:
+def test_held_out_pairs_belong_to_the_user_and_are_not_trained_on() -> None:
     pairs = [np.array([4]), np.array([1, 2]), np.arange(10)]
     kept, held = amazon_beauty.hold_out(pairs, 0.2, seed=1)
     assert [len(items) for items in held] == [0, 1, 2]
@@ -140,7 +141,7 @@ def test_held_out_pairs_are_the_users_own_and_no_longer_trained_on() -> None:
         assert sorted([*left, *out]) == sorted(items)
 
 
-def test_amazon_beauty_is_prepared_as_the_trainer_wants_it(tmp_path: Path) -> None:
+def test_amazon_beauty_is_prepared_for_the_trainer(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "train.txt").write_text("0 1 2 3\n1 0 2\n", "ascii")

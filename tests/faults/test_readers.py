@@ -1,4 +1,4 @@
-"""A reader without Spark during publications and rollbacks: a short run of benchmarks/publication_readers.py."""
+"""A reader without Spark during publications and rollbacks: a short run of benchmarks/serving/publication_readers.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import statistics
 import pandas as pd
 import pytest
 
-from benchmarks.publication_readers import (
+from benchmarks.serving.publication_readers import (
     AT,
     DAY,
     LIST,
-    fault_of,
+    inconsistency,
     publications_and_rollbacks,
     readers,
     write_lists,
@@ -45,10 +45,10 @@ def test_a_reader_sees_whole_publications_only(published: Lake) -> None:
 def test_a_mixed_answer_is_reported(published: Lake) -> None:
     """The control of the test above: a mixed answer is reported."""
     whole = read_candidates(published.uri, ["user1"])
-    assert fault_of(whole, 1) is None
+    assert inconsistency(whole, 1) is None
     other = whole.assign(model_version="publication-1", item_id=whole["item_id"].str.replace("-0-", "-1-"))
-    assert fault_of(other, 1) is None
+    assert inconsistency(other, 1) is None
     mixed = pd.concat([whole.head(LIST // 2), other.tail(LIST // 2)])
-    assert "of ['publication-0', 'publication-1']" in str(fault_of(mixed, 1))
-    assert "items of" in str(fault_of(whole.assign(model_version="publication-1"), 1))
-    assert str(fault_of(whole.head(3), 1)).startswith("3 rows")
+    assert "of ['publication-0', 'publication-1']" in str(inconsistency(mixed, 1))
+    assert "items of" in str(inconsistency(whole.assign(model_version="publication-1"), 1))
+    assert str(inconsistency(whole.head(3), 1)).startswith("3 rows")

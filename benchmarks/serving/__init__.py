@@ -1,0 +1,1 @@
+"""Search, scoring, look-ups and publications."""

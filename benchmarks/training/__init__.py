@@ -1,0 +1,1 @@
+"""What a training step, its loss and its data loader cost."""
