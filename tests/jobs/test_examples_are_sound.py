@@ -33,7 +33,7 @@ def own_config(folder: Path, text: str) -> str:
 
 
 def test_later_events_change_no_example(simulated_copy: Lake, config: Config) -> None:
-    """Of the day, all but the first half of the clicks' rows are made up anew; and all that later days know."""
+    """All interactions from noon on, and the snapshots and histories of later days, are replaced by made-up ones."""
     lake, table = simulated_copy, tables.training_examples(config)
     before = {row.impression_id: row for row in lake.day(table, SECOND).collect()}
     noon = dt.datetime.combine(SECOND, dt.time(12), dt.UTC)
@@ -54,18 +54,18 @@ def test_later_events_change_no_example(simulated_copy: Lake, config: Config) ->
     lake.overwrite(tables.USER_HISTORIES, THIRD, lake.day(tables.USER_HISTORIES, FIRST).limit(3).localCheckpoint())
     build_training_examples.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(SECOND)])
     after = {row.impression_id: row for row in lake.day(table, SECOND).collect()}
-    told = {row.impression_id for row in early.where("clicked").select("impression_id").collect()}
+    clicked_early = {row.impression_id for row in early.where("clicked").select("impression_id").collect()}
     known = {row.user_id for row in lake.day(users, FIRST).select("user_id").collect()}
     compared = 0
-    for key in told & before.keys():
-        if before[key].user_id in known:  # who is new on the day is described by the day
-            # what the request showed and the user left may change: its clicks of the afternoon were made up
+    for key in clicked_early & before.keys():
+        if before[key].user_id in known:  # a new user's features come from the day itself
+            # the list of unclicked items may change, as it depends on clicks of the afternoon
             same = [name for name in table.columns if name not in ("unclicked", "outcome_final_at")]
             assert [after[key][name] for name in same] == [before[key][name] for name in same]
             compared += 1
     assert compared > 50
-    changed = [key for key in after if key not in told and after[key] != before.get(key)]
-    assert len(changed) > 20  # so the afternoon was indeed another one
+    changed = [key for key in after if key not in clicked_early and after[key] != before.get(key)]
+    assert len(changed) > 20  # the afternoon did change
 
 
 def test_a_capped_user_counts_in_q_as_often_as_training_reads_them(

@@ -72,7 +72,7 @@ def test_probabilities_without_a_trained_item_are_refused(simulated_copy: Lake, 
 
 
 def settings(folder: Path, text: str) -> list[str]:
-    """A configuration file that lies over the small one."""
+    """The small configuration with further keys in [training]."""
     file = folder / "over.toml"
     small = Path(SMALL).read_text().replace('validation = "none"', 'validation = "last_day"')
     file.write_text(small.replace("[training]\n", f"[training]\n{text}\n", 1))
@@ -81,7 +81,7 @@ def settings(folder: Path, text: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_warm_start_continues_from_the_last_model(simulated_copy: Lake, tmp_path: Path) -> None:
-    """Of the day before: the new day alone is learnt from, after it has judged."""
+    """It continues from the day before: the new day validates that model, and is then trained on alone."""
     lake, over = simulated_copy, settings(tmp_path, 'start = "warm"')
     config = load_config(over[1])
     common = ["--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]

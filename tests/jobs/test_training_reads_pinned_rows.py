@@ -171,8 +171,8 @@ def test_a_broken_file_stops_training_and_changes_nothing(
     damage(file)
     with pytest.raises(ValueError, match=r"a data file is missing or damaged|ended with exit code 2") as error:
         train_two_tower.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(ds)])
-    told = str(error.value) + capfd.readouterr().err
-    assert file.name in told
-    assert "PinnedFileDamaged" in told or "DataFileDamaged" in type(error.value).__name__
-    assert "loss" not in told  # not one step
+    message = str(error.value) + capfd.readouterr().err
+    assert file.name in message
+    assert "PinnedFileDamaged" in message or "DataFileDamaged" in type(error.value).__name__
+    assert "loss" not in message  # not one step
     assert state(lake) == before

@@ -76,7 +76,7 @@ def test_the_nearest_positions_are_kept_those_above_the_click_first(
 
 
 def test_at_equal_positions_the_smaller_indices_are_kept(spark: SparkSession, vocabularies: DataFrame) -> None:
-    """More impressions share a place than are kept: above, below and beside the click."""
+    """More impressions share a position than fit into the list: above, below and at the position of the click."""
     above = request(spark, *((f"i{n}", 1, False) for n in (4, 2, 3, 5)), ("i6", 2, True))
     below = request(spark, *((f"i{n}", 3, False) for n in (4, 2, 3, 5)), ("i6", 2, True), request_id="s")
     beside = request(spark, *((f"i{n}", 2, False) for n in (8, 2, 7, 5)), ("i6", 2, True), request_id="t")

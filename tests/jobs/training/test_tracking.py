@@ -1,4 +1,4 @@
-"""What MLflow is told of trainings and publications."""
+"""What is recorded in MLflow about trainings and publications."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def manifest(version: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Any]:
+def tracked(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Any]:
     """A lake whose MLflow knows two trainings, and a client of it."""
     from mlflow.tracking import MlflowClient
 
@@ -41,8 +41,8 @@ def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return lake, MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def test_a_training_is_a_run_with_settings_metrics_and_curves(told: tuple[Lake, Any]) -> None:
-    _, client = told
+def test_a_training_is_a_run_with_settings_metrics_and_curves(tracked: tuple[Lake, Any]) -> None:
+    _, client = tracked
     experiment = client.get_experiment_by_name(NAME)
     runs = client.search_runs([experiment.experiment_id], "tags.model_version = 'second'")
     (run,) = runs
@@ -55,8 +55,8 @@ def test_a_training_is_a_run_with_settings_metrics_and_curves(told: tuple[Lake, 
     assert [p.value for p in client.get_metric_history(run.info.run_id, "validation.recall_at_100")] == [0.3, 0.4]
 
 
-def test_the_alias_follows_what_is_published(told: tuple[Lake, Any]) -> None:
-    lake, client = told
+def test_the_alias_follows_what_is_published(tracked: tuple[Lake, Any]) -> None:
+    lake, client = tracked
     for version in ("first", "second", "first"):
         record_publication(lake, config_with("local"), version)
         assert client.get_model_version_by_alias(NAME, ALIAS).tags["model_version"] == version

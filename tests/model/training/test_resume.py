@@ -82,7 +82,7 @@ def placed(values: dict[str, Any], there: Path) -> dict[str, Any]:
 
 
 def ended(values: dict[str, Any], folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Weights and metrics of a run of its own folder, gone on with where it stands."""
+    """Weights and metrics of the run in `folder`, which continues from its checkpoints if there are any."""
     there = Path(values["run"]["folder"]).with_name(folder)
     fit(TrainingSpec.from_json(placed(values, there)))
     metrics = json.loads((there / "model" / MODEL.manifest).read_text())["metrics"]
@@ -111,8 +111,8 @@ def killed(values: dict[str, Any], folder: str, where: str, step: int) -> Path:
 )
 def test_a_killed_run_ends_like_an_uninterrupted_one(everything: dict[str, Any], where: str, step: int) -> None:
     want, undisturbed = ended(everything, "undisturbed")
-    kept = killed(everything, "killed", where, step)
-    assert (kept / f"step-{(step - (where == 'save')) // EVERY * EVERY:012}").exists()
+    checkpoints = killed(everything, "killed", where, step)
+    assert (checkpoints / f"step-{(step - (where == 'save')) // EVERY * EVERY:012}").exists()
     found, metrics = ended(everything, "killed")
     assert want.keys() == found.keys()
     for name, weights in want.items():
@@ -138,12 +138,12 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
     with pytest.raises(TrainingDiverged, match=r"the loss of step 17 .* is inf"):
         fit(TrainingSpec.from_json(everything), lambda progress: seen.append(progress.step))
     assert seen[-1] == 16
-    kept = sorted(path.name for path in Path(everything["run"]["checkpoints"]).glob("step-*"))
-    assert kept == ["step-000000000007", "step-000000000014"]
+    checkpoints = sorted(path.name for path in Path(everything["run"]["checkpoints"]).glob("step-*"))
+    assert checkpoints == ["step-000000000007", "step-000000000014"]
     assert not Path(everything["run"]["folder"]).exists()
     monkeypatch.setattr(StepLoss, "__call__", whole)
     fit(TrainingSpec.from_json(everything), lambda progress: seen.append(progress.step))
-    assert seen[17 - 1] == 15  # it goes on after the checkpoint
+    assert seen[17 - 1] == 15  # the run continues after the checkpoint
     assert Path(everything["run"]["folder"]).exists()
 
 

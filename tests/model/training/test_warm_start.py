@@ -55,7 +55,7 @@ def test_weights_and_optimiser_state_are_copied_and_new_rows_are_initialised(
 
 
 def test_training_on_one_more_day_keeps_what_was_learnt(values: dict[str, Any], world: World) -> None:
-    """One pass over a tenth of the rows, whose place was measured before they were learnt from."""
+    """One pass over the held-out rows, which were validated before they were trained on."""
     fit(training_spec(values, "older"))
     older = Path(values["run"]["folder"]).with_name("older")
     later = changed(grown(values, older), last_day=values["data"]["examples"])
