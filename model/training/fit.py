@@ -27,7 +27,7 @@ from model.training.parent_process import end_with_parent
 from model.training.progress_bar import progress_bar
 from model.training.ranks import ALONE, Ranks
 from model.training.run import OnEpochEnd, OnStep, Run
-from model.training.spec import TrainingSpec
+from model.training.spec import RunSpec, TrainingSpec
 from model.training.step_loss import StepLoss, make_objective
 
 
@@ -41,12 +41,7 @@ def fit(
     on_step is called after each step on rank zero, on_epoch_end after each epoch on every rank.
     Raises what `check_files`, `epoch_batches`, `start_from` and `train` raise.
     """
-    if spec.run.threads:
-        torch.set_num_threads(spec.run.threads)
-    device = pick_device(spec.run.device)
-    ranks = Ranks.join(device)
-    if ranks.size != spec.run.ranks:
-        raise ValueError(f"training.ranks is {spec.run.ranks}, but {ranks.size} processes were started")
+    device, ranks = _join_ranks(spec.run)
     inputs = open_inputs(spec, device, ranks)
     learner = make_learner(spec, inputs, ranks)
     on_step = on_step if ranks.is_rank_zero else lambda progress: None
@@ -54,17 +49,22 @@ def fit(
     last = run.train()
     if not learner.is_finite():
         raise TrainingDiverged("the last step left weights that are NaN or infinite")
-    version = ModelVersion(
-        spec.run.model_version,
-        spec.run.model,
-        dict(spec.run.inputs),
-        dict(spec.run.configuration),
-        _metrics(run, last),
-    )
+    version = _model_version(run, last)
     if ranks.is_rank_zero:
         save_model(spec.run.folder, learner.towers.cpu(), version, learner.tables)
     ranks.leave()
     return version
+
+
+def _join_ranks(run: RunSpec) -> tuple[torch.device, Ranks]:
+    """This process's device and its place among the ranks. Raises ValueError unless `run.ranks` were started."""
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    device = pick_device(run.device)
+    ranks = Ranks.join(device)
+    if ranks.size != run.ranks:
+        raise ValueError(f"training.ranks is {run.ranks}, but {ranks.size} processes were started")
+    return device, ranks
 
 
 def open_inputs(spec: TrainingSpec, device: torch.device, ranks: Ranks = ALONE) -> TrainingInputs:
@@ -93,6 +93,13 @@ def make_learner(spec: TrainingSpec, inputs: TrainingInputs, ranks: Ranks = ALON
     )
     step_loss = StepLoss(towers, objective, spec.loss, inputs.item_inputs(), seed=run.seed, device=device, ranks=ranks)
     return Learner(run, step_loss, device, ranks)
+
+
+def _model_version(run: Run, last: Progress) -> ModelVersion:
+    """The manifest of a finished run."""
+    spec = run.spec
+    metrics = _metrics(run, last)
+    return ModelVersion(spec.model_version, spec.model, dict(spec.inputs), dict(spec.configuration), metrics)
 
 
 def _metrics(run: Run, last: Progress) -> dict[str, Any]:
