@@ -159,6 +159,10 @@ def test_a_cycle_is_found_and_named(tree: Path) -> None:
     assert cycles(import_graph(tree, FOLDERS)) == [["jobs.a", "jobs.b", "jobs.sub.c"]]
 
 
+def test_no_two_files_import_each_other() -> None:
+    assert cycles(import_graph(ROOT, FOLDERS)) == []
+
+
 def test_dags_know_airflow_and_the_standard_library_only() -> None:
     for path in python_files(ROOT, ["dags"]):
         imported = {name.split(".")[0] for name in imports_of(path.read_text("utf-8"))}
@@ -204,6 +208,11 @@ def test_a_vague_name_is_found(tree: Path) -> None:
 
 def test_names_say_what_is_in_a_file() -> None:
     assert vague_names(ROOT) == []
+
+
+def test_jobs_start_without_torch_unless_they_need_it() -> None:
+    assert torch_loaders(["json", "model.bank"]) == ["model.bank"]
+    assert torch_loaders(TORCH_FREE) == []
 
 
 def test_no_module_shadows_the_standard_library() -> None:
