@@ -1,7 +1,7 @@
-"""reports/<ds>/index.html: one page on a run, to be read without a network.
+"""reports/<ds>/index.html: one page about the run of a day, which needs no network.
 
-Made of what the day left in the lake: its tables, and the model's folder. What is not there is left out, with a word
-that says so. A section more is a function more in SECTIONS. Takes the place of the day's page.
+Reads the tables of the day and the model's folder; where something is missing the page says so. Each section is a
+function in SECTIONS. Overwrites the page of the day.
 """
 
 from __future__ import annotations
@@ -42,13 +42,12 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def report(lake: Lake, config: Config, ds: dt.date) -> str:
-    """The HTML of the day's page: the same for the same lake."""
+    """The HTML of the day's page; it depends only on the lake."""
     sections = [section(lake, config, ds) for section in SECTIONS]
     return render(headline(lake, ds), key_figures(lake, config, ds), sections)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the sections of the page."""
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "report_run")
     put_report(lake, args.ds, report(lake, config, args.ds))

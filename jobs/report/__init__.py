@@ -1,3 +1,3 @@
-"""The report of a run: what it says (`headline`, `flow`, `quality`, `lists`, `training`), and how that looks (`page`,
-`charts`, `figures`).
+"""The report of a run, one HTML page: its content is in headline, flow, gate, quality, lists and training; its layout
+in page, charts and figures; its path in files.
 """

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines, grouped bars, shares of a whole. The page's style has the colours (`.c1`, `.c2`...)."""
+"""Charts as inline SVG: lines, grouped bars, shares of a whole. Colours are classes of page.css (`.c1`, `.c2`...)."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from dataclasses import dataclass
 from html import escape
 from typing import NewType
 
-Svg = NewType("Svg", str)  # markup in which every text is escaped
+Svg = NewType("Svg", str)  # markup with every text escaped
 Labels = Callable[[float], str]
 Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 520.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 12.0, 46.0
-ROW = 44.0  # of a chart of shares
+ROW = 44.0  # height of a row of a share chart
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Values from `low` to `high` along the pixels from `start` to `end`."""
+    """Maps values from `low` to `high` to pixels from `start` to `end`."""
 
     low: float
     high: float
     start: float
     end: float
 
-    def place(self, value: float) -> float:
+    def pixel(self, value: float) -> float:
+        """The pixel of a value."""
         return self.start + (value - self.low) / ((self.high - self.low) or 1.0) * (self.end - self.start)
 
-    def ticks(self, wanted: int = 6) -> list[float]:
-        """Round values within the axis, some `wanted` of them."""
+    def ticks(self, count: int = 6) -> list[float]:
+        """About `count` round values within the axis."""
         if self.low == self.high:
             return [self.low]
-        step = _round_step((self.high - self.low) / wanted)
+        step = _round_step((self.high - self.low) / count)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
@@ -47,54 +48,54 @@ def line_chart(
     labels: Labels,
     x_labels: Labels = "{:,.0f}".format,
 ) -> Svg:
-    """A line for each name, over a common x axis of whole numbers; `labels` writes values of y."""
+    """A line per name, over a common x axis of whole numbers. `labels` formats values of y, `x_labels` those of x."""
     points = [point for line in lines.values() for point in line]
     xs = Axis(min(x for x, _ in points), max(x for x, _ in points), LEFT, WIDTH - RIGHT)
     ys = Axis(*_padded([y for _, y in points]), HEIGHT - BOTTOM, TOP)
     parts = [*_y_axis(ys, y_label, labels), _x_label(x_label)]
     steps = sorted({round(tick) for tick in xs.ticks()} & set(range(math.ceil(xs.low), math.floor(xs.high) + 1)))
-    parts += [_text(x_labels(step), xs.place(step), HEIGHT - BOTTOM + 16, "tick") for step in steps]
+    parts += [_text(x_labels(step), xs.pixel(step), HEIGHT - BOTTOM + 16, "tick") for step in steps]
     for number, (name, line) in enumerate(lines.items(), start=1):
-        path = " ".join(f"{xs.place(x):.1f},{ys.place(y):.1f}" for x, y in line)
+        path = " ".join(f"{xs.pixel(x):.1f},{ys.pixel(y):.1f}" for x, y in line)
         parts.append(f'<polyline class="line c{number}" points="{path}"/>')
         dots = line if len(line) <= 40 else line[-1:]
-        parts += [_dot(xs.place(x), ys.place(y), number, f"{name}, {x_labels(x)}: {labels(y)}") for x, y in dots]
+        parts += [_dot(xs.pixel(x), ys.pixel(y), number, f"{name}, {x_labels(x)}: {labels(y)}") for x, y in dots]
     return _svg(title, HEIGHT, parts)
 
 
 def bar_chart(
     title: str, x_label: str, y_label: str, groups: Sequence[str], bars: Mapping[str, Sequence[float]], labels: Labels
 ) -> Svg:
-    """For each group a bar of each name, from 0 up."""
+    """For each group one bar per name, from 0 up."""
     ys = Axis(0.0, _padded([0.0, *(value for values in bars.values() for value in values)])[1], HEIGHT - BOTTOM, TOP)
     parts = [*_y_axis(ys, y_label, labels), _x_label(x_label)]
-    room = (WIDTH - LEFT - RIGHT) / len(groups)
-    width = min(room * 0.78 / len(bars), 46.0)
-    for place, group in enumerate(groups):
-        middle = LEFT + (place + 0.5) * room
+    slot = (WIDTH - LEFT - RIGHT) / len(groups)
+    width = min(slot * 0.78 / len(bars), 46.0)
+    for index, group in enumerate(groups):
+        middle = LEFT + (index + 0.5) * slot
         parts.append(_text(group, middle, HEIGHT - BOTTOM + 16, "tick"))
         left = middle - width * len(bars) / 2
         for number, (name, values) in enumerate(bars.items()):
-            top = ys.place(values[place])
+            top = ys.pixel(values[index])
             shape = f'x="{left + number * width + 1:.1f}" y="{top:.1f}" width="{width - 2:.1f}"'
-            told = f"<title>{escape(f'{group}, {name}: {labels(values[place])}')}</title>"
-            parts.append(f'<rect class="c{number + 1}" {shape} height="{ys.start - top:.1f}" rx="1.5">{told}</rect>')
+            hint = f"<title>{escape(f'{group}, {name}: {labels(values[index])}')}</title>"
+            parts.append(f'<rect class="c{number + 1}" {shape} height="{ys.start - top:.1f}" rx="1.5">{hint}</rect>')
             if len(groups) * len(bars) <= 12:
-                parts.append(_text(labels(values[place]), left + (number + 0.5) * width, top - 4, "value"))
+                parts.append(_text(labels(values[index]), left + (number + 0.5) * width, top - 4, "value"))
     return _svg(title, HEIGHT, parts)
 
 
 def share_chart(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], labels: Labels) -> Svg:
-    """A bar a row, cut into the shares of its parts; the shares of a row add up to 1."""
+    """One bar per row, divided into the shares of its parts, which sum to 1."""
     parts = []
-    for place, (name, shares) in enumerate(rows):
-        left, y = 0.0, place * ROW
+    for index, (name, shares) in enumerate(rows):
+        left, y = 0.0, index * ROW
         parts.append(_text(name, 0, y + 13, "row"))
         for number, (part, share) in enumerate(shares.items(), start=1):
             width = share * WIDTH
-            told = f"<title>{escape(f'{name}, {part}: {labels(share)}')}</title>"
+            hint = f"<title>{escape(f'{name}, {part}: {labels(share)}')}</title>"
             shape = f'x="{left:.1f}" y="{y + 18:.1f}" width="{max(width - 1, 0):.1f}" height="18"'
-            parts.append(f'<rect class="c{number}" {shape} rx="1.5">{told}</rect>')
+            parts.append(f'<rect class="c{number}" {shape} rx="1.5">{hint}</rect>')
             if width > 44:
                 parts.append(_text(labels(share), left + width / 2, y + 31, f"inside on{number}"))
             left += width
@@ -102,11 +103,11 @@ def share_chart(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], lab
 
 
 def _y_axis(ys: Axis, label: str, labels: Labels) -> list[str]:
-    """Lines across the chart with their values, and what they are values of."""
+    """Horizontal grid lines with their values, and the label of the axis."""
     parts = [f'<text class="axis" transform="translate(12 {(TOP + HEIGHT - BOTTOM) / 2:.1f}) rotate(-90)">'
              f"{escape(label)}</text>"]  # fmt: skip
     for tick in ys.ticks():
-        y = ys.place(tick)
+        y = ys.pixel(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(_text(labels(tick), LEFT - 6, y + 4, "tick end"))
     return parts
@@ -120,8 +121,8 @@ def _text(text: str, x: float, y: float, kind: str) -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
 
 
-def _dot(x: float, y: float, number: int, told: str) -> str:
-    return f'<circle class="dot c{number}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{escape(told)}</title></circle>'
+def _dot(x: float, y: float, number: int, hint: str) -> str:
+    return f'<circle class="dot c{number}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{escape(hint)}</title></circle>'
 
 
 def _svg(title: str, height: float, parts: Sequence[str]) -> Svg:
@@ -131,13 +132,13 @@ def _svg(title: str, height: float, parts: Sequence[str]) -> Svg:
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
-    """The range of the values with a little air, which never lifts an axis off 0."""
+    """The range of the values with a margin; an axis that starts at 0 keeps its 0."""
     low, high = min(values), max(values)
-    air = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-    return (low if low == 0 else low - air), high + air
+    margin = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+    return (low if low == 0 else low - margin), high + margin
 
 
 def _round_step(step: float) -> float:
-    """The next of 1, 2, 5, 10, ... from `step` up."""
+    """`step` rounded up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step * (1 - 1e-9))

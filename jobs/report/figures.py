@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Numbers formatted for people."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ NONE = "–"
 
 
 def count(value: float | None) -> str:
+    """A whole number with thousands separators."""
     return NONE if value is None else f"{value:,.0f}"
 
 
 def decimal(value: float | None) -> str:
-    """Three places, as metrics are told."""
+    """Three decimal places, as metrics are shown."""
     return NONE if value is None else f"{value:.3f}"
 
 
 def percent(share: float | None) -> str:
-    """A share of 1; one that is there is not told as 0."""
+    """A share of 1 in percent; a small share other than 0 is not shown as 0."""
     if not share:
         return NONE if share is None else "0 %"
     if 0 < share < 0.001:
@@ -26,27 +27,28 @@ def percent(share: float | None) -> str:
 
 
 def difference(value: float | None, before: float | None) -> str:
-    """Of two metrics or shares; empty where one is missing."""
+    """The difference of two metrics or shares; empty if one is missing."""
     if value is None or before is None:
         return ""
     return f"{value - before:+.3f}".replace("-", "−")
 
 
 def growth(value: float | None, before: float | None) -> str:
-    """Of two counts, in percent of the earlier one; empty where one is missing."""
+    """The change of a count in percent of the earlier one; empty if one is missing."""
     if value is None or not before:
         return ""
     return f"{(value - before) / before * 100:+.1f} %".replace("-", "−")
 
 
 def direction(value: float | None, before: float | None) -> str:
-    """good where a difference that shows is upwards, bad where it is downwards; muted where there is none."""
-    if not (told := difference(value, before)) or told in ("+0.000", "−0.000"):
+    """The tone of a difference as shown: good if positive, bad if negative, muted if there is none."""
+    if not (shown := difference(value, before)) or shown in ("+0.000", "−0.000"):
         return "muted"
-    return "good" if told.startswith("+") else "bad"
+    return "good" if shown.startswith("+") else "bad"
 
 
 def duration(seconds: float | None) -> str:
+    """A duration in seconds, minutes or hours."""
     if seconds is None:
         return NONE
     if seconds < 60:

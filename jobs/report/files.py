@@ -1,4 +1,4 @@
-"""Where the page of a day is stored."""
+"""Where the page of a day is stored, and how it is replaced."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PAGE = "index.html"
 
 
 def report_path(lake: str, ds: dt.date) -> str:
-    """Where the page of a day lies: a path or URI."""
+    """The path or URI of a day's page."""
     return f"{lake.rstrip('/')}/reports/{ds}/{PAGE}"
 
 
 def put_report(lake: Lake, ds: dt.date, text: str) -> None:
-    """Write the page; readers see the old or the new one, whole."""
+    """Replace the page: readers see either the old or the new one."""
     with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder:
         (Path(folder) / PAGE).write_text(text, "utf-8")
         put_folder(lake.spark, Path(folder), report_path(lake.uri, ds).removesuffix(f"/{PAGE}"))

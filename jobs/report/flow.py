@@ -1,4 +1,4 @@
-"""What a day made: the rows of its tables, when they were written, and where the rows of the log went."""
+"""The flow of a day: the rows of each table, when they were written, and what became of the rows of the log."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from jobs.report.charts import share_chart
 from jobs.report.figures import NONE, count, duration, growth, moment, percent
 from jobs.report.page import Cell, Figure, Grid, Missing, Section
 
-LOG = "What landed"
+LOG = "Raw log"
 
 
 @dataclass(frozen=True)
-class Made:
+class TableDay:
     """A table's day: its rows, those of the day before, and when its newest file was written (epoch milliseconds)."""
 
     rows: int
@@ -33,22 +33,22 @@ class Made:
 
 
 def stages(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
-    """The tables in the order of the flow, each with what a row of it is."""
+    """The tables by stage, in the order of the flow, each with what one of its rows is."""
     return {
         LOG: [
             (tables.IMPRESSIONS, "an impression"), (tables.CLICKS, "a click"),
             (tables.users(config), "a user, new or changed"), (tables.items(config), "an item, new or changed"),
-            (tables.QUARANTINE, "a row that was refused"),
+            (tables.QUARANTINE, "a refused row"),
         ],
-        "What came of it": [
+        "Tables built from it": [
             (tables.INTERACTIONS, "an impression with its outcome"), (tables.RECONCILIATION, "a day of the log"),
-            (tables.VOCABULARIES, "an id or category, new"), (tables.user_snapshot(config), "a user"),
-            (tables.item_snapshot(config), "an item"), (tables.training_examples(config), "a click to learn from"),
-            (tables.USER_HISTORIES, "a user who ever clicked"),
-            (tables.DAILY_ITEM_COUNTS, "an item that the day shows"),
+            (tables.VOCABULARIES, "a new id or category"), (tables.user_snapshot(config), "a user"),
+            (tables.item_snapshot(config), "an item"), (tables.training_examples(config), "a click to train on"),
+            (tables.USER_HISTORIES, "a user with at least one click"),
+            (tables.DAILY_ITEM_COUNTS, "an item of the day"),
             (tables.WINDOW_ITEM_COUNTS, "an item of the training window"),
         ],
-        "What is drawn as a negative": [
+        "Negatives": [
             (tables.UNCLICKED_ITEMS, "an item exposed and never clicked"), (tables.ITEM_SAMPLING_PROBS, "an item"),
             (tables.POPULAR_ITEMS, "an item of a segment of users"),
         ],
@@ -56,13 +56,13 @@ def stages(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
             (tables.MODEL_VERSIONS, "the day's model"), (tables.USER_EMBEDDINGS, "a user"),
             (tables.ITEM_EMBEDDINGS, "an item"), (tables.ITEM_INDEXES, "an index"),
             (tables.CANDIDATES, "a user's list"), (tables.EVALUATION, "a metric of these lists"),
-            (tables.GATE, "a rule that judges them"), (tables.PUBLICATIONS, "a publication"),
+            (tables.GATE, "a rule of the gate"), (tables.PUBLICATIONS, "a publication"),
         ],
     }  # fmt: skip
 
 
-def made(lake: Lake, config: Config, ds: dt.date) -> dict[str, Made]:
-    """By table what the day holds, of those that hold a row on it or on the day before."""
+def table_days(lake: Lake, config: Config, ds: dt.date) -> dict[str, TableDay]:
+    """For each table with rows on the day or the day before: its rows of both days."""
     listed = [table for stage in stages(config).values() for table, _ in stage]
     counted = [row_counts(lake, table, ds) for table in listed if lake.has(table)]
     if not counted:
@@ -71,29 +71,31 @@ def made(lake: Lake, config: Config, ds: dt.date) -> dict[str, Made]:
     found = {}
     for name in dict.fromkeys(name for name, _ in rows):
         today, before = rows.get((name, ds)), rows.get((name, ds - dt.timedelta(days=1)))
-        found[name] = Made(today.rows if today else 0, before.rows if before else 0, today.written if today else None)
+        found[name] = TableDay(
+            today.rows if today else 0, before.rows if before else 0, today.written if today else None
+        )
     return found
 
 
 def row_counts(lake: Lake, table: Table, ds: dt.date) -> DataFrame:
-    """Rows (table, ds, rows, written) of the day and the one before it."""
-    written = F.col("_metadata.file_modification_time").alias("written")  # as Delta's log has it, not a copy's
+    """Rows (table, ds, rows, written) for the day and the day before."""
+    written = F.col("_metadata.file_modification_time").alias("written")  # from Delta's log: a copied file keeps it
     files = lake.read(table).select("ds", written)
     days = {"today": ds, "yesterday": ds - dt.timedelta(days=1)}
     return query(lake.spark, "report/row_counts", {"files": files}, table=table.name, **days)
 
 
-def took(config: Config, found: Mapping[str, Made]) -> dict[str, float]:
-    """By table the seconds since the one that was written before it; what landed is no step of the run."""
+def seconds_by_table(config: Config, found: Mapping[str, TableDay]) -> dict[str, float]:
+    """For each built table the seconds since the table written before it. Raw tables are not part of the run."""
     landed = {table.name for table, _ in stages(config)[LOG]}
     steps = sorted((day.written, name) for name, day in found.items() if day.written and name not in landed)
     return {name: (end - begin) / 1000 for (begin, _), (end, name) in pairwise(steps)}
 
 
 def flow_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """The tables of the day, stage by stage."""
-    found = made(lake, config, ds)
-    seconds = took(config, found)
+    """Section: the tables of the day, by stage."""
+    found = table_days(lake, config, ds)
+    seconds = seconds_by_table(config, found)
     longest = max(seconds.values(), default=0.0)
     rows: list[list[Cell]] = []
     for stage, listed in stages(config).items():
@@ -101,15 +103,15 @@ def flow_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         rows += [
             _row(table.name, what, found.get(table.name), seconds.get(table.name), longest) for table, what in listed
         ]
-    head = ["table", "a row is", "rows", "day before", "change", "written (UTC)", "since the one before"]
+    head = ["table", "a row is", "rows", "day before", "change", "written (UTC)", "since previous"]
     note = (
-        "Written: the newest file of the table's day. Since the one before: from the table that was written just "
-        "before it, so what a job took, and the wait where one was run again."
+        "Written: when the newest file of the table's day was written. Since previous: the time since the previously "
+        "written table, that is how long the job took, including any pause before a job that was run again."
     )
-    return Section("flow", "The flow", "From the raw log to the lists, table by table.", [Grid(head, rows, 2, note)])
+    return Section("flow", "Flow", "The tables of the day, from the raw log to the lists.", [Grid(head, rows, 2, note)])
 
 
-def _row(name: str, what: str, day: Made | None, seconds: float | None, longest: float) -> list[Cell]:
+def _row(name: str, what: str, day: TableDay | None, seconds: float | None, longest: float) -> list[Cell]:
     if day is None or not day.rows:
         before = count(day.before) if day else NONE
         return [Cell(name, "code"), Cell(what, "muted"), Cell("none", "muted"), Cell(before), *[Cell("", "muted")] * 3]
@@ -125,24 +127,24 @@ def _row(name: str, what: str, day: Made | None, seconds: float | None, longest:
 
 
 def log_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """Where the day's impressions and clicks went."""
+    """Section: what became of the impressions and clicks that landed on the day."""
     row = lake.day(tables.RECONCILIATION, ds).first()
-    lead = "Every row that landed is accounted for, or the day stops."
+    lead = "Each row that landed is counted exactly once; otherwise the day stops."
     if row is None:
-        return Section("log", "Where the log went", lead, [Missing(f"reconciliation has no row for {ds}.")])
-    fates = {
+        return Section("log", "Reconciliation of the log", lead, [Missing(f"reconciliation has no row for {ds}.")])
+    outcomes = {
         "impressions": {"in interactions": row.interactions, "duplicate": row.duplicate_impressions,
                         "refused": row.refused_impressions},
         "clicks": {"matched": row.matched_clicks, "duplicate": row.duplicate_clicks, "late": row.late_clicks,
                    "early": row.early_clicks, "orphan": row.orphan_clicks, "refused": row.refused_clicks},
     }  # fmt: skip
-    blocks = [_fates(what, counts) for what, counts in fates.items() if sum(counts.values())]
-    return Section("log", "Where the log went", lead, blocks or [Missing("Nothing landed.")])
+    blocks = [_outcomes(what, counts) for what, counts in outcomes.items() if sum(counts.values())]
+    return Section("log", "Reconciliation of the log", lead, blocks or [Missing("Nothing landed.")])
 
 
-def _fates(what: str, counts: Mapping[str, int]) -> Figure:
+def _outcomes(what: str, counts: Mapping[str, int]) -> Figure:
     total = sum(counts.values())
-    shares = {fate: number / total for fate, number in counts.items()}
-    legend = [f"{fate} {count(number)}" for fate, number in counts.items()]
+    shares = {outcome: number / total for outcome, number in counts.items()}
+    legend = [f"{outcome} {count(number)}" for outcome, number in counts.items()]
     title = f"{count(total)} {what}"
     return Figure(title, share_chart(title, [("", shares)], percent), legend)

@@ -1,4 +1,4 @@
-"""What the gate said of the run, rule by rule."""
+"""The verdict of the gate on each rule."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from jobs.report.page import Cell, Grid, Missing, Section
 
 
 def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """Each rule with its number and its bound, what failed first."""
+    """Section: each rule with its value and its bound, failed rules first."""
     verdicts = lake.day(tables.GATE, ds).orderBy(F.col("passed"), "rule").collect()  # a dozen rows
-    lead = "What has to hold before readers get a day; bounds stand in [gate] of the configuration."
+    lead = "Rules that a day must pass before it is published. Their bounds are in [gate] of the configuration."
     if not verdicts:
-        return Section("gate", "Gate", lead, [Missing(f"The gate has not judged {ds}.")])
+        return Section("gate", "Gate", lead, [Missing(f"The gate was not run for {ds}.")])
     rows = [[Cell(row.rule, "code"), _verdict(row), _number(row.value), Cell(_bound(row), "muted")] for row in verdicts]
-    return Section("gate", "Gate", lead, [Grid(["rule", "", "value", "wanted"], rows, 2)])
+    return Section("gate", "Gate", lead, [Grid(["rule", "", "value", "bound"], rows, 2)])
 
 
 def _verdict(row: Row) -> Cell:

@@ -1,4 +1,4 @@
-"""The top of the page: day, model version, whether readers follow it, and a row of key figures."""
+"""The top of the page: day, model version, publication status and key figures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from jobs.report.quality import Evaluation, evaluations
 
 
 def headline(lake: Lake, ds: dt.date) -> Headline:
-    """What stands above all sections."""
+    """The heading of the page."""
     model = lake.day(tables.MODEL_VERSIONS, ds).first()
     status, tone, about = _published(lake, ds)
     return Headline(str(ds), model.model_version if model else "no model", status, tone, about)
 
 
 def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:
-    """Whether the day is published, how to colour that, and what readers follow."""
+    """(status, tone, about): whether the day is published, and which publication readers follow."""
     publications = lake.read(tables.PUBLICATIONS).withColumn("at", F.unix_millis("published_at"))
     newest = publications.orderBy(F.desc("publication")).first()
     own = publications.where(F.col("ds") == F.lit(ds)).orderBy(F.desc("publication")).first()
@@ -40,7 +40,7 @@ def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:
 
 
 def key_figures(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
-    """What a person looks at first; a figure whose table has no row is left out."""
+    """The key figures; one whose table has no row is left out."""
     return [*_of_evaluation(evaluations(lake, config, ds)), *_of_day(lake, config, ds)]
 
 
@@ -61,21 +61,23 @@ def _of_evaluation(found: list[Evaluation]) -> list[KeyFigure]:
         if value is not None:
             other = now.of(metric, k, POPULARITY)
             note = f"popularity {decimal(other)}" if other is not None else ""
-            tone = "muted" if metric == "never_clicked_share" else direction(value, earlier)  # neither way is better
+            tone = (
+                "muted" if metric == "never_clicked_share" else direction(value, earlier)
+            )  # neither direction is better
             figures.append(KeyFigure(f"{name}@{k}", decimal(value), difference(value, earlier), tone, note))
     return figures
 
 
 def _of_day(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
-    """Counts of the day beside those of the day before, and the loss."""
+    """Counts of the day compared with the day before, and the final loss."""
     today, before = _counts(lake, config, ds), _counts(lake, config, ds - dt.timedelta(days=1))
-    names = {"clicks": "Clicks of the day", "lists": "Users with a list", "rows": "Examples learned from"}
+    names = {"clicks": "Clicks of the day", "lists": "Users with a list", "rows": "Training examples"}
     figures = [
         KeyFigure(name, count(today[key]), growth(today[key], before[key])) for key, name in names.items() if today[key]
     ]
     if today["loss"] is not None:
         change = difference(today["loss"], before["loss"])
-        figures.append(KeyFigure("Loss at the end", decimal(today["loss"]), change))
+        figures.append(KeyFigure("Final loss", decimal(today["loss"]), change))
     return figures
 
 

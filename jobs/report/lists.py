@@ -1,4 +1,4 @@
-"""What the day's lists are made of: popularity of their items beside that of the clicks, channels, and a few users."""
+"""Contents of the day's lists: popularity of their items compared with clicks, channels, and a few users."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PEOPLE, SHOWN = 8, 10  # users, and items of each of their lists
 
 
 def popularity_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """Whether the lists follow popularity more than clicks do."""
+    """Section: whether the lists favour popular items more than clicks do."""
     title, lead = (
-        "What the lists are made of",
-        "Popular items are no fault of a list; more of them than people click would be.",
+        "Popularity of the candidates",
+        "Lists should contain popular items, but not a larger share of them than the clicks.",
     )
     lists = lake.day(tables.CANDIDATES, ds)
     if lists.isEmpty():
         return Section("popularity", title, lead, [Missing(f"There are no candidates of {ds}.")])
     frames = {"candidates": lists, "item_slices": item_slices(lake, config, ds)}
-    counts = query(lake.spark, "report/popularity", frames).collect()  # some a power of two
+    counts = query(lake.spark, "report/popularity", frames).collect()  # a few rows per power of two
     return Section("popularity", title, lead, [_by_bin(counts), _by_slice(counts), _by_source(lists)])
 
 
@@ -44,7 +44,7 @@ def _by_bin(counts: Sequence[Row]) -> Figure:
     title = "Items, clicks and candidates by popularity"
     groups = [clicks_of(number) for number in bins]
     svg = bar_chart(title, "clicks of the item in the training window", "share", groups, bars, percent)
-    note = "Of all items, of the window's clicks, and of the places in the lists: the share of each bin of items."
+    note = "For each bin of items: its share of all items, of the window's clicks, and of the positions in the lists."
     return Figure(title, svg, list(bars), note)
 
 
@@ -53,7 +53,7 @@ def _by_slice(counts: Sequence[Row]) -> Figure:
         (name, dict(zip(ITEM_SLICES, _shares(_total(counts, column, part) for part in ITEM_SLICES), strict=True)))
         for name, column in COUNTED.items()
     ]
-    title = "The same by slice"
+    title = "Items, clicks and candidates by slice"
     return Figure(title, share_chart(title, rows, percent), ITEM_SLICES)
 
 
@@ -62,7 +62,7 @@ def _total(counts: Sequence[Row], column: str, part: str) -> int:
 
 
 def clicks_of(number: int) -> str:
-    """The clicks that a bin of sql/report/popularity.sql holds, as its label."""
+    """The label of a bin of sql/report/popularity.sql: the clicks of its items."""
     if number < 2:
         return str(number)
     return f"{_short(2 ** (number - 1))}+"
@@ -79,20 +79,20 @@ def _shares(counts: Iterable[int]) -> list[float]:
 
 
 def _by_source(lists: DataFrame) -> Figure:
-    sources = query(lists.sparkSession, "report/sources", {"candidates": lists}).collect()  # one a channel
+    sources = query(lists.sparkSession, "report/sources", {"candidates": lists}).collect()  # one row per channel
     shares = dict(zip([row.source for row in sources], _shares(row.places for row in sources), strict=True))
     legend = [
-        f"{row.source}: {count(row.places)} places, {count(row.users)} user{'' if row.users == 1 else 's'}"
+        f"{row.source}: {count(row.places)} positions, {count(row.users)} user{'' if row.users == 1 else 's'}"
         for row in sources
     ]
-    title = "Places by the channel that named the item"
+    title = "Positions by channel"
     return Figure(title, share_chart(title, [("", shares)], percent), legend)
 
 
 def people_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """Some users with what they clicked last and what they are shown."""
-    title, lists = "A look at some users", lake.day(tables.CANDIDATES, ds)
-    lead = f"Picked by hash: the last {SHOWN} clicks, newest first, and the first {SHOWN} candidates."
+    """Section: some users with their last clicks and their candidates."""
+    title, lists = "Examples of users", lake.day(tables.CANDIDATES, ds)
+    lead = f"Users chosen by a hash, with their last {SHOWN} clicks, newest first, and their first {SHOWN} candidates."
     frames = {"candidates": lists, "user_histories": lake.day(tables.USER_HISTORIES, ds)}
     rows = query(lake.spark, "report/people", frames, people=PEOPLE, shown=SHOWN).collect()
     if not rows:
@@ -103,7 +103,7 @@ def people_section(lake: Lake, config: Config, ds: dt.date) -> Section:
 
 
 def named_items(lake: Lake, config: Config, ds: dt.date, people: Sequence[Row]) -> list[Row]:
-    """Rows (item_id, item_index, slice) of all items on the page: no more than users and places allow."""
+    """Rows (item_id, item_index, slice) of all items that the section shows, at most PEOPLE * 2 * SHOWN."""
     indices = sorted({index for row in people for index in row.history})
     ids = sorted({item.item_id for row in people for item in row.candidates})
     slices = item_slices(lake, config, ds).select("item_id", "item_index", "slice")
@@ -120,5 +120,5 @@ def _person(row: Row, named: Sequence[Row]) -> Person:
     candidates = [
         Item(item.item_id, slices.get(item.item_id, ""), f"{item.score:.3f} {item.source}") for item in row.candidates
     ]
-    about = f"{count(row.remembered)} clicks remembered, {count(row.listed)} candidates"
+    about = f"{count(row.remembered)} clicks in the history, {count(row.listed)} candidates"
     return Person(row.user_id, about, history, candidates)

@@ -1,4 +1,4 @@
-"""The page of a report: sections of blocks, put into page.html by Jinja. Whatever is text is escaped there."""
+"""The page of a report: sections of blocks, rendered by Jinja with page.html, which escapes every text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobs.report.charts import Svg
 
 @dataclass(frozen=True)
 class Missing:
-    """What is not on the page, and why."""
+    """A message in place of content that is missing, with the reason."""
 
     text: str
     kind: ClassVar[str] = "missing"
@@ -33,7 +33,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names with their values."""
+    """Pairs of a name and a value."""
 
     pairs: Sequence[tuple[str, str]]
     kind: ClassVar[str] = "facts"
@@ -42,7 +42,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a grid; `tone` is good, bad, muted or heading, `bar` the share of the cell that is filled."""
+    """A cell of a grid. `tone`: good, bad, muted, strong, code or heading. `bar`: length of a bar, from 0 to 1."""
 
     text: str
     tone: str = ""
@@ -51,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table; its first `texts` columns are words, the others are numbers. A row of one cell heads those below it."""
+    """A table whose first `texts` columns are text and the others numbers. A row of one cell is a subheading."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -63,7 +63,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its title and a line that says how to read it."""
+    """A chart with its title, its legend and a note on how to read it."""
 
     title: str
     svg: Svg
@@ -84,7 +84,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Person:
-    """A user, what they clicked and what they are shown."""
+    """A user with their clicks and candidates."""
 
     user_id: str
     about: str
@@ -94,7 +94,7 @@ class Person:
 
 @dataclass(frozen=True)
 class People:
-    """Users side by side."""
+    """Several users, side by side."""
 
     people: Sequence[Person]
     kind: ClassVar[str] = "people"
@@ -106,7 +106,7 @@ Block = Missing | Note | Facts | Grid | Figure | People
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under a heading of its own; `name` is its anchor."""
+    """A part of the page with a heading; `name` is its anchor."""
 
     name: str
     title: str
@@ -116,7 +116,7 @@ class Section:
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """A figure of the top row. `tone` of the change: good, bad or muted."""
+    """A key figure at the top of the page. `tone` of its change: good, bad or muted."""
 
     label: str
     value: str
@@ -127,7 +127,7 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Headline:
-    """What stands above all sections; `tone` says whether readers follow this run: good or bad."""
+    """The heading of the page. `tone` of the status: good if readers follow this run, bad or muted otherwise."""
 
     day: str
     model: str
@@ -137,10 +137,10 @@ class Headline:
 
 
 def render(headline: Headline, key_figures: Sequence[KeyFigure], sections: Sequence[Section]) -> str:
-    """The HTML of the page: it refers to nothing outside itself."""
+    """The HTML of the page, which needs no other file."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(_file("page.html"))
-    style = Markup(_file("page.css"))  # our own file, not a text of the log
+    style = Markup(_file("page.css"))  # a file of this package, hence not escaped
     return template.render(headline=headline, key_figures=key_figures, sections=sections, style=style) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""How good the lists are: the newest evaluation beside popularity and the evaluation before it."""
+"""Quality of the lists: the newest evaluation, compared with popularity and with the evaluation before it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SLICES = {
 }
 RANKING = {"recall": "Recall", "ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR"}
 OF_LISTS = {
-    "item_coverage": "items that anybody is shown",
-    "never_clicked_share": "places of never clicked items",
+    "item_coverage": "item coverage",
+    "never_clicked_share": "share of never clicked items",
 }
 
 
@@ -42,45 +42,51 @@ class Evaluation:
 
     @property
     def cutoffs(self) -> list[int]:
-        """The k of its metrics, ascending."""
+        """The list lengths k of its metrics, ascending."""
         return sorted({k for _, _, _, k in self.values})
 
     def of(self, metric: str, k: int, channel: str = CANDIDATES, item_slice: str = "all") -> float | None:
+        """A metric's value; None if it was not measured."""
         return self.values.get((channel, item_slice, metric, k))
 
     def channels(self, metric: str, k: int, item_slice: str = "all") -> list[str]:
+        """The channels for which a metric was measured."""
         return [channel for channel in CHANNELS if self.of(metric, k, channel, item_slice) is not None]
 
     @property
     def against(self) -> str:
+        """The days of the clicks, as text."""
         return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
 
 
 def evaluations(lake: Lake, config: Config, ds: dt.date) -> list[Evaluation]:
-    """The newest one up to a day, and the one before it, as far as there are."""
+    """The newest evaluation up to a day and the one before it, at most two."""
     known = lake.window(tables.EVALUATION, ds, config.log.state_lookback_days)
     days = [row.ds for row in known.select("ds").distinct().orderBy(F.desc("ds")).limit(2).collect()]
     return [_evaluation(lake, day) for day in days]
 
 
 def _evaluation(lake: Lake, day: dt.date) -> Evaluation:
-    rows = lake.day(tables.EVALUATION, day).collect()  # some hundred
+    rows = lake.day(tables.EVALUATION, day).collect()  # a few hundred rows
     values = {(row.channel, row.slice, row.metric, row.k): row.value for row in rows}
     return Evaluation(day, rows[0].against_from, rows[0].against_to, values)
 
 
 def quality_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """Metrics at each k, by slice, and over the days."""
-    title, found = "How good the lists are", evaluations(lake, config, ds)
+    """Section: metrics at each k, by slice, and over the days."""
+    title, found = "Quality of the lists", evaluations(lake, config, ds)
     if not found:
         return Section(
-            "quality", title, "", [Missing("No lists were evaluated yet: those of a day are measured on later clicks.")]
+            "quality",
+            title,
+            "",
+            [Missing("No lists were evaluated yet: the lists of a day are evaluated on the clicks of later days.")],
         )
     now, before = found[0], found[1] if len(found) > 1 else None
-    lead = f"The lists of {now.ds}, measured on the clicks of {now.against}."
+    lead = f"The lists of {now.ds}, evaluated on the clicks of {now.against}."
     k = now.cutoffs[-1]
     if now.of("recall", k) is None:
-        nothing = Missing("Nobody clicked on those days what was not excluded for them: there was nothing to find.")
+        nothing = Missing("No user clicked a non-excluded item on those days, so there is nothing to recall.")
         return Section("quality", title, lead, [nothing, *_of_lists(now, before)])
     days = _trend(lake, config, ds, k) if before else Missing("There is no earlier evaluation to compare with.")
     return Section("quality", title, lead, [_by_slice(now), days, _table(now, before), *_of_lists(now, before)])
@@ -89,22 +95,20 @@ def quality_section(lake: Lake, config: Config, ds: dt.date) -> Section:
 def _by_slice(now: Evaluation) -> Figure:
     k = now.cutoffs[-1]
     slices = [name for name in SLICES if now.of("recall", k, item_slice=name) is not None]
-    # a channel that has nothing in a slice has no bar there
+    # a channel without a value in a slice gets no bar
     bars = {
         channel: [now.of("recall", k, channel, name) or 0.0 for name in slices] for channel in now.channels("recall", k)
     }
     labels = [SLICES[name] for name in slices]
-    title = f"Recall@{k} by popularity of the item and by user"
-    note = (
-        "Head: the most clicked items; tail: the rest, never clicked ones included. Cold: users without a click before."
-    )
+    title = f"Recall@{k} by item slice and user group"
+    note = "Head: the most clicked items. Tail: the least and never clicked. Cold: users without an earlier click."
     return Figure(title, bar_chart(title, "", f"Recall@{k}", labels, bars, decimal), list(bars), note)
 
 
 def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> Figure:
     rows = lake.window(tables.EVALUATION, ds, config.log.state_lookback_days)
     rows = rows.where((F.col("metric") == "recall") & (F.col("slice") == "all") & (F.col("k") == k))
-    points = sorted((row.channel, row.ds, row.value) for row in rows.collect())  # one a channel and day
+    points = sorted((row.channel, row.ds, row.value) for row in rows.collect())  # one row per channel and day
     first = min(when for _, when, _ in points)
     lines = {
         channel: [(float((when - first).days), value) for name, when, value in points if name == channel]
@@ -120,7 +124,7 @@ def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> Figure:
 
 
 def _table(now: Evaluation, before: Evaluation | None) -> Block:
-    """A row a metric and k: the candidates, what changed since the evaluation before, and the other channels."""
+    """A row per metric and k: the candidates, the change since the previous evaluation, and the other channels."""
     others = [channel for channel in now.channels("recall", now.cutoffs[-1]) if channel != CANDIDATES]
     rows = [
         [
@@ -132,12 +136,12 @@ def _table(now: Evaluation, before: Evaluation | None) -> Block:
         for metric, name in RANKING.items()
         for k in now.cutoffs
     ]
-    note = "Means over the users who clicked something that was not excluded for them; whole corpus."
+    note = "Means over users with a click on a non-excluded item. Ranking is over the whole corpus."
     return Grid(["metric", "candidates", *_since(before), *others], rows, 1, note, layout="half")
 
 
 def _of_lists(now: Evaluation, before: Evaluation | None) -> list[Block]:
-    """What the lists of each channel are made of."""
+    """Coverage and slices of each channel's lists."""
     k = now.cutoffs[-1]
     channels = now.channels("item_coverage", k)
     if CANDIDATES not in channels:
@@ -154,7 +158,7 @@ def _of_lists(now: Evaluation, before: Evaluation | None) -> list[Block]:
     ]
     table = Grid([f"lists of {k}", CANDIDATES, *_since(before), *others], rows, layout="half")
     shares = [(name, {part: now.of("list_share", k, name, part) or 0.0 for part in ITEM_SLICES}) for name in channels]
-    title = f"Places in lists of {k} by popularity of the item"
+    title = f"Positions in lists of {k} by item slice"
     return [table, Figure(title, share_chart(title, shares, percent), ITEM_SLICES)]
 
 

@@ -1,4 +1,4 @@
-"""How the day's model learned: loss, validation and estimate of frequencies; and the indexes over its items."""
+"""The training of the day's model: loss, validation, estimated item frequencies; and the indexes over its items."""
 
 from __future__ import annotations
 
@@ -19,44 +19,41 @@ from model.artifacts.formats import MODEL
 
 
 def manifest(lake: Lake, ds: dt.date) -> dict[str, Any] | None:
-    """The model.json of the day's model version; None where there is no model or no such file."""
+    """The model.json of the day's model version; None if there is no model or no such file."""
     row = lake.day(tables.MODEL_VERSIONS, ds).first()
     return model_manifest(lake, row.model_version) if row else None
 
 
 def no_model(lake: Lake, ds: dt.date) -> Missing:
-    """Which of the two is not there, where `manifest` finds none."""
+    """A message that says whether the model or only its manifest is missing."""
     found = not lake.day(tables.MODEL_VERSIONS, ds).isEmpty()
     return Missing(f"There is no {MODEL.manifest} of the model of {ds}." if found else f"There is no model of {ds}.")
 
 
 def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """Loss by step, recall by epoch, and what the training was."""
+    """Section: loss by step, recall by epoch, and facts of the training."""
     row, model = lake.day(tables.MODEL_VERSIONS, ds).first(), manifest(lake, ds)
     if row is None or model is None:
         return Section("training", "Training", "", [no_model(lake, ds)])
     metrics, settings = model["metrics"], model["configuration"]["training"]
     lead = "Two towers, sampled softmax."
     if row.trained_on != ds:
-        lead += (
-            f" The model of {row.trained_on} goes on: training.retrain_every_days is {settings['retrain_every_days']}."
-        )
+        every = settings["retrain_every_days"]
+        lead += f" The model of {row.trained_on} is used again: training.retrain_every_days is {every}."
     curve = line_chart("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, lambda value: f"{value:.2f}")
-    ends = "It ends with one pass over the last day, which no epoch had seen." if metrics["validations"] else ""
+    ends = "The last part is one pass over the held-out last day." if metrics["validations"] else ""
     curves = [Figure("Loss by step", curve, note=ends), _validation(metrics["validations"])]
     return Section("training", "Training", lead, [*curves, Facts(_facts(metrics, settings))])
 
 
 def _validation(epochs: list[Mapping[str, float]]) -> Block:
     if not epochs:
-        return Missing(
-            "No epoch was validated on the last day (training.validation, or a model that learned from it alone)."
-        )
+        return Missing("No epoch was validated: training.validation is none, or there was no earlier day to train on.")
     names = [name for name in ("recall@100", "recall@10") if name in epochs[0]]
     lines = {name: [(float(epoch), found[name]) for epoch, found in enumerate(epochs, 1)] for name in names}
     title = "Held-out last day by epoch"
     svg = line_chart(title, "epoch", "recall", lines, decimal)
-    return Figure(title, svg, names, f"On {count(epochs[-1]['rows'])} examples, before the model learned from them.")
+    return Figure(title, svg, names, f"On {count(epochs[-1]['rows'])} examples, before training on them.")
 
 
 def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -64,10 +61,10 @@ def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tupl
         ("negatives", f"{settings['preset']}, correction: {settings['correction']}"),
         ("examples", count(metrics["training_rows"])),
         ("steps", count(metrics["steps"])),
-        ("trained for", duration(metrics["seconds"])),
-        ("examples a second", count(metrics["rows_per_second"])),
+        ("training time", duration(metrics["seconds"])),
+        ("examples per second", count(metrics["rows_per_second"])),
         ("waiting for data", percent(metrics["waiting_share"])),
-        ("loss at the end", decimal(metrics["final_loss"])),
+        ("final loss", decimal(metrics["final_loss"])),
         ("temperature", decimal(metrics["temperature"])),
     ]
     bank = {
@@ -80,11 +77,11 @@ def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tupl
 
 
 def estimator_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """How far the streaming estimate of item frequencies is from the counts."""
+    """Section: how far the streaming estimate of item frequencies is from the counts."""
     model = manifest(lake, ds)
     title, lead = (
-        "Drift of the estimator",
-        "How far the frequencies that training estimates from its batches are from the counted ones.",
+        "Estimated item frequencies",
+        "How far the frequencies estimated from training batches are from the counted ones.",
     )
     if model is None:
         return Section("estimator", title, lead, [no_model(lake, ds)])
@@ -92,7 +89,10 @@ def estimator_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     if drift is None:
         frequency = model["configuration"]["training"]["frequency_source"]
         return Section(
-            "estimator", title, lead, [Missing(f"Nothing was estimated: training.frequency_source is {frequency}.")]
+            "estimator",
+            title,
+            lead,
+            [Missing(f"No frequencies were estimated: training.frequency_source is {frequency}.")],
         )
     facts = [
         ("items", count(drift["items"])),
@@ -115,13 +115,13 @@ def _worst(lake: Lake, config: Config, ds: dt.date, worst: list[Mapping[str, Any
         ]
         for item in worst
     ]
-    return Grid(["off most", "estimated share", "counted share", "ratio"], rows)
+    return Grid(["largest deviations", "estimated share", "counted share", "ratio"], rows)
 
 
 def index_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """What was built over the item vectors, and which of it scoring searches."""
+    """Section: the indexes that were built over the item embeddings, and which one scoring searches."""
     built = lake.day(tables.ITEM_INDEXES, ds).orderBy("backend").collect()  # one a backend
-    lead = "Recall is the share of the exact lists that an index finds; speed is that of one core."
+    lead = "Recall is the share of the exact lists that an index finds. Speed is measured on one core."
     if not built:
         return Section("indexes", "Indexes", lead, [Missing(f"item_indexes has no row for {ds}.")])
     rows = [
@@ -140,5 +140,5 @@ def index_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         f"Measured on {count(built[0].sampled_users)} users, lists of {built[0].k}. "
         "Search budget: nodes (annoy), lists (ivf)."
     )
-    head = ["index", "", "items", "recall", "users a second", "search budget", "built in"]
+    head = ["index", "", "items", "recall", "users per second", "search budget", "build time"]
     return Section("indexes", "Indexes", lead, [Grid(head, rows, 2, note)])

@@ -84,14 +84,14 @@ def test_metrics_stand_beside_those_of_the_day_before_and_of_popularity(simulate
     assert (
         page.key_figure("Item coverage@50")[0] == f"{metric(simulated, SECOND, 'candidates', 'item_coverage', 50):.3f}"
     )
-    assert ("p", f"The lists of {SECOND}, measured on the clicks of {THIRD}.") in page.texts
+    assert ("p", f"The lists of {SECOND}, evaluated on the clicks of {THIRD}.") in page.texts
 
 
 def test_the_model_is_told_by_its_manifest(simulated: Lake, text: str, page: Page) -> None:
     model = manifest(simulated, THIRD)
     assert model is not None
     assert ("code", model_version(simulated, THIRD)) in page.texts
-    assert page.key_figure("Loss at the end")[0] == f"{model['metrics']['final_loss']:.3f}"
+    assert page.key_figure("Final loss")[0] == f"{model['metrics']['final_loss']:.3f}"
     (curve,) = re.findall(r'aria-label="Loss by step">.*?</svg>', text, re.DOTALL)
     (points,) = re.findall(r'<polyline class="line c1" points="([^"]*)"', curve)
     assert len(points.split()) == len(model["metrics"]["loss_curve"])
@@ -139,7 +139,7 @@ def test_users_have_the_items_of_their_list_and_history(simulated: Lake, page: P
         candidates = own[own.index("candidates") + 1 :]
         assert candidates[0:20:2] == [item.item_id for item in row.candidates[:10]]
         clicked = [names[index] for index in reversed(histories.get(row.user_id, [])) if index][:10]
-        assert own[own.index("clicked") + 1 : own.index("candidates")] == (clicked or ["nothing yet"])
+        assert own[own.index("clicked") + 1 : own.index("candidates")] == (clicked or ["no clicks yet"])
 
 
 def test_the_page_needs_nothing_but_itself(text: str, page: Page) -> None:
@@ -180,7 +180,7 @@ def test_what_is_not_there_is_said(lake: Lake, config: Config) -> None:
     said = [found for element, found in page.texts if element == "p"]
     for word in (
         f"reconciliation has no row for {THIRD}.",
-        "No lists were evaluated yet: those of a day are measured on later clicks.",
+        "No lists were evaluated yet: the lists of a day are evaluated on the clicks of later days.",
         f"There are no candidates of {THIRD}.",
         f"There is no model of {THIRD}.",
         f"item_indexes has no row for {THIRD}.",
@@ -216,7 +216,7 @@ def test_drift_names_the_items_that_are_off_most(simulated_with_variant: Lake) -
     names = {row.item_index: row.item_id for row in beside.day(tables.ITEM_SAMPLING_PROBS, THIRD).collect()}
     assert [row[0].text for row in worst.rows] == [names[item["item_index"]] for item in drift["worst"]]  # type: ignore[union-attr]
     main = estimator_section(lake, config, THIRD).blocks[0]
-    assert main.text == "Nothing was estimated: training.frequency_source is counted."  # type: ignore[union-attr]
+    assert main.text == "No frequencies were estimated: training.frequency_source is counted."  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("width", [1280, 500])

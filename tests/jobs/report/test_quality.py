@@ -38,7 +38,7 @@ def test_a_day_on_which_nothing_was_to_be_found(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(nothing, Missing)
     assert isinstance(table, Grid)
     assert isinstance(chart, Figure)
-    assert found.lead == "The lists of 2026-01-05, measured on the clicks of 2026-01-06 to 2026-01-07."
+    assert found.lead == "The lists of 2026-01-05, evaluated on the clicks of 2026-01-06 to 2026-01-07."
 
 
 def test_candidates_alone_without_a_day_before(monkeypatch: pytest.MonkeyPatch) -> None:
