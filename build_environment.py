@@ -1,6 +1,6 @@
-"""Packs installed packages into a virtual environment for `--archives`: the same bytes for the same packages.
+"""Packs installed packages into a virtual environment for `--archives`. The same packages give the same bytes.
 
-Not in it: Spark itself, which brings its pyspark to driver and executors, and this project, which the zip brings.
+It does not contain Spark, whose installation provides pyspark, or this project, which is in the zip.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent
 SPARK = {"pyspark", "py4j"}
-# What Python workers import in every job but those that run the towers (torch): a fifteenth of the whole.
+# Packages that Python workers import, except in jobs that run the towers (torch): a fifteenth of the full size.
 WORKERS = ("annoy", "delta-spark", "faiss-cpu", "numpy", "pandas", "pyarrow", "pydantic")
 SITE = f"lib/python3.{sys.version_info.minor}/site-packages"
 LEVEL = 6  # of gzip
 
 
 def all_packages() -> list[str]:
-    """What requirements/compute.in asks for at run time."""
+    """The names of the run-time packages in requirements/compute.in."""
     lines = (ROOT / "requirements" / "compute.in").read_text("utf-8").partition("# development")[0].splitlines()
     return [re.split(r"[=<>]", line)[0].strip() for line in lines if line and not line.startswith("#")]
 
 
 def needed(names: Iterable[str]) -> list[Distribution]:
-    """The installed packages of these names and all that they need, by name. Spark's are left out."""
+    """The installed packages of these names and all their dependencies, sorted by name, without Spark's."""
     found: dict[str, Distribution] = {}
-    left = [*names]
-    while left:
-        name = re.sub(r"[-_.]+", "-", left.pop()).lower()
+    pending = [*names]
+    while pending:
+        name = re.sub(r"[-_.]+", "-", pending.pop()).lower()
         if name in found or name in SPARK:
             continue
         found[name] = distribution(name)
         wanted = map(Requirement, found[name].requires or ())
-        left += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+        pending += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
     return [found[name] for name in sorted(found)]
 
 
 def files(packages: Iterable[Distribution]) -> Iterator[tuple[str, Path]]:
-    """Where each file goes and where it lies: no command-line programs, no bytecode."""
+    """(path in the environment, path of the file) of each file, without command-line programs and bytecode."""
     for package in packages:
         for file in sorted(package.files or ()):
             if ".." not in file.parts and file.suffix != ".pyc":
@@ -54,7 +54,7 @@ def files(packages: Iterable[Distribution]) -> Iterator[tuple[str, Path]]:
 
 
 def build_environment(target: Path, names: Iterable[str], python: str) -> None:
-    """`python` is the nodes' interpreter, of this one's version: an environment holds a link to it, and no copy."""
+    """Write the environment. python: the interpreter's path on the nodes (same version), to which it links."""
     config = f"home = {Path(python).parent}\ninclude-system-site-packages = false\n"
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -72,15 +72,17 @@ def build_environment(target: Path, names: Iterable[str], python: str) -> None:
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)  # of 1970, of root, readable for all
+    entry = tarfile.TarInfo(name)  # dated 1970, owned by root, readable by all
     entry.size = len(content)
     archive.addfile(entry, io.BytesIO(content))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", type=Path, help="a name that ends with .tar.gz")
-    parser.add_argument("--full", action="store_true", help="all of requirements/compute.in: torch with CUDA, too")
+    parser.add_argument("target", type=Path, help="file to write, *.tar.gz")
+    parser.add_argument(
+        "--full", action="store_true", help="all packages of requirements/compute.in, including torch with CUDA"
+    )
     parser.add_argument("--python", required=True, help="path of the interpreter on the nodes")
     args = parser.parse_args()
     build_environment(args.target, all_packages() if args.full else WORKERS, args.python)

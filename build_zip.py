@@ -1,4 +1,4 @@
-"""Packs what setup.py names into one zip for `--py-files` or PYTHONPATH: the same bytes for the same files."""
+"""Packs the files of setup.py into a zip for `--py-files` or PYTHONPATH. The same files give the same bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def build_zip(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with ZipFile(target, "w") as archive:
         for file in sorted(packed_files()):
-            entry = ZipInfo(file.relative_to(ROOT).as_posix())  # dated 1980; stored, so that no zlib has a say
+            entry = ZipInfo(
+                file.relative_to(ROOT).as_posix()
+            )  # dated 1980 and not compressed, so that the bytes depend on the files alone
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, file.read_bytes())
 

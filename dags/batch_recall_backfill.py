@@ -1,7 +1,8 @@
-"""A range of days through the daily DAG, one after the other, in the queue that the daily run stands in too.
+"""Runs the daily DAG for a range of days, in order.
 
-Each day is a run of `batch_recall_daily`, of which one is active at a time: the two never write at once. Ends with the
-first day that fails. Days that lie before the published one cannot be published: leave `publish` off for them.
+Each day is a run of `batch_recall_daily`, which has at most one active run: scheduled runs and the back-fill never
+write at the same time. The back-fill ends with the first day that fails. Days before the published one cannot be published:
+leave `publish` off for them.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, Param, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-OVER = {"failed", "upstream_failed", "skipped", "removed"}  # states of a task that will not succeed any more
+OVER = {"failed", "upstream_failed", "skipped", "removed"}  # states in which a task instance can no longer succeed
 
 
 def days_between(first: str, last: str) -> list[str]:
-    """All days from `first` to `last`, both included. Raises ValueError where there is none."""
+    """All days from `first` to `last`, both included. Raises ValueError if `last` is before `first`."""
     begin, end = date.fromisoformat(first), date.fromisoformat(last)
     if end < begin:
-        raise ValueError(f"the last day {last} lies before the first, {first}")
+        raise ValueError(f"the last day must not be before the first day {first}, got {last}")
     return [(begin + timedelta(days=number)).isoformat() for number in range((end - begin).days + 1)]
 
 
 def require_day_before(context: Any) -> None:
-    """Fails at once where the day before it in the range has failed: each builds on the last.
+    """Raises AirflowFailException if the previous day of the range failed, since each day builds on the one before.
 
-    One that is to be tried again is waited for: its task gives its place to the next meanwhile.
+    Raises AirflowRescheduleException, which frees the task's slot for a minute, while the previous day is still to run.
     """
     ti = context["ti"]
     if ti.map_index == 0:
@@ -39,7 +40,7 @@ def require_day_before(context: Any) -> None:
     if ended == ["success"]:
         return
     if ended and set(ended) <= OVER:
-        raise AirflowFailException(f"the day before it did not succeed: {states}")
+        raise AirflowFailException(f"the previous day did not succeed: {states}")
     raise AirflowRescheduleException(datetime.now(UTC) + timedelta(minutes=1))
 
 
@@ -50,11 +51,14 @@ with DAG(
     schedule=None,
     start_date=datetime(2000, 1, 1, tzinfo=UTC),
     max_active_runs=1,
-    default_args={"retries": 1, "retry_delay": timedelta(minutes=5)},  # the day's own tasks have theirs
+    default_args={
+        "retries": 1,
+        "retry_delay": timedelta(minutes=5),
+    },  # the tasks of the daily run have their own retries
     params={
         "first": Param(type="string", format="date", description="first day, YYYY-MM-DD"),
         "last": Param(type="string", format="date", description="last day, YYYY-MM-DD"),
-        "publish": Param(False, type="boolean", description="publish each day; none may lie before the published one"),
+        "publish": Param(False, type="boolean", description="publish each day; no day may be before the published one"),
     },
 ) as dag:
 
@@ -68,7 +72,7 @@ with DAG(
         trigger_dag_id="batch_recall_daily",
         trigger_run_id="{{ run_id }}_{{ task.conf.day }}",
         logical_date=None,
-        reset_dag_run=True,  # a retried task clears the run that it started: the day begins anew, not beside itself
+        reset_dag_run=True,  # a retry clears the run that it started instead of starting a second one
         wait_for_completion=True,
         fail_when_dag_is_paused=True,
         max_active_tis_per_dagrun=1,

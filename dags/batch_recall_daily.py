@@ -1,14 +1,14 @@
-"""The daily run: waits for the log of the day, submits each job to Spark, one after the other, up to publication.
+"""The daily run: waits for the day's log, then submits each job to Spark in order, up to publication.
 
-What differs between places stands in no file: the connection `batch_recall_spark` (the Spark master) and the variables
+Each installation configures the connection `batch_recall_spark` (the Spark master), these variables,
 
     batch_recall_lake        folder of all tables, any Hadoop URI
-    batch_recall_code        the checkout, or wherever jobs/ lies on the workers
-    batch_recall_config      TOML file laid over recall.toml (optional)
-    batch_recall_py_files    the zip of `make dist`, where executors need it (optional)
-    batch_recall_conf        JSON, Spark's configuration by job: {"score_users": {"spark.task.cpus": "8"}} (optional)
+    batch_recall_code        folder that contains jobs/ on the workers
+    batch_recall_config      TOML file that overrides recall.toml (optional)
+    batch_recall_py_files    the zip of `make dist`, if executors need it (optional)
+    batch_recall_conf        JSON, Spark configuration by job: {"score_users": {"spark.task.cpus": "8"}} (optional)
 
-and the pool `batch_recall`. The workers' PATH begins with the compute environment's bin.
+and the pool `batch_recall`. The bin folder of the compute environment must come first in the workers' PATH.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from airflow.sdk import DAG, Asset, Connection, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
 CANDIDATES = Asset("batch_recall_candidates")
-CRON = os.environ.get("BATCH_RECALL_CRON", "0 2 * * *")  # UTC; "none" where runs are only triggered
+CRON = os.environ.get("BATCH_RECALL_CRON", "0 2 * * *")  # in UTC; "none": runs are only triggered
 
-# The one place that resolves the day: what a person asks for, or the start of the run's data interval.
+# The day of a run: the parameter `day`, or the start of the run's data interval. Resolved here only.
 _DAY = "(params.day or ((dag_run.logical_date or dag_run.run_after) | ds))"
 DAY = "{{ " + _DAY + " }}"
 DAY_BEFORE = "{{ macros.ds_add(" + _DAY + ", -1) }}"
@@ -36,7 +36,7 @@ CODE = "{{ var.value.batch_recall_code }}"
 CONFIG = "{{ var.value.get('batch_recall_config', var.value.batch_recall_code ~ '/recall.toml') }}"
 PY_FILES = "{{ var.value.get('batch_recall_py_files', '') }}"
 
-# In the order of jobs/run_day.py; a test holds the two together.
+# In the order of jobs/run_day.py; a test compares the two.
 JOBS = (
     "build_interactions",
     "rebuild_days",
@@ -58,47 +58,50 @@ JOBS = (
     "gate_candidates",
     "publish_candidates",
 )
-DAYS = {
-    "evaluate_candidates": DAY_BEFORE
-}  # where a job's day is not the run's: the run's clicks judge older candidates
+DAYS = {"evaluate_candidates": DAY_BEFORE}  # the day's clicks evaluate the candidates of the day before
 MORE_ARGUMENTS = {"evaluate_candidates": ["--if-any"]}
-HOURS = {"train_two_tower": 12, "score_users": 6}  # after which a job is killed, where it is not 3
+HOURS = {"train_two_tower": 12, "score_users": 6}  # after which a job is killed; 3 for the others
 
 
 def quoted(template: str) -> str:
-    """The template with its value quoted for the shell."""
+    """The template, with its value quoted for the shell when it is rendered."""
     return template.replace(" }}", " | quote }}")
 
 
 def require_connection(context: Any) -> None:
-    """Raises where the connection is unknown: the operator would submit to YARN without a word."""
+    """Raises if the connection is unknown; the operator would then submit to YARN without a warning."""
     Connection.get(context["task"]._conn_id)
 
 
 def prepare(context: Any) -> None:
-    """Gives a job what `batch_recall_conf` says of it; raises ValueError where that is no object, or as above."""
+    """Add the job's entry of `batch_recall_conf` to its Spark configuration.
+
+    Raises ValueError if that is not an object of objects, and what `require_connection` raises.
+    """
     require_connection(context)
     task, by_job = context["task"], Variable.get("batch_recall_conf", default={}, deserialize_json=True)
-    own = by_job.get(task.task_id, {}) if isinstance(by_job, dict) else by_job
-    if not isinstance(own, dict):
-        raise ValueError(f"batch_recall_conf wants an object of objects, a job each, got {type(own).__name__}")
-    task.conf = {**(task.conf or {}), **own}
+    job_conf = by_job.get(task.task_id, {}) if isinstance(by_job, dict) else by_job
+    if not isinstance(job_conf, dict):
+        raise ValueError(
+            f"batch_recall_conf must be a JSON object with an object per job, got {type(job_conf).__name__}"
+        )
+    task.conf = {**(task.conf or {}), **job_conf}
 
 
 def require_publishing(context: Any) -> None:
-    """Skips the publication of a run that is not to publish: one of a day that lies before the published one."""
+    """Skip the task if the run must not publish, as for a day before the published one; otherwise `prepare` it."""
     if not context["params"]["publish"]:
         raise AirflowSkipException("this run does not publish (params.publish)")
     prepare(context)
 
 
-def tell_day(context: Any, result: Any) -> None:
-    """Put the day into the asset's event: events that come together start one downstream run."""
+def add_day_to_event(context: Any, result: Any) -> None:
+    """Put the day into the asset's event, because several events can start one downstream run."""
     context["outlet_events"][CANDIDATES].extra = {"ds": context["task"].render_template(DAY, context)}
 
 
 def submit(job: str, **options: Any) -> SparkSubmitOperator:
-    """The task that submits a job with the arguments that all jobs share."""
+    """The task that submits a job with the arguments common to all jobs."""
     return SparkSubmitOperator(
         task_id=job,
         name=f"{job} {DAY}",
@@ -106,7 +109,7 @@ def submit(job: str, **options: Any) -> SparkSubmitOperator:
         application=f"{CODE}/jobs/{job}.py",
         py_files=PY_FILES,
         application_args=["--lake", LAKE, "--ds", DAYS.get(job, DAY), "--config", CONFIG, *MORE_ARGUMENTS.get(job, [])],
-        env_vars={"PYTHONPATH": CODE},  # the code beside the job, whatever is installed
+        env_vars={"PYTHONPATH": CODE},  # the code of the same checkout, not an installed one
         execution_timeout=timedelta(hours=HOURS.get(job, 3)),
         pool="batch_recall",
         **{"pre_execute": prepare, **options},
@@ -118,14 +121,14 @@ with DAG(
     description="From the day's raw log to published candidates",
     doc_md=__doc__,
     schedule=None if CRON == "none" else CronDataIntervalTimetable(CRON, timezone="UTC"),
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),  # a run of an earlier day would succeed without a task
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),  # a run before it would succeed without any task
     catchup=False,
     max_active_runs=1,
-    # Airflow's own back-fill counts its active runs apart, and would run beside the daily one: batch_recall_backfill
+    # no "backfill": Airflow counts the active runs of its back-fill separately and would run two days at once
     allowed_run_types=["scheduled", "manual", "operator_triggered"],
     params={
         "day": Param(None, type=["null", "string"], format="date", description="the day to run, YYYY-MM-DD"),
-        "publish": Param(True, type="boolean", description="let readers follow this day's candidates"),
+        "publish": Param(True, type="boolean", description="publish this day's candidates"),
     },
     user_defined_filters={"quote": shlex.quote},
     default_args={
@@ -137,7 +140,7 @@ with DAG(
 ) as dag:
     await_log = BashSensor(
         task_id="await_log",
-        # 2 is a refusal, and fails at once; what else goes wrong may pass, and is asked again until the time is over
+        # exit code 2 is permanent and fails at once; any other failure may be temporary and is tried again
         bash_command=quoted(
             f"cd {CODE} && python -m jobs.await_log --lake {LAKE} --ds {DAY} --config {CONFIG}; "
             "case $? in 0) ;; 2) exit 2 ;; *) exit 99 ;; esac"
@@ -147,7 +150,7 @@ with DAG(
         poke_interval=300,
         timeout=timedelta(hours=12).total_seconds(),
     )
-    publish = {"pre_execute": require_publishing, "post_execute": tell_day, "outlets": [CANDIDATES]}
+    publish = {"pre_execute": require_publishing, "post_execute": add_day_to_event, "outlets": [CANDIDATES]}
     jobs = [submit(job, **(publish if job == "publish_candidates" else {})) for job in JOBS]
-    # a teardown runs whatever came before and is no leaf: the publication alone decides how the run ended
+    # a teardown always runs and is no leaf of the DAG: the publication alone decides the state of the run
     chain(await_log, *jobs, submit("report_run").as_teardown())

@@ -1,4 +1,4 @@
-"""A downstream DAG, as ranking would write it: it runs when candidates were published, for every day that was."""
+"""An example of a downstream DAG: it runs when candidates are published, for each published day."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ CANDIDATES = Asset("batch_recall_candidates")
 
 
 def published_days(triggering_asset_events: Any) -> list[str]:
-    """The days in the events' extras, in order: several publications may start one run."""
+    """The days of the events in order; several publications may start one run."""
     events = [event for several in triggering_asset_events.values() for event in several]
     return sorted({event.extra["ds"] for event in events})
 
 
 with DAG(
     "ranking_example",
-    description="Runs for every day whose candidates were published",
+    description="Runs for each day whose candidates are published",
     doc_md=__doc__,
     schedule=[CANDIDATES],
     start_date=datetime(2000, 1, 1, tzinfo=UTC),

@@ -1,14 +1,14 @@
-# The place of a local Airflow, for scripts that stand in the checkout: AIRFLOW_HOME, where the lake and the code are,
-# and Spark for the tasks. `place HOME` sets it.
+# The environment of a local Airflow. `configure_airflow NAME` exports AIRFLOW_HOME (.airflow/NAME), the paths of lake and
+# code, and Spark's settings for the tasks. To be called in the root of the checkout.
 
-place() {
+configure_airflow() {
     local root=$PWD lake=${LAKE:-lake}
     [[ $lake == /* || $lake == *://* ]] || lake=$root/$lake
     export AIRFLOW_HOME=$root/.airflow/$1
     export AIRFLOW__CORE__DAGS_FOLDER=$root/dags
     export AIRFLOW__CORE__LOAD_EXAMPLES=False
     export AIRFLOW__CORE__EXECUTOR=LocalExecutor AIRFLOW__CORE__PARALLELISM=4
-    export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True  # no login: the page listens on this machine alone
+    export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS=True  # no login: the page listens on 127.0.0.1 only
     export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
 
     export AIRFLOW_CONN_BATCH_RECALL_SPARK='{"conn_type": "spark", "host": "local[*]", "extra": {"deploy-mode": "client"}}'
@@ -18,7 +18,7 @@ place() {
         AIRFLOW_VAR_BATCH_RECALL_CONFIG=$(realpath "$CONFIG")
         export AIRFLOW_VAR_BATCH_RECALL_CONFIG
     fi
-    export BATCH_RECALL_CRON=none  # no log lands here by night: runs are triggered
+    export BATCH_RECALL_CRON=none  # no schedule: runs are triggered
 
     export PATH=$root/.venv/bin:$PATH PYSPARK_PYTHON=$root/.venv/bin/python
     export SPARK_CONF_DIR=$root/dags/local SPARK_LOCAL_IP=127.0.0.1
@@ -27,7 +27,7 @@ place() {
 
 airflow() { .airflow/bin/airflow "$@"; }
 
-# The database, made or brought up to date, and the pool, without which tasks would wait for ever. Once an installation.
+# Creates or migrates the database, and creates the pool, without which tasks would wait forever. Once per installation.
 prepare() {
     [ "$AIRFLOW_HOME/prepared" -nt .airflow/.set_up ] && return
     mkdir -p "$AIRFLOW_HOME"

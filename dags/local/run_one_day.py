@@ -1,4 +1,4 @@
-"""Runs the daily DAG for one day, in this process: `run_one_day.py YYYY-MM-DD`. The exit code says how it ended."""
+"""Runs the daily DAG for one day in this process: `run_one_day.py YYYY-MM-DD`. Exit code 0 if it succeeds, else 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAGS = Path(__file__).resolve().parents[1]
 
 
 def daily_dag() -> DAG:
-    """The DAG for somebody who waits: what fails is told at once, and a log that has not landed is not waited for."""
+    """The daily DAG without retries, and without waiting for a log that has not landed."""
     bag = DagBag(DAGS)
     if bag.import_errors:
         raise SystemExit("\n".join(bag.import_errors.values()))
@@ -30,7 +30,7 @@ def day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"wants a day as YYYY-MM-DD, got {text!r}") from error
+        raise argparse.ArgumentTypeError(f"must be a day, YYYY-MM-DD, got {text!r}") from error
 
 
 def main() -> int:

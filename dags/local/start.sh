@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Airflow on this machine, against a local lake, until Ctrl-C: web page, scheduler, dag-processor and triggerer.
-# They end together: with this script, or with the first of them that ends. LAKE, CONFIG and PORT say where.
+# Runs Airflow on this machine for a local lake until Ctrl-C: web page, scheduler, dag-processor and triggerer.
+# If one of them ends, or this script, all end. Reads LAKE, CONFIG and PORT.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 . dags/local/environment.sh
-place home
+configure_airflow home
 PORT=${PORT:-8080}
 export AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__API__PORT=$PORT AIRFLOW__API__BASE_URL=http://127.0.0.1:$PORT
 export AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://127.0.0.1:$PORT/execution/
@@ -13,8 +13,8 @@ prepare
 
 declare -A ids=()
 
-# An executor waits for the tasks that run, however long, and at times for ever: after 15 s what is left is killed, with
-# all that it started.
+# On exit an executor waits for its running tasks, sometimes forever: after 15 s the remaining processes are killed, with
+# all their children.
 end() {
     trap - EXIT INT TERM
     kill "${ids[@]}" 2>/dev/null || true
@@ -61,5 +61,5 @@ if kill -0 "${ids[@]}" 2>/dev/null; then
     echo "logs and process ids are in $AIRFLOW_HOME; Ctrl-C ends all four processes"
 fi
 wait -n || true
-echo "one of Airflow's processes has ended, and the others end with it: see $AIRFLOW_HOME/*.log" >&2
+echo "one of Airflow's processes has ended, and the others are stopped: see $AIRFLOW_HOME/*.log" >&2
 exit 1

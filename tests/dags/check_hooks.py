@@ -1,4 +1,4 @@
-"""Runs in Airflow's environment: what the DAG files' own functions do, by plain asserts. Prints `checked` at its end."""
+"""Runs in Airflow's environment: checks the functions of the DAG files by plain asserts. Prints `checked` at the end."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def check_daily(daily: ModuleType) -> None:
     event = SimpleNamespace(extra=None)
     run = SimpleNamespace(logical_date=None, run_after=datetime(2026, 3, 5, tzinfo=UTC))
     context = {"outlet_events": {daily.CANDIDATES: event}, "dag_run": run, "params": {"day": "2026-02-14"}}
-    daily.tell_day({**context, "task": daily.dag.get_task("publish_candidates")}, None)
+    daily.add_day_to_event({**context, "task": daily.dag.get_task("publish_candidates")}, None)
     assert event.extra == {"ds": "2026-02-14"}
 
 
 def check_conf(daily: ModuleType) -> None:
-    """What the variable says of a job reaches its command, and that of no other."""
+    """A job's entry of the variable is added to its command and to no other command."""
     os.environ["AIRFLOW_VAR_BATCH_RECALL_CONF"] = '{"score_users": {"spark.task.cpus": "8"}}'
     commands = {}
     for job in ("score_users", "build_item_counts"):
@@ -65,11 +65,11 @@ def check_conf(daily: ModuleType) -> None:
     assert "spark.task.cpus=8" not in commands["build_item_counts"]
     for wrong in ('["spark.task.cpus"]', '{"score_users": "spark.task.cpus=8"}'):
         os.environ["AIRFLOW_VAR_BATCH_RECALL_CONF"] = wrong
-        assert "wants an object" in raised(ValueError, daily.prepare, {"task": daily.dag.get_task("score_users")})
+        assert "must be a JSON object" in raised(ValueError, daily.prepare, {"task": daily.dag.get_task("score_users")})
 
 
 def check_report(daily: ModuleType) -> None:
-    """A report behind the publication, as the DAG file says: the publication stays the leaf that decides."""
+    """The report is a teardown after the publication, so that the publication is the leaf that decides."""
     report = daily.dag.get_task("report_run")
     assert report.trigger_rule.value == "all_done_setup_success"
     assert report.is_teardown
@@ -78,7 +78,9 @@ def check_report(daily: ModuleType) -> None:
 
 def check_backfill(backfill: ModuleType) -> None:
     assert backfill.days_between("2026-02-27", "2026-03-01") == ["2026-02-27", "2026-02-28", "2026-03-01"]
-    assert "2026-02-26 lies before" in raised(ValueError, backfill.days_between, "2026-02-27", "2026-02-26")
+    assert "must not be before the first day 2026-02-27, got 2026-02-26" in raised(
+        ValueError, backfill.days_between, "2026-02-27", "2026-02-26"
+    )
 
     def ti(number: int, state: str) -> Any:
         states = {"run": {f"run_day_{number - 1}": state}}
@@ -95,7 +97,7 @@ def check_backfill(backfill: ModuleType) -> None:
 
 
 def check_ranking(ranking: ModuleType) -> None:
-    """Three publications that came together, one of them twice."""
+    """Events of three days in one run, one day twice."""
     events = [SimpleNamespace(extra={"ds": day}) for day in ("2026-03-01", "2026-02-27", "2026-02-28", "2026-02-28")]
     assert ranking.published_days({ranking.CANDIDATES: events}) == ["2026-02-27", "2026-02-28", "2026-03-01"]
 
