@@ -1,8 +1,8 @@
 """Runs the daily DAG for a range of days, in order.
 
 Each day is a run of `batch_recall_daily`, which has at most one active run: scheduled runs and the back-fill never
-write at the same time. The back-fill ends with the first day that fails. Days before the published one cannot be published:
-leave `publish` off for them.
+write at the same time. The back-fill ends with the first day that fails. Days before the published one cannot be
+published: leave `publish` off for them.
 """
 
 from __future__ import annotations
