@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.ragged import among, checked_ragged, cut
+from model.features.ragged import among, checked_ragged, cut
 from model.vocabulary import NO_ITEM
 
 

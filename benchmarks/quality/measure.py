@@ -18,9 +18,9 @@ import torch
 
 from benchmarks.worlds.prepared_folder import USERS_FILE, read_spec
 from model.data.item_tables import read_files
-from model.feature_tensors import tensors
+from model.features.ragged import of_lists
+from model.features.tensors import tensors
 from model.metrics import popularity_slices, ranking_metrics, share_of
-from model.ragged import of_lists
 from model.search.exact_index import ExactIndex
 from model.towers import TwoTowers
 from model.training.fit import fit

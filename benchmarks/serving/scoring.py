@@ -37,7 +37,7 @@ from jobs.inference.scoring import ListPlan, open_scorer
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
-from model.ragged import of_lists
+from model.features.ragged import of_lists
 
 CONFIG = """
 [index]

@@ -11,7 +11,7 @@ from pyspark.accumulators import AccumulatorServer
 
 from jobs.lake.errors import DiskFull, WriteConflict, user_message
 from jobs.raw_log.preconditions import DayStopped
-from model.training.parent_process import end_with_parent
+from model.training.processes.parent_process import end_with_parent
 
 USER_ERROR = 2  # the same command would fail again
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later

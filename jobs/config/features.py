@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from model.feature_kinds import feature_kind
 from model.features import Feature
+from model.features.kinds import feature_kind
 
 Count = Annotated[int, Field(ge=1)]
 HISTORY = "history"  # the user feature that is built from the user's clicks instead of being logged

@@ -19,8 +19,8 @@ from jobs.lake import tables
 from jobs.lake.files import local_folder
 from jobs.lake.tables import Table
 from model.artifacts.model_version import load_model
-from model.feature_tensors import tensors
 from model.features import columns
+from model.features.tensors import tensors
 from model.towers import TwoTowers
 from model.vocabulary import UNKNOWN
 

@@ -21,7 +21,7 @@ from jobs.inference.item_details import read_item_details
 from jobs.inference.references import IndexReference, batches_with_rows
 from jobs.lake import tables
 from jobs.lake.files import local_folder
-from model.ragged import of_lists
+from model.features.ragged import of_lists
 from model.search.backends import load_index
 from model.search.candidate_lists import SOURCES, CandidateLists, Quotas
 from model.search.channels import Cap, Lists

@@ -9,8 +9,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.features import logged_features
-from model.feature_kinds import feature_kind
 from model.features import Feature
+from model.features.kinds import feature_kind
 from model.vocabulary import PADDING, UNKNOWN
 
 ITEM_ID, USER_ID = "item_id", "user_id"

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from model.data.file_systems import open_file
 from model.data.pinned_files import PinnedFiles, RowCountMismatch
-from model.feature_tensors import tensors
 from model.features import FeatureSpec
+from model.features.tensors import tensors
 
 ITEM_INDEX = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
 

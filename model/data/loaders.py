@@ -17,8 +17,8 @@ from torch import Tensor
 from model.data.file_systems import petastorm_urls
 from model.data.pinned_files import RowCountMismatch
 from model.data.shards import Shard
-from model.feature_tensors import arrays, tensor
 from model.features import FeatureSpec
+from model.features.tensors import arrays, tensor
 
 Arrays = dict[str, np.ndarray]  # rows by feature name
 

@@ -17,7 +17,7 @@ from model.negatives.known_clicks import KnownClicks, padding_to_no_item
 from model.negatives.mixture import Embed, Mixture
 from model.negatives.settings import Negatives
 from model.negatives.sources import Probabilities
-from model.training.ranks import ALONE, Ranks
+from model.training.processes.ranks import ALONE, Ranks
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.ragged import Ragged, among, cut, rows_of
+from model.features.ragged import Ragged, among, cut, rows_of
 from model.search.channels import Cap, Channel, Lists, merge_channels
 from model.search.item_index import ItemIndex
 from model.search.popular import PopularItems

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.ragged import among
+from model.features.ragged import among
 from model.search.top_k import empty_results
 from model.vocabulary import NO_ITEM
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from model.artifacts.array_files import array_writer, read_array
 from model.artifacts.formats import INDEX, IndexCorrupt, VersionMismatch
-from model.ragged import Ragged, checked_ragged, cut
+from model.features.ragged import Ragged, checked_ragged, cut
 from model.search.checks import check_item_order, checked_queries, checked_version, largest_norm, sorted_items
 from model.search.top_k import empty_results
 from model.vocabulary import NO_ITEM

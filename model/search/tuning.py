@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from model.features.ragged import of_lists
 from model.metrics import shared_share
-from model.ragged import of_lists
 from model.search.approximate_index import ApproximateIndex
 from model.search.item_index import ItemIndex
 

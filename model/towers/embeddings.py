@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from model.feature_kinds import feature_kind
 from model.features import FeatureSpec
+from model.features.kinds import feature_kind
 from model.registry import Registry
 from model.towers.user_encoders import Mean, UserEncoder
 from model.vocabulary import PADDING, UNKNOWN

@@ -23,9 +23,9 @@ from model.towers import TwoTowers
 from model.training.inputs import TrainingInputs, example_features
 from model.training.learner import Learner, standardise
 from model.training.loop import Progress, TrainingDiverged
-from model.training.parent_process import end_with_parent
-from model.training.progress_bar import progress_bar
-from model.training.ranks import ALONE, Ranks
+from model.training.processes.parent_process import end_with_parent
+from model.training.processes.progress_bar import progress_bar
+from model.training.processes.ranks import ALONE, Ranks
 from model.training.run import OnEpochEnd, OnStep, Run
 from model.training.spec import RunSpec, TrainingSpec
 from model.training.step_loss import StepLoss, make_objective

@@ -20,7 +20,7 @@ from model.data.verification import check_files
 from model.features import FeatureSpec, ModelSpec
 from model.negatives.sources import Probabilities
 from model.training.loop import Batch
-from model.training.ranks import ALONE, Ranks
+from model.training.processes.ranks import ALONE, Ranks
 from model.training.spec import DataSpec, LossSpec
 
 EXAMPLES, LAST_DAY = "training_examples", "training_examples of the last day"  # as error messages name them

@@ -15,7 +15,7 @@ from torch import Tensor
 from model.towers import TwoTowers
 from model.training.loop import Batch, Progress
 from model.training.optimizers import RowWiseAdagrad
-from model.training.ranks import Ranks
+from model.training.processes.ranks import Ranks
 from model.training.spec import RunSpec
 from model.training.step_loss import StepLoss
 

@@ -17,7 +17,7 @@ from model.negatives.objective import Objective
 from model.negatives.sources import Probabilities
 from model.towers import TwoTowers, drop_ids
 from model.training.loop import Batch
-from model.training.ranks import ALONE, Ranks
+from model.training.processes.ranks import ALONE, Ranks
 from model.training.spec import LossSpec
 from model.vocabulary import PADDING
 

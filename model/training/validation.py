@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.training.loop import Batch
-from model.training.ranks import ALONE, Ranks
+from model.training.processes.ranks import ALONE, Ranks
 from model.vocabulary import PADDING
 
 BLOCK = 65_536  # items scored at once

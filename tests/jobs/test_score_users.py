@@ -32,7 +32,7 @@ from jobs.serving.publication_checks import NotPublishable
 from model.artifacts.formats import IndexCorrupt, VersionMismatch
 from model.artifacts.model_version import load_model
 from model.data.item_tables import read_files
-from model.feature_tensors import tensors
+from model.features.tensors import tensors
 from model.search.top_k import SPARE
 from model.search.tuning import RecallNotReached
 from tests.conftest import DAYS, SMALL

@@ -21,7 +21,7 @@ from model.towers import TwoTowers
 from model.training.fit import make_learner
 from model.training.inputs import TrainingInputs
 from model.training.learner import Learner
-from model.training.ranks import ALONE, Ranks
+from model.training.processes.ranks import ALONE, Ranks
 from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
 from model.training.step_loss import StepLoss
 from model.vocabulary import FIRST_INDEX

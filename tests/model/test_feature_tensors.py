@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from model.feature_tensors import tensors
 from model.features import FeatureSpec, ModelSpec, columns
+from model.features.tensors import tensors
 
 USER = FeatureSpec("user_id", "id", 4, 1, "user_index", "user_id")
 AGE = FeatureSpec("age", "numeric", 2, 1, "age", None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, IntegerType, LongType, StringType
 
-from model.feature_kinds import feature_kind
 from model.features import Feature
+from model.features.kinds import feature_kind
 
 TYPES: dict[str, DataType] = {
     "string": StringType(),

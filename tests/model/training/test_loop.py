@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.training import loop as training
 from model.training.loop import Batch, Progress, TrainingDiverged, train
-from model.training.progress_bar import progress_bar
+from model.training.processes.progress_bar import progress_bar
 
 STEPS = [[1.0, 2.0, 3.0], [5.0]]  # the rows of an epoch's two batches
 

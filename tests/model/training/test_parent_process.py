@@ -9,9 +9,7 @@ import sys
 
 from tests.processes import all_ended, first_line, isolated_process, living_processes
 
-CHILD = (
-    "import time; from model.training.parent_process import end_with_parent; end_with_parent(); {then}; time.sleep(600)"
-)
+CHILD = "import time; from model.training.processes.parent_process import end_with_parent; end_with_parent(); {then}; time.sleep(600)"
 # A parent ends with an error when its child does, so that a child that fails early fails the test at once.
 START = "import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from model.training.ranks import ALONE, Ranks
+from model.training.processes.ranks import ALONE, Ranks
 from model.training.spec import TrainingSpec
 from tests.model.small_world import World, changed, learner_of
 

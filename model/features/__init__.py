@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from model.feature_kinds import feature_kind
+from model.features.kinds import feature_kind
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature as it is declared. kind: see `model.feature_kinds`; dim: size of its embedding; length: of a list."""
+    """A feature as it is declared. kind: see `model.features.kinds`; dim: size of its embedding; length: of a list."""
 
     name: str
     kind: str

@@ -107,13 +107,13 @@ class Vector(Numeric):
 
 KINDS: Registry[FeatureKind] = Registry(
     kind="kind",
-    base="model.feature_kinds:FeatureKind",
+    base="model.features.kinds:FeatureKind",
     built_in={
-        "id": "model.feature_kinds:Id",
-        "categorical": "model.feature_kinds:Categorical",
-        "item_list": "model.feature_kinds:ItemList",
-        "numeric": "model.feature_kinds:Numeric",
-        "vector": "model.feature_kinds:Vector",
+        "id": "model.features.kinds:Id",
+        "categorical": "model.features.kinds:Categorical",
+        "item_list": "model.features.kinds:ItemList",
+        "numeric": "model.features.kinds:Numeric",
+        "vector": "model.features.kinds:Vector",
     },
 )
 
