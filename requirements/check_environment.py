@@ -1,4 +1,4 @@
-"""The end of the set-up: all libraries load side by side, and annoy, compiled here, finds true neighbours."""
+"""The last step of the set-up: all libraries must load together, and annoy, compiled here, must find neighbours."""
 
 import importlib
 
@@ -50,8 +50,8 @@ def main() -> None:
         importlib.import_module(library)
     recall = annoy_recall()
     if recall < 0.9:
-        raise SystemExit(f"annoy finds {recall:.3f} of the exact neighbours, at least 0.9 is wanted")
-    print(f"all load; annoy finds {recall:.3f} of the exact neighbours")
+        raise SystemExit(f"annoy must find at least 0.9 of the exact neighbours, got {recall:.3f}")
+    print(f"all libraries load; annoy finds {recall:.3f} of the exact neighbours")
 
 
 if __name__ == "__main__":

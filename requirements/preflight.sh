@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Looks at this machine before anything is made or downloaded.
-# Prints the Python to use; or one line for each thing that is missing and how to get it, and fails.
+# Checks this machine before anything is created or downloaded.
+# Prints the Python to use; or fails with one line for each thing that is missing and how to install it.
 set -euo pipefail
 
-NEEDED_GB=10  # .venv grows to 8.5 GB while it is filled and keeps 6; the rest is room for a first lake
+NEEDED_GB=10  # .venv grows to 8.5 GB during the set-up and shrinks to 6 GB; the rest is for a first lake
 
 problems=()
 
@@ -43,7 +43,7 @@ check_java() {
     major=$("$java" -version 2>&1 | sed -n 's/.* version "\(1\.\)\{0,1\}\([0-9]*\).*/\2/p' | head -n 1) || major=
     if [ -z "$major" ]; then
         problems+=("Java 17 or 21 is needed and $java does not run: $remedy")
-    elif [ "$major" -lt 17 ] || [ "$major" -gt 23 ]; then  # Java 24 took away what Hadoop's login calls
+    elif [ "$major" -lt 17 ] || [ "$major" -gt 23 ]; then  # Java 24 removed a method that Hadoop's login calls
         problems+=("Java 17 or 21 is needed and $java is $major: $remedy")
     fi
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Fills .venv: Python packages, Delta's JARs, MovieLens-100k, this project. `make` calls it when a file here is newer
-# than .venv/.set_up. Every step may be run again: after an interruption, the next call goes on from where it was.
+# than .venv/.set_up. Every step can be repeated: after an interruption, the next call continues.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 DELTA=io.delta:delta-spark_2.13:4.0.1
-CACHE=$PWD/.venv/cache          # beside the packages, so that they are hard links into it; deleted at the end
+CACHE=$PWD/.venv/cache          # on the disk of the packages, which are hard links into it; deleted at the end
 SHARE=$PWD/.venv/share/batch-recall
 LOG=.venv/set_up.log
 PYTHON_HERE=$PWD/.venv/bin/python
@@ -29,7 +29,7 @@ make_environment() {
     export UV_CACHE_DIR=$CACHE/uv UV_PYTHON=$PYTHON_HERE
 }
 
-# annoy ships no wheel, and left alone compiles for the very processor it meets; .venv may be sent to other machines.
+# annoy has no wheel, and by default compiles for this machine's processor; .venv may be copied to other machines.
 choose_compiler() {
     grep -qxF "$(grep -o '^annoy==[^ ]*' requirements/compute.txt)" <<<"$(uv pip freeze)" && return
     local candidate processor=() flags=-O3,-ffast-math,-fno-finite-math-only,-fno-associative-math
@@ -51,7 +51,7 @@ choose_compiler() {
     export ANNOY_COMPILER_ARGS
 }
 
-# zig's clang, for any Linux with glibc 2.28, as torch's wheel; its own default is this machine's processor and glibc.
+# zig's clang, set to any Linux with glibc 2.28 like torch's wheel; its default is this machine's processor and glibc.
 fetch_compiler() {
     local machine cpu=baseline
     machine=$(uname -m)
@@ -73,7 +73,7 @@ install_packages() {
         --preview-features build-dependency-hashes --require-build-hashes --build-constraints requirements/build.txt
 }
 
-# On Spark's own class path every way to start a job finds them: python -m, spark-submit, an executor's process.
+# On Spark's own class path they are found however a job starts: python -m, spark-submit, an executor's process.
 link_jars() {
     local spark_jars=.venv/lib/python3.11/site-packages/pyspark/jars jar name
     find $spark_jars -type l -delete
@@ -114,7 +114,7 @@ link_jars
 fetch_data
 install_project
 say "checking that it all loads"
-# Also writes the bytecode of what is loaded, where the caller's shell forbids that to every later run.
+# Also writes bytecode, even if the caller's shell forbids it, so that later runs start faster.
 logged "checking the environment" env -u PYTHONDONTWRITEBYTECODE "$PYTHON_HERE" requirements/check_environment.py
 rm -rf "$CACHE"
 touch .venv/.set_up

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fills .airflow: Airflow's packages in an environment of their own, beside .venv, whose uv and Python it takes. `make`
-# calls it when a file that it reads is newer than .airflow/.set_up. Every step may be run again.
+# Fills .airflow: Airflow's packages in a separate environment, with the uv and Python of .venv. `make`
+# calls it when a file that it reads is newer than .airflow/.set_up. Every step can be repeated.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

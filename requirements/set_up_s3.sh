@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Fills .s3, for `make test-s3`: a local S3 server in an environment of its own, and the JARs that Spark needs for s3a://.
-# `make` calls it when a file that it reads is newer than .s3/.set_up. Every step may be run again.
+# Fills .s3, for `make test-s3`: a local S3 server in a separate environment, and the JARs that Spark needs for s3a://.
+# `make` calls it when a file that it reads is newer than .s3/.set_up. Every step can be repeated.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-HADOOP_AWS=org.apache.hadoop:hadoop-aws:3.4.1  # of the very Hadoop that is in pyspark
+HADOOP_AWS=org.apache.hadoop:hadoop-aws:3.4.1  # the version of the Hadoop in pyspark
 LOG=.s3/set_up.log
 PYTHON_HERE=$PWD/.venv/bin/python
 CACHE=$PWD/.s3/cache

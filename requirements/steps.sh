@@ -1,14 +1,14 @@
-# What the set-up scripts share: a log of each step, pip's settings for uv, JARs. They set LOG, PYTHON_HERE and CACHE.
+# Functions of the set-up scripts: logging, pip's settings for uv, JARs. The scripts set LOG, PYTHON_HERE and CACHE.
 
 say() { printf 'set-up: %s\n' "$*"; }
 
 stop() {
     tail -n 15 "$LOG" >&2
-    say "$1 failed; the lines above end $LOG, and \`make\` goes on from here" >&2
+    say "$1 failed; the lines above are the end of $LOG; \`make\` continues from here" >&2
     exit 1
 }
 
-# logged WHAT COMMAND...: runs the command into the log, and stops where it fails.
+# logged WHAT COMMAND...: runs the command with its output in the log, and stops if it fails.
 logged() {
     local what=$1
     shift
@@ -16,7 +16,7 @@ logged() {
     "$@" >>"$LOG" 2>&1 || stop "$what"
 }
 
-# A mirror or a certificate that pip is told of holds for uv too, which does not read pip's settings.
+# uv does not read pip's settings: pass a mirror or certificate of pip on to it.
 pip_setting() { "$PYTHON_HERE" -m pip config list | sed -n "s/^[a-z:]*\.$1='\(.*\)'$/\1/p" | tail -n 1; }
 
 export_pip_settings() {
@@ -29,7 +29,7 @@ export_pip_settings() {
 
 uv() { .venv/bin/uv "$@"; }
 
-# fill_environment FOLDER LOCK: an environment beside .venv, whose uv and Python it takes.
+# fill_environment FOLDER LOCK: creates an environment with the uv and Python of .venv.
 fill_environment() {
     export_pip_settings
     export UV_CACHE_DIR=$CACHE/uv UV_PYTHON=$PWD/$1/bin/python
@@ -41,16 +41,16 @@ fill_environment() {
     logged "installing the packages" uv pip sync --require-hashes "requirements/$2"
 }
 
-# alone FOLDER: one set-up of it at a time.
+# alone FOLDER: waits until no other set-up of the folder runs.
 alone() {
     mkdir -p "$1"
     exec 9>"$1/.set_up.lock"  # not .lock, which is uv's own
     flock --nonblock 9 || { say "another set-up is running here, waiting for it"; flock 9; }
 }
 
-# fetch_jars WHAT COORDINATES LIST FOLDER: what the coordinates resolve to, checked against requirements/LIST.
-# Through Spark's own resolution, which knows where JARs come from and honours DEFAULT_ARTIFACT_REPOSITORY. A home of
-# its own, because a half-filled Maven repository in the user's breaks it.
+# fetch_jars WHAT COORDINATES LIST FOLDER: downloads the JARs of the coordinates, checked against requirements/LIST.
+# Spark resolves them, which honours DEFAULT_ARTIFACT_REPOSITORY. It gets a separate home folder, because an incomplete
+# Maven repository in the user's home would break it.
 fetch_jars() {
     local list=$PWD/requirements/$3 ivy=$CACHE/ivy
     (cd "$4" && sha256sum --check --status "$list") 2>/dev/null && return
