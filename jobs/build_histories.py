@@ -1,6 +1,6 @@
-"""user_histories: each user's last clicks, oldest first, and what they are not to be shown again, at the end of a day.
+"""user_histories: each user's last clicks, oldest first, and the items not to be shown again, at the end of a day.
 
-Yesterday's histories and the day's interactions, of the users in the day's snapshot; overwrites the day.
+Adds the day's clicks to yesterday's histories, for the users of the day's snapshot. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def user_histories(
     length: int,
     rule: str | int,
 ) -> DataFrame:
-    """Rows (user_id, history, clicked) of the snapshot's users who ever clicked; at most `length` in `history`."""
+    """Rows (user_id, history, clicked) of the snapshot's users with a click; `history` has at most `length` items."""
     return query(
         interactions.sparkSession,
         "user_histories/query",

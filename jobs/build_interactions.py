@@ -1,7 +1,8 @@
 """interactions: every impression of a day joined with its first click inside the attribution window.
 
-Reads the impressions of the day, the ids of one window before it (an impression counts on the day on which it landed
-first), and clicks that landed on it or up to one window later; overwrites the day.
+Reads the impressions of the day, the ids that landed in the window before it (an impression that lands again is a
+duplicate), and the clicks that landed on the day or up to one window later, so that rebuilding a day adds its late
+clicks. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def interactions(impressions: DataFrame, clicks: DataFrame, ds: dt.date, window: AttributionWindow) -> DataFrame:
-    """One row for each distinct impression of `ds`, with `clicked`, `clicked_at`, `reward` and `outcome_final_at`."""
+    """One row per distinct impression of `ds`, with `clicked`, `clicked_at`, `reward` and `outcome_final_at`."""
     return query(
         impressions.sparkSession,
         "interactions/query",
@@ -48,8 +49,8 @@ def interactions(impressions: DataFrame, clicks: DataFrame, ds: dt.date, window:
 def with_examined(rows: DataFrame, rule: str, positions: int) -> DataFrame:
     """`rows` with `examined`: whether an impression counts as an exposure, by the rule `log.examination`.
 
-    above_last_click: it was clicked, or stands above the last click of its request. first_positions: it stands on one
-    of the first `positions`. Without a position, or a request, it meets neither rule unless it was clicked.
+    above_last_click: it was clicked, or its position is above the last click of its request. first_positions: its
+    position is one of the first `positions`. An impression without position or request is examined only if clicked.
     """
     if rule == "above_last_click":
         last = query(rows.sparkSession, "interactions/last_clicks", {"interactions": rows})
@@ -60,10 +61,10 @@ def with_examined(rows: DataFrame, rule: str, positions: int) -> DataFrame:
     return rows.withColumn("examined", F.col("clicked") | F.coalesce(seen, F.lit(False))).drop("last_clicked_position")
 
 
-def touched_days(lake: Lake, config: Config, ds: dt.date) -> list[dt.date]:
-    """The days before `ds`, in order, whose outcomes change by clicks that landed on it: they are built again."""
+def days_changed_by_late_clicks(lake: Lake, config: Config, ds: dt.date) -> list[dt.date]:
+    """The days before `ds`, in order, whose outcomes change because of clicks that landed on `ds`: to be rebuilt."""
     window = AttributionWindow.from_config(config)
-    touched = query(
+    changed = query(
         lake.spark,
         "interactions/touched_days",
         {"interactions": lake.read(tables.INTERACTIONS), "clicks": attributed_clicks(lake, config, ds)},
@@ -72,7 +73,7 @@ def touched_days(lake: Lake, config: Config, ds: dt.date) -> list[dt.date]:
         day_before=ds - dt.timedelta(days=1),
         clock_skew_seconds=window.clock_skew_seconds,
     )
-    return sorted(row.ds for row in touched.collect())  # at most one row a day of the window
+    return sorted(row.ds for row in changed.collect())  # at most one row per day of the window
 
 
 def main(argv: Sequence[str] | None = None) -> int:

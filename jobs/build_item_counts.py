@@ -1,6 +1,6 @@
 """daily_item_counts: impressions, exposures, clicks and training examples of each item on a day.
 
-Windows are sums of these days, so a new day costs a day. Overwrites the day.
+Counts of a window are sums of these days (`build_window_counts`). Overwrites the day.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def daily_item_counts(interactions: DataFrame, training_examples: DataFrame, vocabularies: DataFrame) -> DataFrame:
-    """One row for each item that the day shows."""
+    """One row per item with an impression on the day."""
     frames = {"interactions": interactions, "training_examples": training_examples, "vocabularies": vocabularies}
     return query(interactions.sparkSession, "daily_item_counts/query", frames)
 

@@ -1,7 +1,7 @@
 """unclicked_items: the pool of items that were exposed in the window and never clicked.
 
-Only exposures whose attribution window has closed count; of more than `pool.max_items` the most exposed ones are
-kept. Overwrites the day.
+Only exposures whose attribution window has closed count. The pool is limited to the `pool.max_items` most exposed
+items. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def unclicked_items(
 ) -> DataFrame:
     """Rows (item_id, item_index, exposures) of the pool at the end of `ds`.
 
-    `counts` are the window's; `interactions` those of the days on which a window may still be open.
+    counts: of the training window. interactions: of the days whose attribution windows may still be open.
     """
     return query(
         counts.sparkSession,

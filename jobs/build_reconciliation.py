@@ -1,8 +1,8 @@
-"""reconciliation: where each impression and each click that landed on a day went, to the row.
+"""reconciliation: what became of each impression and each click that landed on a day, counted by row.
 
 impressions in = interactions + duplicate + refused; clicks in = matched + orphan + early + late + duplicate + refused.
-Fails, and writes nothing, where that does not add up. Warns of a day that is unlike the days before it. Overwrites the
-day.
+If these sums do not match, the job fails and writes nothing. Warns if the day's volume or click rate is unusual.
+Overwrites the day.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
 
-PAST_DAYS = 14  # that a day is compared with
-LEAST_DAYS = 5  # before which nothing can be said
-BAND = 4  # deviations
+PAST_DAYS = 14  # days that a day is compared with
+MIN_DAYS = 5  # with fewer past days nothing is compared
+BAND = 4  # standard deviations
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -40,9 +40,9 @@ def reconciliation(
     ds: dt.date,
     window: AttributionWindow,
 ) -> DataFrame:
-    """One row of counts. Beside the table's columns `first_clicks` and `missed`, which the checks hold against them.
+    """One row of counts: the table's columns, and `first_clicks` and `missed` for the checks.
 
-    `clicks` are what `attributed_clicks` gives for `ds`; the other frames may hold any days.
+    clicks: `attributed_clicks` of `ds`. The other frames may have any days.
     """
     return query(
         interactions.sparkSession,
@@ -65,9 +65,9 @@ def reconciliation(
 
 
 def overwrite(lake: Lake, ds: dt.date, rows: DataFrame) -> int:
-    """Check the row and write it. Raises CheckFailed where a row is lost or doubled."""
+    """Check the row and write it. Raises CheckFailed if a row of the log was lost or counted twice."""
     past = lake.window(tables.RECONCILIATION, ds - dt.timedelta(days=1), PAST_DAYS)
-    with checked(tables.RECONCILIATION, ds, rows, {"past": past}, band=BAND, least_days=LEAST_DAYS) as row:
+    with checked(tables.RECONCILIATION, ds, rows, {"past": past}, band=BAND, min_days=MIN_DAYS) as row:
         return lake.overwrite(tables.RECONCILIATION, ds, row.select(tables.RECONCILIATION.columns))
 
 

@@ -1,8 +1,8 @@
 """item_sampling_probs: how often each source of negatives draws each item.
 
-q counts the training examples of the window (q_before those without its last day, q_last those of it alone), u smooths
-clicks over the whole catalogue, p counts exposures in the unclicked pool. Each sums to 1, or to 0 where there is
-nothing to count. Overwrites the day.
+q: share of the training examples of the window (q_before: of the window without its last day; q_last: of its last day).
+u: smoothed share of clicks over the whole catalogue. p: share of exposures in the unclicked pool. Each sums to 1, or to
+0 if there is nothing to count. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def item_sampling_probs(
     unclicked_items: DataFrame,
     corpus_alpha: float,
 ) -> DataFrame:
-    """Rows (item_id, item_index, clicks, q, q_before, q_last, u, p) of every item in the snapshot."""
+    """Rows (item_id, item_index, clicks, q, q_before, q_last, u, p) for every item of the snapshot."""
     frames = {
         "window_item_counts": window_counts,
         "daily_item_counts": last_day,

@@ -1,7 +1,7 @@
 """item_snapshot and user_snapshot: every item and user known at the end of a day, their features encoded.
 
-The snapshot before it, overlaid with the rows of `items` and `users` that landed since and with ids that only the day's
-interactions show; users who were not seen for `log.user_retention_days` leave. Overwrites the day of both tables.
+Updates the previous snapshot with the rows of `items` and `users` that landed since, and with new ids of the day's
+interactions. Users who were not seen for `log.user_retention_days` days are removed. Overwrites the day of both tables.
 """
 
 from __future__ import annotations
@@ -31,30 +31,32 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def news(landed: DataFrame, seen: DataFrame, previous: DataFrame, key: str) -> DataFrame:
-    """One raw row for each id that landed, the newest, and a bare one for each that is `seen` and not known."""
+def changed_rows(landed: DataFrame, seen: DataFrame, previous: DataFrame, key: str) -> DataFrame:
+    """One raw row per id that landed, the newest, and an otherwise empty row for each new id that is only in `seen`."""
     columns = [name for name in landed.columns if name != "ds"]
-    # of the copies of a day any, but the same one on every run
-    once = Window.partitionBy(key).orderBy(F.desc("ds"), F.xxhash64(*columns))
-    landed = landed.withColumn("_copy", F.row_number().over(once)).where("_copy = 1").select(columns)
+    # rows of the same day are ordered by a hash, so that every run picks the same one
+    newest_first = Window.partitionBy(key).orderBy(F.desc("ds"), F.xxhash64(*columns))
+    landed = landed.withColumn("_copy", F.row_number().over(newest_first)).where("_copy = 1").select(columns)
     unknown = seen.select(key).distinct().join(landed, key, "left_anti").join(previous, key, "left_anti")
     return landed.unionByName(unknown, allowMissingColumns=True)
 
 
 def item_snapshot(
-    news: DataFrame, previous: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]
+    changed: DataFrame, previous: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]
 ) -> DataFrame:
-    """Items (item_id, item_index, available, published_at, features): today's word counts, else yesterday's.
+    """Rows (item_id, item_index, available, published_at, features): changed rows replace those of `previous`.
 
-    An item that is only seen in interactions is available and has unknown features.
+    An item that is only known from interactions is available and has unknown features.
     """
-    news = news.withColumn("available", F.coalesce("available", F.lit(True)))
-    fresh = _numbered(encode(news, ITEM_ID, "item", features, vocabularies), ITEM_ID, "item_index", vocabularies)
-    return previous.join(news, ITEM_ID, "left_anti").unionByName(fresh.select(previous.columns))
+    changed = changed.withColumn("available", F.coalesce("available", F.lit(True)))
+    updated = _with_indices(
+        encode(changed, ITEM_ID, "item", features, vocabularies), ITEM_ID, "item_index", vocabularies
+    )
+    return previous.join(changed, ITEM_ID, "left_anti").unionByName(updated.select(previous.columns))
 
 
 def user_snapshot(
-    news: DataFrame,
+    changed: DataFrame,
     seen: DataFrame,
     previous: DataFrame,
     vocabularies: DataFrame,
@@ -62,22 +64,24 @@ def user_snapshot(
     ds: dt.date,
     seen_days: int,
 ) -> DataFrame:
-    """Users (user_id, user_index, first_seen, last_seen, features) who were seen in the last `seen_days` days.
+    """Rows (user_id, user_index, first_seen, last_seen, features) of users seen in the last `seen_days` days.
 
-    A user is seen who is shown something or whose row lands; who left and comes back is new.
+    A user is seen on a day with an impression or a row in `users`. A user who was removed and returns is new.
     """
     first = previous.select(USER_ID, "first_seen")
-    fresh = _numbered(encode(news, USER_ID, "user", features, vocabularies), USER_ID, "user_index", vocabularies)
-    fresh = fresh.join(first, USER_ID, "left").withColumn("first_seen", F.coalesce("first_seen", F.lit(ds)))
-    fresh = fresh.withColumn("last_seen", F.lit(ds))
+    encoded = encode(changed, USER_ID, "user", features, vocabularies)
+    updated = _with_indices(encoded, USER_ID, "user_index", vocabularies)
+    updated = updated.join(first, USER_ID, "left").withColumn("first_seen", F.coalesce("first_seen", F.lit(ds)))
+    updated = updated.withColumn("last_seen", F.lit(ds))
     today = seen.select(USER_ID).distinct().withColumn("_today", F.lit(ds))
-    known = previous.join(news, USER_ID, "left_anti").join(today, USER_ID, "left")
+    known = previous.join(changed, USER_ID, "left_anti").join(today, USER_ID, "left")
     known = known.withColumn("last_seen", F.coalesce("_today", "last_seen"))
     known = known.where(F.col("last_seen") > F.lit(ds - dt.timedelta(days=seen_days)))
-    return known.select(previous.columns).unionByName(fresh.select(previous.columns))
+    return known.select(previous.columns).unionByName(updated.select(previous.columns))
 
 
-def _numbered(rows: DataFrame, key: str, index: str, vocabularies: DataFrame) -> DataFrame:
+def _with_indices(rows: DataFrame, key: str, index: str, vocabularies: DataFrame) -> DataFrame:
+    """`rows` with the vocabulary index of their key as the column `index`."""
     numbers = vocabularies.where(F.col("feature") == key).select(F.col("value").alias(key), F.col("index").alias(index))
     return rows.join(numbers, key, "inner")
 
@@ -88,17 +92,17 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     vocabularies, seen = lake.read(tables.VOCABULARIES), lake.day(tables.INTERACTIONS, ds)
     last = lake.latest_day_before(table, ds, config.log.state_lookback_days)
     previous = lake.day(table, last or ds - dt.timedelta(days=1)).drop("ds")
-    # what landed on a day without a snapshot, an empty one for instance, is news still
+    # rows that landed on days without a snapshot, such as days without impressions, count as changed
     days = (ds - last).days if last else config.log.state_lookback_days
     landed = lake.window(raw_tables(config)[f"{side}s"], ds, days)
-    with materialized(news(landed, seen, previous, key)) as fresh:
+    with materialized(changed_rows(landed, seen, previous, key)) as updated:
         if side == "user":
             features, seen_days = config.features.user, config.log.user_retention_days
-            snapshot = user_snapshot(fresh, seen, previous, vocabularies, features, ds, seen_days)
-        elif fresh.isEmpty():
+            snapshot = user_snapshot(updated, seen, previous, vocabularies, features, ds, seen_days)
+        elif updated.isEmpty():
             snapshot = previous
         else:
-            snapshot = item_snapshot(fresh, previous, vocabularies, config.features.item)
+            snapshot = item_snapshot(updated, previous, vocabularies, config.features.item)
         return overwrite_checked(lake, table, ds, snapshot)
 
 
@@ -106,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_snapshots")
     lake.required_day(tables.INTERACTIONS, args.ds)
-    with ThreadPoolExecutor(2) as both:  # two tables that know nothing of each other
-        return sum(both.map(lambda side: build(lake, config, args.ds, side), ("item", "user")))
+    with ThreadPoolExecutor(2) as executor:  # two independent tables
+        return sum(executor.map(lambda side: build(lake, config, args.ds, side), ("item", "user")))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""vocabularies: a dense index for every id and category, given once and never changed.
+"""vocabularies: a dense index for every id and category; an index never changes once it is given.
 
-Reads the day's interactions, users and items; adds the values that have no index yet, so a second run adds nothing. Of
-two runs that would give the same index, one ends with an error and adds nothing.
+Reads the day's interactions, users and items, and adds the values that have no index yet; a second run adds nothing. Of
+two concurrent runs that would give the same index, one fails and adds nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def arg_parser() -> argparse.ArgumentParser:
 def unseen_values(
     interactions: DataFrame, users: DataFrame, items: DataFrame, vocabularies: DataFrame, features: Features
 ) -> DataFrame:
-    """Rows (feature, value, bucket) of what the day shows for the first time."""
+    """Rows (feature, value, bucket) of the day's values that no vocabulary has yet."""
     values = [named_values(interactions.select(name), name) for name in (USER_ID, ITEM_ID)]
     for side, landed, declared in (("user", users, features.user), ("item", items, features.item)):
         if not landed.isEmpty():
@@ -39,24 +39,25 @@ def unseen_values(
     return query(interactions.sparkSession, "vocabularies/unseen", frames)
 
 
-def numbered(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> DataFrame:
-    """Rows (feature, value, index, ds) that follow on what the vocabularies hold."""
+def with_indices(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> DataFrame:
+    """Rows (feature, value, index, ds): each unseen value gets the next free index of its vocabulary."""
     return query(unseen.sparkSession, "vocabularies/query", {"unseen": unseen, "vocabularies": vocabularies}, ds=ds)
 
 
-def held(lake: Lake) -> DataFrame:
-    """The vocabularies as they are now: each query on `lake.read` would take those that are newest by then."""
+def current_vocabularies(lake: Lake) -> DataFrame:
+    """The vocabularies, pinned to their version now: a query on `lake.read` would read the newest one at its time."""
     version = lake.version(tables.VOCABULARIES) if lake.has(tables.VOCABULARIES) else None
     return lake.read(tables.VOCABULARIES, version=version)
 
 
-def add(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
-    """Check the rows that no vocabulary has yet, and add them.
+def add_to_vocabularies(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
+    """Check the new rows and add them; returns their number.
 
-    Raises KeyConflict where an index was given since: as they follow each other, the first one is then there already.
+    Raises KeyConflict if another run gave one of the indices meanwhile. Indices are consecutive, so that any rows that
+    were added meanwhile have an index in common with these.
     """
-    with checked(tables.VOCABULARIES, ds, rows) as fresh:
-        return lake.insert(tables.VOCABULARIES, fresh, key=("feature", "index"))
+    with checked(tables.VOCABULARIES, ds, rows) as new:
+        return lake.insert(tables.VOCABULARIES, new, key=("feature", "index"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,9 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_vocabularies")
     interactions = lake.required_day(tables.INTERACTIONS, args.ds)
     users, items = lake.day(tables.users(config), args.ds), lake.day(tables.items(config), args.ds)
-    vocabularies = held(lake)
+    vocabularies = current_vocabularies(lake)
     with materialized(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
-        return 0 if unseen.isEmpty() else add(lake, numbered(unseen, vocabularies, args.ds), args.ds)
+        return (
+            0 if unseen.isEmpty() else add_to_vocabularies(lake, with_indices(unseen, vocabularies, args.ds), args.ds)
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""window_item_counts: what the days of the training window did with each item, together.
+"""window_item_counts: the daily item counts, summed over the training window.
 
-Yesterday's sums, with the day added that enters the window and the day taken away that leaves it, so that a day costs a
-day; the days themselves where there are no such sums, or with --anew. Overwrites the day.
+Updates yesterday's sums: adds the day that enters the window and subtracts the day that leaves it. Without yesterday's
+sums, or with --full, all days of the window are summed. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from jobs.raw_log.encoding import union
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__)
-    parser.add_argument("--anew", action="store_true", help="sum the days of the window instead of yesterday's sums")
+    parser.add_argument("--full", action="store_true", help="sum all days of the window, not yesterday's sums")
     return parser
 
 
 def window_item_counts(parts: DataFrame, days: int) -> DataFrame:
-    """One row for each item of the window; `parts` are counts with a `sign`, 1 or -1."""
+    """One row per item of the window. parts: counts with a `sign` of 1 or -1, which are summed."""
     return query(parts.sparkSession, "window_item_counts/query", {"parts": parts}, window_days=days)
 
 
-def window_parts(lake: Lake, ds: dt.date, days: int, anew: bool) -> DataFrame:
-    """What the window's sums are made of: yesterday's sums and two days, or all its days."""
+def window_parts(lake: Lake, ds: dt.date, days: int, full: bool) -> DataFrame:
+    """The counts whose signed sum is that of the window: yesterday's sums and two days, or all days of the window."""
     yesterday = lake.day(tables.WINDOW_ITEM_COUNTS, ds - dt.timedelta(days=1)).where(F.col("window_days") == days)
-    if anew or yesterday.isEmpty():
+    if full or yesterday.isEmpty():
         return _signed(lake.window(tables.DAILY_ITEM_COUNTS, ds, days), 1)
     leaving = lake.day(tables.DAILY_ITEM_COUNTS, ds - dt.timedelta(days=days))
     return union(
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_window_counts")
     days = config.log.examples_window_days
     lake.required_day(tables.DAILY_ITEM_COUNTS, args.ds)
-    rows = window_item_counts(window_parts(lake, args.ds, days, args.anew), days)
+    rows = window_item_counts(window_parts(lake, args.ds, days, args.full), days)
     examples = lake.window(tables.training_examples(config), args.ds, days)
     return overwrite_checked(lake, tables.WINDOW_ITEM_COUNTS, args.ds, rows, training_examples=examples)
 

@@ -1,16 +1,18 @@
-"""evaluation: how good a day's candidates are on the clicks of the days after it.
+"""evaluation: metrics of a day's candidates on the clicks of later days (jobs/inference/evaluation.py).
 
-Whole corpus, items that are excluded for a user masked: Recall, NDCG, HitRate and MRR, overall, by item slice (head,
-middle, tail) and for cold and warm users; item coverage and the share of never clicked items in the lists; beside them
-popularity. Overwrites the day.
+Recall, NDCG, HitRate and MRR over the whole corpus, with each user's excluded items masked: overall, by item slice
+(head, middle, tail), and for cold and warm users. Item coverage and the share of never clicked items in the lists. The
+same for popularity and, for a simulated log, its oracle. Overwrites the day.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.cli.arguments import day_argument, job_parser
@@ -35,51 +37,55 @@ def arg_parser() -> argparse.ArgumentParser:
         metavar="DAY",
         help="first and last day of the clicks (default: the day after --ds)",
     )
-    parser.add_argument("--if-any", action="store_true", help="a day without candidates is no error: leave it")
+    parser.add_argument("--if-any", action="store_true", help="do nothing if the day has no candidates")
     return parser
 
 
-def evaluate(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.date) -> int:
-    """Evaluate the candidates of `ds` on the clicks of `first` to `last`; returns the rows written."""
-    rows = lake.required_day(tables.CANDIDATES, ds)
-    version = rows.select("model_version").first()[0]  # type: ignore[index]
-    lists = rows.select("user_id", F.col("candidates.item_id").alias("item_ids"))
+@contextmanager
+def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.date) -> Iterator[DataFrame]:
+    """The rows of the table evaluation for the candidates of `ds` on the clicks of `first` to `last`."""
+    candidates = lake.required_day(tables.CANDIDATES, ds)
+    version = candidates.select("model_version").first()[0]  # type: ignore[index]
     clicks = lake.window(tables.INTERACTIONS, last, (last - first).days + 1)
-    items, histories = (
-        lake.required_day(tables.item_snapshot(config), ds),
-        excluded_items(lake.day(tables.USER_HISTORIES, ds)),
-    )
+    items = lake.required_day(tables.item_snapshot(config), ds)
+    histories = excluded_items(lake.day(tables.USER_HISTORIES, ds))
     at = [*config.evaluation.cutoffs]
     with materialized(item_slices(lake, config, ds)) as slices:
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
         with materialized(query(lake.spark, "evaluation/relevant", frames)) as relevant:
-            popular = popular_lists(relevant, slices, items, histories, max(at))
-            oracle = lake.day(tables.ORACLE, ds)
+            lists = {
+                CANDIDATES: candidates.select("user_id", F.col("candidates.item_id").alias("item_ids")),
+                POPULARITY: popular_lists(relevant, slices, items, histories, max(at)),
+            }
+            if not (oracle := lake.day(tables.ORACLE, ds)).isEmpty():
+                lists[ORACLE] = oracle_lists(oracle, relevant, slices, histories, max(at))
             channels = [
-                evaluation(lists, relevant, slices, items, at).withColumn("channel", F.lit(CANDIDATES)),
-                evaluation(popular, relevant, slices, items, at).withColumn("channel", F.lit(POPULARITY)),
+                evaluation(rows, relevant, slices, items, at).withColumn("channel", F.lit(channel))
+                for channel, rows in lists.items()
             ]
-            if not oracle.isEmpty():
-                best = oracle_lists(oracle, relevant, slices, histories, max(at))
-                channels.append(evaluation(best, relevant, slices, items, at).withColumn("channel", F.lit(ORACLE)))
             labels = {"against_from": first, "against_to": last, "model_version": version}
-            found = union(channels).withColumns({name: F.lit(label) for name, label in labels.items()})
-            return lake.overwrite(tables.EVALUATION, ds, found)
+            yield union(channels).withColumns({name: F.lit(label) for name, label in labels.items()})
+
+
+def days_of_clicks(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[dt.date, dt.date]:
+    """First and last day of the clicks; ends the program if they are not after --ds or not in order."""
+    days = args.against or [args.ds + dt.timedelta(days=1)]
+    if len(days) > 2 or days[0] <= args.ds or days[-1] < days[0]:
+        given = [str(day) for day in days]
+        parser.error(f"--against must be one day, or a first and a last day, after --ds {args.ds}, got {given}")
+    return days[0], days[-1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = arg_parser()
     args = parser.parse_args(argv)
-    days = args.against or [args.ds + dt.timedelta(days=1)]
-    if len(days) > 2 or days[0] <= args.ds or days[-1] < days[0]:
-        parser.error(
-            f"--against wants one day or a first and a last one, after --ds {args.ds}, got {[str(day) for day in days]}"
-        )
+    first, last = days_of_clicks(parser, args)
     lake, config = open_lake(args, "evaluate_candidates")
     if args.if_any and lake.day(tables.CANDIDATES, args.ds).isEmpty():
         return 0
-    lake.required_day(tables.INTERACTIONS, days[-1])
-    return evaluate(lake, config, args.ds, days[0], days[-1])
+    lake.required_day(tables.INTERACTIONS, last)
+    with day_evaluation(lake, config, args.ds, first, last) as rows:
+        return lake.overwrite(tables.EVALUATION, args.ds, rows)
 
 
 if __name__ == "__main__":

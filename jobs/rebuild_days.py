@@ -46,7 +46,7 @@ def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
     Raises DayStopped if a day before `ds` has landed but was not run.
     """
     require_previous_days_run(lake, ds, config.log.state_lookback_days)
-    changed = build_interactions.touched_days(lake, config, ds)
+    changed = build_interactions.days_changed_by_late_clicks(lake, config, ds)
     for day in changed:
         step(build_interactions, day)
     first, yesterday = min([*changed, ds]), ds - dt.timedelta(days=1)

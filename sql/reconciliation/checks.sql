@@ -1,5 +1,5 @@
 -- Every row of the log is accounted for. Volume and click rate are compared with those of earlier days, once there are
--- :least_days of them: within :band standard deviations of the mean, and at least :band percent of it.
+-- :min_days of them: within :band standard deviations of the mean, and at least :band percent of it.
 with earlier as (
   select
     count(*) as days,
@@ -16,8 +16,8 @@ with earlier as (
 today as (
   select
     *,
-    days >= :least_days and abs(impressions - mean_impressions) > impressions_band as volume_is_unusual,
-    days >= :least_days and abs(try_divide(clicked, interactions) - mean_rate) > rate_band as rate_is_unusual
+    days >= :min_days and abs(impressions - mean_impressions) > impressions_band as volume_is_unusual,
+    days >= :min_days and abs(try_divide(clicked, interactions) - mean_rate) > rate_band as rate_is_unusual
   from {rows}
   cross join earlier
 )

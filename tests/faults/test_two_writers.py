@@ -133,4 +133,4 @@ def add_items(lake: Lake, existing: DataFrame, *values: str) -> None:
     unseen = lake.spark.createDataFrame(
         [("item_id", value, 0) for value in values], "feature string, value string, bucket int"
     )
-    build_vocabularies.add(lake, build_vocabularies.numbered(unseen, existing, THIRD), THIRD)
+    build_vocabularies.add_to_vocabularies(lake, build_vocabularies.with_indices(unseen, existing, THIRD), THIRD)

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import build_interactions
-from jobs.build_interactions import interactions, touched_days, with_examined
+from jobs.build_interactions import days_changed_by_late_clicks, interactions, with_examined
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
@@ -103,7 +103,7 @@ def test_a_late_click_touches_the_day_of_its_impression(lake: Lake, spark: Spark
     assert build_interactions.main(arguments) == 2
     assert outcomes(lake.day(tables.INTERACTIONS, DAY)) == {"a": None, "b": None}
     lake.overwrite(tables.CLICKS, NEXT, clicks(spark, (NEXT, "a", at(NEXT, 7)), (NEXT, "c", at(NEXT, 9))))
-    assert touched_days(lake, load_config(), NEXT) == [DAY]
+    assert days_changed_by_late_clicks(lake, load_config(), NEXT) == [DAY]
     build_interactions.main(arguments)
     assert outcomes(lake.day(tables.INTERACTIONS, DAY)) == {"a": "2026-03-30 07:00", "b": None}
 

@@ -146,14 +146,14 @@ def test_the_window_slides_to_what_its_days_sum_to(lake: Lake, spark: SparkSessi
     ]
     lake.overwrite_days(tables.DAILY_ITEM_COUNTS, days, spark.createDataFrame(rows, tables.DAILY_ITEM_COUNTS.schema))
     for day in days:
-        parts = build_window_counts.window_parts(lake, day, 3, anew=False)
+        parts = build_window_counts.window_parts(lake, day, 3, full=False)
         made = build_window_counts.window_item_counts(parts, 3)
         lake.overwrite(tables.WINDOW_ITEM_COUNTS, day, made.select(tables.WINDOW_ITEM_COUNTS.columns[1:]))
-        anew = build_window_counts.window_item_counts(build_window_counts.window_parts(lake, day, 3, anew=True), 3)
+        anew = build_window_counts.window_item_counts(build_window_counts.window_parts(lake, day, 3, full=True), 3)
         assert sorted(lake.day(tables.WINDOW_ITEM_COUNTS, day).drop("ds").collect()) == sorted(anew.collect())
-    slid = build_window_counts.window_parts(lake, days[-1], 3, anew=False)
+    slid = build_window_counts.window_parts(lake, days[-1], 3, full=False)
     assert {row.sign for row in slid.select("sign").distinct().collect()} == {1, -1}
-    other = build_window_counts.window_parts(lake, days[-1], 4, anew=False)  # sums of another window are not used
+    other = build_window_counts.window_parts(lake, days[-1], 4, full=False)  # sums of another window are not used
     assert {row.sign for row in other.select("sign").distinct().collect()} == {1}
     assert lake.day(tables.WINDOW_ITEM_COUNTS, days[-1]).where("item_index < 5").isEmpty()
 

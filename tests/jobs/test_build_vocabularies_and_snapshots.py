@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.build_snapshots import item_snapshot, news, user_snapshot
-from jobs.build_vocabularies import numbered, unseen_values
+from jobs.build_snapshots import changed_rows, item_snapshot, user_snapshot
+from jobs.build_vocabularies import unseen_values, with_indices
 from jobs.config.features import Features
 from jobs.config.loading import Config
 from jobs.lake import tables
@@ -32,7 +32,7 @@ def interactions(spark: SparkSession, *pairs: tuple[str, str]) -> DataFrame:
 
 
 def grown(spark: SparkSession, known: DataFrame, seen: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
-    return known.unionByName(numbered(unseen_values(seen, users, items, known, FEATURES), known, DAY))
+    return known.unionByName(with_indices(unseen_values(seen, users, items, known, FEATURES), known, DAY))
 
 
 @pytest.fixture
@@ -67,7 +67,9 @@ def test_an_index_once_given_stays_and_new_ones_follow(spark: SparkSession, voca
     }
     assert {after["item_id", "i9"], after["item_id", "i0"]} == {5, 6}
     assert (
-        numbered(unseen_values(interactions(spark, ("u9", "i0")), nobody, nothing, later, FEATURES), later, DAY).count()
+        with_indices(
+            unseen_values(interactions(spark, ("u9", "i0")), nobody, nothing, later, FEATURES), later, DAY
+        ).count()
         == 0
     )
 
@@ -81,7 +83,7 @@ def test_items_are_encoded_overlaid_and_carried_on(
         [(DAY, "i1", None, None, ["y", "x", "y", "x"], 1.5), (DAY, "i2", True, None, None, None)], ITEMS
     )
     first = item_snapshot(
-        news(landed, interactions(spark, ("u1", "i7")), empty, "item_id"), empty, vocabularies, FEATURES.item
+        changed_rows(landed, interactions(spark, ("u1", "i7")), empty, "item_id"), empty, vocabularies, FEATURES.item
     ).localCheckpoint()
     rows = {row.item_id: row for row in first.collect()}
     x, y = index["item.genres", "x"], index["item.genres", "y"]
@@ -90,7 +92,7 @@ def test_items_are_encoded_overlaid_and_carried_on(
     assert (rows["i7"].genres, rows["i7"].available) == ([0, 0, 0], True)  # only seen, never described
     gone = spark.createDataFrame([(DAY, "i1", False, None, ["new"], 2.5)], ITEMS)
     second = item_snapshot(
-        news(gone, interactions(spark, ("u1", "i2")), first, "item_id"), first, vocabularies, FEATURES.item
+        changed_rows(gone, interactions(spark, ("u1", "i2")), first, "item_id"), first, vocabularies, FEATURES.item
     )
     rows = {row.item_id: row for row in second.collect()}
     assert (rows["i1"].available, rows["i1"].genres, rows["i1"].year) == (
@@ -108,7 +110,7 @@ def test_users_keep_the_day_they_were_first_seen(spark: SparkSession, vocabulari
     landed = spark.createDataFrame([(DAY, "u1", "F", ["i1", "i7", "i2"])], USERS)
     seen = interactions(spark, ("u3", "i1"))
     first = user_snapshot(
-        news(landed, seen, empty, "user_id"), seen, empty, vocabularies, FEATURES.user, DAY, 30
+        changed_rows(landed, seen, empty, "user_id"), seen, empty, vocabularies, FEATURES.user, DAY, 30
     ).localCheckpoint()
     rows = {row.user_id: row for row in first.collect()}
     assert (rows["u1"].gender, rows["u1"].saved) == (
@@ -121,7 +123,7 @@ def test_users_keep_the_day_they_were_first_seen(spark: SparkSession, vocabulari
     rows = {
         row.user_id: row
         for row in user_snapshot(
-            news(again, seen, first, "user_id"), seen, first, vocabularies, FEATURES.user, later, 30
+            changed_rows(again, seen, first, "user_id"), seen, first, vocabularies, FEATURES.user, later, 30
         ).collect()
     }
     assert (rows["u1"].gender, rows["u1"].first_seen) == (1, DAY)
@@ -135,7 +137,7 @@ def test_copies_of_a_row_that_landed_twice_make_one(
     twice = spark.createDataFrame([(DAY, "i1", True, None, ["x"], 1.0), (DAY, "i1", True, None, ["y"], 2.0)], ITEMS)
     seen = interactions(spark, ("u1", "i1"))
     made = [
-        item_snapshot(news(frame, seen, empty, "item_id"), empty, vocabularies, FEATURES.item).collect()
+        item_snapshot(changed_rows(frame, seen, empty, "item_id"), empty, vocabularies, FEATURES.item).collect()
         for frame in (twice, twice.orderBy("year", ascending=False))
     ]
     assert made[0] == made[1]

@@ -239,10 +239,10 @@ def test_a_late_click_removes_its_item_from_the_list_like_a_timely_one(
     assert before.unclicked == [3, 4, 0, 0]
     landed = spark.createDataFrame([(next_day, second[0], None, None, *second[1:])], tables.CLICKS.schema)
     lake.overwrite(tables.CLICKS, next_day, landed)
-    assert build_interactions.touched_days(lake, load_config(), next_day) == [DAY]
+    assert build_interactions.days_changed_by_late_clicks(lake, load_config(), next_day) == [DAY]
     late = after((DAY, *first), (next_day, *second))
     # a run that is cut short here finds the day again
-    assert build_interactions.touched_days(lake, load_config(), next_day) == [DAY]
+    assert build_interactions.days_changed_by_late_clicks(lake, load_config(), next_day) == [DAY]
     assert [(row.unclicked, row.weight) for row in late] == [([4, 0, 0, 0], 3.0), ([4, 0, 0, 0], 9.0)]
     assert {row.outcome_final_at for row in late} == {before.outcome_final_at}
     assert late == after((DAY, *first), (DAY, *second))

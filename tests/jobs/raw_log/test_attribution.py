@@ -64,7 +64,7 @@ def test_a_click_of_the_next_day_finds_its_impression_and_not_an_older_one(lake:
     assert outcomes(lake, tmp_path, DAY) == {"a": None, "b": None}
     landed(lake, tmp_path, NEXT, [("c", "i1", "2026-01-06 09:00")], [("i1", "2026-01-06 08:00"), ("i2", "2026-01-06 21:00")])  # fmt: skip
     config = load_config(by_item(tmp_path))
-    assert build_interactions.touched_days(lake, config, NEXT) == [DAY]
+    assert build_interactions.days_changed_by_late_clicks(lake, config, NEXT) == [DAY]
     assert outcomes(lake, tmp_path, DAY) == {"a": "06 08:00", "b": None}
     assert outcomes(lake, tmp_path, NEXT) == {"c": None}
     row = lake.day(tables.RECONCILIATION, NEXT).first()
