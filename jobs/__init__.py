@@ -13,12 +13,12 @@ tables of the day
   build_vocabularies       dense indices of new ids and values             raw_log/encoding.py
   build_snapshots          items and users as known at the end of the day  raw_log/encoding.py
   build_training_examples  clicks, with the features as of the impression  lake/file_layout.py
-  build_histories          what each user has clicked up to the end of the dayinference/exclusions.py
+  build_histories          what each user clicked up to the end of the day  inference/exclusions.py
   build_item_counts        impressions, exposures and clicks of each item
   build_window_counts      the same over all days of the training window
   build_negative_pools     items that were exposed but never clicked
   build_sampling_probs     how often each source of negatives draws each item
-  build_popular_items      the most clicked items in each segment of users inference/eligibility.py
+  build_popular_items      the most clicked items of each user segment       inference/eligibility.py
 model and candidates
   train_two_tower          a model version                                 training/
   build_user_embeddings    every user's vector                             inference/{embedding_inputs,embedding}.py
