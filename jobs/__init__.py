@@ -18,7 +18,7 @@ tables of the day
   build_window_counts      the same over all days of the training window
   build_negative_pools     items that were exposed but never clicked
   build_sampling_probs     how often each source of negatives draws each item
-  build_popular_items      the most clicked items of each user segment       inference/eligibility.py
+  build_popular_items      the most clicked items of each user segment     inference/eligibility.py
 model and candidates
   train_two_tower          a model version                                 training/
   build_user_embeddings    every user's vector                             inference/{embedding_inputs,embedding}.py
