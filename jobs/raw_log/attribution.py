@@ -1,6 +1,6 @@
 """Attribution: which impression a click belongs to, and on which days a late click can still change an outcome.
 
-A click may land days after its impression. It counts where it lies inside the impression's attribution window; the
+A click may land days after its impression. It counts if it is inside the impression's attribution window; the
 impression's day is then rebuilt (`jobs.rebuild_days`). `AttributionWindow` is the one place that says which days an
 impression and its click can be apart.
 """

@@ -1,7 +1,7 @@
 """Publishing: readers follow the last row of the table publications, which is added by compare-and-set.
 
 Each publication names the one that it follows. `add_publication` adds the row only if no other publisher has followed
-the same publication since it was read; so that of two concurrent publishers one wins, and the other is told by a
+the same publication since it was read. Of two concurrent publishers one wins, and the other gets a
 PublicationConflict and changes nothing. Rollback (`jobs.serving.rollback`) adds a row in the same way.
 """
 

@@ -112,7 +112,7 @@ def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSes
     assert rows == {"u1": ["d", "e", "f"], "u2": ["a", "c", "d"]}
 
 
-def test_lists_are_told_by_what_they_are_made_of(spark: SparkSession, probabilities: DataFrame) -> None:
+def test_coverage_and_shares_of_lists_are_those_of_their_items(spark: SparkSession, probabilities: DataFrame) -> None:
     slices = query(
         spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
     )

@@ -51,7 +51,7 @@ def measured(lake: Lake, ds: dt.date, **metrics: object) -> None:
     file.write_text(json.dumps(manifest))
 
 
-def test_every_rule_is_judged_before_a_day_is_published(simulated: Lake) -> None:
+def test_every_rule_has_a_verdict_before_a_day_is_published(simulated: Lake) -> None:
     for day in (FIRST, SECOND, THIRD):
         rows = simulated.day(tables.GATE, day).collect()
         assert {row.rule for row in rows} == RULES
@@ -74,7 +74,7 @@ def test_a_verdict_says_by_how_much(verdict: Verdict, passed: bool, text: str) -
     assert (verdict.passed, str(verdict)) == (passed, text)
 
 
-def test_a_worse_model_is_held_back_and_readers_keep_what_they_have(
+def test_a_worse_model_is_not_published_and_readers_keep_their_lists(
     simulated_copy: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lake, before = simulated_copy, read_candidates(simulated_copy.uri)
@@ -97,7 +97,7 @@ def test_a_worse_model_is_held_back_and_readers_keep_what_they_have(
     assert set(after["model_version"]) == {model_version(lake, SECOND)}
 
 
-def test_lists_that_the_gate_has_not_seen_are_not_published(simulated_copy: Lake) -> None:
+def test_lists_that_the_gate_has_not_checked_are_not_published(simulated_copy: Lake) -> None:
     score_users.main([*arguments(simulated_copy, THIRD), "--scored-at", "2026-03-02T09:00:00Z"])
     with pytest.raises(NotPublishable, match="the gate has not checked these candidates of 2026-03-01"):
         publish_candidates.main(arguments(simulated_copy, THIRD))
@@ -106,7 +106,7 @@ def test_lists_that_the_gate_has_not_seen_are_not_published(simulated_copy: Lake
 
 
 @pytest.mark.slow
-def test_lists_that_are_written_while_others_are_judged_are_not_published(
+def test_lists_written_while_the_gate_runs_are_not_published(
     simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, measured_vectors = simulated_copy, gate_candidates.vector_measurements
@@ -122,7 +122,7 @@ def test_lists_that_are_written_while_others_are_judged_are_not_published(
         publish_candidates.main(arguments(lake, THIRD))
 
 
-def test_what_is_wrong_with_lists_and_vectors_is_seen(simulated_copy: Lake) -> None:
+def test_short_lists_equal_vectors_low_recall_and_lost_rows_fail_the_gate(simulated_copy: Lake) -> None:
     lake = simulated_copy
     lists = lake.day(tables.CANDIDATES, THIRD).localCheckpoint()
     lake.overwrite(tables.CANDIDATES, THIRD, lists.withColumn("candidates", F.slice("candidates", 1, 3)))
@@ -156,7 +156,7 @@ def failed_training_rules(lake: Lake, config: Config, ds: dt.date) -> list[str]:
     return [verdict.rule for rule in TRAINING_RULES if not (verdict := rule(measured, config)).passed]
 
 
-def test_a_recall_that_training_should_have_measured_is_missed(simulated: Lake, config: Config) -> None:
+def test_recall_fails_the_gate_if_training_should_have_measured_it(simulated: Lake, config: Config) -> None:
     held_out = config.model_copy(update={"training": config.training.model_copy(update={"validation": "last_day"})})
     failed = {
         (day, asked.training.validation): failed_training_rules(simulated, asked, day)
@@ -210,7 +210,7 @@ def test_a_rollback_is_a_publication_of_what_was_there(simulated_copy: Lake) -> 
     assert set(read_candidates(lake.uri)["model_version"]) == {rows[0].model_version}
 
 
-def test_a_rollback_to_what_is_gone_is_refused_with_what_there_is(simulated_copy: Lake) -> None:
+def test_a_rollback_to_removed_files_is_refused_and_lists_what_is_possible(simulated_copy: Lake) -> None:
     lake = simulated_copy
     first = lake.read(tables.PUBLICATIONS).where("publication = 1").first()
     assert first is not None
@@ -226,7 +226,9 @@ def test_a_rollback_to_what_is_gone_is_refused_with_what_there_is(simulated_copy
     assert lake.read(tables.PUBLICATIONS).count() == 3
 
 
-def test_all_that_a_publication_pins_is_looked_at_and_a_damaged_log_is_named(simulated_copy: Lake) -> None:
+def test_a_publication_is_readable_only_if_every_pinned_file_exists_and_a_damaged_log_is_reported(
+    simulated_copy: Lake,
+) -> None:
     lake = simulated_copy
     first, second, _ = lake.read(tables.PUBLICATIONS).orderBy("publication").collect()
     vectors = lake.day(tables.USER_EMBEDDINGS, FIRST, version=first.user_embeddings_version).inputFiles()
@@ -238,7 +240,7 @@ def test_all_that_a_publication_pins_is_looked_at_and_a_damaged_log_is_named(sim
         publish_candidates.main(["--lake", lake.uri, "--rollback"])
 
 
-def test_either_a_day_or_a_rollback_is_wanted(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+def test_either_a_day_or_a_rollback_must_be_given(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ([], ["--ds", "2026-01-01", "--rollback"]):
         with pytest.raises(SystemExit):
             publish_candidates.main(["--lake", lake.uri, *wrong])

@@ -225,7 +225,7 @@ def test_refused_rows_keep_their_reason_and_file_and_are_reconciled(lake: Lake, 
     assert (row.clicks, row.matched_clicks, row.refused_clicks) == (2, 1, 1)
 
 
-def test_landing_again_takes_the_place_of_the_day(lake: Lake, tmp_path: Path) -> None:
+def test_landing_again_replaces_the_day(lake: Lake, tmp_path: Path) -> None:
     ingest(lake, impressions=write(IMPRESSIONS, tmp_path, "impressions", "parquet"))
     ingest(lake, impressions=write(IMPRESSIONS.head(2), tmp_path, "impressions", "parquet"))
     assert lake.read(tables.IMPRESSIONS).count() == 2

@@ -26,7 +26,7 @@ def test_each_users_sequence_is_spread_in_order_over_the_days() -> None:
         assert (own["at"].dt.date == own["ds"]).all()
 
 
-def test_spreading_hangs_on_no_order_of_the_file() -> None:
+def test_spreading_does_not_depend_on_the_order_of_the_file() -> None:
     ratings = pd.DataFrame(
         {"user_id": ["a"] * 5, "item_id": list("vwxyz"), "rating": ["3"] * 5, "timestamp": ["5", "5", "1", "2", "5"]}
     )

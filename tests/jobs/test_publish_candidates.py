@@ -43,7 +43,7 @@ def test_nothing_is_published_before_the_first_time(lake: Lake) -> None:
         read_candidates(lake.uri)
 
 
-def test_an_older_day_does_not_take_the_place_of_a_later_one(simulated_copy: Lake) -> None:
+def test_an_older_day_does_not_replace_a_later_one(simulated_copy: Lake) -> None:
     with pytest.raises(NotPublishable, match=rf"{FIRST} is before {THIRD}, which was published already"):
         publish_candidates.main(arguments(simulated_copy, FIRST))
     publish_candidates.main([*arguments(simulated_copy, FIRST), "--republish"])

@@ -71,7 +71,7 @@ def test_tables_are_written_one_after_the_other(page: Page) -> None:
     assert page.row("candidates")[6].endswith(" s")
 
 
-def test_metrics_stand_beside_those_of_the_day_before_and_of_popularity(simulated: Lake, page: Page) -> None:
+def test_metrics_are_compared_with_the_day_before_and_with_popularity(simulated: Lake, page: Page) -> None:
     """On the third day the second day's lists have been measured, and the first day's before them."""
     for name, label in (("recall", "Recall@50"), ("ndcg", "NDCG@20"), ("mrr", "MRR@10")):
         k = int(label.split("@")[1])
@@ -87,7 +87,7 @@ def test_metrics_stand_beside_those_of_the_day_before_and_of_popularity(simulate
     assert ("p", f"The lists of {SECOND}, evaluated on the clicks of {THIRD}.") in page.texts
 
 
-def test_the_model_is_told_by_its_manifest(simulated: Lake, text: str, page: Page) -> None:
+def test_the_model_version_loss_and_indexes_are_on_the_page(simulated: Lake, text: str, page: Page) -> None:
     model = manifest(simulated, THIRD)
     assert model is not None
     assert ("code", model_version(simulated, THIRD)) in page.texts
@@ -103,7 +103,7 @@ def test_the_model_is_told_by_its_manifest(simulated: Lake, text: str, page: Pag
         ]
 
 
-def test_readers_are_told_what_is_published(simulated: Lake, text: str, page: Page) -> None:
+def test_the_publication_status_is_on_the_page(simulated: Lake, text: str, page: Page) -> None:
     assert ("span", "published") in page.texts
     assert "Publication 3, 400 users, " in text
     early = report_run.report(simulated, load_config(SMALL), FIRST)
@@ -112,7 +112,7 @@ def test_readers_are_told_what_is_published(simulated: Lake, text: str, page: Pa
     assert "not published" in report_run.report(simulated, load_config(SMALL), FOURTH)
 
 
-def test_bins_of_popularity_hold_every_item_click_and_place_once(simulated: Lake, config: Config) -> None:
+def test_bins_of_popularity_count_every_item_click_and_position_once(simulated: Lake, config: Config) -> None:
     items, lists = simulated.day(tables.ITEM_SAMPLING_PROBS, THIRD), simulated.day(tables.CANDIDATES, THIRD)
     slices = item_slices(simulated, config, THIRD)
     found = query(simulated.spark, "report/popularity", {"candidates": lists, "item_slices": slices})
@@ -142,7 +142,7 @@ def test_users_have_the_items_of_their_list_and_history(simulated: Lake, page: P
         assert own[own.index("clicked") + 1 : own.index("candidates")] == (clicked or ["no clicks yet"])
 
 
-def test_the_page_needs_nothing_but_itself(text: str, page: Page) -> None:
+def test_the_page_refers_to_no_other_file(text: str, page: Page) -> None:
     for reference in ("http://", "https://", "src=", "url(", "@import", "file:"):
         assert reference not in text
     assert page.tags.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "base", "form"})
@@ -174,7 +174,7 @@ def test_ids_are_hostile(simulated_copy: Lake, config: Config) -> None:
     assert sum(found.startswith(HOSTILE) for element, found in page.texts if element == "span") == 80
 
 
-def test_what_is_not_there_is_said(lake: Lake, config: Config) -> None:
+def test_missing_content_is_reported(lake: Lake, config: Config) -> None:
     text = report_run.report(lake, config, THIRD)
     page = Page(text)
     said = [found for element, found in page.texts if element == "p"]
@@ -191,12 +191,12 @@ def test_what_is_not_there_is_said(lake: Lake, config: Config) -> None:
     assert "<svg" not in text, "no chart without its data"
 
 
-def test_a_model_without_its_folder_is_said(simulated_copy: Lake, config: Config) -> None:
+def test_a_model_without_its_folder_is_reported(simulated_copy: Lake, config: Config) -> None:
     shutil.rmtree(model_path(simulated_copy, model_version(simulated_copy, THIRD)))
     assert f"There is no model.json of the model of {THIRD}." in report_run.report(simulated_copy, config, THIRD)
 
 
-def test_the_first_day_has_nothing_to_be_held_against(simulated: Lake, config: Config) -> None:
+def test_the_first_day_has_no_comparison(simulated: Lake, config: Config) -> None:
     page = Page(report_run.report(simulated, config, FIRST))
     assert ("p", "There is no earlier evaluation to compare with.") in page.texts
     assert page.key_figure("Recall@50")[1] == "no day before"
@@ -204,7 +204,7 @@ def test_the_first_day_has_nothing_to_be_held_against(simulated: Lake, config: C
 
 
 @pytest.mark.slow
-def test_drift_names_the_items_that_are_off_most(simulated_with_variant: Lake) -> None:
+def test_drift_lists_the_items_with_the_largest_deviations(simulated_with_variant: Lake) -> None:
     """The report reads the variant whose frequencies are estimated as if it were the lake's main model."""
     config, lake = load_config(SMALL), simulated_with_variant
     beside = Lake(lake.spark, lake.uri, "everything")

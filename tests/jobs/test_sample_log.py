@@ -25,7 +25,9 @@ def sample(lake: Lake, into: Path | str, fraction: str, *more: str) -> Lake:
     return Lake(lake.spark, str(into))
 
 
-def test_a_user_is_in_with_everything_or_not_at_all(simulated: Lake, config: Config, tmp_path: Path) -> None:
+def test_a_sampled_user_is_copied_with_all_rows_and_others_with_none(
+    simulated: Lake, config: Config, tmp_path: Path
+) -> None:
     small = sample(simulated, tmp_path / "small", "0.1", "--days", "2")
     days = F.col("ds").isin(SECOND, THIRD)
     shown = simulated.read(tables.IMPRESSIONS).where(days)
@@ -64,7 +66,7 @@ def test_the_lake_itself_is_refused_however_it_is_called(lake: Lake, tmp_path: P
             sample(lake, name, "0.5")
 
 
-def test_the_lake_that_is_written_has_to_keep_commits_apart(lake: Lake) -> None:
+def test_the_target_lake_must_have_safe_commits(lake: Lake) -> None:
     with pytest.raises(UnsafeLogStore, match="commits in s3a://bucket/small"):
         sample(lake, "s3a://bucket/small", "0.5")
     with pytest.raises(Exception, match="S3AFileSystem not found"):  # one that is only read is not refused

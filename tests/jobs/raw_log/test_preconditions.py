@@ -22,7 +22,7 @@ THIRD, FOURTH = DAYS[2:]
 
 
 def spoil(lake: Lake, kind: str) -> None:
-    """Make the fourth day's log one that is not fit: nothing, no click, one user, one item."""
+    """Change the log of the fourth day so that it lacks a precondition: impressions, clicks, a second user or item."""
     shown = lake.day(tables.IMPRESSIONS, FOURTH).localCheckpoint()
     clicks = lake.day(tables.CLICKS, FOURTH).localCheckpoint()
     first = shown.orderBy("user_id").first()
@@ -40,7 +40,7 @@ def spoil(lake: Lake, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", slow_after(2, ["empty_day", "no_clicks", "one_user", "one_item"]))
-def test_an_unfit_day_stops_with_its_code_before_training(simulated_copy: Lake, kind: str) -> None:
+def test_a_day_without_its_preconditions_stops_with_a_code_before_training(simulated_copy: Lake, kind: str) -> None:
     lake = simulated_copy
     spoil(lake, kind)
     arguments = ["--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]
@@ -56,7 +56,7 @@ def test_an_unfit_day_stops_with_its_code_before_training(simulated_copy: Lake, 
     assert lake.version(tables.MODEL_VERSIONS) == version
 
 
-def test_an_empty_day_publishes_nothing_and_says_why_to_machines(simulated_copy: Lake) -> None:
+def test_an_empty_day_publishes_nothing_and_ends_with_its_code(simulated_copy: Lake) -> None:
     lake = simulated_copy
     spoil(lake, "empty_day")
     before = read_candidates(lake.uri)

@@ -62,7 +62,7 @@ def test_a_line_runs_from_the_first_point_to_the_last() -> None:
 @pytest.mark.parametrize(
     "values", [[(1.0, 5.0)], [(1.0, 0.0), (2.0, 0.0)], [(0.0, 1e-9), (1.0, 2e-9)], [(0.0, 1e9), (1.0, 3e9)]]
 )
-def test_one_point_equal_ones_and_extreme_ones_are_drawn(values: list[tuple[float, float]]) -> None:
+def test_single_equal_and_extreme_points_are_drawn(values: list[tuple[float, float]]) -> None:
     svg = line_chart("t", "x", "y", {"a": values}, decimal)
     for number in re.findall(r'(?:points|cx|cy|x|y)="([^"]*)"', svg):
         assert "nan" not in number

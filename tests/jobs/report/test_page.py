@@ -67,5 +67,5 @@ def test_every_text_of_every_block_is_escaped() -> None:
         (moment, (1767225600000,), "2026-01-01 00:00:00"),
     ],
 )
-def test_numbers_are_told_as_people_read_them(write: Callable[..., str], values: tuple, wanted: str) -> None:
+def test_numbers_are_formatted_for_people(write: Callable[..., str], values: tuple, wanted: str) -> None:
     assert write(*values) == wanted
