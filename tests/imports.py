@@ -70,12 +70,13 @@ def cycles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def functions_of(text: str) -> Iterator[tuple[str, int]]:
-    """Name and number of lines, decorators and docstring included, of every function of a source."""
+    """Name and number of lines, without decorators and docstring, of every function of a source."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            yield node.name, node.end_lineno - first + 1
+            doc = node.body[0] if ast.get_docstring(node) is not None else None
+            doc_lines = 0 if doc is None or doc.end_lineno is None else doc.end_lineno - doc.lineno + 1
+            yield node.name, node.end_lineno - node.lineno + 1 - doc_lines
 
 
 def _base(node: ast.ImportFrom, name: str, *, is_package: bool) -> str:
