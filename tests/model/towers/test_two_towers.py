@@ -245,3 +245,41 @@ def test_clicks_that_are_left_out_are_padding() -> None:
     assert set(dropped[dropped != history].tolist()) == {PADDING}
     assert 0.25 < float((dropped[:, :3] == PADDING).float().mean()) < 0.35
     assert drop_ids(history, 0.0, torch.Generator()) is history
+
+
+def attentive(**changes: object) -> TwoTowers:
+    torch.manual_seed(0)
+    return TwoTowers(replace(SPEC, user_encoder="tests.extensions.my_encoder:AttentionPooling", **changes))
+
+
+def test_a_user_encoder_from_outside_pools_the_history_with_weights_that_are_trained() -> None:
+    model = attentive()
+    history = model.user.embedding("history")
+    lists = torch.tensor([[2, 3, 0], [5, 0, 0], [0, 0, 0]])
+    pooled = history(lists)
+    rows = history.get_parameter("table.weight")
+    weights = history.encoder.score(rows[[2, 3]])[:, 0].softmax(dim=0)  # type: ignore[operator,union-attr]
+    torch.testing.assert_close(pooled[0], weights @ rows[[2, 3]])
+    torch.testing.assert_close(pooled[1], rows[5])
+    assert not pooled[2].any()
+    model.user(users()).sum().backward()
+    assert rows.grad.is_sparse  # type: ignore[union-attr]
+    assert history.get_parameter("encoder.score.weight").grad is not None
+    assert len(model.dense()) == len(towers().dense()) + 2
+
+
+def test_a_specification_without_a_user_encoder_takes_the_mean() -> None:
+    stored = SPEC.to_json()
+    del stored["user_encoder"]
+    assert ModelSpec.from_json(stored) == SPEC
+    assert set(towers().user.state_dict()) == {  # the names in the weights of stored models
+        "embeddings.of_user_id.table.weight",
+        "embeddings.of_history.table.weight",
+        *(f"embeddings.of_age.{name}" for name in ("mean", "std", "project.weight", "project.bias")),
+        "out.weight",
+    }
+
+
+def test_an_unknown_user_encoder_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model\.user_encoder must be one of \['mean'\] or .*, got 'attention'"):
+        TwoTowers(replace(SPEC, user_encoder="attention"))
