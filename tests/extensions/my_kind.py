@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.feature_kinds import Numeric
+from model.features.kinds import Numeric
 
 
 class LogNumber(Numeric):
