@@ -41,6 +41,7 @@ from tests.model.search.catalogues import brute_force, ragged
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 K = 50
+MINE = "tests.extensions.my_index:SignBuckets"
 
 
 def settings(folder: Path, text: str) -> list[str]:
@@ -128,7 +129,7 @@ def test_a_recall_out_of_reach_stops_before_scoring(
 @pytest.mark.usefixtures("few_at_once")
 def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tmp_path: Path) -> None:
     lists = {}
-    for backend in ("exact", "annoy", "ivf"):
+    for backend in ("exact", "annoy", "ivf", MINE):
         index = f'[index]\nbackend = "{backend}"\nbuild_backends = ["{backend}"]\nrecall_target = 1.0'
         run(simulated_copy, THIRD, settings(tmp_path, index), build_item_index, score_users)
         assert simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").count() == 1
@@ -148,6 +149,7 @@ def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tm
     found = lists["exact"].groupby("user_id")["item_id"].agg(list)
     assert [found[user] for user in users["user_id"]] == [item_ids[row].tolist() for row in best]
     assert users["excluded"].map(len).max() > SPARE
+    assert lists[MINE].equals(lists["exact"])
     for backend in ("annoy", "ivf"):
         same = lists[backend].merge(lists["exact"], on=["user_id", "item_id", "score"])
         assert len(same) > 0.99 * len(lists["exact"])
