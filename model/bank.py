@@ -16,8 +16,8 @@ from model.losses.checks import check_ids, check_shape
 class CrossBatchBank:
     """First in, first out, in a ring: the newest `capacity` embeddings with their item ids and steps.
 
-    It stores no expected counts: they change while an embedding waits, and are computed at use. A step looks
-    at the bank before it pushes, so that no column is of the step itself.
+    It stores no expected counts: they change while an embedding is stored, and are computed at use. A step reads
+    the bank before it pushes, so that no column is of the step itself.
     """
 
     def __init__(
@@ -44,31 +44,31 @@ class CrossBatchBank:
 
     @torch.no_grad()
     def push(self, embeddings: Tensor, ids: Tensor, step: int) -> None:
-        """Append embeddings [N, D] and ids [N], made at `step`; of more than the capacity the last ones stay.
+        """Append embeddings [N, D] and ids [N], made at `step`; of more than the capacity, the last are stored.
 
-        Raises ValueError where shapes do not fit, ids are not integers, or the step is before an earlier one.
+        Raises ValueError if shapes do not fit, ids are not integers, or the step is before an earlier one.
         """
         check_shape("embeddings", embeddings, (None, self.dim))
         check_ids("ids", ids, (len(embeddings),))
         if self._last_step is not None and step < self._last_step:
             raise ValueError(f"steps of a bank must not go back, got {step} after {self._last_step}")
         self._last_step = step
-        kept = min(len(ids), self.capacity)
-        slots = self._slots(self._next, kept)  # [kept]
-        self._embeddings[slots] = embeddings[len(ids) - kept :].to(self._embeddings)
-        self._ids[slots] = ids[len(ids) - kept :].to(self._ids)
+        size = min(len(ids), self.capacity)
+        slots = self._slots(self._next, size)  # [size]
+        self._embeddings[slots] = embeddings[len(ids) - size :].to(self._embeddings)
+        self._ids[slots] = ids[len(ids) - size :].to(self._ids)
         self._steps[slots] = step
-        self._next = (self._next + kept) % self.capacity
-        self._size = min(self._size + kept, self.capacity)
+        self._next = (self._next + size) % self.capacity
+        self._size = min(self._size + size, self.capacity)
 
     def columns(self) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings [M, D], ids [M] and the steps they were made at [M], oldest first, without gradient."""
         return self._at(torch.arange(self._size, device=self._ids.device))
 
     def draw(self, m: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Like `columns`, for m of them drawn without replacement, or for all while it holds no more than m.
+        """Like `columns`, for m of them drawn without replacement, or for all if it has no more than m.
 
-        The generator is a CPU one. Expected counts follow from the number that comes back.
+        The generator must be a CPU one. Expected counts depend on the number of columns returned.
         """
         if m < 0:
             raise ValueError(f"the number of columns to draw must be 0 or more, got {m}")
@@ -82,7 +82,7 @@ class CrossBatchBank:
         return {"embeddings": embeddings, "ids": ids, "steps": steps, "last_step": self._last_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Become the bank that was saved; ValueError where it does not fit into this one."""
+        """Replace the content by the saved one. Raises ValueError if it does not fit."""
         held, dtype = len(state["ids"]), state["embeddings"].dtype
         check_shape("embeddings of the saved bank", state["embeddings"], (held, self.dim))
         if held > self.capacity or dtype != self._embeddings.dtype:
@@ -95,7 +95,7 @@ class CrossBatchBank:
         self._last_step = state["last_step"]
 
     def _at(self, ages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Copies by age, 0 the oldest: a later push must not reach into a graph that waits for backward."""
+        """Copies by age, 0 the oldest: a later push must not change a graph whose backward pass is still to come."""
         slots = (ages + self._next - self._size) % self.capacity  # [M]
         return self._embeddings[slots], self._ids[slots], self._steps[slots]
 

@@ -1,4 +1,4 @@
-"""How often each item comes, learned from the stream of batches (Yi et al. 2019, algorithms 2 and 3).
+"""How often each item occurs, estimated from the stream of batches (Yi et al. 2019, algorithms 2 and 3).
 
 Axes: S hashes, H buckets of each, N ids. Steps count from 1.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.losses.checks import check_ids, check_shape
 
-FIRST_COUNT = 1.0  # a hit brings one id at least
+FIRST_COUNT = 1.0  # a hit has at least one id
 SUM_TOLERANCE = 1e-4
 WORST = 5  # items that a drift report names
 # splitmix64 (Steele, Lea, Flood 2014) as signed 64-bit numbers: the same in every process
@@ -20,14 +20,14 @@ GOLDEN, MIX_1, MIX_2 = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5
 
 
 class StreamingFrequency:
-    """Moving averages, bucket by bucket, of the steps between hits and of the ids that a hit brings.
+    """Moving averages, bucket by bucket, of the steps between hits and of the ids per hit.
 
     At step t, once for each distinct bucket h that is hit, with c the number of the batch's ids in it:
 
         B[h] <- (1 - alpha) B[h] + alpha (t - A[h]),    K[h] <- (1 - alpha) K[h] + alpha c,    A[h] <- t
 
     A and B are the paper's. K is added: a hit probability says nothing about an item that is in every batch.
-    Of several hashes the one with the fewest collisions wins: the largest interval, the smallest count.
+    With several hashes the one with the fewest collisions is used: the largest interval, the smallest count.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class StreamingFrequency:
         initial_interval: float = 10.0,
         device: torch.device | str | None = None,
     ) -> None:
-        """initial_interval: the steps between hits that unseen buckets are taken to have.
+        """initial_interval: the steps between hits that are assumed for unseen buckets.
 
-        Seed from counts where there are any: with alpha = .01 a bucket needs 500 hits to forget its start.
+        Seed from counts if there are any: with alpha = .01 a bucket needs 500 hits to forget its initial value.
         """
         if buckets < 1 or hashes < 1:
             raise ValueError(f"buckets and hashes must be at least 1, got {buckets} and {hashes}")
@@ -59,7 +59,7 @@ class StreamingFrequency:
 
     @property
     def step(self) -> int:
-        """Of the last update; 0 before the first."""
+        """The step of the last update; 0 before the first."""
         return self._step
 
     def update(self, ids: Tensor, step: int) -> None:
@@ -109,7 +109,7 @@ class StreamingFrequency:
         return settings | {name: tensor.clone() for name, tensor in tensors.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the saved one stood; ValueError where buckets, hashes or alpha differ."""
+        """Continue from the saved state. Raises ValueError if buckets, hashes or alpha differ."""
         for name in ("buckets", "hashes", "alpha"):
             if state[name] != getattr(self, name):
                 raise ValueError(f"the saved {name} must be {getattr(self, name)}, got {state[name]}")
@@ -119,7 +119,7 @@ class StreamingFrequency:
         self._step = state["step"]
 
     def _cells(self, ids: Tensor) -> Tensor:
-        """Where each hash keeps each id: [S, N] int64 into the flat tables."""
+        """The position of each id in the flat tables, for each hash: [S, N] int64."""
         check_ids("ids", ids, tuple(ids.shape))
         flat = ids.reshape(-1).to(self._last_hit)  # [N]
         places = [hash_bucket(flat, seed, self.buckets) for seed in range(self.hashes)]  # S times [N]
@@ -131,7 +131,7 @@ def drift_report(ids: Tensor, estimated: Tensor, counted: Tensor) -> dict[str, A
     """How far an estimate of shares is from the counted ones: ids [N], estimated [N], counted [N] above 0.
 
     `total_variation`: half the summed distance, in shares of a batch; `log_ratio`: |ln(estimated / counted)|, the mean
-    over examples, which is what the correction is off by; `worst`: the items that are off most, with both shares.
+    over examples, which is the error of the correction; `worst`: the items with the largest error, with both shares.
     """
     estimated, counted = estimated.double(), counted.double()
     log_ratio = (estimated / counted).log()  # [N]

@@ -23,10 +23,10 @@ def tensors(
 
 
 def tensor(array: np.ndarray) -> Tensor:
-    """Of what `arrays` gives; indices become int64."""
+    """The tensor of an array that `arrays` returned; indices become int64."""
     if array.dtype == np.int32:
         return torch.from_numpy(array.astype(np.int64))
-    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch wants memory that it may write
+    return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch needs writable memory
 
 
 def arrays(
@@ -34,8 +34,8 @@ def arrays(
 ) -> dict[str, np.ndarray]:
     """Each feature's array by name: int64, or int32 where the column is, [B] or [B, L] of indices, float32 of numbers.
 
-    A number that is null, or a null list of them, is NaN. Raises ValueError, with the feature's name, where its
-    column is not there, an index is null, negative or no integer, or a list is not as long as it says.
+    Null numbers, and null lists of numbers, are NaN. Raises ValueError, with the feature's name, if its column is
+    missing, an index is null, negative or not an integer, or a list has another length.
     """
     return {feature.name: _array(rows, feature) for feature in features}
 
@@ -44,11 +44,11 @@ def _array(rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], feature: 
     try:
         values = rows[feature.column]
     except KeyError as error:
-        raise ValueError(f"feature {feature.name} wants a column {feature.column}, and there is none") from error
+        raise ValueError(f"feature {feature.name} needs the column {feature.column}, which is missing") from error
     array = _from_numpy(values, feature) if isinstance(values, np.ndarray) else _from_arrow(values, feature)
     want = (len(array), feature.length) if feature.is_list else (len(array),)
     if array.shape != want:
-        raise ValueError(f"feature {feature.name} wants shape {want}, got {array.shape}")
+        raise ValueError(f"feature {feature.name} must have shape {want}, got {array.shape}")
     return _numbers(array, feature) if feature.holds_numbers else _indices(array, feature)
 
 
@@ -63,7 +63,7 @@ def _from_numpy(values: np.ndarray, feature: FeatureSpec) -> np.ndarray:
     try:
         return np.stack(rows)
     except ValueError as error:
-        raise ValueError(f"feature {feature.name} wants lists of {feature.length} without nulls: {error}") from error
+        raise ValueError(f"feature {feature.name} must be lists of {feature.length} without nulls: {error}") from error
 
 
 def _from_arrow(column: pa.Array | pa.ChunkedArray, feature: FeatureSpec) -> np.ndarray:
@@ -71,30 +71,30 @@ def _from_arrow(column: pa.Array | pa.ChunkedArray, feature: FeatureSpec) -> np.
     if not feature.is_list:
         return column.to_numpy(zero_copy_only=False)  # [B]
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        raise ValueError(f"feature {feature.name} wants lists of {feature.length}, got {column.type}")
+        raise ValueError(f"feature {feature.name} must be lists of {feature.length}, got {column.type}")
     there = column.is_valid().to_numpy(zero_copy_only=False)  # [B]
     lengths = np.diff(column.offsets.to_numpy())[there]
     if not np.all(lengths == feature.length):
-        raise ValueError(f"feature {feature.name} wants lists of {feature.length}, got {np.unique(lengths)[:5]}")
-    flat = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, feature.length)  # null lists left out
+        raise ValueError(f"feature {feature.name} must be lists of {feature.length}, got {np.unique(lengths)[:5]}")
+    flat = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, feature.length)  # without null lists
     if there.all():
         return flat  # [B, L]
-    array = np.full((len(column), feature.length), np.nan)  # [B, L]; no place for indices, which are refused
+    array = np.full((len(column), feature.length), np.nan)  # [B, L]; for indices NaN is refused later
     array[there] = flat
     return array
 
 
 def _indices(array: np.ndarray, feature: FeatureSpec) -> np.ndarray:
-    """int64 or int32; an integer column with nulls comes as floats, and a cast would make indices of its NaNs."""
+    """int64 or int32. An integer column with nulls arrives as floats, whose NaNs must not be cast to indices."""
     if array.dtype.kind not in "iu":
         nulls = f" with {np.isnan(array).sum()} nulls" if array.dtype.kind == "f" else ""
-        raise ValueError(f"feature {feature.name} wants indices without nulls, got {array.dtype}{nulls}")
+        raise ValueError(f"feature {feature.name} must be indices without nulls, got {array.dtype}{nulls}")
     if array.size and array.min() < 0:
-        raise ValueError(f"feature {feature.name} wants indices of 0 or more, got {array.min()}")
+        raise ValueError(f"feature {feature.name} must be indices of 0 or more, got {array.min()}")
     return np.ascontiguousarray(array, dtype=np.int32 if array.dtype == np.int32 else np.int64)
 
 
 def _numbers(array: np.ndarray, feature: FeatureSpec) -> np.ndarray:
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"feature {feature.name} wants numbers, got {array.dtype}")
+        raise ValueError(f"feature {feature.name} must be numbers, got {array.dtype}")
     return np.ascontiguousarray(array, dtype=np.float32)

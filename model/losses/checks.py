@@ -1,4 +1,4 @@
-"""What the sampled softmax refuses, each with what was got and what was wanted.
+"""Checks of the inputs of the sampled softmax; each raises ValueError with the expected and the given value.
 
 Axes: B rows, D embedding size, C shared negative columns, H negatives of one row's own, L excluded ids.
 """
@@ -47,7 +47,7 @@ def check_row_negatives(embeddings: Tensor, ids: Tensor, rows: int, dim: int) ->
 
 
 def check_log_counts(name: str, ids: Tensor, log_counts: Tensor) -> None:
-    """Refuse ln n that is not finite: a count of 0 for an item that was drawn, NaN or infinity."""
+    """Raises ValueError for ln n that is not finite: a count of 0 for an item that was drawn, NaN or infinity."""
     check_shape(name, log_counts, (len(ids),))
     wrong = ~torch.isfinite(log_counts)  # [C]
     if bool(wrong.any()):
@@ -67,7 +67,7 @@ def check_ids(name: str, ids: Tensor, wanted: tuple[int | None, ...]) -> None:
 
 
 def check_shape(name: str, tensor: Tensor, wanted: tuple[int | None, ...]) -> None:
-    """None in `wanted` stands for any length."""
+    """Raises ValueError if the tensor has another shape; None in `wanted` allows any length."""
     fits = tensor.dim() == len(wanted) and all(
         length is None or length == size for length, size in zip(wanted, tensor.shape, strict=False)
     )

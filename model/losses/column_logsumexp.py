@@ -1,10 +1,10 @@
-"""Log-sum-exp of each row's scores over shared columns, worked off in chunks of columns.
+"""Log-sum-exp of each row's scores over shared columns, computed in chunks of columns.
 
 Axes: B rows, D embedding size, C columns, G distinct ids among them, W columns of one chunk, L masked ids of
 a row, R pairs of a row and a distinct id that it masks.
-The logits never exist as a whole: a chunk's are made, used and overwritten, and made again in the backward
-pass. On a CPU that costs no more than keeping them, because a chunk stays in the cache. They lie [W, B], so
-that the mask of an id is one row, copied to each of the id's columns.
+The logits of all columns are never in memory: those of a chunk are computed, used and overwritten, and computed
+again in the backward pass. On a CPU that is as fast as storing them, because a chunk fits the cache. They have the
+layout [W, B], so that the mask of an id is one row, which is copied to each of the id's columns.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from torch.autograd.function import once_differentiable
 from model.vocabulary import NO_ITEM
 
 CPU_LOGITS_AT_ONCE = 2**20  # 4 MiB of float32: a chunk of logits that fits the last-level cache
-LOG2_E = math.log2(math.e)  # exp2 is 4 times as fast as exp on a CPU, so exponents are kept to base 2
+LOG2_E = math.log2(math.e)  # exp2 is 4 times as fast as exp on a CPU, so exponents are to base 2
 
 
 class Chunk(NamedTuple):
-    """Some columns, ordered by id, and who masks them. Groups count the chunk's distinct ids from 0."""
+    """Some columns, ordered by id, and the rows that mask them. Groups number the chunk's distinct ids from 0."""
 
     columns: Tensor  # [W] int64, which columns
     groups: Tensor  # [W] int64, ascending
@@ -34,7 +34,7 @@ class Chunk(NamedTuple):
 
 
 def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
-    """Order the columns by id, cut them into chunks, and find each row's masked ids, never as [B, C, L].
+    """Order the columns by id, split them into chunks, and find each row's masked ids without a tensor [B, C, L].
 
     ids [C] int64, masked_ids [B, L] int64 with -1 as padding.
     """
@@ -42,10 +42,10 @@ def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
         return []
     sorted_ids, order = ids.sort(stable=True)  # [C], [C]
     distinct_ids, groups = sorted_ids.unique_consecutive(return_inverse=True)  # [G], [C]
-    places = torch.searchsorted(distinct_ids, masked_ids).clamp_(max=len(distinct_ids) - 1)  # [B, L]
-    found = (distinct_ids[places] == masked_ids) & (masked_ids != NO_ITEM)  # [B, L]
-    masked_groups, by_group = places[found].sort()  # [R], [R]
-    masking_rows = found.nonzero()[by_group, 0]  # [R]
+    positions = torch.searchsorted(distinct_ids, masked_ids).clamp_(max=len(distinct_ids) - 1)  # [B, L]
+    is_column = (distinct_ids[positions] == masked_ids) & (masked_ids != NO_ITEM)  # [B, L]
+    masked_groups, by_group = positions[is_column].sort()  # [R], [R]
+    masking_rows = is_column.nonzero()[by_group, 0]  # [R]
 
     starts = torch.arange(0, len(ids), width, device=ids.device)  # [chunks]
     first_groups = groups[starts]  # [chunks]
@@ -66,12 +66,12 @@ def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
 
 
 def default_chunk_size(rows: int, columns: int, device: torch.device) -> int:
-    """As many columns as the cache of a CPU holds logits for; all of them on another device."""
+    """The number of columns whose logits fit the cache of a CPU; all columns on another device."""
     return max(1, CPU_LOGITS_AT_ONCE // max(rows, 1) if device.type == "cpu" else columns)
 
 
 def chunk_logits(query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk]) -> Iterator[Tensor]:
-    """Masked logits [W, B] to base 2, chunk by chunk, in one buffer: the caller may overwrite them."""
+    """Masked logits [W, B] to base 2, chunk by chunk, in one buffer; the caller may overwrite them."""
     rows = len(query)
     widest = max((len(chunk.columns) for chunk in chunks), default=0)
     buffer, mask_buffer = query.new_empty(2, widest * rows)
@@ -86,7 +86,7 @@ def chunk_logits(query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[C
 
 
 def finite_offset(exponents: Tensor) -> Tensor:
-    """Zero for -inf: a row that is masked whole then sums exp2(-inf - 0) = 0, not NaN."""
+    """Zero for -inf: the sum of a fully masked row is then exp2(-inf - 0) = 0, not NaN."""
     return exponents.masked_fill(exponents == -torch.inf, 0.0)
 
 
@@ -110,7 +110,7 @@ class _ColumnLogSumExp(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, embeddings, bias, result = ctx.saved_tensors
         needs_query, needs_embeddings, needs_bias, _ = ctx.needs_input_grad
-        # [D, B]: that way a CPU multiplies with the softmax as it lies, a quarter faster
+        # [D, B]: so the softmax is multiplied without a transpose, a quarter faster on a CPU
         grad_query = query.new_zeros(query.shape[1], len(query)) if needs_query else None
         grad_embeddings = torch.zeros_like(embeddings) if needs_embeddings else None  # [C, D]
         grad_bias = torch.zeros_like(bias) if needs_bias else None  # [C]
@@ -140,7 +140,7 @@ def column_logsumexp(
     """ln sum_c exp(<query_i, embeddings_c> + bias_c) over the columns c whose id row i does not mask.
 
     query [B, D], embeddings [C, D], bias [C], ids [C] int64, masked_ids [B, L] int64 with -1 as padding.
-    Returns [B], -inf where every column is masked (the gradient is zero there). Memory is O(B * chunk_size);
+    Returns [B], -inf if every column is masked (the gradient is then zero). Memory is O(B * chunk_size);
     value and gradient do not depend on it. Differentiable once in query, embeddings and bias.
     """
     width = chunk_size or default_chunk_size(len(query), len(ids), query.device)

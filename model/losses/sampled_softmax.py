@@ -17,7 +17,7 @@ from model.vocabulary import NO_ITEM
 
 
 class Columns(NamedTuple):
-    """Items that serve as negatives for every row of the batch, the in-batch ones included."""
+    """Items that are negatives for every row of the batch, the in-batch negatives included."""
 
     embeddings: Tensor  # [C, D]
     ids: Tensor  # [C] int64
@@ -25,11 +25,11 @@ class Columns(NamedTuple):
 
 
 class RowNegatives(NamedTuple):
-    """Items that serve as negatives for one row: shown to its user in this request and not clicked."""
+    """Negatives of one row only: items that its user was shown in the same request and did not click."""
 
     embeddings: Tensor  # [B, H, D]
     ids: Tensor  # [B, H] int64, -1 where a row has fewer
-    log_weight: float = 0.0  # added to their scores; above 0 they are harder, and the bias is deliberate
+    log_weight: float = 0.0  # added to their scores; above 0 they count more, which is a deliberate bias
 
 
 def sampled_softmax_loss(
@@ -55,10 +55,10 @@ def sampled_softmax_loss(
         Z_i = sum_c exp(s_ic - ln n(c)) + sum_h exp(s_ih + log_weight),    loss_i = ln(1 + Z_i / exp(s_iy)).
 
     A column is masked for a row whose positive, excluded id or own negative has its id (accidental hits); an
-    own negative is masked where its id is the positive, an excluded id or an earlier own negative. A row with
-    nothing left has loss 0 and zero gradient.
+    own negative is masked where its id is the positive, an excluded id or an earlier own negative. If nothing is
+    left, the row has loss 0 and zero gradient.
 
-    Corrections: `none` leaves ln n out; `logq` subtracts it from the positive as well (Yi et al. 2019,
+    Corrections: `none` subtracts nothing; `logq` subtracts it from the positive as well (Yi et al. 2019,
     "Sampling-bias-corrected neural modeling", eq. 5; CBNS, Wang et al. 2021, eq. 9); `logq_negatives` from
     the columns alone (MNS, Yang et al. 2020, eq. 5), which has the gradient of "Correcting the LogQ
     Correction" (RecSys 2025).
@@ -69,19 +69,18 @@ def sampled_softmax_loss(
         positive_ids: [B] integers.
         columns: see `Columns`.
         temperature: a positive number, or a 0-dim tensor that may be learned.
-        positive_log_expected_count: [B], needed by `logq` alone.
+        positive_log_expected_count: [B], only needed for `logq`.
         row_negatives: see `RowNegatives`.
-        excluded_ids: [B, L] integers, -1 is padding: other items the row's user is known to like.
-        weights: [B], rewards of the rows; the mean still divides by B.
+        excluded_ids: [B, L] integers, -1 is padding: other items that the row's user is known to like.
+        weights: [B], each row's loss is multiplied by its weight; the mean still divides by B.
         reduction: `mean`, or `none` for [B].
-        chunk_size: columns worked on at once. Memory is O(B * chunk_size), value and gradient do not change;
-            None leaves the choice to the device.
-        constant_columns: more columns, whose embeddings carry no gradient (a bank's): the same loss as with them
-            among `columns`, at less time.
+        chunk_size: columns computed at once. Memory is O(B * chunk_size); value and gradient do not depend on it. None
+            chooses by device.
+        constant_columns: more columns, whose embeddings have no gradient (those of a bank). The loss is the same as
+            with them in `columns`, but takes less time.
 
     Returns: 0-dim, or [B]; float32 for half-precision inputs.
-    Raises: ValueError that says what was got and what was wanted; a log expected count that is not finite
-        names its items.
+    Raises: ValueError for inputs that do not fit; for a log expected count that is not finite it names the items.
     """
     shared = [columns] if constant_columns is None else [columns, constant_columns]
     rows = check_inputs(query_embeddings, positive_embeddings, positive_ids, shared, row_negatives)
@@ -120,22 +119,22 @@ def sampled_softmax_loss(
 
 
 def softmax_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
-    """ln(1 + sum_k exp(negative_k - positive)): [B], [B, K] -> [B], zero where every negative is -inf."""
+    """ln(1 + sum_k exp(negative_k - positive)): [B], [B, K] -> [B], zero if every negative is -inf."""
     differences = negative_scores - positive_scores[:, None]  # [B, K]
-    positives = torch.zeros_like(positive_scores)[:, None]  # [B, 1], finite, so the sum never vanishes
+    positives = torch.zeros_like(positive_scores)[:, None]  # [B, 1], finite, so that the sum is above 0
     return torch.cat([positives, differences], dim=1).logsumexp(dim=1)
 
 
 def rescale_column_gradient(embeddings: Tensor, log_expected_count: Tensor, log_fresh_expected_count: Tensor) -> Tensor:
-    """Leave the values of fresh columns alone and multiply their gradient by n / n_fresh.
+    """The fresh columns with the same values, and their gradient multiplied by n / n_fresh.
 
-    Beside a bank, only n_fresh of an item's n expected columns carry gradient, yet each is divided by the
-    whole n: the item is pushed away n_fresh / n as hard as it should be. The cure is the gradient of
-    `sg(v) + (n / n_fresh) (v - sg(v))`, sg being stop-gradient.
+    With a bank, only n_fresh of an item's n expected columns have a gradient, but each is divided by n: the item's
+    gradient is n_fresh / n of what it should be. The result is `sg(v) + (n / n_fresh) (v - sg(v))`, with sg the
+    stop-gradient.
 
-    embeddings [C, D]; log_expected_count [C] of all sources; log_fresh_expected_count [C] of the sources that
-    carry gradient.
-    Raises ValueError where shapes do not fit or a count is not finite.
+    embeddings [C, D]; log_expected_count [C] of all sources; log_fresh_expected_count [C] of the sources with
+    gradient.
+    Raises ValueError if shapes do not fit or a count is not finite.
     """
     for name, counts in (("all", log_expected_count), ("fresh", log_fresh_expected_count)):
         loss_checks.check_shape(f"log expected counts of {name} columns", counts, (len(embeddings),))
@@ -153,7 +152,7 @@ def check_inputs(
     columns: Sequence[Columns],
     row_negatives: RowNegatives | None,
 ) -> int:
-    """Refuse tensors that do not fit each other; returns B."""
+    """Raises ValueError for tensors whose shapes do not fit; returns B."""
     loss_checks.check_positives(query, positive, positive_ids)
     rows, dim = query.shape  # B, D
     for name, part in zip(("columns", "constant_columns"), columns, strict=False):
@@ -164,9 +163,9 @@ def check_inputs(
 
 
 def positive_log_count(ids: Tensor, log_expected_count: Tensor | None) -> Tensor:
-    """What `logq` subtracts from the positives, [B]; refused where it is missing or not finite."""
+    """What `logq` subtracts from the positives, [B]. Raises ValueError if it is missing or not finite."""
     if log_expected_count is None:
-        raise ValueError("correction 'logq' wants positive_log_expected_count [B], got None")
+        raise ValueError("correction 'logq' needs positive_log_expected_count [B], got None")
     loss_checks.check_log_counts("positive_log_expected_count", ids, log_expected_count)
     return log_expected_count
 
@@ -178,7 +177,7 @@ def ids_to_mask(positive_ids: Tensor, excluded_ids: Tensor | None, own_ids: Tens
 
 
 def row_negative_scores(query: Tensor, row_negatives: RowNegatives, masked_ids: Tensor) -> Tensor:
-    """Scores [B, H] of the rows' own negatives, -inf for padding and for ids that masked_ids named before."""
+    """Scores [B, H] of the rows' own negatives, -inf for padding and for ids that are earlier in masked_ids."""
     embeddings = row_negatives.embeddings.to(query.dtype)  # [B, H, D]
     scores = (embeddings @ query[:, :, None]).squeeze(2) + row_negatives.log_weight  # [B, H]
     before_own = masked_ids.shape[1] - scores.shape[1]
@@ -187,14 +186,14 @@ def row_negative_scores(query: Tensor, row_negatives: RowNegatives, masked_ids: 
 
 
 def repeated_in_row(ids: Tensor) -> Tensor:
-    """True where the same id stands further left in the row: [B, K] -> [B, K] bool, without [B, K, K]."""
-    ordered, places = ids.sort(dim=1, stable=True)  # [B, K], equal ids keep their order
+    """Whether the same id is further left in the row: [B, K] -> [B, K] bool, without a tensor [B, K, K]."""
+    ordered, positions = ids.sort(dim=1, stable=True)  # [B, K], equal ids keep their order
     repeated = torch.zeros_like(ids, dtype=torch.bool)  # [B, K]
-    return repeated.scatter_(1, places[:, 1:], ordered[:, 1:] == ordered[:, :-1])
+    return repeated.scatter_(1, positions[:, 1:], ordered[:, 1:] == ordered[:, :-1])
 
 
 def accumulation_dtype(*tensors: Tensor) -> torch.dtype:
-    """float32, or float64 where an input has it: half precision is too coarse to add thousands of terms."""
+    """float32, or float64 if an input has it: half precision is too coarse for sums of thousands of terms."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)

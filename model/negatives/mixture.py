@@ -111,7 +111,7 @@ class Mixture:
         return count / size
 
     def after_step(self, embeddings: Tensor, ids: Tensor, rows: int) -> None:
-        """Tell the bank, the sources and the estimator about the columns of the step that is done, as in `columns`."""
+        """Update the bank, the sources and the estimator with a finished step; arguments as in `columns`."""
         self.steps += 1
         if self.bank is not None:
             size = len(ids) if self.negatives.bank_holds == "all" else rows

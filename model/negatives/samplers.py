@@ -1,4 +1,4 @@
-"""Where negatives come from: item distributions, draws from them, and how often a draw brings an item.
+"""Distributions of items: draws from them, and how often each item is expected.
 
 Axes: I items of the catalogue, N draws, C columns.
 """
@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 SUM_TOLERANCE = 1e-4
-Share = Tensor | Callable[[Tensor], Tensor]  # probabilities [I], or what gives them [C] for item indices [C]
+Share = Tensor | Callable[[Tensor], Tensor]  # probabilities [I], or a function from item indices [C] to them [C]
 
 
 class CategoricalSampler:
-    """Draws items with replacement, by binary search in cumulated float64 probabilities: O(log I) a draw.
+    """Draws items with replacement, by binary search in cumulative float64 probabilities: O(log I) per draw.
 
-    `torch.multinomial` stops at 2**24 items; this does not. Items of probability 0 are never drawn.
+    `torch.multinomial` allows at most 2**24 items; this sampler allows more. Items of probability 0 are never drawn.
     """
 
     def __init__(self, probabilities: Tensor | Iterable[float]) -> None:
         """probabilities [I]; ValueError unless they are finite, none negative, and sum to 1 within 1e-4."""
         given = torch.as_tensor(probabilities).detach()  # [I]
-        self.dtype = torch.promote_types(given.dtype, torch.float32)  # of the counts that are handed out
+        self.dtype = torch.promote_types(given.dtype, torch.float32)  # of the expected counts
         total = _checked_sum("probabilities", given)
         if abs(total - 1) > SUM_TOLERANCE:
             raise ValueError(f"probabilities must sum to 1 within {SUM_TOLERANCE}, got {total}")
@@ -40,12 +40,12 @@ class CategoricalSampler:
         return torch.searchsorted(self._cumulative, points, right=True)  # [n], the first to exceed its point
 
     def expected_count(self, ids: Tensor, n: int) -> Tensor:
-        """How often each id is expected among n draws, duplicates kept: the shape of ids."""
+        """How often each id is expected among n draws, repetitions included; it has the shape of ids."""
         return (n * _probability_of(ids, self.probabilities)).to(self.dtype)
 
 
 def expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
-    """How often a mixture of sources brings an item: each draws so many columns from its probabilities.
+    """How often each item is expected in a mixture of sources, each with a number of draws and its probabilities.
 
         n(j) = (B - 1) q(j) + B_corpus u(j) + B_unclicked p(j) + M r(j)
 
@@ -61,7 +61,7 @@ def expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
 
 
 def log_count(counts: Tensor) -> Tensor:
-    """ln of expected counts, float32: -inf for an item that no source can draw, which the loss refuses by name."""
+    """ln of expected counts, float32; -inf for an item that no source draws, for which the loss raises an error."""
     return counts.log().float()
 
 
@@ -78,7 +78,7 @@ def smoothed_probabilities(counts: Tensor, alpha: float) -> Tensor:
 
 
 def _checked_sum(name: str, values: Tensor) -> float:
-    """The sum of values [I], once they are known to be finite and none of them negative."""
+    """The sum of values [I]. Raises ValueError unless they are finite and 0 or more."""
     if values.dim() != 1 or not len(values):
         raise ValueError(f"{name} must have shape [I] with I of 1 or more, got {list(values.shape)}")
     wrong = ~(torch.isfinite(values) & (values >= 0))  # [I]

@@ -216,13 +216,13 @@ def test_a_damaged_file_stops_the_epoch_before_its_first_batch(tmp_path: Path, d
 
 def test_lists_of_another_length_stop_the_epoch(tmp_path: Path) -> None:
     table = examples(0, 4).set_column(2, "history", pa.array([[1, 2, 3], [1, 2], [1, 2, 3, 4], [1, 2, 3]]))
-    with pytest.raises(ValueError, match="feature history wants lists of 3"):
+    with pytest.raises(ValueError, match="feature history must be lists of 3"):
         list(batches(PinnedFiles(0, write(tmp_path, [table], 4), 4)))
 
 
 def test_a_null_index_stops_the_epoch(tmp_path: Path) -> None:
     table = examples(0, 3).set_column(1, "item_index", pa.array([1, None, 3], pa.int32()))
-    with pytest.raises(ValueError, match="feature item_index wants indices without nulls"):
+    with pytest.raises(ValueError, match="feature item_index must be indices without nulls"):
         list(batches(PinnedFiles(0, write(tmp_path, [table], 3), 3)))
 
 
@@ -234,7 +234,7 @@ def test_a_missing_vector_is_read_as_nan(tmp_path: Path) -> None:
 
 def test_a_missing_column_stops_the_epoch(tmp_path: Path) -> None:
     rows = pinned(tmp_path, [4], 4)
-    with pytest.raises(ValueError, match="feature image wants a column image"):
+    with pytest.raises(ValueError, match="feature image needs the column image"):
         list(epoch_batches(whole(rows), [ITEM_INDEX, IMAGE], seed=1))
 
 
