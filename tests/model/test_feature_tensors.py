@@ -161,7 +161,7 @@ def test_numbers_that_are_none_are_refused() -> None:
 def test_lists_of_another_length_are_refused(lists: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="feature history must be lists of 2, got"):
         of_arrow(lists, LISTS, HISTORY)
-    with pytest.raises(ValueError, match="feature history must (be|have) "):
+    with pytest.raises(ValueError, match=r"feature history must (be|have) "):
         of_lists(lists, HISTORY)
 
 
