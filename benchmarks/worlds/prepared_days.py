@@ -69,7 +69,7 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
     frames = {
         "interactions": clicks,
         "item_slices": item_slices(lake, config, ds),
-        "user_histories": lake.day(tables.USER_HISTORIES, ds),
+        "user_histories": excluded_items(lake.day(tables.USER_HISTORIES, ds)),
     }
     relevant = query(lake.spark, "evaluation/relevant", frames)
     items = lake.day(tables.item_snapshot(config), ds).select("item_id", "item_index")
