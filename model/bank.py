@@ -14,10 +14,10 @@ from model.losses.checks import check_ids, check_shape
 
 
 class CrossBatchBank:
-    """First in, first out, in a ring: the newest `capacity` embeddings with their item ids and steps.
+    """A ring buffer that holds the newest `capacity` embeddings with their item ids and steps.
 
-    It stores no expected counts: they change while an embedding is stored, and are computed at use. A step reads
-    the bank before it pushes, so that no column is of the step itself.
+    It stores no expected counts, because they change while an embedding is stored: the caller computes them when it
+    reads the bank. A step reads the bank before it pushes, so it never reads its own columns.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class CrossBatchBank:
 
     @torch.no_grad()
     def push(self, embeddings: Tensor, ids: Tensor, step: int) -> None:
-        """Append embeddings [N, D] and ids [N], made at `step`; of more than the capacity, the last are stored.
+        """Append embeddings [N, D] and ids [N] of step `step`. If N > capacity, only the last rows are stored.
 
-        Raises ValueError if shapes do not fit, ids are not integers, or the step is before an earlier one.
+        Raises ValueError if shapes do not fit, ids are not integers, or `step` is lower than that of an earlier push.
         """
         check_shape("embeddings", embeddings, (None, self.dim))
         check_ids("ids", ids, (len(embeddings),))
@@ -66,9 +66,9 @@ class CrossBatchBank:
         return self._at(torch.arange(self._size, device=self._ids.device))
 
     def draw(self, m: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Like `columns`, for m of them drawn without replacement, or for all if it has no more than m.
+        """Like `columns`, for m columns drawn without replacement, or for all columns if there are at most m.
 
-        The generator must be a CPU one. Expected counts depend on the number of columns returned.
+        The generator must be on the CPU. Raises ValueError for a negative m.
         """
         if m < 0:
             raise ValueError(f"the number of columns to draw must be 0 or more, got {m}")
@@ -82,7 +82,7 @@ class CrossBatchBank:
         return {"embeddings": embeddings, "ids": ids, "steps": steps, "last_step": self._last_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the content by the saved one. Raises ValueError if it does not fit."""
+        """Restore what `state_dict` returned. Raises ValueError if its size or type does not fit this bank."""
         held, dtype = len(state["ids"]), state["embeddings"].dtype
         check_shape("embeddings of the saved bank", state["embeddings"], (held, self.dim))
         if held > self.capacity or dtype != self._embeddings.dtype:
@@ -95,7 +95,10 @@ class CrossBatchBank:
         self._last_step = state["last_step"]
 
     def _at(self, ages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Copies by age, 0 the oldest: a later push must not change a graph whose backward pass is still to come."""
+        """Copies of the columns at `ages` [M], where 0 is the oldest.
+
+        They are copies because a push must not change tensors that a later backward pass still needs.
+        """
         slots = (ages + self._next - self._size) % self.capacity  # [M]
         return self._embeddings[slots], self._ids[slots], self._steps[slots]
 

@@ -26,8 +26,8 @@ class StreamingFrequency:
 
         B[h] <- (1 - alpha) B[h] + alpha (t - A[h]),    K[h] <- (1 - alpha) K[h] + alpha c,    A[h] <- t
 
-    A and B are the paper's. K is added: a hit probability says nothing about an item that is in every batch.
-    With several hashes the one with the fewest collisions is used: the largest interval, the smallest count.
+    A and B are the paper's. K is an addition: it tells items apart that occur in every batch, whose B is always 1.
+    Collisions make a bucket look more frequent, so with several hashes the largest B and the smallest K / B are used.
     """
 
     def __init__(
@@ -39,9 +39,10 @@ class StreamingFrequency:
         initial_interval: float = 10.0,
         device: torch.device | str | None = None,
     ) -> None:
-        """initial_interval: the steps between hits that are assumed for unseen buckets.
+        """initial_interval: steps between hits, assumed for buckets that have not been hit.
 
-        Seed from counts if there are any: with alpha = .01 a bucket needs 500 hits to forget its initial value.
+        Call `seed_from_probabilities` if counts are known: with alpha = .01 a bucket needs about 500 hits to forget
+        its initial value.
         """
         if buckets < 1 or hashes < 1:
             raise ValueError(f"buckets and hashes must be at least 1, got {buckets} and {hashes}")
@@ -74,20 +75,21 @@ class StreamingFrequency:
         self._step = step
 
     def hit_probability(self, ids: Tensor) -> Tensor:
-        """Share of the steps whose batch holds the id: 1 / the largest interval over the hashes, float32."""
+        """The share of steps whose batch contains the id: 1 / (the largest B over the hashes), float32."""
         interval = self._interval[self._cells(ids)].amax(dim=0)  # [N]
         return interval.reciprocal().reshape(ids.shape).float()
 
     def expected_count(self, ids: Tensor) -> Tensor:
-        """How often a batch is expected to hold the id: the smallest K / B over the hashes, float32."""
+        """How many times a batch is expected to contain the id: the smallest K / B over the hashes, float32."""
         cells = self._cells(ids)  # [S, N]
         return (self._count[cells] / self._interval[cells]).amin(dim=0).reshape(ids.shape).float()
 
     def seed_from_probabilities(self, ids: Tensor, probabilities: Tensor, batch_rows: int) -> None:
-        """Start from known shares of the stream: ids [N], probabilities [N], rows of a global batch.
+        """Set B and K from known probabilities [N] of the ids [N] in the stream.
 
-        A bucket of mass P gets B P ids of a batch of B rows on average, and at least one with probability
-        1 - (1 - P)^B. Buckets that no id with mass falls into keep their initial interval.
+        With R = batch_rows, the rows of a global batch, a bucket whose ids have the total probability P gets R P ids
+        per batch on average, and at least one with probability 1 - (1 - P)^R. Buckets with P = 0 do not change.
+        Raises ValueError for negative probabilities, for a sum above 1, and for batch_rows below 1.
         """
         check_shape("probabilities", probabilities, (ids.numel(),))
         total = float(probabilities.double().sum())
@@ -97,8 +99,8 @@ class StreamingFrequency:
             raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
         weights = probabilities.to(self._interval).expand(self.hashes, -1)  # [S, N]
         mass = torch.zeros_like(self._interval).put_(self._cells(ids), weights, accumulate=True)  # [S * H]
-        never = batch_rows * torch.log1p(-mass.clamp(max=1))  # [S * H], ln (1 - P)^B
-        hit = -torch.expm1(never)  # [S * H], exact for small masses too
+        never = batch_rows * torch.log1p(-mass.clamp(max=1))  # [S * H], ln (1 - P)^R
+        hit = -torch.expm1(never)  # [S * H], accurate for small masses too
         known = mass > 0
         self._interval[known] = hit[known].reciprocal()
         self._count[known] = batch_rows * mass[known] / hit[known]
@@ -128,10 +130,11 @@ class StreamingFrequency:
 
 
 def drift_report(ids: Tensor, estimated: Tensor, counted: Tensor) -> dict[str, Any]:
-    """How far an estimate of shares is from the counted ones: ids [N], estimated [N], counted [N] above 0.
+    """How far estimated shares [N] of the items `ids` [N] are from their counted shares [N], all above 0.
 
-    `total_variation`: half the summed distance, in shares of a batch; `log_ratio`: |ln(estimated / counted)|, the mean
-    over examples, which is the error of the correction; `worst`: the items with the largest error, with both shares.
+    `items`: N. `total_variation`: half the sum of |estimated - counted|. `log_ratio`: the mean over examples of
+    |ln(estimated / counted)|, which is the error of the log-Q correction. `worst`: the items with the largest
+    |ln(estimated / counted)|, with both shares.
     """
     estimated, counted = estimated.double(), counted.double()
     log_ratio = (estimated / counted).log()  # [N]
@@ -148,10 +151,10 @@ def drift_report(ids: Tensor, estimated: Tensor, counted: Tensor) -> dict[str, A
 
 
 def hash_bucket(ids: Tensor, seed: int, buckets: int) -> Tensor:
-    """[N] int64 -> [N] in 0 to buckets - 1.
+    """ids [N] int64 -> [N] bucket numbers from 0 to buckets - 1.
 
-    Seed 0 is the remainder: dense item indices do not collide while buckets last, and then share them evenly.
-    Other seeds mix with splitmix64.
+    Seed 0 takes the remainder: consecutive item indices collide only if there are more of them than buckets, and are
+    then spread evenly. Other seeds mix the bits with splitmix64.
     """
     if seed == 0:
         return ids % buckets

@@ -1,4 +1,4 @@
-"""Ranking metrics of lists of items. Each metric is one function and has one value per user.
+"""Ranking metrics of lists of items. Each metric is one function that returns one value per user.
 
 `hits` bool [U, K]: whether the item at each rank is relevant; `n_relevant` [U]: number of relevant items.
 """
@@ -22,7 +22,7 @@ def ranking_metrics(
 
     ranked int64 [U, K]: item indices, best first, then -1 (NO_ITEM) in a shorter list.
     relevant: flat item indices int64 [R] and offsets int64 [U + 1]; a repeated item counts once.
-    Raises ValueError for an item that is in a list twice, an item after a -1, and a k outside 1 to K.
+    Raises ValueError for an item that occurs twice in a list, an item after a -1, and a k outside 1 to K.
     """
     ranked = checked_lists(ranked)
     wrong = [k for k in ks if not 1 <= k <= ranked.shape[1]]
@@ -55,7 +55,7 @@ def recall(hits: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
 
 
 def ndcg(hits: np.ndarray, n_relevant: np.ndarray) -> np.ndarray:
-    """Sum of the gains 1 / log2(rank + 1) of the hits, divided by that of a list with all relevant items first."""
+    """The sum of 1 / log2(rank + 1) over the hits, divided by that of a list that begins with all relevant items."""
     gains = 1.0 / np.log2(np.arange(2, hits.shape[1] + 2))  # [K]
     room = np.minimum(n_relevant, hits.shape[1])  # [U]
     ideal = np.where(np.arange(hits.shape[1]) < room[:, None], gains, 0.0).sum(axis=1)  # [U]
@@ -90,7 +90,7 @@ def checked_lists(ranked: np.ndarray) -> np.ndarray:
 
 
 def shared_share(ranked: np.ndarray, wanted: np.ndarray) -> float:
-    """The share of a user's items in `wanted` [U, K] that are also in `ranked` [U, L]; the mean over users with any."""
+    """The share of `wanted` items [U, K] that are also in `ranked` [U, L]: the mean over users with wanted items."""
     n_shared = (among(wanted, ranked) & (wanted != NO_ITEM)).sum(axis=1)  # [U]
     n_wanted = (wanted != NO_ITEM).sum(axis=1)  # [U]
     counted = n_wanted > 0
@@ -98,7 +98,7 @@ def shared_share(ranked: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def share_of(ranked: np.ndarray, flags: np.ndarray) -> float:
-    """The share of the items in all lists [U, K] that are flagged, bool [I]; NaN if all lists are empty."""
+    """The share of the items in all lists [U, K] whose flag, bool [I], is set; NaN if all lists are empty."""
     listed = _listed(ranked, len(flags))
     return float(np.asarray(flags, dtype=bool)[listed].mean()) if len(listed) else float("nan")
 
@@ -113,12 +113,12 @@ def _listed(ranked: np.ndarray, n_items: int) -> np.ndarray:
 
 
 def popularity_slices(counts: np.ndarray, head_share: float = 0.5, middle_share: float = 0.3) -> np.ndarray:
-    """The slice of each item, int8 [I], by its clicks [I]: 0 head, 1 middle, 2 tail; as sql/evaluation/item_slices.sql.
+    """Each item's slice, int8 [I], from its clicks [I]: 0 head, 1 middle, 2 tail (like sql/evaluation/item_slices.sql).
 
     An item is in the head if the items with more clicks have less than `head_share` of all clicks, in the middle if
-    they have less than head_share + middle_share, and otherwise in the tail. So equally popular items are in the same
-    slice. Items without clicks are in the tail. Raises ValueError for counts that are negative or not integers, and for
-    shares that are negative or have a sum above 1.
+    they have less than head_share + middle_share, and otherwise in the tail. Items with equal clicks are therefore in
+    the same slice. Items without clicks are in the tail.
+    Raises ValueError for counts that are negative or not integers, and for shares that are negative or sum to above 1.
     """
     counts = np.asarray(counts)
     if not np.issubdtype(counts.dtype, np.integer) or counts.min(initial=0) < 0:

@@ -1,4 +1,4 @@
-"""Parts that are chosen by name: one that is built in, or a class of one's own as "package.module:Class"."""
+"""Parts that are chosen by name: a built-in class by its short name, or any class as "package.module:Class"."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ class Registry(Generic[Part]):
     def __init__(self, kind: str, base: str, built_in: Mapping[str, str]) -> None:
         """kind: the configuration key that names a part, for messages.
 
-        base and the values of built_in are written "package.module:Class"; every part must be a subclass of base.
+        base: the class that every part must subclass; built_in: short name -> class. Classes are written
+        "package.module:Class".
         """
         self.kind, self.base, self.built_in = kind, base, dict(built_in)
 
     def checked_name(self, name: str) -> str:
-        """The name itself; nothing is imported. Raises ValueError unless it is built in or "package.module:Class"."""
+        """The name, unchanged; imports nothing. Raises ValueError unless it is built in or "package.module:Class"."""
         if name not in self.built_in and ":" not in name:
             names = f'one of {sorted(self.built_in)} or "package.module:Class"'
             raise ValueError(f"{self.kind} must be {names}, got {name!r}")
@@ -29,8 +30,8 @@ class Registry(Generic[Part]):
     def get(self, name: str) -> type[Part]:
         """The class behind a name.
 
-        Raises ValueError if the name is neither built in nor "package.module:Class", or the class cannot be imported
-        or is no subclass of the base.
+        Raises ValueError if the name is neither built in nor "package.module:Class", if the class cannot be imported,
+        or if it is not a subclass of the base.
         """
         path = self.built_in.get(self.checked_name(name), name)
         found = self._imported(path)

@@ -71,7 +71,7 @@ class Checkpoints:
 
 
 def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """`value` as JSON, with each tensor replaced by its number in `tensors`. Keys of dicts need not be text."""
+    """`value` as JSON, with each tensor replaced by its key in `tensors`. Keys of dicts may be numbers."""
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().cpu().contiguous()

@@ -1,7 +1,7 @@
 """Train one model version and write its folder: `python -m model.training.fit training_spec.json`.
 
-The trainer is a process of its own, so that it can run on another machine, with a GPU and without Spark. torchrun may
-start several of them that train one model together.
+The trainer is a separate process, so that it can run on another machine, with a GPU and without Spark. torchrun can
+start several such processes, which train one model together.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def fit(
     on_step: OnStep = lambda progress: None,
     on_epoch_end: OnEpochEnd = lambda progress, towers: None,
 ) -> ModelVersion:
-    """Train and write the model version, together with the ranks that were started with this one.
+    """Train a model version together with the other ranks, and write its folder.
 
     on_step is called after each step on rank zero, on_epoch_end after each epoch on every rank.
     Raises what `check_files`, `epoch_batches`, `start_from` and `train` raise.
@@ -57,7 +57,7 @@ def fit(
 
 
 def _join_ranks(run: RunSpec) -> tuple[torch.device, Ranks]:
-    """This process's device and its place among the ranks. Raises ValueError unless `run.ranks` were started."""
+    """This process's device, and the ranks. Raises ValueError unless exactly `run.ranks` processes were started."""
     if run.threads:
         torch.set_num_threads(run.threads)
     device = pick_device(run.device)
@@ -121,9 +121,9 @@ def _metrics(run: Run, last: Progress) -> dict[str, Any]:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that `training.device` names; `auto` is a GPU where there is one.
+    """The device that `training.device` names; `auto` is a GPU if there is one.
 
-    Raises ValueError for an unknown name, and for cuda where torch sees no GPU.
+    Raises ValueError for an unknown name, and for cuda if torch sees no GPU.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"training.device must be auto, cpu or cuda, got {name!r}")
@@ -147,7 +147,7 @@ def train(spec: TrainingSpec) -> int:
 
 
 def train_json(text: str) -> int:
-    """Like `train`, with the spec as JSON: what a launcher calls on each rank."""
+    """Like `train`, with the spec as JSON text. A launcher calls it on each rank."""
     return train(TrainingSpec.from_json(json.loads(text)))
 
 

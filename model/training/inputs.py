@@ -29,7 +29,7 @@ AVAILABLE = "available"  # the column of item_snapshot
 
 
 def example_features(model: ModelSpec, loss: LossSpec, unclicked_length: int) -> list[FeatureSpec]:
-    """What is read of each example: the user's features, the item, and what else the loss needs."""
+    """The columns to read of each example: the user's features, the item, and what else the loss needs."""
     features = [*model.user, ITEM_INDEX]
     if loss.example_weights == "reward":
         features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
@@ -54,7 +54,7 @@ class TrainingInputs:
         device: torch.device,
         ranks: Ranks = ALONE,
     ) -> None:
-        """features: of the examples. Raises what `check_files` raises, before anything else is read."""
+        """features: what is read of each example. Verifies all files first, and raises what `check_files` raises."""
         self.data, self.model, self.features = data, model, features
         self.seed, self.device, self.ranks = seed, device, ranks
         self.item_count = model.vocabulary_sizes["item_id"]
@@ -81,15 +81,15 @@ class TrainingInputs:
         return islice(batches, skip, None)
 
     def validation_batches(self) -> Iterator[Batch]:
-        """This rank's batches of the held-out day, of `validation_rows` rows (rounded up to whole batches) at most."""
+        """This rank's batches of the held-out day: at most `validation_rows` rows, rounded up to whole batches."""
         return islice(self.batches(LAST_DAY, 0), -(-self.data.validation_rows // self.data.batch_size))
 
     def steps_per_epoch(self) -> int:
-        """How many steps one epoch over the examples would take one rank alone."""
+        """The number of steps of one epoch over the examples with a single rank."""
         return len(shards(self.data.examples.files, self.file_rows[EXAMPLES], self.data.batch_size)[0].steps)
 
     def sampling_probs(self, share_column: str) -> Probabilities:
-        """q, u and p [I] of every item; share_column: q, q_before or q_last, by which rows are trained on."""
+        """q, u and p [I] of every item. share_column: the column with q of the training rows: q, q_before or q_last."""
         columns = (share_column, "u", "p")
         return Probabilities(*(self._item_column(self.data.probabilities, name) for name in columns))
 

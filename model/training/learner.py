@@ -23,7 +23,7 @@ EMBEDDED_AT_ONCE = 8_192  # items
 
 
 class Learner:
-    """Everything that training changes. Every rank has the same, except for the generator of its id dropout."""
+    """Everything that training changes. It is equal on all ranks, except for the generator of the id dropout."""
 
     def __init__(self, run: RunSpec, step_loss: StepLoss, device: torch.device, ranks: Ranks) -> None:
         self.device, self.ranks, self.step_loss = device, ranks, step_loss
@@ -48,7 +48,7 @@ class Learner:
             return self.step_loss(batch)
 
     def sum_gradients(self) -> None:
-        """Replace each gradient by its sum over the ranks: between the backward pass and the optimisers."""
+        """Replace each gradient by its sum over the ranks. Call it between the backward pass and the optimisers."""
         self.ranks.sum_gradients(self.towers.tables(), [*self.towers.dense(), *self.objective.parameters()])
 
     @torch.no_grad()
@@ -60,7 +60,7 @@ class Learner:
         return all(bool(weights.isfinite().all()) for weights in self.towers.parameters())
 
     def state_dict(self, progress: Progress) -> dict[str, Any]:
-        """The state from which a resumed run ends as an uninterrupted one. A collective call: every rank makes it."""
+        """All state that a resumed run needs to end like an uninterrupted one. Every rank must call this together."""
         generator = self.step_loss.generator.get_state().to(self.device)
         counts = [len(generator)] * self.ranks.size
         return {
@@ -74,22 +74,21 @@ class Learner:
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> Progress:
-        """Restore what `state_dict` returned; returns its progress."""
+        """Restore what `state_dict` returned, and return its progress."""
         for name, weights in self.towers.named_parameters():
             weights.copy_(state["weights"][name])
         self.tables.load_state_dict(state["tables"])
         self.dense.load_state_dict(state["dense"])
         self.objective.load_state_dict(state["objective"])
-        self.step_loss.generator.set_state(
-            state["generators"][self.ranks.rank].clone()
-        )  # set_state needs its own memory
+        generator = state["generators"][self.ranks.rank].clone()  # set_state does not accept a view
+        self.step_loss.generator.set_state(generator)
         return Progress(**state["progress"])
 
 
 def standardise(towers: TwoTowers, stats: Mapping[str, Mapping[str, Any]]) -> None:
     """Set each numeric feature's mean and standard deviation, as counted on the training rows.
 
-    Raises ValueError unless there is one of each per number, all are finite, and deviations are above 0.
+    Raises ValueError unless each number of a feature has a finite mean and a finite deviation above 0.
     """
     for side, tower in (("user", towers.user), ("item", towers.item)):
         for feature in tower.features:

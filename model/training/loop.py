@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, a loss, optimisers. It knows nothing of the model."""
+"""The training loop: epochs, batches, a loss and optimisers. It does not depend on the model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Batch = dict[str, Tensor]
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss of a step is NaN or infinite; nothing was saved."""
+    """A loss or a weight is NaN or infinite; no model was saved."""
 
 
 @dataclass
 class Progress:
-    """How far a run has come, and its last loss. Rows are counted over all ranks."""
+    """What a run has done so far, and its last loss. Rows are counted over all ranks."""
 
     epoch: int = 0  # the current one, or the one that has just ended
     step: int = 0  # steps done
@@ -59,9 +59,10 @@ def train(
 ) -> Progress:
     """Run `epochs` epochs (numbered from 0); returns the last progress, whose loss is the mean of the last epoch.
 
-    batches_of(epoch, skip): the batches of an epoch without the first `skip`. progress: where to continue.
-    on_epoch_end sees the epoch's mean loss and returns whether to stop. The time of both callbacks is not counted.
-    Raises TrainingDiverged at the first step whose loss is not finite, before it changes a weight, on every rank.
+    batches_of(epoch, skip): the batches of an epoch without its first `skip`. progress: the point to continue from.
+    on_epoch_end gets the epoch's mean loss and returns whether to stop. The time of both callbacks is not counted.
+    sum_gradients is called between the backward pass and the optimisers.
+    Raises TrainingDiverged on every rank at the first step whose loss is not finite, before that step changes a weight.
     """
     progress = progress or Progress()
     while progress.epoch < epochs:
@@ -73,7 +74,7 @@ def train(
             progress.waiting += waited
             on_step(progress)
             mark = time.perf_counter()
-        ending = time.perf_counter() - mark  # the time until the reader reports its end counts as waiting
+        ending = time.perf_counter() - mark  # the reader's last call, which only reports the end, counts as waiting
         progress.seconds, progress.waiting = progress.seconds + ending, progress.waiting + ending
         progress.loss = progress.epoch_loss / max(progress.epoch_rows, 1)
         if on_epoch_end(progress):

@@ -77,7 +77,7 @@ def summed_rows(grad: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_table(table: Tensor) -> None:
-    # the state has the table's type, and in half precision small squares would no longer add up
+    # the sums have the table's type; in half precision, adding a small square would not change them
     if table.dim() != 2 or table.dtype not in (torch.float32, torch.float64):
         got = f"{list(table.shape)} {table.dtype}"
         raise ValueError(f"a table must be [V, D] of float32 or float64, got {got}")

@@ -1,5 +1,7 @@
-"""One training run: epochs over the window with validation and early stopping, one pass over the held-out day,
-checkpoints on the way."""
+"""One training run: epochs over the window with validation and early stopping, then one pass over the held-out day.
+
+It writes checkpoints, and continues from the newest one.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ class History:
     curve: list[list[float]] = field(default_factory=list)  # step, loss
 
     def add(self, validation: dict[str, float]) -> bool:
-        """Record a validation; whether it is the best so far."""
+        """Record a validation; returns whether it is the best so far."""
         self.validations.append(validation)
         better = self.best < 0 or validation[SELECTED_BY] > self.validations[self.best][SELECTED_BY]
         if better:
@@ -43,7 +45,7 @@ class History:
         return better
 
     def is_over(self, patience: int) -> bool:
-        """Whether the last `patience` validations were no better than the best before them."""
+        """Whether none of the last `patience` validations was better than all earlier ones; False if patience is 0."""
         return 0 < patience < len(self.validations) - self.best
 
 
@@ -59,7 +61,7 @@ class Run:
         on_step: OnStep,
         on_epoch_end: OnEpochEnd,
     ) -> None:
-        """identity: only checkpoints with the same one are continued from."""
+        """identity: the run continues only from checkpoints with the same identity."""
         self.spec, self.learner, self.inputs, self.ranks = spec, learner, inputs, learner.ranks
         self.on_step, self.on_epoch_end = on_step, on_epoch_end
         self.checkpoints = Checkpoints(spec.checkpoints, identity)
@@ -82,15 +84,15 @@ class Run:
         return self._epochs(progress, LAST_DAY, 1)
 
     def popularity(self) -> dict[str, float] | None:
-        """How well each item's share of the training rows ranks the held-out day; None where no day is held out."""
+        """The validation metrics of a ranking by each item's share of the training rows; None if no day is held out."""
         if not self.has_last_day:
             return None
         items, data = self.inputs.available_items, self.inputs.data
-        shares = self.inputs.sampling_probs(data.share_column).q[items]  # [I]
+        shares = self.inputs.sampling_probs(data.share_column).q[items]  # [available items]
         return self._validated(lambda batch: shares.new_ones(len(batch["item_index"]), 1), shares[:, None], items)
 
     def _resume(self) -> Progress:
-        """Restore the newest checkpoint, or start; returns the progress."""
+        """Restore the newest checkpoint, or start from the beginning; returns the progress."""
         name = self.checkpoints.newest() if self.ranks.is_rank_zero else None
         step = int(self.ranks.broadcast(float(name.removeprefix("step-")) if name else -1.0))
         if step < 0:
@@ -130,7 +132,7 @@ class Run:
         self.on_step(progress)
 
     def _after_epoch(self, progress: Progress) -> bool:
-        """Validate; returns whether to stop. The pass over the last day has no held-out rows, and is not validated."""
+        """Validate; returns whether to stop. The pass over the held-out day is not validated: no rows are left."""
         self.on_epoch_end(progress, self.learner.towers)
         if not self.has_last_day or self.history.on_last_day:
             return False
@@ -141,7 +143,7 @@ class Run:
         return self.history.is_over(self.spec.patience)
 
     def _validation(self) -> dict[str, float]:
-        """How well the towers find the clicks of the held-out day."""
+        """The validation metrics of the towers on the held-out day."""
         items = self.inputs.available_items
         return self._validated(self.learner.towers.user, self.learner.item_vectors(items), items)
 
@@ -165,7 +167,7 @@ class Run:
             self.learner.load_state_dict(self.checkpoints.load(BEST)["learner"])
 
     def _switch_to_last_day(self) -> None:
-        """Train on the last day from now on, whose items have other shares."""
+        """From now on, train on the held-out day, on which the items have other shares."""
         self.history.on_last_day = True
         self.learner.objective.switch_to(self.inputs.sampling_probs(LAST_DAY_SHARE))
 

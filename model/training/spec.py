@@ -1,7 +1,7 @@
 """What to train: the job writes a `TrainingSpec` as JSON, and the trainer reads it.
 
-It has three parts, and each part of the trainer is given only the one that it needs: `data` says what is read, `loss`
-what is minimised, `run` which model is trained for how long, and where it is written. No import of torch here.
+It has three parts, and each part of the trainer gets only those that it needs: `data` says what is read, `loss` what is
+minimised, and `run` which model is trained, for how long, and where it is written. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Stats = Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side -> f
 class DataSpec:
     """What is read, in which batches, and how the held-out day is measured."""
 
-    examples: PinnedFiles  # of every epoch
+    examples: PinnedFiles  # read in every epoch
     last_day: PinnedFiles | None  # the held-out day: validates each epoch, and is trained on in one pass at the end
     items: PinnedFiles  # the item snapshot
     probabilities: PinnedFiles  # the sampling probabilities of the items
-    numeric_stats: Stats  # by which numeric features are standardised
+    numeric_stats: Stats  # standardise the numeric features
     unclicked_length: int  # of the examples' lists of unclicked items
     batch_size: int  # rows of one step, of all ranks together
-    readers: int  # threads that read
+    readers: int  # reader threads
     shuffle_row_groups: int  # row groups whose rows are mixed
-    validation_rows: int  # examples of the held-out day that are measured, at most
+    validation_rows: int  # the most examples of the held-out day that are measured
     hide_history: bool  # whether items of a user's history are left out when the held-out day is measured
 
     @property
@@ -51,7 +51,7 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class LossSpec:
-    """What is minimised: the loss of a step, its negatives, and what is randomly dropped from its inputs."""
+    """What is minimised: the loss of a step, its negatives, and the random dropout of its inputs."""
 
     temperature: float
     learn_temperature: bool
@@ -88,7 +88,7 @@ class RunSpec:
     precision: str  # float32 | bfloat16
     compile: bool
     checkpoint_steps: int  # steps between checkpoints; 0: none are written
-    patience: int  # epochs without a better validation before training stops; 0: all epochs are run
+    patience: int  # training stops after so many epochs without a better validation; 0: never
     warm_start: Path | None  # the folder of the model version to continue from
     inputs: Mapping[str, Any]  # recorded in the model's manifest, as is `configuration`
     configuration: Mapping[str, Any]
@@ -104,7 +104,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """All that one training run is given."""
+    """All inputs of one training run."""
 
     data: DataSpec
     loss: LossSpec
@@ -122,11 +122,11 @@ class TrainingSpec:
         return values
 
     def in_folders(self, folder: Path, checkpoints: Path) -> TrainingSpec:
-        """The same training, written elsewhere."""
+        """The same training, written to other folders."""
         return replace(self, run=replace(self.run, folder=folder, checkpoints=checkpoints))
 
     @property
     def identity(self) -> str:
-        """A hash of what is trained; where it is written does not matter."""
+        """A hash of the whole spec except the folders that are written."""
         values = self.in_folders(Path(), Path()).to_json()
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The loss of a batch: both towers on its rows, and the negatives of the configured sources.
+"""The loss of a batch: embeds its rows with both towers, and adds the negatives of the configured sources.
 
 Axis letters: B rows, N items to embed, D embedding size, H negatives of one row's own, I indices of the item
 vocabulary, L length of a feature.
@@ -23,7 +23,7 @@ from model.vocabulary import PADDING
 
 
 class StepLoss:
-    """The loss of a batch. Its own state is the generator that chooses which ids are dropped."""
+    """Computes the loss of a batch. Its only own state is the generator that chooses which ids are dropped."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class StepLoss:
         self.towers, self.objective, self.spec, self.device = towers, objective, spec, device
         self.items = item_inputs
         self.item_count = towers.spec.vocabulary_sizes["item_id"]
-        # the objective uses the seeds before this one; each rank drops ids of its own rows
+        # the objective uses seed and seed + 1; ranks have different generators because they drop ids of different rows
         self.generator = torch.Generator().manual_seed(seed + 2 + 1_000_003 * ranks.rank)
 
     def __call__(self, batch: Batch) -> Tensor:
-        """0-dim; with several ranks, this rank's part of the sum. Raises ValueError for an out-of-vocabulary item."""
+        """The loss, 0-dim; with several ranks, this rank's part of it. Raises ValueError for an unknown item index."""
         self._require_known_items(batch)
         batch = {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
         shares = (self.spec.user_id_dropout, self.spec.history_dropout)
@@ -117,7 +117,8 @@ def make_objective(
 def own_negatives(batch: Batch, spec: LossSpec) -> Tensor | None:
     """Items [B, H] that were shown to the row's user in the same request and not clicked, padded with 0.
 
-    None where `negatives.row` is 0. A row whose outcome was not final in time has none: a click might still follow.
+    None if `negatives.row` is 0. A row whose outcome was not final before `final_before` has no own negatives, because
+    its items might still be clicked.
     """
     if not spec.negatives.row:
         return None
@@ -132,7 +133,10 @@ def with_dropped_ids(
     history_share: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """`features` of `inputs`, with a random share of the ids made unknown, and of the history's clicks removed."""
+    """The inputs of `features`, with a random `share` of the ids set to unknown.
+
+    A random `history_share` of the clicks in the history is replaced by padding.
+    """
     dropped = {feature.name: inputs[feature.name] for feature in features}
     for feature in features:
         if feature.kind == "id":

@@ -1,4 +1,4 @@
-"""How well the towers rank clicks that they were not trained on, among all available items.
+"""Validation: how well the towers rank held-out clicks among all available items.
 
 Axes: B examples, D embedding size, I available items, L length of a history, W items of a block.
 """
@@ -21,11 +21,11 @@ AT = (10, 100)
 def ranks_of_positives(
     queries: Tensor, positives: Tensor, vectors: Tensor, items: Tensor, seen: Tensor | None
 ) -> Tensor:
-    """The rank of each row's positive, counted from 0 (the best): [B] int64; I where it is not among the items.
+    """The rank of each row's positive, from 0 (the best): [B] int64; I if the positive is not among the items.
 
-    queries [B, D]; positives [B] item indices; vectors [I, D] of the items [I], whose indices are ascending; seen
-    [B, L]: items that are left out of the row's ranking, padded with 0; the positive itself is never left out.
-    Items with the same score as the positive rank above it, so that a model that scores all items alike scores badly.
+    queries [B, D]; positives [B] item indices; items [I] item indices, ascending; vectors [I, D] of these items; seen
+    [B, L]: items to leave out of the row's ranking, padded with 0; the positive itself is never left out. Items with
+    the same score as the positive rank above it: a model that scores all items alike must get a low recall.
     """
     positions = torch.searchsorted(items, positives).clamp(max=len(items) - 1)  # [B]
     scores = (queries * vectors[positions]).sum(dim=1)  # [B]
@@ -44,7 +44,7 @@ def ranks_of_positives(
 def _seen_above(
     queries: Tensor, positives: Tensor, vectors: Tensor, items: Tensor, seen: Tensor, scores: Tensor
 ) -> Tensor:
-    """[B]: how many distinct items of `seen` rank above the positive, whose score is given."""
+    """How many distinct items of `seen` rank above the positive of each row: [B]. scores [B]: of the positives."""
     ordered = seen.sort(dim=1).values  # [B, L]
     repeated = torch.zeros_like(ordered, dtype=torch.bool)
     repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]

@@ -16,9 +16,10 @@ from model.training.optimizers import RowWiseAdagrad
 
 
 def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> None:
-    """Copy an older version's weights and the state of its optimiser into towers whose tables may be longer.
+    """Copy an older version's weights and optimiser state into `towers`, whose tables may have more rows.
 
-    Vocabularies only grow, and an index is never given to another value; rows of new values keep their initial weights.
+    Vocabularies only grow and never reassign an index, so a row means the same value in both versions. Rows of new
+    values keep their initial weights.
     Raises ModelCorrupt for a damaged folder, and ValueError unless the older model has the same shape.
     """
     older, _ = load_model(folder)
@@ -34,7 +35,7 @@ def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> No
 
 
 def require_same_shape(older: ModelSpec, newer: ModelSpec, folder: Path) -> None:
-    """Raises ValueError if the two models differ in more than the newer one's longer vocabularies."""
+    """Raises ValueError if the models differ in anything except that the newer one's vocabularies may be longer."""
     names = ("user", "item", "embedding_dim", "hidden", "share_item_table", "user_encoder")
     changed = [name for name in names if getattr(older, name) != getattr(newer, name)]
     shrunk = [name for name, size in newer.vocabulary_sizes.items() if size < older.vocabulary_sizes.get(name, 0)]

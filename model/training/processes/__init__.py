@@ -1,1 +1,1 @@
-"""The trainer as operating-system processes: ranks, ending with the parent, progress on the terminal."""
+"""The trainer's processes: ranks, the end with the parent process, and the progress bar."""

@@ -13,9 +13,9 @@ from model.training.loop import Progress as Training
 
 @contextmanager
 def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
-    """Yields a callback to call after each step; prints one line at the end, and a bar only on a terminal.
+    """Yields a function to call after each step. Shows a bar on a terminal, and prints one line at the end.
 
-    rows: of the whole training.
+    rows: the rows of all epochs together.
     """
     console = Console()
     text = TextColumn(
@@ -44,5 +44,5 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
             f"  {last.step:,} steps, loss {last.loss:.4f}, {last.rows_per_second:,.0f} examples/s, "
             f"{last.waiting_share:.0%} of the time waiting for data",
             highlight=False,
-            soft_wrap=True,  # a log file counts as 80 columns wide: do not break the line there
+            soft_wrap=True,  # rich treats a log file as 80 columns wide and would break the line
         )

@@ -22,7 +22,8 @@ from model.training.optimizers import summed_rows
 class Ranks:
     """This process is rank `rank` of `size`. With one rank, every operation returns its input.
 
-    The loss of a step is the sum over the ranks of each rank's part of the mean; gradients are therefore summed too.
+    Each rank computes its part of the mean loss; the loss of a step is the sum of these parts. Gradients are therefore
+    summed over the ranks, not averaged.
     """
 
     rank: int = 0
@@ -30,7 +31,7 @@ class Ranks:
 
     @classmethod
     def join(cls, device: torch.device) -> Ranks:
-        """The ranks that torchrun or Spark's TorchDistributor started, from the environment; else a single rank."""
+        """The ranks that torchrun or Spark's TorchDistributor started (from the environment); otherwise one rank."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
@@ -40,7 +41,7 @@ class Ranks:
         return cls(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:
-        """Wait for the other ranks, then end the process group: a rank that left early would make the others fail."""
+        """Wait for the other ranks, then end the process group. A rank that left early would make the others fail."""
         if self.size > 1:
             dist.barrier()
             dist.destroy_process_group()
@@ -51,11 +52,11 @@ class Ranks:
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """This rank's part of `count` things that every rank has."""
+        """This rank's part of a sequence of `count` elements that every rank holds."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def counts(self, count: int, device: torch.device) -> list[int]:
-        """`count` of each rank: [R]."""
+        """The `count` that each rank passes: [R]."""
         if self.size == 1:
             return [count]
         gathered = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(self.size)]
@@ -63,14 +64,20 @@ class Ranks:
         return [int(number) for number in gathered]
 
     def gather(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        """[B, ...] of each rank -> [sum of B, ...], in the order of the ranks; gradients are summed over the ranks."""
+        """Each rank's rows [B, ...] -> all rows [sum of B, ...], in rank order; gradients are summed over the ranks.
+
+        counts [R]: the B of each rank.
+        """
         if self.size == 1:
             return rows
         gathered: Tensor = _GatherRows.apply(rows.contiguous(), list(counts), self.rank)
         return gathered
 
     def gather_columns(self, fresh: Tensor, counts: Sequence[int], draws: int) -> Tensor:
-        """Each rank's positives, followed by its part of `draws` -> all positives, followed by all draws: [C, D]."""
+        """Each rank's positives followed by its share of the draws -> all positives followed by all draws: [C, D].
+
+        counts [R]: the positives of each rank; draws: the number of all draws.
+        """
         if self.size == 1:
             return fresh
         shares = [replace(self, rank=rank).share(draws) for rank in range(self.size)]
@@ -133,7 +140,7 @@ def _empty_like(table: Tensor) -> Tensor:
 
 
 def _gathered(rows: Tensor, counts: Sequence[int]) -> Tensor:
-    """All ranks' rows; all_gather requires equal shapes, so shorter ones are padded and then cut."""
+    """All ranks' rows. all_gather requires equal shapes, so shorter tensors are padded, and cut afterwards."""
     longest = max(counts)
     padded = rows.new_zeros((longest, *rows.shape[1:]))
     padded[: len(rows)] = rows
@@ -143,7 +150,7 @@ def _gathered(rows: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def _by_table(mine: list[Tensor], lengths: Tensor) -> list[Tensor]:
-    """This rank's part for each of T tables -> all ranks' parts for each; lengths [R, T]: of the parts."""
+    """This rank's part of each of T tables -> all ranks' parts of each table; lengths [R, T]: of the parts."""
     joined = _gathered(torch.cat(mine), lengths.sum(dim=1).tolist())
     parts = joined.split(lengths.reshape(-1).tolist())
     return [torch.cat(parts[table :: len(mine)]) for table in range(len(mine))]
@@ -159,5 +166,5 @@ class _GatherRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         grad = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(grad)  # every rank used these rows as columns of its loss
+        dist.all_reduce(grad)  # every rank's loss depends on these rows
         return grad[ctx.start : ctx.start + ctx.rows], None, None
