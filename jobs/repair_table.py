@@ -1,8 +1,8 @@
 """Restore the last whole version of a table whose `_delta_log` is damaged.
 
 Moves the first damaged commit and all later ones, damaged checkpoints and a damaged `_last_checkpoint` into the folder
-_damaged_log_N of the table, which Delta and VACUUM ignore. Deletes nothing. Prints which days are lost and have to be
-run again.
+_damaged_log_N of the table, which Delta and VACUUM ignore. Deletes nothing. Prints which days are lost and must be run
+again.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ FAIL, WARN = "#fail ", "#warn "
 
 
 class CheckFailed(ValueError):
-    """A day violates a rule of its table; none of it was written."""
+    """A day violates a rule of its table; none of its rows was written."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Finding:
 
 
 def findings(rows: DataFrame, name: str, frames: dict[str, DataFrame] | None = None, **args: Any) -> list[Finding]:
-    """What `sql/NAME/checks.sql` finds in `rows`; `frames` and `args` are its other inputs."""
+    """The violations that `sql/NAME/checks.sql` finds in `rows`; `frames` and `args` are its other inputs."""
     row = query(rows.sparkSession, f"{name}/checks", {"rows": rows, **(frames or {})}, **args).first()
     assert row is not None  # an aggregate has one row
     checks = row.asDict()
@@ -62,13 +62,13 @@ def raise_failures(table: Table, ds: dt.date, found: Sequence[Finding]) -> None:
 def checked(
     table: Table, ds: dt.date, rows: DataFrame, frames: dict[str, DataFrame] | None = None, **args: Any
 ) -> Iterator[DataFrame]:
-    """`rows` with their day, computed once; raises CheckFailed if they violate the table's rules."""
+    """`rows` with the column `ds`, computed once. Raises CheckFailed if they violate a rule of the table."""
     with materialized(rows.withColumn("ds", F.lit(ds))) as of_day:
         raise_failures(table, ds, findings(of_day, table.name, frames, **args))
         yield of_day
 
 
 def overwrite_checked(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, **frames: DataFrame) -> int:
-    """Like `Lake.overwrite`, after the table's checks; `frames` are their other inputs."""
+    """Like `Lake.overwrite`, after the table's checks; `frames` are further inputs of the checks."""
     with checked(table, ds, rows, frames) as of_day:
         return lake.overwrite(table, ds, of_day)

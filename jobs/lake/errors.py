@@ -1,4 +1,4 @@
-"""Errors that other writers, disks, stores and the JVM cause: typed, or as one line for the user."""
+"""Errors caused by other writers, disks, stores and the JVM: as typed errors, or as one line for the user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFLICTS = (
     captured.ProtocolChangedException,
 )
 FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FULL = re.compile("No space left on device|Disk quota exceeded|File too large|quota of .* is exceeded")  # HDFS's, too
+FULL = re.compile("No space left on device|Disk quota exceeded|File too large|quota of .* is exceeded")  # also HDFS
 UNRESPONSIVE = re.compile(
     r"(?:[a-z]\w*\.)+(?:SocketTimeout|ConnectTimeout|ConnectionPoolTimeout|Connect|NoRouteToHost|UnknownHost)Exception"
     r": .*"
@@ -42,11 +42,11 @@ class WriteConflict(ValueError):
 
 
 class KeyConflict(WriteConflict):
-    """The table has a row with the key of a row to be added; raised for the losing writer."""
+    """The table has a row with the key of a row to be added, perhaps from another writer; nothing was added."""
 
 
 class DiskFull(ValueError):
-    """There is no space for what was to be written; the previous contents are unchanged."""
+    """There is no space for the new rows or files; the previous contents are unchanged."""
 
 
 @contextmanager

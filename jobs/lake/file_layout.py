@@ -11,28 +11,28 @@ from pyspark.sql import functions as F
 
 from jobs.lake.session import WRITERS
 
-BUCKETS = 256  # partitions in which rows are numbered in parallel
+BUCKETS = 256  # ranges of hashes, whose rows are numbered in parallel
 BLOCK_SIZE = "parquet.block.size"
 LARGEST_BLOCK = 1 << 30  # bytes: a row group ends only at the end of its file
 SMALLEST_BLOCK = 1 << 10  # bytes: a row group ends when its size is first checked
 ROWS_BETWEEN_CHECKS = ("parquet.page.size.row.check.min", "parquet.page.size.row.check.max")
 MAX_ROWS_PER_FILE = 100_000
-DAYS_PER_TASK = 1_000
+DAYS_PER_TASK = 1_000  # days, and thus files, that one task of a merge can have open
 MERGE_SHUFFLES = "spark.databricks.delta.merge.repartitionBeforeWrite.enabled"
 
 
 def row_group_count(rows: int, row_group_rows: int, multiple: int) -> int:
-    """The number of row groups: a multiple of `multiple`, so that none has more than `row_group_rows` rows.
+    """The number of row groups of at most `row_group_rows` rows each, rounded up to a multiple of `multiple`.
 
-    With fewer rows than that, one row group per row: none is empty.
+    At most one row group per row, so that none is empty; 1 if there are no rows.
     """
     return max(min(rows, -(-rows // (row_group_rows * multiple)) * multiple), 1)
 
 
 def in_equal_row_groups(rows: DataFrame, key: str, count: int, groups: int) -> DataFrame:
-    """`rows`, `count` in number, in `groups` partitions whose sizes differ by at most one.
+    """`rows` in `groups` partitions whose sizes differ by at most one row. count: the number of rows.
 
-    The partition of a row, and its position there, depend only on the hash of its unique `key`.
+    The partition and the position of a row depend only on the hashes of the keys. key: a unique column.
     """
     if groups == 1:
         return rows.repartition(1).sortWithinPartitions(F.xxhash64(key), key)
@@ -56,9 +56,9 @@ def _numbered(rows: DataFrame, key: str) -> DataFrame:
 
 
 def _keys_of_partitions(spark: SparkSession, partitions: int) -> list[int]:
-    """For each partition an integer that `repartition` assigns to it.
+    """For each partition, an integer that `repartition` assigns to it.
 
-    Repartitioning by the group's own number would leave some partitions empty and put two groups into others.
+    `repartition` by the group number itself would put two groups into some partitions and leave others empty.
     """
     keys: dict[int, int] = {}
     size = 8 * partitions
@@ -71,7 +71,7 @@ def _keys_of_partitions(spark: SparkSession, partitions: int) -> list[int]:
 
 
 def sorted_files(rows: DataFrame, key: str) -> DataFrame:
-    """`rows` sorted by `key`, in files with disjoint ranges of it and about 100,000 rows each at most."""
+    """`rows` sorted by `key`, in files with disjoint key ranges and at most about MAX_ROWS_PER_FILE rows each."""
     tasks = max(rows.sparkSession.sparkContext.defaultParallelism, -(-rows.count() // MAX_ROWS_PER_FILE))
     return rows.repartitionByRange(tasks, key).sortWithinPartitions(key)
 
@@ -87,9 +87,9 @@ def row_group_size(spark: SparkSession, rows: int) -> AbstractContextManager[Non
 
 
 def merge_in_order(spark: SparkSession) -> AbstractContextManager[None]:
-    """A merge with a broadcast frame inside the block keeps the order of the rows in each file that it rewrites.
+    """Inside the block, a merge with a broadcast frame keeps the row order of each file that it rewrites.
 
-    One task may then write many days; with small row groups (`row_group_size`) it needs little memory.
+    A task may then write many days at once; with small row groups (`row_group_size`) it needs little memory.
     """
     return _settings(spark, {MERGE_SHUFFLES: False, WRITERS: DAYS_PER_TASK})
 

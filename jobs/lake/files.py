@@ -1,4 +1,4 @@
-"""Folders of files (models, indexes) between a local disk and the lake, on any file system that Spark reaches."""
+"""Copies folders (models, indexes) between a local disk and the lake, on any file system that Spark can access."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pyspark.sql import SparkSession
 from jobs.lake.errors import disk_full_errors, jvm_is_gone
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 
-SHIPPED = "shipped:"  # begins a reference to a folder that Spark copies to the workers
+SHIPPED = "shipped:"  # prefix of a reference to a folder that Spark copies to the workers
 
 
 def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
-    """Copy a local folder to `uri`: readers see the old folder or the new one, whole, or for a moment none.
+    """Copy a local folder to `uri`. Readers see the complete old or new folder, and none for a moment in between.
 
     The copy is a draft until it is complete and renamed. Abandoned drafts of other writers are deleted after a day.
     Raises DiskFull.
@@ -68,7 +68,7 @@ def local_folder(reference: str) -> Path:
 
 
 def local_path(spark: SparkSession, uri: str) -> Path | None:
-    """The path of a URI on a local or mounted disk, whether it exists or not; None on any other store."""
+    """The path of a URI on a local or mounted disk, which need not exist; None for any other store."""
     filesystem, path = hadoop_path(spark, uri)
     return Path(str(path.toUri().getPath())) if filesystem.getUri().getScheme() == "file" else None
 
@@ -87,12 +87,12 @@ def read_text(spark: SparkSession, uri: str) -> str | None:
 
 def hadoop_path(spark: SparkSession, uri: str) -> tuple[Any, Any]:
     """Hadoop's FileSystem and Path of a path or URI."""
-    path = _path(spark, uri if urlparse(uri).scheme else f"file://{Path(uri).resolve()}")  # Hadoop decodes no %20
+    path = _path(spark, uri if urlparse(uri).scheme else f"file://{Path(uri).resolve()}")  # Hadoop does not decode %20
     return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
 
 
 def qualified_uri(spark: SparkSession, uri: str) -> str:
-    """The absolute URI of a path or URI, as Spark takes it; symbolic links of a local disk are resolved."""
+    """The absolute URI of a path or URI, as Spark resolves it; symbolic links on a local disk are followed."""
     filesystem, path = hadoop_path(spark, uri)
     path = filesystem.makeQualified(path)
     name = path.toUri()

@@ -23,7 +23,7 @@ class NoSuchDay(ValueError):
 
 @dataclass(frozen=True)
 class Lake:
-    """The folder (any Hadoop URI) of all tables. A variant of the model has its own copies of the model's tables."""
+    """The folder of all tables (any Hadoop URI). A variant of the model has its own tables of model outputs."""
 
     spark: SparkSession
     uri: str
@@ -33,7 +33,7 @@ class Lake:
         return "/".join([self.uri.rstrip("/"), *parts])
 
     def model_path(self, *parts: str) -> str:
-        """Like `path`, for what a model produces: a variant's is stored under variants/NAME."""
+        """Like `path`, for the outputs of a model: those of a variant are under variants/NAME."""
         return self.path(*parts) if self.variant is None else self.path("variants", self.variant, *parts)
 
     def table_path(self, table: Table) -> str:
@@ -46,7 +46,7 @@ class Lake:
                 yield str(status.getPath().getParent().toString())
 
     def has(self, table: Table) -> bool:
-        """Whether the table has a commit. A first commit that was interrupted leaves a log without one."""
+        """Whether the table has a commit. If its first commit was interrupted, it has a log without a commit."""
         return self._stored(table).exists()
 
     def version(self, table: Table) -> int:

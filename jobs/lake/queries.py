@@ -1,4 +1,4 @@
-"""Run a table's SQL file with named parameters and DataFrames, and compute a result once for several uses."""
+"""Runs an SQL file with named parameters and DataFrames; computes a result once for several uses."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def query(spark: SparkSession, name: str, frames: dict[str, DataFrame], **args: 
 def materialized(rows: DataFrame) -> Iterator[DataFrame]:
     """Compute `rows` once and cache them until the block ends.
 
-    On a cluster they keep their plan, so that rows lost with an executor are computed again. In a single process no
-    executor can be lost, and the plan is cut off: otherwise each query on the rows would analyse it again.
+    On a cluster the rows keep their plan, so that those lost with an executor are computed again. In a single process
+    no executor can be lost, and the plan is dropped: otherwise every query on the rows would analyse it again.
     """
     if str(rows.sparkSession.sparkContext.master).startswith("local["):
         rows = rows.localCheckpoint()

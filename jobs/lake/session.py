@@ -19,11 +19,11 @@ SETTINGS = {
     # a damaged page raises an error instead of giving wrong numbers
     "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.databricks.delta.schema.autoMerge.enabled": "false",
-    # keeps the order of a day's rows: Spark would sort them by day first, and mix up the order when it spills
-    WRITERS: "2",  # Spark sorts once a task has opened so many files
+    # Keeps the order of a day's rows. Otherwise Spark sorts rows by day, and loses the order if the sort spills.
+    WRITERS: "2",  # files that a task may have open before Spark sorts instead
     # readers that ignore deletion vectors would see deleted rows
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
-    # VACUUM must keep at least the 7 days of a table: training reads files of older versions
+    # VACUUM refuses to keep less than a table's retention (default: 7 days), as training reads older versions
     "spark.databricks.delta.retentionDurationCheck.enabled": "true",
 }
 # For a JVM that this process starts; spark-submit has started its own.
@@ -36,21 +36,21 @@ EMBEDDED_SETTINGS = {
     # workers and their children get the zip from which the driver runs; spark-submit has sent its --py-files
     **({"spark.submit.pyFiles": str(CODE), "spark.executorEnv.PYTHONPATH": CODE.name} if CODE.is_file() else {}),
 }
-# On days of some 100,000 rows neither generated code nor the second compiler pays off.
+# For days of about 100,000 rows, generated code and the JVM's second compiler cost more time than they save.
 SMALL_DAYS_SETTINGS = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 SMALL_DAYS_OPTIONS = "-XX:TieredStopAtLevel=1"
 # Only without a cluster: executors on other machines could not reach the driver.
 LOOPBACK_SETTINGS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-# On one machine, `local-cluster` included: Spark's default of 200 and 50 partitions would mostly cost scheduling.
+# On one machine, `local-cluster` included: with Spark's defaults of 200 and 50, scheduling would take most of the time.
 LOCAL_SETTINGS = {
     "spark.sql.shuffle.partitions": "4",
     "spark.databricks.delta.snapshotPartitions": "2",
-    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",  # of a vacuum, by default 10,000 tasks
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",  # tasks of a vacuum; default: 10,000
 }
 
 
 def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:
-    """The running session, or a new one: the same call for `python -m`, spark-submit and run_day.
+    """The running session, or a new one. The call is the same under `python -m`, spark-submit and run_day.
 
     name: of the application. small_days: optimise for little data, at the cost of large data.
     Raises RuntimeError if Delta's JARs are not on the class path.

@@ -1,4 +1,4 @@
-"""How rows become a commit of a Delta table. Only this file writes Delta tables in a day's run."""
+"""Writes rows as one commit of a Delta table. Only this file writes Delta tables in a day's run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.lake.tables import Table, check_schema
 def commit(stored: StoredTable, table: Table, rows: DataFrame, predicate: str | None) -> int:
     """Replace the rows that fulfil `predicate` by `rows`, or append `rows` if it is None; returns their number.
 
-    Raises SchemaMismatch before anything is written, WriteConflict, DiskFull.
+    Raises SchemaMismatch (before anything is written), WriteConflict or DiskFull.
     """
     check_schema(table, rows.schema)
     if stored.exists():
@@ -25,7 +25,7 @@ def commit(stored: StoredTable, table: Table, rows: DataFrame, predicate: str | 
     counted = Observation()
     writer = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows")).write.format("delta")
     writer = writer.partitionBy(table.partition).mode("append")
-    if predicate is not None:  # a new table, too: a plain append would not conflict with another writer's first commit
+    if predicate is not None:  # also for a new table: an append does not conflict with another first commit
         writer = writer.mode("overwrite").option("replaceWhere", predicate)
     with delta_errors(stored), commit_errors(stored.path):
         writer.save(stored.path)
@@ -53,11 +53,11 @@ def insert(stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str
 
 
 def _merge(stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str], *, one_row: bool) -> int | None:
-    """Insert `rows`; returns how many were inserted, None if there was a match and hence none was."""
+    """Insert `rows` and return how many were inserted; None if one of several rows matched, so that none was."""
     same_key = " and ".join(f"existing.{name} = added.{name}" for name in key)
     existing = DeltaTable.forPath(stored.spark, stored.path).alias("existing")
     merge = existing.merge(rows.select(table.columns).alias("added"), same_key).whenNotMatchedInsertAll()
-    if not one_row:  # all or none: a match fails the whole merge
+    if not one_row:  # all rows or none: a match fails the whole merge
         merge = merge.whenMatchedUpdate(set={table.columns[-1]: "raise_error('key conflict')"})
     try:
         merged = merge.execute().first()

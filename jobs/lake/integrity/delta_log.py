@@ -1,4 +1,4 @@
-"""The files of a Delta table's `_delta_log`, and which of them are damaged. Knows neither Spark nor a file system.
+"""The files of a Delta table's `_delta_log`, and which of them are damaged. Uses neither Spark nor a file system.
 
 Delta reads an empty commit, or one that is cut off at the end of a line, as a smaller commit: rows are lost or
 duplicated without an error. Therefore the files are checked here, in addition to Delta's own errors.
@@ -12,30 +12,30 @@ from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-# With a leading dot: the checksum file that Hadoop writes on a local disk. Drafts (.tmp) of a commit do not count.
+# A leading dot marks a checksum file that Hadoop writes on a local disk. Drafts of a commit (.tmp) do not match.
 VERSIONED = re.compile(r"\.?(\d{20})\.(?!.*\.tmp$)")
 CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10})|\.[0-9a-f-]{36})?\.(parquet|json)")
 HINT = "_last_checkpoint"
 MAGIC = b"PAR1"
-# Commits that were found whole: they never change, and a job opens the same table many times.
+# Commits that were found whole. They never change, so a job that opens a table again need not read them again.
 WHOLE_COMMITS: set[tuple[str, str, Hashable]] = set()
 
 
 class UnreadableFile(ValueError):
-    """A file of the log is missing or not what was written; the message says how, as a predicate: "is empty"."""
+    """A file of the log is missing or damaged. The message is a predicate about the file, such as "is empty"."""
 
 
 class LogStorage(Protocol):
-    """Access to the files of one `_delta_log` folder; a dict of bytes will do."""
+    """Access to the files of one `_delta_log` folder; can be implemented in memory, without a file system."""
 
     def size(self, name: str) -> int:
         """The size of a file in bytes."""
 
     def identity(self, name: str) -> Hashable:
-        """Equal for the same contents of a file, for instance its size and time of modification; None if unknown."""
+        """A value that changes with the contents of a file, such as its size and modification time; None if unknown."""
 
     def read(self, name: str, start: int = 0, *, verify_checksum: bool = True) -> bytes:
-        """The bytes from `start` on; raises UnreadableFile if they do not match a checksum that is stored with them."""
+        """The bytes from `start` to the end. Raises UnreadableFile if they do not match a stored checksum."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,20 @@ class DeltaLog:
     def first_fault(self, version: int | None = None) -> str | None:
         """The first fault that affects `version` (default: the newest); None if there is none.
 
-        Old commits that a checkpoint covers may be missing, and are not checked.
+        Old commits that a checkpoint covers may be missing. They are not checked.
         """
         commits = self.commits
         newest = commits[-1] if commits else -1
         if self.last_version > newest:
             return f"commit {newest + 1} is missing"  # its checksum or its checkpoint still exists
         if newest < 0 or (version is not None and version not in commits):
-            return None  # no table, or Delta's own error
+            return None  # no table, or a version for which Delta itself raises an error
         if fault := self.hint_fault():
             return fault
         target = newest if version is None else version
         base = max((number for number in self.checkpoints if number <= target), default=-1)
         if base < 0 and commits[0] > 0 and version is not None:
-            return None  # removed by Delta's clean-up: Delta's own error
+            return None  # removed by Delta's clean-up: Delta itself raises an error
         checked = f"checkpoint {base}"
         try:
             if base >= 0:
@@ -117,7 +117,7 @@ class DeltaLog:
                     raise UnreadableFile("is cut short")
 
     def hint_fault(self) -> str | None:
-        """What is wrong with `_last_checkpoint`, which may be missing; None if nothing."""
+        """The fault of `_last_checkpoint`; None if it has none or does not exist."""
         if self.hint is None:
             return None
         try:
@@ -132,13 +132,13 @@ def commit_name(version: int) -> str:
 
 
 def version_of(name: str) -> int:
-    """The version to which a file of the log belongs; -1 if to none."""
+    """The version to which a file of the log belongs; -1 if it belongs to none."""
     match = VERSIONED.match(name)
     return int(match[1]) if match else -1
 
 
 def actions(text: bytes) -> Iterator[dict[str, Any]]:
-    """The actions of a commit, one per line; raises UnreadableFile at the first line that is not one."""
+    """The actions of a commit, one per line. Raises UnreadableFile at the first line that is not an action."""
     if not text.strip():
         raise UnreadableFile("is empty")
     for number, line in enumerate(text.splitlines(), 1):
@@ -152,7 +152,7 @@ def actions(text: bytes) -> Iterator[dict[str, Any]]:
 
 
 def check_actions(version: int, found: list[dict[str, Any]]) -> None:
-    """Raises UnreadableFile if actions are missing that the commit itself counts, or that a first commit must have."""
+    """Raises UnreadableFile if a first commit has no schema, or if a commit has fewer actions than its metrics say."""
     kinds = [kind for action in found for kind in action]
     if version == 0 and not {"protocol", "metaData"} <= set(kinds):
         raise UnreadableFile("is cut short: it has no schema")
@@ -163,7 +163,7 @@ def check_actions(version: int, found: list[dict[str, Any]]) -> None:
     removed = int(metrics.get("numRemovedFiles", 0))
     if kinds.count("remove") < removed:
         raise UnreadableFile(f"is cut short: it has {kinds.count('remove')} of {removed} files that it removed")
-    # rows are compared, as Delta counts empty files but does not list them
+    # rows are compared instead of files, because Delta counts empty files but does not list them
     rows = [json.loads(action["add"].get("stats") or "{}").get("numRecords") for action in found if "add" in action]
     written = int(metrics.get("numOutputRows", 0))
     if None not in rows and sum(rows) < written:
@@ -171,6 +171,6 @@ def check_actions(version: int, found: list[dict[str, Any]]) -> None:
 
 
 def _has_all_parts(names: list[str]) -> bool:
-    """Whether files of a checkpoint are complete: one file, or as many parts as their names say."""
+    """Whether a checkpoint is complete: it is one file, or has as many parts as its file names say."""
     parts = [match for name in names if (match := CHECKPOINT.fullmatch(name)) and match[3]]
     return len(parts) < len(names) or len(parts) >= int(parts[0][3])

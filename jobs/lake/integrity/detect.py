@@ -41,7 +41,7 @@ class DataFileDamaged(ValueError):
 
 @dataclass(frozen=True)
 class StoredTable:
-    """A table as it is stored in a lake; `variant` if it belongs to a variant's model."""
+    """A table as it is stored in a lake; `variant` names the variant whose model it belongs to, if any."""
 
     spark: SparkSession
     lake_uri: str
@@ -50,7 +50,7 @@ class StoredTable:
     variant: str | None = None
 
     def exists(self) -> bool:
-        """Whether the table has a commit. A first commit that was interrupted leaves a log without one."""
+        """Whether the table has a commit. If its first commit was interrupted, it has a log without a commit."""
         with open_table(self) as log:
             return log is not None and bool(log.commits)
 
@@ -63,8 +63,8 @@ class StoredTable:
 def open_table(table: StoredTable, version: int | None = None) -> Iterator[DeltaLog | None]:
     """Check the table's log up to `version` (default: the newest) and yield it, or None if there is no log.
 
-    Raises TableDamaged if the log is not whole, VersionLost if only the requested old version is affected; inside the
-    block Delta's errors become TableDamaged.
+    Raises TableDamaged if the log is damaged, VersionLost if only the requested old version is affected. Inside the
+    block, errors that Delta raises on a damaged log become TableDamaged.
     """
     log = read_log(table.spark, table.path)
     if log is not None and log.first_fault(version) is not None:

@@ -1,4 +1,4 @@
-"""A Delta log on any file system that Hadoop reaches: list it, read its files, move damaged ones away."""
+"""A Delta log on any file system that Hadoop supports: lists it, reads its files, moves damaged files away."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_log(spark: SparkSession, table: str) -> DeltaLog | None:
     """List the log of a table (a path or URI); None if there is no log."""
     filesystem, folder = hadoop_path(spark, f"{table}/_delta_log")
     try:
-        hint = _read_hint(spark, table)  # before the listing, which then has the checkpoint that it names
+        hint = _read_hint(spark, table)  # read first, so that the listing has the checkpoint it names
         statuses = _raw(filesystem).listStatus(folder)
     except Py4JJavaError as error:
         if "FileNotFoundException" in str(error.java_exception):
@@ -68,7 +68,7 @@ def can_read_checkpoint(spark: SparkSession, table: str, name: str) -> bool:
 def move_away(spark: SparkSession, table: str, names: Collection[str]) -> str:
     """Move files of the log into a new folder _damaged_log_N of the table; returns the folder's name."""
     filesystem, root = hadoop_path(spark, table)
-    filesystem = _raw(filesystem)  # checksum files are moved by name, also those whose file is lost
+    filesystem = _raw(filesystem)  # checksum files are moved by name, even if the file that they belong to is lost
     path = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
     number = 1
     while filesystem.exists(path(root, f"_damaged_log_{number}")):
@@ -93,7 +93,7 @@ def _read_hint(spark: SparkSession, table: str) -> bytes | None:
 
 
 def _names(spark: SparkSession, statuses: Any) -> dict[str, int]:
-    """The names of listed files and their positions, by one call of the JVM: a call for each would take too long."""
+    """The names of listed files and their positions, from one call of the JVM: one call per file would be slow."""
     jvm: Any = spark._jvm
     listed = spark.sparkContext._gateway.new_array(jvm.org.apache.hadoop.fs.FileStatus, len(statuses))  # type: ignore[union-attr]
     jvm.java.lang.System.arraycopy(statuses, 0, listed, 0, len(statuses))  # py4j rejects arrays of a store's own class
@@ -103,7 +103,10 @@ def _names(spark: SparkSession, statuses: Any) -> dict[str, int]:
 
 
 def _raw(filesystem: Any) -> Any:
-    """A local disk with the checksum files that Hadoop hides: one that a lost commit leaves breaks the next write."""
+    """The file system; a local one shows its checksum files, which Hadoop hides.
+
+    A checksum file that is left of a lost commit would make the next write fail.
+    """
     return filesystem.getRawFileSystem() if filesystem.getUri().getScheme() == "file" else filesystem
 
 

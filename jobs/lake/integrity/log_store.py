@@ -1,4 +1,4 @@
-"""Which LogStore class commits to a lake, and whether it is safe for several drivers."""
+"""Which LogStore class writes the commits of a lake, and whether several drivers may use it at the same time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import SparkSession
 
-# Delta's own stores, and the schemes on which the second of two commits with the same number fails: by a rename or put
-# that does not overwrite. On S3 Delta 4.0 uses neither, but a lock within its own process.
+# Delta's own stores, each with the URI schemes on which it is safe: of two commits with the same number the second one
+# fails, because the rename or put does not overwrite. On S3, Delta 4.0 only has a lock within its own process.
 CONDITIONAL: dict[str, frozenset[str]] = {
     "HDFSLogStore": frozenset({"file", "hdfs", "viewfs"}),
     "LocalLogStore": frozenset({"file"}),
@@ -18,11 +18,11 @@ CONDITIONAL: dict[str, frozenset[str]] = {
 
 
 class UnsafeLogStore(ValueError):
-    """Several drivers could overwrite each other's commits, and the configuration does not say that there is one."""
+    """Several drivers could overwrite each other's commits, and the configuration does not say that one runs alone."""
 
 
 def require_safe_commits(spark: SparkSession, uri: str, *, single_driver: bool) -> None:
-    """Raises UnsafeLogStore if concurrent drivers could lose commits, unless `single_driver` says that there is one.
+    """Raises UnsafeLogStore if concurrent drivers could lose commits, unless `single_driver` excludes them.
 
     Checks the configuration of the session, not the lake. A class that is not Delta's own is assumed to be safe.
     """

@@ -1,7 +1,6 @@
-"""The rules of a repair: which files of a damaged Delta log must go, which version remains, what is lost.
+"""The rules of a repair: which files of a damaged Delta log are moved away, which version remains, what is lost.
 
-`plan_repair(log, can_read)` needs no Spark: `log` may be made of a dict of file contents, and `can_read` says of a
-checkpoint's file whether all its rows can be read.
+`plan_repair(log, can_read)` needs no Spark. `can_read` tells whether all rows of a checkpoint's file can be read.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ class NotRepairable(ValueError):
 
 @dataclass(frozen=True)
 class RepairPlan:
-    """What to move out of the log, and what is lost thereby."""
+    """The files to move out of the log, and the commits that are lost."""
 
     version: int  # of the table after the repair
     faults: tuple[str, ...]
@@ -32,7 +31,7 @@ class RepairPlan:
 def plan_repair(log: DeltaLog, can_read: Callable[[str], bool]) -> RepairPlan | None:
     """The plan that restores the last whole version of the table; None if nothing is damaged.
 
-    Raises NotRepairable if the remaining commits and checkpoints give no version.
+    Raises NotRepairable if no version can be built from the remaining commits and checkpoints.
     """
     commits, checkpoints = _damaged_commits(log), _damaged_checkpoints(log, can_read)
     version = _last_whole_version(log, commits, checkpoints)
@@ -56,7 +55,7 @@ def plan_repair(log: DeltaLog, can_read: Callable[[str], bool]) -> RepairPlan | 
 
 
 def written_partitions(log: DeltaLog, version: int) -> list[str]:
-    """The partitions that a commit has written, as far as its remains or Delta's checksum file tell them."""
+    """The partitions that a commit has written, as far as the rest of its file or Delta's checksum files name them."""
     name = commit_name(version)
     text = log.storage.read(name, verify_checksum=False).decode("utf-8", "replace") if name in log.names else ""
     found = {_partition(json.loads(values)) for values in re.findall(r'"partitionValues":(\{[^{}]*\})', text)}
@@ -84,7 +83,7 @@ def describe(table: str, plan: RepairPlan) -> str:
 
 
 def _damaged_commits(log: DeltaLog) -> dict[int, str]:
-    """The fault of each damaged commit from the first existing one to the last version that a file names."""
+    """The fault of each damaged or missing commit, from the first existing one to the last version in a file name."""
     damaged = {}
     for version in range(min(log.commits, default=0), log.last_version + 1):
         try:
@@ -109,7 +108,7 @@ def _damaged_checkpoints(log: DeltaLog, can_read: Callable[[str], bool]) -> dict
 
 
 def _last_whole_version(log: DeltaLog, commits: Collection[int], checkpoints: Collection[int]) -> int:
-    """The last version that undamaged commits give from the start or from an undamaged checkpoint; -1 if none."""
+    """The last version that can be built from undamaged commits and checkpoints; -1 if there is none."""
     whole = set(log.commits) - set(commits)
 
     def last_from(base: int) -> int:
@@ -122,7 +121,7 @@ def _last_whole_version(log: DeltaLog, commits: Collection[int], checkpoints: Co
 
 
 def _is_hint_damaged(log: DeltaLog, version: int, checkpoints: Collection[int]) -> bool:
-    """Whether `_last_checkpoint` is damaged, or names a checkpoint that is, or one of a later version."""
+    """Whether `_last_checkpoint` is damaged, or names a damaged checkpoint or one of a later version."""
     if log.hint is None:
         return False
     if log.hint_fault():
@@ -142,7 +141,7 @@ def _checkpoint_files(log: DeltaLog, version: int) -> list[str]:
 
 
 def _data_files(log: DeltaLog, version: int) -> dict[str, str] | None:
-    """The data files of a version and their partitions, which Delta's checksum file lists for small tables."""
+    """The data files of a version and their partitions; None if Delta's checksum file does not list them."""
     name = f"{version:020d}.crc"
     try:
         listed = json.loads(log.storage.read(name)).get("allFiles") if name in log.names else None

@@ -1,4 +1,4 @@
-"""The tables: names, columns, types and keys, declared only here; a transformation ends in a table's `columns`."""
+"""The tables: their names, columns, types, keys and partitions are declared here and nowhere else."""
 
 from jobs.lake.tables.built import (
     CLICKED_ON,

@@ -1,4 +1,7 @@
-"""The Spark types of a declared feature: as the raw log contains it, and as the model reads it."""
+"""The Spark types of a declared feature: in the raw log, and in the tables that the model reads.
+
+The element types are those that a feature kind names (`model.features.kinds`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a table is: its name, columns, key and partition column; short names of the column types."""
+"""The class Table (name, columns, key, partition column), and short names of the column types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SchemaMismatch(ValueError):
 
 @dataclass(frozen=True)
 class Table:
-    """A Delta table. `per_variant`: each variant of the model has its own copy."""
+    """A Delta table. `per_variant`: each variant of the model has its own table of this name."""
 
     name: str
     schema: StructType
