@@ -1,8 +1,8 @@
 """Attribution: which impression a click belongs to, and on which days a late click can still change an outcome.
 
-A click may land days after its impression. It counts if it is inside the impression's attribution window; the
-impression's day is then rebuilt (`jobs.rebuild_days`). `AttributionWindow` is the one place that says which days an
-impression and its click can be apart.
+A click may land days after its impression. It counts if its time is inside the impression's attribution window; the
+impression's day is then rebuilt (`jobs.rebuild_days`). Only `AttributionWindow` decides how many days apart an
+impression and its click may land. A click after the window is called late in the table reconciliation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class AttributionWindow:
     """How far apart a click and its impression may be, in time and in the days on which they land.
 
     A click counts in [impressed_at - clock_skew_seconds, impressed_at + window_hours], both ends included. It must land
-    between `clock_skew_days` before the day of its impression and `window_days` after it; otherwise it is an orphan.
+    from `clock_skew_days` before the day of its impression to `window_days` after it; otherwise it is an orphan.
     """
 
     window_hours: int
@@ -63,13 +63,13 @@ class AttributionWindow:
     def first_duplicate_day(self, ds: dt.date) -> dt.date:
         """The first day on which an earlier copy makes an impression of `ds` a duplicate.
 
-        Up to this day a click on `ds` could belong to either copy, so that only one of them may count.
+        Copies that are this close or closer could share a click, so only the earlier one counts.
         """
         return self.first_click_day(self.first_impression_day(ds))
 
 
 def attributed_clicks(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """The clicks that landed close enough to `ds` to concern it, each with the id of its impression.
+    """The clicks that landed close enough to `ds` to matter for it, each with the id of its impression.
 
     With `log.attribution = "user_item"` that is the latest impression of the same user and item before the click, or
     null if there is none.

@@ -1,4 +1,4 @@
-"""Clicks as the table clicks stores them, and logs of clicks alone, in which each click is its own impression."""
+"""Makes rows of the table clicks, and the impressions of a log that has only clicks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobs.lake.tables import CLICKS
 
 
 def impressions_of_clicks(clicks: DataFrame) -> dict[str, DataFrame]:
-    """The raw tables of a log of clicks alone: each distinct click is an impression clicked when shown."""
+    """The raw tables of a log that has only clicks: each distinct click is also an impression, of the same time."""
     identity = F.sha2(F.concat_ws("\x1f", "user_id", "item_id", F.unix_micros("clicked_at").cast("string")), 256)
     clicks = clicks.withColumn("impression_id", identity)
     impressions = clicks.select(
@@ -20,7 +20,7 @@ def impressions_of_clicks(clicks: DataFrame) -> dict[str, DataFrame]:
 
 
 def with_all_columns(clicks: DataFrame) -> DataFrame:
-    """`clicks` with every column of the table; null where the file does not have it."""
+    """`clicks` with every column of the table clicks; a column that the file does not have is null."""
     return clicks.select(
         *(F.col(name) if name in clicks.columns else F.lit(None).cast("string").alias(name) for name in CLICKS.columns)
     )

@@ -1,4 +1,4 @@
-"""The contract of a log file (docs/data-contract.md): its columns, their types, and what makes a single row refused."""
+"""The contract of a log file (docs/data-contract.md): its columns, their types, and why a row is refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ParsedFile:
 
 
 def require_columns(rows: DataFrame, schema: StructType, path: str, additional: str) -> None:
-    """Raises ValueError if a column of the contract is missing; if `additional` is "refuse", also for other columns."""
+    """Raises ValueError if a required column is missing, or if `additional` is "refuse" and there is an unknown one."""
     required = [name for name in schema.fieldNames() if name != "ds" and name not in OPTIONAL_COLUMNS]
     if missing := [name for name in required if name not in rows.columns]:
         raise ValueError(f"{path} must have the columns {missing}, got {rows.columns}")
@@ -77,9 +77,9 @@ def require_columns(rows: DataFrame, schema: StructType, path: str, additional: 
 
 
 def parse(rows: DataFrame, schema: StructType, table: str, source: str, ds: dt.date) -> ParsedFile:
-    """Cast every column to the contract's type; each row that does not fit gets the first reason why.
+    """Cast every column to the contract's type; each row that breaks the contract gets the first reason why.
 
-    Raises ValueError if a column's type can never be cast to the contract's.
+    Raises ValueError if the type of a column can never be cast to that of the contract.
     """
     fields = [field for field in schema if field.name != "ds"]
     reasons: list[Column] = []
@@ -107,7 +107,7 @@ def _default(field: StructField) -> Column:
 
 
 def _refusal_reasons(field: StructField, value: Column, ds: dt.date) -> list[Column]:
-    """For each rule of the column its reason where a row breaks it, else null; `value` is the cast column."""
+    """One column per rule of the field: the reason if the row breaks the rule, else null. value: the cast column."""
     raw, name = F.col(field.name), field.name
     is_empty = raw.isNull() | (raw.cast("string") == "")
     reasons = []
@@ -125,7 +125,7 @@ def _refusal_reasons(field: StructField, value: Column, ds: dt.date) -> list[Col
 
 
 def _require_castable(source: str, field: StructField, got: DataType) -> None:
-    """Raises ValueError if no value of the file's type can become one of the contract's."""
+    """Raises ValueError if no value of the file's type can be cast to the type of the contract."""
     contract, file = field.dataType, got
     if isinstance(contract, ArrayType):
         if isinstance(file, StringType):

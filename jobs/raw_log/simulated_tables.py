@@ -1,4 +1,4 @@
-"""The raw tables and the oracle of a simulated world, made on the executors, one block of users at a time."""
+"""The raw tables and the oracle of a simulated world, computed on the executors, one block of users at a time."""
 
 from __future__ import annotations
 
@@ -71,8 +71,11 @@ def raw_log_of_day(log: DataFrame, ds: dt.date, late: float, twice: float) -> di
 
 
 def feature_values(side: str, features: Sequence[Feature], factors: np.ndarray) -> pd.DataFrame:
-    """A value of each declared feature that depends on the latent factors [N, Z]: nearest centres, a coordinate, the
-    vector. `side`, "u" or "i", is the prefix of categories."""
+    """Values of each declared feature, N rows, computed from latent factors [N, Z].
+
+    A number is one coordinate, a vector is the factors (cut or repeated), a category is one of the nearest centres.
+    side: the prefix of categories, "u" or "i".
+    """
     frame: dict[str, object] = {}
     nearest = np.argsort(-factors, axis=1)  # [N, Z]
     for number, feature in enumerate(logged_features(features)):
@@ -114,7 +117,7 @@ def simulated_items(spark: SparkSession, config: Config, world: World, start: dt
 
 
 def oracle(spark: SparkSession, world: World, day: int) -> DataFrame:
-    """Rows (user_id, item_ids): the items that each user would click most often, a ceiling on recall."""
+    """Rows (user_id, item_ids): the items that each user is expected to click most often, best first."""
 
     def best(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for frame in frames:

@@ -81,7 +81,7 @@ class World:
         return np.round(self.dwell * np.exp(self.dwell_growth * (affinity + noise)), 1)
 
     def best_items(self, users: np.ndarray, day: int, k: int) -> np.ndarray:
-        """The k items [U, k] that each user clicks most often per request: proposed, shown, examined and clicked."""
+        """The k items [U, k] with the most expected clicks per request, best first. users: their factors [U, Z]."""
         catalogue = np.flatnonzero(self.first_days() <= day)
         share = self.popularity()[catalogue]
         proposed = 1 - (1 - share / share.sum()) ** self.proposals  # [N]
@@ -132,8 +132,8 @@ def _clustered_directions(random: np.random.Generator, n: int, factors: int) -> 
 def requests(world: World, user_numbers: np.ndarray, day: int) -> dict[str, np.ndarray]:
     """One request of each given user on a day: arrays [R * S], one element per shown item.
 
-    user, item, position, clicked, second of the day; delay and dwell are the click's delay and dwell time in seconds,
-    also drawn for items that are not clicked.
+    Keys: user, item, position, clicked, second (of the day), delay and dwell. The last two are the click's delay and
+    dwell time in seconds; they are also drawn for items that are not clicked.
     """
     random = np.random.default_rng([world.seed, 5, day, int(user_numbers[0]) if len(user_numbers) else 0])
     catalogue = np.flatnonzero(world.first_days() <= day)
