@@ -1,4 +1,4 @@
-"""The arguments that jobs share, and their types."""
+"""The arguments that are common to all jobs, and their types."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def shared_arguments(args: argparse.Namespace) -> list[str]:
-    """The arguments of a job that runs others which these take, too: --lake and --config."""
+    """--lake and --config, in the form in which a job passes them on to the jobs that it runs."""
     return ["--lake", args.lake, *(["--config", args.config] if args.config else [])]
 
 

@@ -1,4 +1,4 @@
-"""The clock: jobs read it in `main()`, at most; everything below takes times as arguments."""
+"""The present time. Only the `main()` of a job calls it; functions that need a time take it as an argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run: each job with its rows and seconds when it ends, and a table of all jobs at the end."""
+"""Shows a run in the terminal: rows and seconds of each job when it ends, and a table of all jobs at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the lake that the arguments of a job name."""
+"""Opens the lake that is given by the arguments of a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.lake.session import spark_session
 def open_lake(
     args: argparse.Namespace, name: str, *, small_days: bool = False, written: str | None = None
 ) -> tuple[Lake, Config]:
-    """The lake and the configuration, of the variant if one is given; starts Spark.
+    """Start Spark; returns the lake and the configuration, those of the variant if `--variant` is given.
 
     name: of the Spark application. small_days: as in `spark_session`. written: the lake to which the job writes, if
     it is not `--lake`. Raises UnsafeLogStore if concurrent drivers could overwrite each other's commits there.

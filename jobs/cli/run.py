@@ -1,4 +1,4 @@
-"""Run a job as a program: known errors become one line on stderr and an exit code."""
+"""Runs a job as a program: a known error becomes one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     Exit code USER_ERROR: a wrong argument, wrong data, or a day that stops on purpose. TRY_AGAIN: another writer, a
     full disk, an unresponsive store, a JVM that was killed.
     """
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it logs a traceback for what is printed below
-    AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call reports it better
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it logs a traceback of the error that is printed below
+    AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call has a better message
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # a child of spark-submit's JVM, which a scheduler may kill
         end_with_parent()
     try:

@@ -36,7 +36,7 @@ VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
 class Config(Section):
-    """All sections. The validators below compare one section with another; each section validates itself."""
+    """All sections. Each section validates itself; the validators below compare sections with each other."""
 
     lake: LakeAccess
     log: Log
@@ -156,16 +156,16 @@ def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_path() -> Path | zipfile.Path:
-    """Path of recall.toml: beside the packages in a checkout or a zip, in share/ of an installation."""
+    """The path of recall.toml: next to the packages in a checkout or a zip, under share/ in an installation."""
     code = Path(__file__).resolve().parents[2]
     beside = zipfile.Path(code, "recall.toml") if code.is_file() else code / "recall.toml"
     return beside if beside.exists() else Path(sys.prefix) / "share" / "batch-recall" / "recall.toml"
 
 
 def load_config(path: str | Path | None = None) -> Config:
-    """The default configuration with the values of the TOML file `path`, variants validated too.
+    """The default configuration, overridden by the values of the TOML file `path`. Variants are validated as well.
 
-    Raises ValueError that names the key, the value and what it must be.
+    Raises ValueError that names the key, its value and what it must be.
     """
     try:
         values = tomllib.loads(default_path().read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The schemes of negative sampling: each is a choice of sources and a correction. [negatives] gives the sizes."""
+"""The schemes of negative sampling. Each one chooses sources and a correction; their sizes are in [negatives]."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PRESETS = {
 def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
     """The fields of `model.negatives.settings.Negatives` for the configured preset, as JSON values.
 
-    Custom sources are used with every preset. Raises ValueError, with the key, for an empty unclicked pool unless
-    `negatives.empty_pool` allows it, and for a bank that is smaller than a batch.
+    Custom sources are used with every preset. Raises ValueError that names the key if the unclicked pool is empty and
+    `negatives.empty_pool` does not allow it, or if the bank is smaller than a batch.
     """
     sizes, batch_size = config.negatives, config.training.batch_size
     preset = PRESETS[config.training.preset]

@@ -1,1 +1,1 @@
-"""What a day hands to the trainer, and how trainings are tracked."""
+"""The training spec of a day, how the trainer is run, and the records of trainings in MLflow."""

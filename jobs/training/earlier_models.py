@@ -1,4 +1,4 @@
-"""Models of earlier days: the one that may still serve, and the one that training continues from."""
+"""Models of earlier days: one that can be used again without training, or one that training continues from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class EarlierModel:
 
 
 def warm_start_model(lake: Lake, config: Config, ds: dt.date) -> EarlierModel | None:
-    """The newest earlier model; None if `training.start` is "scratch", or if the lake holds none."""
+    """The newest earlier model; None if `training.start` is "scratch" or no earlier model is found.
+
+    The model must be of the `log.state_lookback_days` days before `ds`.
+    """
     if config.training.start == "scratch":
         return None
     last = _last_trained(lake, ds, config.log.state_lookback_days)
@@ -39,9 +42,9 @@ def warm_start_model(lake: Lake, config: Config, ds: dt.date) -> EarlierModel | 
 
 
 def reusable_model(lake: Lake, config: Config, ds: dt.date) -> Row | None:
-    """The row of model_versions of an earlier model that also serves `ds`; None if a new one has to be trained.
+    """The row of model_versions of an earlier model that is also used for `ds`; None if one must be trained.
 
-    A model serves for `training.retrain_every_days` days, and only under the configuration that it was trained with.
+    A model is used for `training.retrain_every_days` days, and only with the configuration that it was trained with.
     """
     last = _last_trained(lake, ds, config.training.retrain_every_days - 1)
     if last is None or (ds - last.trained_on).days >= config.training.retrain_every_days:

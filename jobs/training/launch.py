@@ -1,4 +1,4 @@
-"""Runs the trainer: as processes of this machine, or as ranks that Spark starts."""
+"""Runs the trainer: as processes on this machine, or as ranks that Spark starts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TrainingFailed(ValueError):
 def train(lake: Lake, config: Config, spec: TrainingSpec) -> dict[str, Any]:
     """Run the trainer and put the model folder into the lake; returns the model's manifest.
 
-    Checkpoints are stored in the lake if it is on a local or mounted disk: a run that is started again continues.
+    Checkpoints are stored in the lake if it is on a local or mounted disk; a run that is started again then continues.
     Raises TrainingFailed if the trainer ends without a model.
     """
     version = spec.run.model_version
@@ -55,7 +55,7 @@ def remove_checkpoints(lake: Lake, version: str) -> None:
 
 
 def _launch(spec: TrainingSpec, config: Config, folder: Path) -> int:
-    """The trainer's exit code."""
+    """Run the trainer as `training.launch` says; returns its exit code."""
     text, ranks, launch = json.dumps(spec.to_json()), config.training.ranks, config.training.launch
     if launch == "process":
         return _in_processes(text, folder, ranks)
@@ -63,7 +63,7 @@ def _launch(spec: TrainingSpec, config: Config, folder: Path) -> int:
 
 
 def _in_processes(spec: str, folder: Path, ranks: int) -> int:
-    """The exit code of the trainer, or of torchrun, on this machine."""
+    """Run the trainer on this machine, with torchrun for several ranks; returns the exit code."""
     file = folder / SPEC_FILE
     file.write_text(spec, "utf-8")
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
@@ -75,7 +75,7 @@ def _in_processes(spec: str, folder: Path, ranks: int) -> int:
 
 
 def _by_spark(spec: str, ranks: int, *, on_driver: bool, use_gpu: bool) -> int:
-    """The exit code of rank zero, among the ranks that Spark starts on the driver or on executors."""
+    """Run the trainer as ranks that Spark starts, on the driver or on executors; returns the exit code of rank 0."""
     from pyspark.ml.torch.distributor import TorchDistributor
 
     from model.training.fit import train_json  # imported here because it loads torch
@@ -85,7 +85,7 @@ def _by_spark(spec: str, ranks: int, *, on_driver: bool, use_gpu: bool) -> int:
 
 
 def _shared_folder(lake: Lake, config: Config) -> Path | None:
-    """A folder that driver and executors share; None (a local temporary folder) where only this machine trains.
+    """A folder that the driver and the executors share; None (use a local temporary one) if only this machine trains.
 
     Raises ValueError if there is no such folder.
     """

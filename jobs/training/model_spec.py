@@ -1,4 +1,4 @@
-"""The specification of the model that the configured features call for, and the statistics of numeric features."""
+"""The specification of the model for the configured features, and the statistics of numeric features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.vocabulary import FIRST_INDEX
 
 
 def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
-    """The model that the declared features and the sizes of the vocabularies call for."""
+    """The model for the declared features; the vocabularies determine the sizes of its embedding tables."""
     last = vocabularies.groupBy("feature").agg(F.max("index").alias("index")).collect()  # one row per declared feature
     sizes = {row.feature: row["index"] + 1 for row in last}
     user, item = (
@@ -33,7 +33,7 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
 
 
 def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tuple[list[float], list[float]]]:
-    """Means and standard deviations of each numeric feature, one per element of a vector; (0, 1) where all are null."""
+    """(means, standard deviations) of each numeric feature, one per element of a vector; 0 and 1 if all are null."""
     values = {
         f"{feature.name}[{element}]": F.col(feature.name)[element] if feature.length > 1 else F.col(feature.name)
         for feature in features

@@ -1,4 +1,4 @@
-"""The part of a training spec that the configuration decides."""
+"""The fields of a training spec that come from the configuration."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CONFIGURATION = {"features", "model", "training", "negatives", "pool", "log", "e
 
 
 def spec_settings(config: Config, pool_is_empty: bool) -> dict[str, dict[str, Any]]:
-    """For each part of a `TrainingSpec` the fields that are keys of [training], [model] or [negatives].
+    """For each part of a `TrainingSpec`, the fields that are keys of [training], [model] or [negatives].
 
-    Raises what `negatives_of` raises.
+    Raises ValueError as `negatives_of` does.
     """
     return {
         "data": _settings(config, DataSpec),

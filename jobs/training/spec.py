@@ -1,4 +1,4 @@
-"""The training spec of a day: its inputs pinned, the model that they call for, and the version's name."""
+"""The training spec of a day: pinned inputs, the specification of the model, and the name of the model version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StaleProbabilities(ValueError):
 
 @data_file_errors()
 def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
-    """What the trainer is given for the day. Raises StaleProbabilities, and NoSuchDay where an input is missing."""
+    """The trainer's input for the day. Raises StaleProbabilities, or NoSuchDay if an input is missing."""
     days = config.log.examples_window_days
     window = lake.pinned(tables.training_examples(config), ds, days)
     examples, last_day = _held_out(lake, config, ds, window)
@@ -92,7 +92,7 @@ def require_current_probabilities(lake: Lake, config: Config, ds: dt.date) -> No
 
 
 def _held_out(lake: Lake, config: Config, ds: dt.date, window: PinnedFiles) -> tuple[PinnedFiles, PinnedFiles | None]:
-    """(the window without its last day, the last day), or (the window, None) if no day can or shall be held out."""
+    """(the window without its last day, the last day), or (the window, None) if no day is held out."""
     table, days = tables.training_examples(config), config.log.examples_window_days
     if config.training.validation == "none" or days == 1:
         return window, None
@@ -105,7 +105,7 @@ def _held_out(lake: Lake, config: Config, ds: dt.date, window: PinnedFiles) -> t
 
 
 def _warm_epochs(config: Config, ds: dt.date, older: EarlierModel, last_day: PinnedFiles | None) -> int:
-    """Epochs over the window after a warm start: at least one if rows before the last day are new to the model."""
+    """Epochs after a warm start: at least one if the model has not read all rows before the last day."""
     missed_days = older.trained_on < ds - dt.timedelta(days=1) or last_day is None
     return max(config.training.warm_epochs, int(missed_days))
 

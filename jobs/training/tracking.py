@@ -112,6 +112,6 @@ def _client(lake: Lake, config: Config) -> Iterator[MlflowClient | None]:
 
 
 def _without_secrets(uri: str) -> str:
-    """The address without user and password, which may precede an @."""
+    """The address without the user and the password, which may come before an @."""
     scheme, _, rest = uri.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
