@@ -1,1 +1,1 @@
-"""Search for the items with the highest scores, and candidate lists made from the results."""
+"""Search for the items with the highest scores, and candidate lists from the results."""

@@ -1,7 +1,7 @@
-"""Annoy backend: a forest of random cuts, checked before it is opened.
+"""Annoy backend: a forest of random projection trees, which is checked before it is opened.
 
-Annoy's `load` checks nothing, and its search follows whatever node numbers the file holds. Its `dot` metric is wrong
-in version 1.17.3; for unit vectors `angular` gives the same order and is used instead.
+Annoy's `load` checks nothing, and its search follows any node number in the file, even one out of range. Its `dot`
+metric is wrong in version 1.17.3; `angular` gives the same order for unit vectors and is used instead.
 """
 
 # Axes: N queries, I items, D dimensions, C candidates of a query, T nodes of the file.
@@ -27,7 +27,7 @@ MAX_NODES = 2**31 - 1  # Annoy counts nodes in 32 bits
 
 @dataclass(frozen=True)
 class AnnoyOptions(IndexOptions):
-    """n_trees: trees of the forest; search_k: nodes inspected for a query."""
+    """n_trees: trees of the forest; search_k: nodes that a query inspects."""
 
     n_trees: int = 50
     search_k: int = 5_000
@@ -36,7 +36,7 @@ class AnnoyOptions(IndexOptions):
 
 
 class AnnoyIndex(ApproximateIndex):
-    """Candidates come from a forest of random cuts."""
+    """Candidates come from a forest of random projection trees."""
 
     backend, budget_option = "annoy", "search_k"
     extra_files = (TREES,)
@@ -49,7 +49,7 @@ class AnnoyIndex(ApproximateIndex):
         options: AnnoyOptions,
         make_trees: Callable[[np.ndarray], annoy.AnnoyIndex],
     ) -> None:
-        """make_trees: the forest over the matrix; called after the matrix was checked."""
+        """make_trees: builds or opens the forest over a matrix; it is called once the matrix has been checked."""
         super().__init__(matrix, item_indices, model_version)
         self.options = options
         self.trees = make_trees(matrix)
@@ -96,12 +96,12 @@ def grow_trees(matrix: np.ndarray, options: AnnoyOptions) -> annoy.AnnoyIndex:
     trees.set_seed(options.seed)
     for position, row in enumerate(matrix):
         trees.add_item(position, row)
-    trees.build(options.n_trees, n_jobs=1)  # more threads would draw from several generators
+    trees.build(options.n_trees, n_jobs=1)  # with more threads the forest would depend on their number
     return trees
 
 
 def open_trees(path: Path, matrix: np.ndarray) -> annoy.AnnoyIndex:
-    """The forest in a file, memory-mapped. Raises ValueError if it was not grown over exactly this matrix [I, D]."""
+    """The forest in a file, memory-mapped. Raises ValueError unless it was grown over exactly this matrix [I, D]."""
     check_trees(path, matrix)
     trees = annoy.AnnoyIndex(matrix.shape[1], "angular")
     trees.load(str(path))
@@ -111,8 +111,9 @@ def open_trees(path: Path, matrix: np.ndarray) -> annoy.AnnoyIndex:
 def check_trees(path: Path, matrix: np.ndarray) -> None:
     """Raise ValueError unless the file's first I nodes are the matrix's rows and all other nodes lead down to them.
 
-    A node is int32 [D + 3]: the number of items below it, two children (for an item: its norm), a vector. A node with
-    few items lists their numbers instead. Children are written before their parents, roots last.
+    A node is int32 [D + 3]: the number of items below it, two children (or, for an item, its norm), and a vector. If it
+    has at most D + 2 items below it, it lists their numbers instead of children and vector. Children are written before
+    their parents, and the roots last.
     """
     n_items, dimension = matrix.shape
     size, node_size = path.stat().st_size, 4 * (dimension + 3)
@@ -134,7 +135,10 @@ def _check_items(nodes: np.ndarray, rows: np.ndarray) -> None:
 
 
 def _check_children(nodes: np.ndarray, first: int, n_items: int) -> None:
-    """The nodes from number `first` on list items, or two nodes of lower number: no cycle, no number out of range."""
+    """Raise ValueError unless each node lists items, or has two children with lower numbers than its own.
+
+    So there is no cycle and no number out of range. first: the number of the first of `nodes`.
+    """
     below, children = nodes[:, 0], nodes[:, 1:]  # [T], [T, D + 2]
     lists_items = below <= children.shape[1]
     used = np.arange(children.shape[1]) < np.where(lists_items, below, 2)[:, None]  # [T, D + 2]

@@ -1,6 +1,6 @@
 """Base of the backends that inspect only part of the items.
 
-They name candidates, which are then scored exactly. A query with too few results is searched again exactly.
+A backend finds candidates, which are then scored exactly. Queries with too few results are searched again, exactly.
 """
 
 # Axes: N queries, I items, D dimensions, C candidates of a query, K results, P (query, item) pairs.
@@ -62,7 +62,7 @@ class ApproximateIndex(ItemIndex):
 
     @property
     def search_budget(self) -> int:
-        """How much one query may inspect, in the backend's own unit: higher is slower and finds more."""
+        """How much a query may inspect, in the backend's own unit: a larger budget is slower and finds more."""
         return int(getattr(self.options, self.budget_option))
 
     @property
@@ -72,7 +72,10 @@ class ApproximateIndex(ItemIndex):
 
     @abstractmethod
     def nearest(self, queries: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """About counts [N] candidates of each query [N, D]: positions int64 [N, C], -1 for none, in any order."""
+        """Positions int64 [N, C] of candidates for queries [N, D], in any order, -1 for none.
+
+        counts [N]: about how many candidates each query needs.
+        """
 
     def stored_options(self) -> dict[str, Any]:
         return asdict(self.options)
@@ -82,7 +85,7 @@ class ApproximateIndex(ItemIndex):
         n_forbidden = np.bincount(forbidden // n_items, minlength=n_queries)  # [N]
         counts = np.minimum(k + n_forbidden, n_items)  # [N]: k are left after the forbidden ones are removed
         found, scores = empty_results(n_queries, k)  # [N, K], [N, K]
-        for rows in groups_of_similar_width(counts):  # one user with many exclusions must not widen all searches
+        for rows in groups_of_similar_width(counts):  # a user with many exclusions must not widen the other searches
             candidates = self.nearest(queries[rows], counts[rows])  # [n, C]
             remove_forbidden(candidates, keys_of_rows(forbidden, rows, n_items), n_items)
             found[rows], scores[rows] = rank_candidates(queries[rows], self.matrix, candidates, k)

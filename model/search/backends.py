@@ -5,8 +5,8 @@
     item_indices, scores = load_index(folder, "3f2a").search(queries, 100, excluded=(flat, offsets))
 
 A backend is a subclass of `model.search.item_index.ItemIndex` (or of `ApproximateIndex`) and one line in BACKENDS. All
-backends give an item the same score, never return an excluded item, and fill a row while items are left. The caller
-chooses the number of threads with OMP_NUM_THREADS, set before numpy and torch are imported.
+backends compute the same score for an item, never return an excluded item, and leave no slot empty while items are
+left. The caller sets the number of threads by OMP_NUM_THREADS before numpy and torch are imported.
 """
 
 # Axes: I items, D dimensions.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from model.artifacts.formats import INDEX, IndexCorrupt
 from model.registry import Registry
 
-if TYPE_CHECKING:  # numpy and the backends' libraries are imported when a class is first asked for
+if TYPE_CHECKING:  # numpy and the backends' libraries are imported when a class is first used
     import numpy as np
 
     from model.search.item_index import ItemIndex
@@ -48,13 +48,13 @@ def build_index(
 def load_index(
     folder: Path | str, expected_model_version: str | None = None, backends: Iterable[str] = tuple(BACKENDS.built_in)
 ) -> ItemIndex:
-    """The index in a folder, which must be of one of the named backends.
+    """Load the index in a folder, which must be of one of the named backends.
 
-    The manifest only selects one of `backends`: no name that a folder holds is ever imported. Raises IndexCorrupt if
-    the folder is of another backend, and otherwise as `ItemIndex.load`.
+    The manifest only selects one of `backends`: a name that is stored in a folder is never imported. Raises
+    IndexCorrupt if the folder is of another backend, and what `ItemIndex.load` raises.
     """
     stored, names = INDEX.read_manifest(Path(folder))["backend"], list(backends)
-    for name in sorted(names, key=lambda name: name != stored):  # the most likely one first: others stay unimported
+    for name in sorted(names, key=lambda name: name != stored):  # a class of the stored name first: imports no other
         if (kind := BACKENDS.get(name)).backend == stored:
             return kind.load(folder, expected_model_version)
     raise IndexCorrupt(f"{folder} must be an index of one of the backends {names}, got {stored!r}")

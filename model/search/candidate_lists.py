@@ -1,10 +1,10 @@
 """Candidate lists from user embeddings: two-tower search, popular items, and items without a click (explore).
 
-A warm user is searched for; `Quotas` reserves ranks for the other channels, whose items are scored by the same dot
-product. A cold user gets the popular items of their segment, scored by their share of the clicks.
+The list of a warm user comes from the search; `Quotas` reserves ranks for the other channels, whose items are scored by
+the same dot product. A cold user gets the popular items of their segment, scored by their share of the clicks.
 """
 
-# Axes: N users, D dimensions, K candidates, W items that a channel names, S segments, I items of the index.
+# Axes: N users, D dimensions, K candidates, W items of a channel, S segments, I items of the index.
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from model.vocabulary import NO_ITEM
 
 SOURCES = ("two_tower", "popular", "explore")
 TWO_TOWER, POPULAR, EXPLORE = range(len(SOURCES))
-CAP_WIDTH_FACTOR = 2  # with a cap, the first search finds so many times the length of a list
-MAX_WIDTH_FACTOR = 64  # a search for items that fit under the cap finds at most so many times the length of a list
+CAP_WIDTH_FACTOR = 2  # with a cap, results of the first search, as a multiple of the length of a list
+MAX_WIDTH_FACTOR = 64  # with a cap, the most results of a search, also as a multiple of that length
 VALUES_AT_ONCE = 1 << 20  # entries of a table [N, W] in memory at once
 
 
@@ -45,7 +45,7 @@ class CandidateLists:
         explore: ItemIndex | None = None,
         cap: Cap | None = None,
     ) -> None:
-        """explore: the items without a click, by the embeddings of their features; None for no explore channel."""
+        """explore: an index of the items without a click, by embeddings of their features; None: no such channel."""
         self.index, self.popular, self.quotas, self.explore, self.cap = index, popular, quotas, explore, cap
         self.max_width = min(MAX_WIDTH_FACTOR * quotas.k, len(index))
         self.full_length = quotas.k if cap is None else min(quotas.k, _capacity(cap, index.item_indices))
@@ -53,9 +53,10 @@ class CandidateLists:
     def lists_for(
         self, queries: np.ndarray, excluded: tuple[np.ndarray, np.ndarray], cold: np.ndarray, segments: np.ndarray
     ) -> Lists:
-        """Items, scores and sources of users with queries float32 [N, D], cold bool [N] and segments int64 [N].
+        """Items, scores and sources of the lists of N users, best score first.
 
-        excluded: as in `ItemIndex.search`. Best score first; a row has K items unless fewer are not excluded.
+        queries float32 [N, D]; excluded: as in `ItemIndex.search`; cold bool [N]; segments int64 [N].
+        A warm user's list has K items unless fewer than K items are left after the exclusions.
         """
         k, n_users = self.quotas.k, len(queries)
         found = np.full((n_users, k), NO_ITEM, dtype=np.int64)
@@ -99,7 +100,7 @@ class CandidateLists:
         return lists
 
     def _popular_channel(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray) -> Channel:
-        """The popular items of each user's segment, or of all users if it has no clicks, scored by the dot product."""
+        """The popular items of each user's segment (of all users, if it has no clicks), scored by the dot product."""
         width = 2 * self.quotas.k
         items = np.full((len(queries), width), NO_ITEM, dtype=np.int64)
         widths = np.minimum(width + np.diff(excluded.offsets), self.popular.longest)  # [N]
@@ -111,7 +112,7 @@ class CandidateLists:
         return Channel(POPULAR, items, scores, quota=self.quotas.popular)
 
     def _allowed_popular(self, segments: np.ndarray, excluded: Ragged, width: int) -> np.ndarray:
-        """The first popular items of each segment [N] without the excluded ones, in order: int64 [N, W]."""
+        """The first W popular items of each user's segment [N], without the excluded ones, in order: int64 [N, W]."""
         items, _ = self.popular.top(segments, width)
         empty = items[:, 0] == NO_ITEM
         items[empty] = self.popular.top_of_all_users(1, width)[0]
@@ -120,7 +121,7 @@ class CandidateLists:
         return np.take_along_axis(items, np.argsort(items == NO_ITEM, axis=1, kind="stable"), axis=1)
 
     def _cold_lists(self, segments: np.ndarray) -> Lists:
-        """The items of each segment, then those of all users, whose shares are scaled down so that they rank lower."""
+        """The popular items of each segment, then those of all users, whose shares are scaled down to rank lower."""
         known, inverse = np.unique(segments, return_inverse=True)
         width = MAX_WIDTH_FACTOR * self.quotas.k
         in_segment = self.popular.top(known, width)
@@ -136,11 +137,11 @@ class CandidateLists:
 
 
 def _scale(shares: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The factor, at most 1, that brings the largest of the others [S, W] down to the smallest of the shares: [S]."""
+    """The factors [S], at most 1, that scale the largest of each row of `others` [S, W] to the row's smallest share."""
     smallest = np.where(np.isfinite(shares), shares, np.inf).min(axis=1, initial=np.inf)
     return np.minimum(1, smallest / np.maximum(others.max(axis=1, initial=0), np.finfo(np.float32).tiny))
 
 
 def _capacity(cap: Cap, items: np.ndarray) -> int:
-    """How many of the items [I] a list can hold under the cap."""
+    """The most items of `items` [I] that a list can contain under the cap."""
     return int(np.minimum(np.bincount(cap.categories[items]), cap.max_items).sum())

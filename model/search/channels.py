@@ -1,10 +1,11 @@
-"""Merge the items that recall channels name into one list per user, with a quota for each channel.
+"""Merges the items of recall channels into one list per user, with a quota for each channel.
 
-Channels are merged in order. Each one contributes its best items that no earlier channel has contributed, at most its
-quota, and no more of a category than the cap allows. A later channel with the same source fills the remaining ranks.
+Channels are merged in order. Each contributes its best items that no earlier channel has contributed: at most its
+quota, and no more items of a category than the cap allows. A later channel of the same source can fill the
+remaining ranks.
 """
 
-# Axes: N users, K candidates, W items that a channel names, P fresh items of all users, I item indices.
+# Axes: N users, K candidates, W items of a channel, P fresh items of all users, I item indices.
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ Lists = tuple[np.ndarray, np.ndarray, np.ndarray]  # items int64 [N, K], scores 
 
 @dataclass(frozen=True)
 class Channel:
-    """The items that a channel names: int64 [N, W], best first, -1 for none, and their scores float32 [N, W].
+    """The items of a channel: int64 [N, W], best first, -1 for none, and their scores float32 [N, W].
 
-    source: number of the channel's name. quota: how many items are taken at most, None for any number.
+    source: the number of the channel's name. quota: the most items to take, None for any number.
     capped: whether the cap on categories applies.
     """
 
@@ -36,16 +37,16 @@ class Channel:
 
 @dataclass(frozen=True)
 class Cap:
-    """A list holds at most `max_items` items of a category; categories int64 [I] from 0 on."""
+    """At most `max_items` items of a list may have the same category. categories int64 [I]: of each item, from 0."""
 
     categories: np.ndarray
     max_items: int
 
 
 def merge_channels(channels: Sequence[Channel], k: int, cap: Cap | None = None) -> Lists:
-    """Items, scores and sources [N, K] of each user's list, best score first, equal scores by item.
+    """Items, scores and sources [N, K] of each user's list, best score first, equal scores by item index.
 
-    Shorter rows end in item -1, score -inf.
+    Shorter rows end with item -1 and score -inf.
     """
     n_users = len(channels[0].items)
     found, scores = empty_results(n_users, k)
@@ -68,7 +69,7 @@ def merge_channels(channels: Sequence[Channel], k: int, cap: Cap | None = None) 
 
 
 def _below_cap(items: np.ndarray, fresh: np.ndarray, found: np.ndarray, cap: Cap) -> np.ndarray:
-    """Which fresh items [N, W] fit under the cap of their category, given the items found so far [N, K]: bool."""
+    """Which fresh items fit under the cap, given the items found so far [N, K]: bool [N, W]."""
     n_categories = int(cap.categories.max(initial=0)) + 1
     rows, columns = np.nonzero(fresh)  # ascending, so a row's best items come first
     groups = rows * n_categories + cap.categories[items[rows, columns]]  # [P]

@@ -1,4 +1,4 @@
-"""Checks of an index's items, vectors and queries; each raises ValueError that says what was expected."""
+"""Checks of an index's items, vectors and queries; each raises a ValueError that says what was expected."""
 
 # Axes: N queries, I items, D dimensions.
 from __future__ import annotations
@@ -12,7 +12,8 @@ NORM_TOLERANCE = 1e-3
 def sorted_items(embeddings: np.ndarray, item_indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings float32 [I, D] and item_indices int64 [I], sorted by item_index.
 
-    Then a smaller position is a smaller item_index, which is how equal scores are ordered.
+    Positions are then in the order of item_index, by which equal scores are ordered. Raises ValueError for other types
+    or shapes, and for duplicate or negative items.
     """
     embeddings, item_indices = np.asarray(embeddings), np.asarray(item_indices)
     if embeddings.ndim != 2 or embeddings.dtype != np.float32 or embeddings.shape[1] < 1:

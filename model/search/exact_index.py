@@ -1,6 +1,5 @@
 """Exact search: compares every query with every item."""
 
-# Axes: N queries, I items, D dimensions, K results, P (query, item) pairs.
 from __future__ import annotations
 
 import numpy as np

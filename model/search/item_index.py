@@ -26,8 +26,8 @@ EMBEDDINGS, ITEM_INDICES = "embeddings.npy", "item_indices.npy"
 class ItemIndex(ABC):
     """The items of one model version, sorted by item_index, and a way to search them.
 
-    A backend is a subclass that sets `metric` and `is_exact` and implements `search_block`. A backend with more than
-    the vectors also sets `extra_files` and overrides `build`, `stored_options`, `file_writers` and `from_files`.
+    A backend is a subclass that sets `metric` and `is_exact` and implements `search_block`. A backend that stores more
+    than the vectors also sets `extra_files` and overrides `build`, `stored_options`, `file_writers` and `from_files`.
     A backend that inspects only part of the items subclasses `model.search.approximate_index.ApproximateIndex`.
     """
 
@@ -41,14 +41,14 @@ class ItemIndex(ABC):
             cls.backend = f"{cls.__module__}:{cls.__qualname__}"
 
     def __init__(self, matrix: np.ndarray, item_indices: np.ndarray, model_version: str) -> None:
-        """matrix float32 [I, D] and item_indices int64 [I] are sorted by item_index. Used by `build` and `load`."""
+        """matrix float32 [I, D] and item_indices int64 [I], both sorted by item_index. Use `build` or `load`."""
         self.matrix, self.item_indices = matrix, item_indices
         self.model_version = checked_version(model_version)
         self.largest_norm = largest_norm(matrix, unit_norm=self.metric == "angular")
 
     @classmethod
     def configured_options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of `build` that the section [index] of the configuration holds for this backend."""
+        """The options of `build` that this backend takes from the section [index] of the configuration."""
         return {}
 
     @classmethod
@@ -65,10 +65,10 @@ class ItemIndex(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k items with the highest scores for each query float32 [N, D].
 
-        excluded: flat item indices int64 [E] and offsets int64 [N + 1]; items that the index does not hold are ignored.
-        Returns item_indices int64 [N, K] and scores float32 [N, K], best first, equal scores by item_index.
-        A row has min(K, I - its excluded items) results; the rest is -1 and -inf. Raises ValueError for other types or
-        shapes, k < 1, or queries that are not finite.
+        excluded: flat item indices int64 [E] and offsets int64 [N + 1]; items that are not in the index are ignored.
+        Returns item_indices int64 [N, K] and scores float32 [N, K], best first, equal scores by item_index. A row has
+        min(K, I - number of its excluded items) results, followed by -1 and -inf. Raises ValueError for other types or
+        shapes, k < 1, and queries that are not finite.
         """
         queries = checked_queries(queries, self.dimension)
         if k < 1:
@@ -77,7 +77,7 @@ class ItemIndex(ABC):
         ragged = checked_ragged(nothing if excluded is None else excluded, len(queries), "excluded")
         found, scores = empty_results(len(queries), k)
         n_blocks = -(-len(queries) // QUERIES_AT_ONCE) if len(self) else 0
-        edges = np.linspace(0, len(queries), n_blocks + 1).astype(int).tolist()  # equal blocks: a short one is slow
+        edges = np.linspace(0, len(queries), n_blocks + 1).astype(int).tolist()  # equal, as a short block is slow
         for start, stop in pairwise(edges):
             block = slice(start, stop)
             positions, scores[block] = self.search_block(queries[block], k, self._forbidden(ragged, start, stop))
@@ -89,7 +89,7 @@ class ItemIndex(ABC):
         """Positions int64 [N, K] and scores float32 [N, K] of one block of queries [N, D], best first.
 
         forbidden int64 [P]: ascending keys (query * I + position) of the pairs that must not be returned. Rows with
-        fewer results end in position -1, score -inf.
+        fewer results end with position -1 and score -inf.
         """
 
     def _forbidden(self, excluded: Ragged, start: int, stop: int) -> np.ndarray:
@@ -98,23 +98,23 @@ class ItemIndex(ABC):
         positions = self.positions(items)
         held = positions != NO_ITEM
         keys = rows[held] * len(self) + positions[held]
-        return keys if (np.diff(keys) > 0).all() else np.unique(keys)  # often sorted already
+        return keys if (np.diff(keys) > 0).all() else np.unique(keys)  # they are often sorted already
 
     def positions(self, items: np.ndarray) -> np.ndarray:
-        """The rows of the matrix that hold items int64 [...], same shape; -1 for items that the index does not hold."""
+        """The matrix rows of items int64 [...], in the same shape; -1 for items that are not in the index."""
         if not len(self):
             return np.full(items.shape, NO_ITEM, dtype=np.int64)
         return self._positions.take(items + 1, mode="clip")
 
     @cached_property
     def _positions(self) -> np.ndarray:
-        """The position of each item_index, with a -1 at both ends for indices out of range: int32 [largest + 3]."""
+        """The position of each item_index, and -1 at both ends for indices out of range: int32 [largest index + 3]."""
         positions = np.full(int(self.item_indices[-1]) + 3, NO_ITEM, dtype=np.int32)
         positions[self.item_indices + 1] = np.arange(len(self))
         return positions
 
     def save(self, folder: Path | str) -> None:
-        """Write the index as a verified folder, which replaces an older one (see `ArtifactFormat.write`)."""
+        """Write the index as a verified folder, replacing an existing one (see `ArtifactFormat.write`)."""
         fields = {
             "backend": self.backend,
             "metric": self.metric,
@@ -131,14 +131,14 @@ class ItemIndex(ABC):
         return {}
 
     def file_writers(self) -> dict[str, Callable[[Path], object]]:
-        """For each of `extra_files` the function that writes it."""
+        """For each name in `extra_files`, the function that writes the file."""
         return {}
 
     @classmethod
     def load(cls, folder: Path | str, expected_model_version: str | None = None) -> Self:
-        """The index in a folder, memory-mapped.
+        """Load the index in a folder; its arrays are memory-mapped.
 
-        Raises IndexCorrupt or VersionMismatch, both ValueErrors, before anything in the folder is used.
+        Raises IndexCorrupt or VersionMismatch, both ValueErrors, before any file of the folder is used.
         """
         folder = Path(folder)
         manifest = INDEX.read_manifest(folder)

@@ -1,6 +1,6 @@
-"""Inverted-file backend (faiss IndexIVFFlat): items in lists around centroids, of which a search inspects a few.
+"""Inverted-file backend (faiss IndexIVFFlat): each item is in the list of its centroid; a search inspects a few lists.
 
-Only plain arrays are stored: the centroids and each item's list. faiss does not verify a file of its own format.
+Only plain arrays are stored: the centroids and each item's list. faiss would not verify a file in its own format.
 """
 
 # Axes: N queries, I items, D dimensions, L lists.
@@ -19,14 +19,14 @@ from model.search.approximate_index import ApproximateIndex, IndexOptions
 from model.search.checks import largest_norm, sorted_items
 
 CENTROIDS, LISTS = "centroids.npy", "lists.npy"
-POINTS_PER_LIST = 64  # training points of k-means: more move the centroids little
+POINTS_PER_LIST = 64  # training points of k-means per list; more of them hardly move the centroids
 ITERATIONS = 10
 ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
 class IvfOptions(IndexOptions):
-    """lists: number of lists, 0 for about 4 sqrt(I); probes: lists inspected for a query."""
+    """lists: number of lists, 0 for about 4 sqrt(I); probes: lists that a query inspects."""
 
     lists: int = 0
     probes: int = 8
@@ -49,7 +49,7 @@ class IvfIndex(ApproximateIndex):
         centroids: np.ndarray,
         lists: np.ndarray,
     ) -> None:
-        """centroids float32 [L, D], lists int32 [I]."""
+        """centroids float32 [L, D]; lists int32 [I]: the list of each item."""
         super().__init__(matrix, item_indices, model_version)
         check_lists(centroids, lists)
         self.options, self.centroids, self.lists = options, centroids, lists
@@ -114,7 +114,7 @@ def check_lists(centroids: np.ndarray, lists: np.ndarray) -> None:
 
 
 def fill_lists(matrix: np.ndarray, centroids: np.ndarray, lists: np.ndarray) -> faiss.IndexIVFFlat:
-    """The rows of matrix [I, D] in their lists [I]; a row's id is its position."""
+    """A faiss index over matrix [I, D] with each row in its list [I]; a row's id is its position."""
     quantizer = faiss.IndexFlatIP(matrix.shape[1])
     quantizer.add(np.ascontiguousarray(centroids))
     index = faiss.IndexIVFFlat(quantizer, matrix.shape[1], len(centroids), faiss.METRIC_INNER_PRODUCT)

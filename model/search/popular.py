@@ -14,7 +14,7 @@ class PopularItems:
     """The items of each segment, most clicked first."""
 
     def __init__(self, segments: np.ndarray, items: np.ndarray, shares: np.ndarray) -> None:
-        """Parallel arrays [P], best item of a segment first; shares: of the segment's clicks.
+        """segments, items and shares [P]: a segment's best item first; a share is of the segment's clicks.
 
         Raises ValueError if segment 0, that of all users, is missing.
         """
@@ -29,7 +29,7 @@ class PopularItems:
     def top(self, segments: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Items int64 [N, W] and shares float32 [N, W] of each user's segment [N].
 
-        Rows end in -1 and -inf; a segment without clicks has no items.
+        Shorter rows end with -1 and -inf; a segment without clicks has no items.
         """
         known, inverse = np.unique(segments, return_inverse=True)
         items = np.full((len(known), width), NO_ITEM, dtype=np.int64)

@@ -1,9 +1,8 @@
-"""The exact top k of dot products, in constant memory, and the same on every machine.
+"""The exact top k of dot products, with the same result on every machine and without a matrix of all scores.
 
-A float32 matrix product rounds differently from one BLAS, block size or thread count to the next. So the product (by
-faiss, which selects while a tile of scores is in the cache) only names candidates, and those are scored again in
-float64. A row is accepted if the rounding error of the float32 product, which is bounded, cannot have hidden a better
-item; otherwise it is searched again with more candidates.
+The rounding of a float32 matrix product depends on BLAS, block size and number of threads. So the product only selects
+candidates (by faiss, while a tile of scores is in the cache), which are scored again in float64. The rounding error of
+the product is bounded. If it could have hidden a better item, the row is searched again with more candidates.
 """
 
 # Axes: N queries, I items, D dimensions, C candidates of a query, K results, P (query, item) pairs.
@@ -17,12 +16,12 @@ import numpy as np
 
 from model.vocabulary import NO_ITEM
 
-VALUES_AT_ONCE = 1 << 19  # float64 values scored at once: 4 MB, which fit in the cache
-FLAGS = 4_096  # per query, a power of two: the low bits of a position show most candidates to be allowed
-SPARE = 4  # candidates beyond k: then the first search nearly always suffices
-MAX_WIDTH_RATIO = 4  # rows that need more than so many times the candidates of others are searched separately
+VALUES_AT_ONCE = 1 << 19  # float64 values scored at once: 4 MB, which fits in the cache
+FLAGS = 4_096  # per query; a power of two, because a candidate's flag is found by the low bits of its position
+SPARE = 4  # candidates beyond k; with them the first search is nearly always sufficient
+MAX_WIDTH_RATIO = 4  # largest ratio between the numbers of candidates of rows that are searched together
 UNIT_ROUNDOFF = 2.0**-24  # of float32
-# below 2,000 queries faiss 1.15 uses another kernel by default, with a third of the speed of its matrix product
+# by default, faiss 1.15 uses a kernel with a third of the speed of its matrix product below 2,000 queries
 faiss.cvar.distance_compute_blas_threshold = 20
 # a tile of 8 MB instead of 16, longer along the items: 1.1 to 1.3 times the speed (benchmarks/serving/search.py)
 faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs = 1_024, 2_048
@@ -39,7 +38,8 @@ def exact_top_k(
     """Positions int64 [N, K] and scores float32 [N, K], best first, equal scores by position.
 
     queries float32 [N, D]; matrix float32 [I, D], I > 0; forbidden int64 [P]: ascending keys of pairs;
-    largest_norm: of the rows of the matrix. Rows with fewer results end in position -1, score -inf.
+    largest_norm: of the rows of the matrix; spare: candidates beyond k. Rows with fewer results end with position -1
+    and score -inf.
     """
     n_items = len(matrix)
     widths = np.minimum(k + spare + np.bincount(forbidden // n_items, minlength=len(queries)), n_items)  # [N]
@@ -80,7 +80,7 @@ def _rescored(
         return rank_candidates(queries[start:stop], matrix, named[:, :count], k)
 
     threads = faiss.omp_get_max_threads()
-    if threads == 1:  # another thread would have another heap
+    if threads == 1:  # a thread pool would use a second memory arena
         return rescore(0, len(queries))
     edges = np.linspace(0, len(queries), threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
@@ -89,7 +89,7 @@ def _rescored(
 
 
 def _move_missing_last(estimates: np.ndarray, candidates: np.ndarray) -> None:
-    """Move each row's -1s [N, C] behind its candidates, in place; their estimates become -inf."""
+    """Move the -1s in each row of candidates [N, C] to its end, in place; their estimates become -inf."""
     estimates[candidates == NO_ITEM] = -np.inf
     rows = np.flatnonzero((candidates == NO_ITEM).any(axis=1))
     order = np.argsort(candidates[rows] == NO_ITEM, axis=1, kind="stable")
@@ -98,7 +98,7 @@ def _move_missing_last(estimates: np.ndarray, candidates: np.ndarray) -> None:
 
 
 def groups_of_similar_width(widths: np.ndarray) -> list[np.ndarray]:
-    """The rows of widths [N] in groups, each ascending, whose widths differ by at most the factor MAX_WIDTH_RATIO."""
+    """Groups of row numbers, ascending, whose widths [N] differ by at most the factor MAX_WIDTH_RATIO."""
     groups, remaining = [], np.arange(len(widths))
     while len(remaining):
         similar = widths[remaining] <= MAX_WIDTH_RATIO * widths[remaining].min()
@@ -108,13 +108,13 @@ def groups_of_similar_width(widths: np.ndarray) -> list[np.ndarray]:
 
 
 def remove_forbidden(candidates: np.ndarray, forbidden: np.ndarray, n_items: int) -> None:
-    """Replace the candidates [N, C] whose keys are forbidden [P] by -1, in place."""
+    """Replace each candidate [N, C] whose key is in `forbidden` [P] by -1, in place."""
     if not len(forbidden):
         return
     rows, positions = np.divmod(forbidden, n_items)
     flags = np.zeros((len(candidates), FLAGS), dtype=bool)
     flags[rows, positions & (FLAGS - 1)] = True
-    possible = np.take_along_axis(flags, candidates & (FLAGS - 1), axis=1)
+    possible = np.take_along_axis(flags, candidates & (FLAGS - 1), axis=1)  # few, as most flags are not set
     rows, columns = np.nonzero(possible)  # only these are looked up
     keys = np.where(candidates[rows, columns] == NO_ITEM, NO_ITEM, rows * n_items + candidates[rows, columns])
     found = forbidden[np.minimum(np.searchsorted(forbidden, keys), len(forbidden) - 1)] == keys
@@ -153,7 +153,7 @@ def dot_products(queries: np.ndarray, matrix: np.ndarray, positions: np.ndarray)
     step = max(1, VALUES_AT_ONCE // max(1, positions.shape[1] * dim))
     for start in range(0, len(positions), step):
         some = positions[start : start + step]  # [n, C]
-        # taking whole rows is several times faster than indexing; a -1 takes any row
+        # `take` of whole rows is several times as fast as indexing; a -1 takes some row, whose score is replaced below
         vectors = matrix.take(some.ravel(), axis=0, mode="clip").astype(np.float64).reshape(*some.shape, dim)
         asked = queries[start : start + step, :, None].astype(np.float64)  # [n, D, 1]
         exact[start : start + step] = np.matmul(vectors, asked)[:, :, 0]
@@ -162,13 +162,13 @@ def dot_products(queries: np.ndarray, matrix: np.ndarray, positions: np.ndarray)
 
 
 def _rounding_error(queries: np.ndarray, largest_norm: float) -> np.ndarray:
-    """Upper bound on the error of a float32 dot product of each query [N, D] and of its rounded score: [N]."""
+    """An upper bound [N], for each query [N, D], on the error of a float32 dot product plus that of a rounded score."""
     norms = np.linalg.norm(queries.astype(np.float64), axis=1)
     return (queries.shape[1] + 4) * UNIT_ROUNDOFF * largest_norm * norms
 
 
 def keys_of_rows(keys: np.ndarray, rows: np.ndarray, n_items: int) -> np.ndarray:
-    """The keys [P] that belong to `rows` (ascending), with the rows renumbered 0, 1, ..."""
+    """Those of the keys [P] that belong to `rows` (ascending), with the rows renumbered from 0."""
     if not len(keys) or not len(rows):
         return keys[:0]
     if rows[-1] - rows[0] == len(rows) - 1:  # consecutive rows have consecutive keys

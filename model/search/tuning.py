@@ -1,4 +1,4 @@
-"""The smallest search budget with which an approximate index reaches a recall, measured on a sample of queries."""
+"""Finds the smallest search budget with which an approximate index reaches a recall on a sample of queries."""
 
 # Axes: N queries, D dimensions, K results.
 from __future__ import annotations
@@ -18,7 +18,7 @@ BISECTIONS = 3  # between the last power of two that misses the recall and the f
 
 
 class RecallNotReached(ValueError):
-    """An index finds less of the exact results than required."""
+    """An index finds a smaller share of the exact results than required."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Sample:
 
 
 def sample_from(users: pa.Table, k: int) -> Sample:
-    """The rows (embedding, excluded) as a sample."""
+    """A sample of users; users: a table with the columns `embedding` and `excluded`; k: the number of results."""
     users = users.combine_chunks()
     queries = users["embedding"].combine_chunks().flatten().to_numpy().reshape(len(users), -1 if len(users) else 0)
     return Sample(queries, of_lists(users["excluded"].combine_chunks()), k)
@@ -51,8 +51,9 @@ def tune(
 ) -> tuple[ApproximateIndex, float, float]:
     """The index with the smallest search budget that reaches the recall, its recall, and its queries per second.
 
-    exact: the exact results of the sample [N, K]. While the budget is searched for, rows with too few results are not
-    completed by an exact search, which would hide a small budget. Raises RecallNotReached, with the best recall.
+    exact: the exact results of the sample [N, K]. During the search for the budget, rows with too few results are not
+    completed by an exact search, which would make a budget look sufficient that is too small. Raises RecallNotReached,
+    with the recall of the largest budget.
     """
 
     def recall_at(search_budget: int) -> float:
