@@ -2,9 +2,9 @@
 
 Axes: B rows, D embedding size, C columns, G distinct ids among them, W columns of one chunk, L masked ids of
 a row, R pairs of a row and a distinct id that it masks.
-The logits of all columns are never in memory: those of a chunk are computed, used and overwritten, and computed
-again in the backward pass. On a CPU that is as fast as storing them, because a chunk fits the cache. They have the
-layout [W, B], so that the mask of an id is one row, which is copied to each of the id's columns.
+The logits of all columns are never in memory at once: those of a chunk are computed, used and overwritten, and
+computed again in the backward pass. On a CPU this is as fast as storing them, because a chunk fits in the cache. Logits
+have the layout [W, B], so that the mask of an id is one row, which is copied to each of the id's columns.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch.autograd.function import once_differentiable
 
 from model.vocabulary import NO_ITEM
 
-CPU_LOGITS_AT_ONCE = 2**20  # 4 MiB of float32: a chunk of logits that fits the last-level cache
+CPU_LOGITS_AT_ONCE = 2**20  # 4 MiB of float32, so that a chunk of logits fits in the last-level cache
 LOG2_E = math.log2(math.e)  # exp2 is 4 times as fast as exp on a CPU, so exponents are to base 2
 
 
 class Chunk(NamedTuple):
-    """Some columns, ordered by id, and the rows that mask them. Groups number the chunk's distinct ids from 0."""
+    """Some columns, ordered by id, and the rows that mask them. A group is a distinct id of the chunk, from 0."""
 
     columns: Tensor  # [W] int64, which columns
     groups: Tensor  # [W] int64, ascending
@@ -34,9 +34,9 @@ class Chunk(NamedTuple):
 
 
 def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
-    """Order the columns by id, split them into chunks, and find each row's masked ids without a tensor [B, C, L].
+    """Order the columns by id, split them into chunks, and find the rows that mask each id, without a tensor [B, C, L].
 
-    ids [C] int64, masked_ids [B, L] int64 with -1 as padding.
+    ids [C] int64; masked_ids [B, L] int64, padded with -1; width: columns of a chunk.
     """
     if not len(ids):
         return []
@@ -66,7 +66,7 @@ def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
 
 
 def default_chunk_size(rows: int, columns: int, device: torch.device) -> int:
-    """The number of columns whose logits fit the cache of a CPU; all columns on another device."""
+    """The number of columns whose logits fit in the cache of a CPU; all columns on another device."""
     return max(1, CPU_LOGITS_AT_ONCE // max(rows, 1) if device.type == "cpu" else columns)
 
 
@@ -86,7 +86,7 @@ def chunk_logits(query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[C
 
 
 def finite_offset(exponents: Tensor) -> Tensor:
-    """Zero for -inf: the sum of a fully masked row is then exp2(-inf - 0) = 0, not NaN."""
+    """The exponents with 0 instead of -inf: the sum of a fully masked row is then exp2(-inf - 0) = 0, not NaN."""
     return exponents.masked_fill(exponents == -torch.inf, 0.0)
 
 
@@ -110,7 +110,7 @@ class _ColumnLogSumExp(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, embeddings, bias, result = ctx.saved_tensors
         needs_query, needs_embeddings, needs_bias, _ = ctx.needs_input_grad
-        # [D, B]: so the softmax is multiplied without a transpose, a quarter faster on a CPU
+        # [D, B], so that the softmax is not transposed for the product: a quarter faster on a CPU
         grad_query = query.new_zeros(query.shape[1], len(query)) if needs_query else None
         grad_embeddings = torch.zeros_like(embeddings) if needs_embeddings else None  # [C, D]
         grad_bias = torch.zeros_like(bias) if needs_bias else None  # [C]
@@ -139,9 +139,10 @@ def column_logsumexp(
 ) -> Tensor:
     """ln sum_c exp(<query_i, embeddings_c> + bias_c) over the columns c whose id row i does not mask.
 
-    query [B, D], embeddings [C, D], bias [C], ids [C] int64, masked_ids [B, L] int64 with -1 as padding.
-    Returns [B], -inf if every column is masked (the gradient is then zero). Memory is O(B * chunk_size);
-    value and gradient do not depend on it. Differentiable once in query, embeddings and bias.
+    query [B, D], embeddings [C, D], bias [C], ids [C] int64, masked_ids [B, L] int64, padded with -1. chunk_size:
+    columns computed at once, None for `default_chunk_size`; memory is O(B * chunk_size), and value and gradient do not
+    depend on it. Returns [B], -inf with zero gradient if every column is masked. Differentiable once in query,
+    embeddings and bias.
     """
     width = chunk_size or default_chunk_size(len(query), len(ids), query.device)
     chunks = chunks_by_id(ids, masked_ids, width)

@@ -17,19 +17,19 @@ from model.vocabulary import NO_ITEM
 
 
 class Columns(NamedTuple):
-    """Items that are negatives for every row of the batch, the in-batch negatives included."""
+    """Items that are negatives for every row of the batch, including the in-batch negatives."""
 
     embeddings: Tensor  # [C, D]
     ids: Tensor  # [C] int64
-    log_expected_count: Tensor  # [C] float32, ln of how often the item is expected among a row's columns
+    log_expected_count: Tensor  # [C] float32, ln n: n is how often the item is expected among a row's columns
 
 
 class RowNegatives(NamedTuple):
-    """Negatives of one row only: items that its user was shown in the same request and did not click."""
+    """Negatives of one row only: items of the same request that its user saw and did not click."""
 
     embeddings: Tensor  # [B, H, D]
     ids: Tensor  # [B, H] int64, -1 where a row has fewer
-    log_weight: float = 0.0  # added to their scores; above 0 they count more, which is a deliberate bias
+    log_weight: float = 0.0  # added to their scores; above 0 it gives them more weight, a deliberate bias
 
 
 def sampled_softmax_loss(
@@ -58,10 +58,10 @@ def sampled_softmax_loss(
     own negative is masked where its id is the positive, an excluded id or an earlier own negative. If nothing is
     left, the row has loss 0 and zero gradient.
 
-    Corrections: `none` subtracts nothing; `logq` subtracts it from the positive as well (Yi et al. 2019,
-    "Sampling-bias-corrected neural modeling", eq. 5; CBNS, Wang et al. 2021, eq. 9); `logq_negatives` from
-    the columns alone (MNS, Yang et al. 2020, eq. 5), which has the gradient of "Correcting the LogQ
-    Correction" (RecSys 2025).
+    Corrections: `logq_negatives` subtracts ln n from the columns alone, as written above (MNS, Yang et al. 2020,
+    eq. 5); it has the gradient of "Correcting the LogQ Correction" (RecSys 2025). `logq` also subtracts ln n from the
+    positive score s_iy (Yi et al. 2019, "Sampling-bias-corrected neural modeling", eq. 5; CBNS, Wang et al. 2021,
+    eq. 9). `none` subtracts nothing.
 
     Args:
         query_embeddings: [B, D].
@@ -76,11 +76,11 @@ def sampled_softmax_loss(
         reduction: `mean`, or `none` for [B].
         chunk_size: columns computed at once. Memory is O(B * chunk_size); value and gradient do not depend on it. None
             chooses by device.
-        constant_columns: more columns, whose embeddings have no gradient (those of a bank). The loss is the same as
-            with them in `columns`, but takes less time.
+        constant_columns: more columns, whose embeddings get no gradient (those of a bank). The loss is the same as if
+            they were in `columns`, but takes less time.
 
     Returns: 0-dim, or [B]; float32 for half-precision inputs.
-    Raises: ValueError for inputs that do not fit; for a log expected count that is not finite it names the items.
+    Raises: ValueError for inputs that do not fit, and for log expected counts that are not finite (names the items).
     """
     shared = [columns] if constant_columns is None else [columns, constant_columns]
     rows = check_inputs(query_embeddings, positive_embeddings, positive_ids, shared, row_negatives)
@@ -126,11 +126,11 @@ def softmax_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
 
 
 def rescale_column_gradient(embeddings: Tensor, log_expected_count: Tensor, log_fresh_expected_count: Tensor) -> Tensor:
-    """The fresh columns with the same values, and their gradient multiplied by n / n_fresh.
+    """The fresh columns with unchanged values and a gradient that is multiplied by n / n_fresh.
 
-    With a bank, only n_fresh of an item's n expected columns have a gradient, but each is divided by n: the item's
-    gradient is n_fresh / n of what it should be. The result is `sg(v) + (n / n_fresh) (v - sg(v))`, with sg the
-    stop-gradient.
+    With a bank, only n_fresh of an item's n expected columns have a gradient, but each column is divided by n: the
+    item's gradient is n_fresh / n of what it should be. Returns `sg(v) + (n / n_fresh) (v - sg(v))`, where sg stops the
+    gradient.
 
     embeddings [C, D]; log_expected_count [C] of all sources; log_fresh_expected_count [C] of the sources with
     gradient.
@@ -193,7 +193,7 @@ def repeated_in_row(ids: Tensor) -> Tensor:
 
 
 def accumulation_dtype(*tensors: Tensor) -> torch.dtype:
-    """float32, or float64 if an input has it: half precision is too coarse for sums of thousands of terms."""
+    """float32, or float64 if an input has it. Half precision is too coarse for sums of thousands of terms."""
     dtype = torch.float32
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
