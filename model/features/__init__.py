@@ -1,4 +1,4 @@
-"""The specification of a model: its features, and the sizes of its towers. This module does not load torch."""
+"""The specification of a model: its features, and the sizes of its towers. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.features.kinds import feature_kind
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature as it is declared. kind: see `model.features.kinds`; dim: size of its embedding; length: of a list."""
+    """A declared feature. kind: see `model.features.kinds`; dim: the size of its embedding; length: of a list."""
 
     name: str
     kind: str
@@ -20,12 +20,12 @@ class Feature:
 
     @property
     def is_list(self) -> bool:
-        """Whether a value is an array of `length` elements."""
+        """Whether each value is an array of `length` elements."""
         return feature_kind(self.kind).is_list(self.length)
 
     @property
     def holds_numbers(self) -> bool:
-        """Whether values are floats; if not, they are indices of a vocabulary."""
+        """Whether the values are floats; otherwise they are indices of a vocabulary."""
         return feature_kind(self.kind).holds_numbers
 
     @property
@@ -43,7 +43,7 @@ class FeatureSpec(Feature):
 
     @classmethod
     def declared(cls, feature: Feature, side: str) -> FeatureSpec:
-        """The input that a declared feature of a side, user or item, is read from."""
+        """The tower input of a declared feature. side: user | item."""
         kind = feature_kind(feature.kind)
         column, vocabulary = kind.column(side, feature.name), kind.vocabulary(side, feature.name)
         return cls(feature.name, feature.kind, feature.dim, feature.length, column, vocabulary)
@@ -51,11 +51,11 @@ class FeatureSpec(Feature):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """All that decides the shape of a model; it is stored as JSON with the model."""
+    """Everything that determines the shape of a model; stored as JSON with the model."""
 
     user: tuple[FeatureSpec, ...]
     item: tuple[FeatureSpec, ...]
-    vocabulary_sizes: Mapping[str, int]  # number of indices of each vocabulary, padding and unknown included
+    vocabulary_sizes: Mapping[str, int]  # number of indices of each vocabulary, including padding and unknown
     embedding_dim: int
     hidden: tuple[int, ...]
     share_item_table: bool = False  # lists of items use the embedding table of the item tower's item_id

@@ -1,7 +1,7 @@
 """The kinds of features: what a value is in the raw log, in the tables of the lake, and in a tower.
 
-A kind is one class, registered by name in `KINDS`. Spark types and Spark SQL are given as text and the embedding by the
-name of its class, so that this module loads neither Spark nor torch.
+A kind is one class, registered by name in `KINDS`. Spark types and Spark SQL are text, and the embedding is the name of
+a class, so that this module imports neither Spark nor torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from model.registry import Registry
 
 
 class FeatureKind:
-    """One kind of feature. A subclass overrides what differs from a category with an embedding per value."""
+    """One kind of feature. The defaults, which subclasses override, describe a category with an embedding per value."""
 
     raw_type = "string"  # Spark type of one value in the raw log: string | double | float | int | bigint
     encoded_type = "int"  # Spark type of one value in the tables: int, an index of a vocabulary, or float
@@ -23,7 +23,7 @@ class FeatureKind:
 
     @property
     def holds_numbers(self) -> bool:
-        """Whether values are numbers, which may be missing; if not, they are indices of a vocabulary."""
+        """Whether the values are numbers, which may be missing; otherwise they are indices of a vocabulary."""
         return self.encoded_type == "float"
 
     def check_length(self, length: int) -> None:
@@ -44,11 +44,11 @@ class FeatureKind:
         return name
 
     def vocabulary(self, side: str, name: str) -> str | None:
-        """The vocabulary that numbers the values; None for numbers."""
+        """The vocabulary that maps the values to indices; None for numbers."""
         return f"{side}.{name}"
 
     def encoding(self, column: str, length: int) -> str | None:
-        """Spark SQL that turns the raw column into the encoded one; None if the vocabulary does it."""
+        """Spark SQL that turns the raw column into the encoded one; None if a vocabulary encodes it."""
         return None
 
 
@@ -70,7 +70,7 @@ class Categorical(FeatureKind):
 
 
 class ItemList(FeatureKind):
-    """A list of items, which have the same indices as in the item tower."""
+    """A list of items, with the same indices as in the item tower."""
 
     min_length = 2
 
@@ -120,7 +120,7 @@ KINDS: Registry[FeatureKind] = Registry(
 
 @cache
 def feature_kind(name: str) -> FeatureKind:
-    """The kind of this name. Raises ValueError if there is none."""
+    """The kind with this name. Raises what `Registry.get` raises."""
     return KINDS.get(name)()
 
 

@@ -23,9 +23,10 @@ def of_lists(lists: pa.ListArray) -> Ragged:
 
 
 def checked_ragged(pair: tuple[np.ndarray, np.ndarray], n_rows: int, name: str) -> Ragged:
-    """The pair as int64 arrays. Raises ValueError, with `name`, unless it has exactly `n_rows` rows.
+    """The pair (flat, offsets) as int64 arrays. The first offset may be above 0, as in a sliced Arrow column.
 
-    The first offset may be above 0, as in a sliced Arrow column.
+    Raises ValueError, with `name`, unless both are flat arrays of integers, and the offsets ascend and give `n_rows`
+    rows.
     """
     flat, offsets = (np.asarray(part) for part in pair)
     for part in (flat, offsets):
@@ -39,24 +40,24 @@ def checked_ragged(pair: tuple[np.ndarray, np.ndarray], n_rows: int, name: str) 
 
 
 def cut(ragged: Ragged, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """The row of each element of rows start to stop, counted from `start`, and the elements: int64 [E] each."""
+    """Of rows start to stop (exclusive): each element's row, counted from `start`, and the elements, int64 [E]."""
     lengths = np.diff(ragged.offsets[start : stop + 1])
     rows = np.repeat(np.arange(len(lengths)), lengths)
     return rows, ragged.flat[ragged.offsets[start] : ragged.offsets[stop]]
 
 
 def among(items: np.ndarray, others: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Whether each item int64 [N, W] is among the others of its row: bool [N, W]. A -1 only equals a -1.
+    """Whether each item int64 [N, W] is among the `others` of its row: bool [N, W]. A -1 equals only a -1.
 
-    others: [N, K], or [P] with the row of each in `rows` [P].
+    others: [N, K], or flat [E] with the row of each element in `rows` [E].
     """
-    stride = max(items.max(initial=0), others.max(initial=0)) + 2  # a -1 must not equal an item of the row before
+    stride = max(items.max(initial=0), others.max(initial=0)) + 2  # + 2: no -1 equals an item of the row before
     own = np.arange(len(items))[:, None] * stride
     return np.isin(own + items, (own if rows is None else rows * stride) + others)
 
 
 def rows_of(ragged: Ragged, rows: np.ndarray) -> Ragged:
-    """The given rows [R] of a ragged array, in their order."""
+    """The given rows [R] of a ragged array, in the order of `rows`."""
     starts, lengths = ragged.offsets[rows], np.diff(ragged.offsets)[rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
@@ -64,7 +65,7 @@ def rows_of(ragged: Ragged, rows: np.ndarray) -> Ragged:
 
 
 def slots(rows: np.ndarray, n_rows: int) -> tuple[np.ndarray, int]:
-    """The position of each element in its row, [E], and the length of the longest row. `rows` [E] is ascending."""
+    """Each element's position in its row, [E], and the length of the longest row. rows [E]: ascending row numbers."""
     lengths = np.bincount(rows, minlength=n_rows)
     starts = np.cumsum(lengths) - lengths
     return np.arange(len(rows)) - np.repeat(starts, lengths), int(lengths.max(initial=0))

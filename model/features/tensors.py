@@ -15,10 +15,7 @@ from model.features import FeatureSpec
 def tensors(
     rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], features: Sequence[FeatureSpec]
 ) -> dict[str, Tensor]:
-    """Each feature's tensor by name: int64 [B] or [B, L] of indices, float32 [B] or [B, L] of numbers.
-
-    Raises what `arrays` does.
-    """
+    """Each feature's tensor by name, [B] or [B, L]: int64 indices or float32 numbers. Raises what `arrays` raises."""
     return {name: tensor(array) for name, array in arrays(rows, features).items()}
 
 
@@ -32,10 +29,10 @@ def tensor(array: np.ndarray) -> Tensor:
 def arrays(
     rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], features: Sequence[FeatureSpec]
 ) -> dict[str, np.ndarray]:
-    """Each feature's array by name: int64, or int32 where the column is, [B] or [B, L] of indices, float32 of numbers.
+    """Each feature's array by name, [B] or [B, L]: float32 numbers, or indices of int32 (if the column is) or int64.
 
-    Null numbers, and null lists of numbers, are NaN. Raises ValueError, with the feature's name, if its column is
-    missing, an index is null, negative or not an integer, or a list has another length.
+    Null numbers, and null lists of numbers, become NaN. Raises ValueError, with the feature's name, if its column is
+    missing, if an index is null, negative or not an integer, or if a list has another length than the feature.
     """
     return {feature.name: _array(rows, feature) for feature in features}
 
@@ -79,7 +76,7 @@ def _from_arrow(column: pa.Array | pa.ChunkedArray, feature: FeatureSpec) -> np.
     flat = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, feature.length)  # without null lists
     if there.all():
         return flat  # [B, L]
-    array = np.full((len(column), feature.length), np.nan)  # [B, L]; for indices NaN is refused later
+    array = np.full((len(column), feature.length), np.nan)  # [B, L]; `_indices` refuses NaN
     array[there] = flat
     return array
 

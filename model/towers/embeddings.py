@@ -1,4 +1,4 @@
-"""One feature as a vector: the modules that the feature kinds name.
+"""Modules that turn one feature into a vector. Each feature kind names one of them.
 
 Axes: B rows, L length of a list feature, F size of a feature's embedding.
 """
@@ -31,8 +31,8 @@ class FeatureEmbedding(nn.Module, ABC):
     ) -> None:
         """size: number of indices of the feature's vocabulary, None for numbers.
 
-        table: the table of another feature, to be used and trained instead of a new one; encoder: pools a list of
-        items instead of the mean.
+        table: the table of another feature, to use and train instead of a new one; encoder: pools a list of items, None
+        for the mean.
         """
         super().__init__()
         self.feature = feature
@@ -64,7 +64,7 @@ class TableEmbedding(FeatureEmbedding):
 
     def forward(self, values: Tensor) -> Tensor:
         indices = values.reshape(len(values), self.feature.length)  # [B, L]
-        indices = torch.where(indices < self.table.num_embeddings, indices, UNKNOWN)  # newer values than the model's
+        indices = torch.where(indices < self.table.num_embeddings, indices, UNKNOWN)  # values newer than the model
         encoded: Tensor = self.encoder(indices, self.table)  # [B, F]
         return encoded
 

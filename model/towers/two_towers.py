@@ -29,9 +29,9 @@ class Tower(nn.Module):
         tables: Mapping[str, nn.EmbeddingBag] | None = None,
         encoder: type[UserEncoder] | None = None,
     ) -> None:
-        """tables: tables of the other tower that features of this one share, by feature name.
+        """tables: tables of the other tower that features of this tower share, by feature name.
 
-        encoder: pools the features that list items; None takes their mean.
+        encoder: pools the features that are lists of items; None for the mean.
         """
         super().__init__()
         self.features = tuple(features)
@@ -53,7 +53,7 @@ class Tower(nn.Module):
         self.head: Callable[[Tensor], Tensor] = self.dense
 
     def _pass_embeddings_through(self, features: Sequence[FeatureSpec], dim: int) -> None:
-        """Start as the sum of the embeddings of size D; the weights of the others stay at their random values."""
+        """Start as the sum of the embeddings of size D. The weights of embeddings of other sizes stay random."""
         with torch.no_grad():
             start = 0
             for feature in features:
@@ -62,7 +62,7 @@ class Tower(nn.Module):
                 start += feature.dim
 
     def embedding(self, feature: str) -> nn.Module:
-        """The embedding of the feature of this name."""
+        """The embedding of the feature with this name."""
         return self.embeddings[_key(feature)]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -75,7 +75,7 @@ class Tower(nn.Module):
 
 
 def _key(feature: str) -> str:
-    """The prefix allows names such as `type`, which are attributes of every module and refused by ModuleDict."""
+    """The feature's key in a ModuleDict, which refuses names of module attributes, such as `type`, without a prefix."""
     return f"of_{feature}"
 
 
@@ -107,7 +107,10 @@ class TwoTowers(nn.Module):
 
 
 def _shared_tables(spec: ModelSpec, item: Tower) -> dict[str, nn.EmbeddingBag]:
-    """The table of the item id for each user feature that lists items, if the specification shares it."""
+    """The item id's table for each user feature that is a list of items, if the specification shares it; else {}.
+
+    Raises ValueError if such a feature has another vocabulary or dim than the item id.
+    """
     if not spec.share_item_table:
         return {}
     own = next((feature for feature in spec.item if feature.kind == "id"), None)

@@ -15,7 +15,7 @@ from model.vocabulary import PADDING
 
 
 class UserEncoder(nn.Module, ABC):
-    """Encodes one list feature of the user tower; each such feature has an encoder of its own.
+    """Encodes one list feature of the user tower. Each such feature has its own encoder.
 
     Its parameters are trained with the dense learning rate and saved with the model.
     """
@@ -29,8 +29,8 @@ class UserEncoder(nn.Module, ABC):
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
         """Item indices [B, L] int64 -> [B, F].
 
-        A history begins with its oldest item. PADDING fills a shorter list, also in between, and a list may be empty.
-        table: the items' embeddings, `table.weight` [I, F]; its gradient is sparse, so read rows of it by
+        A history begins with its oldest item. PADDING can be anywhere in a list, and a list can be all PADDING.
+        table: the items' embeddings, `table.weight` [I, F]. Its gradient is sparse, so read its rows by
         `torch.nn.functional.embedding(indices, table.weight, sparse=True)`.
         """
 
@@ -41,7 +41,7 @@ class Mean(UserEncoder):
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
         is_item = indices != PADDING  # [B, L]
         counts = is_item.sum(dim=1)  # [B]
-        # bags without padding: given a padding_idx, EmbeddingBag takes three times as long
+        # padding is removed first, because EmbeddingBag with a padding_idx takes three times as long
         pooled: Tensor = table(indices[is_item], counts.cumsum(0) - counts)  # [B, F]
         return pooled
 
