@@ -1,4 +1,4 @@
-"""Negatives: item distributions, draws from them, and how often a draw is expected to bring each item.
+"""Negatives: item distributions, draws from them, and how often each item is expected among the draws.
 
 The names are imported on first use, so that a job can read `model.negatives.settings` without loading torch.
 """

@@ -16,7 +16,7 @@ from model.negatives.bank_warmup import BankWarmup
 
 
 class BankColumns:
-    """A bank of item vectors, used once it has warmed up."""
+    """A bank of item vectors that is used once it has warmed up."""
 
     def __init__(
         self,
@@ -26,13 +26,13 @@ class BankColumns:
         probability: Callable[[Tensor], Tensor],
         device: torch.device,
     ) -> None:
-        """probability: items [C] -> r [C] float64, the probability that a stored column is item j."""
+        """probability: items [C] -> r [C] float64, the probability that a stored column is the item."""
         self.warmup, self.probability, self.device = warmup, probability, device
         self.capacity, self.dim = capacity, dim
         self.clear()
 
     def clear(self) -> None:
-        """Forget all columns."""
+        """Delete all stored columns."""
         self.stored = CrossBatchBank(self.capacity, self.dim, device=self.device)
 
     def columns(self, step: int, embed: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor] | None:
@@ -48,7 +48,7 @@ class BankColumns:
 
     def push(self, embeddings: Tensor, ids: Tensor, step: int, generator: torch.Generator) -> None:
         """Store the columns [N, D] and item indices [N] of a step."""
-        # shuffled: if the bank has no room for all of them, every source loses the same share
+        # in random order, so that every source loses the same share if N is above the capacity
         order = torch.randperm(len(ids), generator=generator).to(self.device)
         self.stored.push(embeddings[order].detach(), ids[order], step)
 

@@ -1,4 +1,4 @@
-"""When a bank may be used, and how old its columns are and how far they have drifted.
+"""Decides when a bank may be used, and measures the age and the drift of its columns.
 
 Axes: S sampled columns, D embedding size.
 """
@@ -13,16 +13,16 @@ from torch import Tensor
 
 from model.bank import CrossBatchBank
 
-MEASURED_EVERY = 20  # steps, so that embedding the sample again costs little compared with the steps
+MEASURED_EVERY = 20  # steps; seldom enough that embedding the sample costs little
 SAMPLE = 256  # columns
 
 
 class BankWarmup:
     """The bank is used after `warmup_steps` steps, or as soon as its drift is at most `warmup_drift`.
 
-    The drift of a column is 1 - <v, v'> with v the stored vector and v' the present vector of the same item, both of
-    norm 1. The drift of the bank is the median over a sample, so that columns with a dropped item id do not decide.
-    With `warmup_drift` 0 only the number of steps decides.
+    The drift of a column is 1 - <v, v'>, where v is the stored and v' the present vector of the item, both of norm 1.
+    The drift of the bank is the median over a sample, so that the few columns with a dropped item id do not matter.
+    If `warmup_drift` is 0, only the number of steps decides.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class BankWarmup:
         seed: int,
         broadcast: Callable[[float], float] = lambda value: value,
     ) -> None:
-        """broadcast: replaces a drift that each rank has measured by one value, so that all ranks decide the same."""
+        """broadcast: returns rank zero's value of a measured drift, so that all ranks decide the same."""
         if warmup_steps < 0 or not 0 <= warmup_drift <= 2:
             got = f"{warmup_steps} and {warmup_drift}"
             raise ValueError(f"bank_warmup_steps must be 0 or more and bank_warmup_drift in [0, 2], got {got}")
@@ -42,7 +42,7 @@ class BankWarmup:
         self.warm_at: int | None = None  # the first step, counted from 0, that used the bank
 
     def is_warm(self, bank: CrossBatchBank, step: int, embed: Callable[[Tensor], Tensor]) -> bool:
-        """Whether step number `step` (from 0) may use the bank; measures it every `MEASURED_EVERY` steps.
+        """Whether step number `step` (from 0) may use the bank. Every `MEASURED_EVERY` steps it measures drift and age.
 
         embed: the item tower, [S] item indices -> [S, D].
         """
@@ -62,7 +62,7 @@ class BankWarmup:
         self.age = float((step - made_at).double().mean())  # 0 for a column of the step before
 
     def report(self) -> dict[str, float | int | None]:
-        """`bank_drift`, `bank_age` (steps), `bank_warm_at` (a step); None for what has not happened yet."""
+        """`bank_drift`, `bank_age` (in steps) and `bank_warm_at` (a step); None if not measured or not warm yet."""
         measured = {"bank_drift": self.drift, "bank_age": self.age}
         return {name: None if value != value else value for name, value in measured.items()} | {
             "bank_warm_at": self.warm_at

@@ -24,7 +24,7 @@ class CategoricalSource(NegativeSource):
 
 
 class Corpus(CategoricalSource):
-    """The whole catalogue, clicked or not (MNS, Yang et al. 2020)."""
+    """All items of the catalogue, clicked or not (MNS, Yang et al. 2020)."""
 
     def __init__(self, draws: int, probabilities: Probabilities) -> None:
         super().__init__(draws, probabilities, probabilities.u)

@@ -10,7 +10,7 @@ CHOICES = {"bank_holds": ("positives", "all"), "mask": ("item", "user", "history
 
 
 def check_probabilities(probabilities: Probabilities, negatives: Negatives) -> None:
-    """Raises ValueError, with the key, for an unknown choice, and for probabilities that a source cannot use."""
+    """Raises ValueError, with the key, for an unknown choice and for probabilities that cannot be used."""
     for name, options in CHOICES.items():
         if getattr(negatives, name) not in options:
             raise ValueError(f"negatives.{name} must be one of {options}, got {getattr(negatives, name)!r}")

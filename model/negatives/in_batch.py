@@ -15,17 +15,17 @@ from model.negatives.sources import Probabilities
 
 
 class InBatch:
-    """q, the probability that a row's clicked item is item j: counted beforehand, or estimated from the batches."""
+    """Provides q, the probability that a row's clicked item is item j: counted before training, or estimated in it."""
 
     def __init__(self, probabilities: Probabilities, batch_size: int, estimator: StreamingFrequency | None) -> None:
-        """estimator: estimates q during training, starting from the counted probabilities; None uses these alone."""
+        """estimator: estimates q during training, starting from the counted q; None: the counted q is used."""
         self.batch_size, self.estimator = batch_size, estimator
         self.switch_to(probabilities)
 
     def switch_to(self, probabilities: Probabilities) -> None:
-        """From now on the training rows have these probabilities; the estimator starts again from them."""
+        """From now on, the training rows have these probabilities; the estimator starts again from them."""
         self.counted = probabilities.q  # [I]
-        self.seen = self.counted > 0  # [I], items that are, or have been, in the stream of batches
+        self.seen = self.counted > 0  # [I], items of the training rows
         if self.estimator is not None:
             known = self.counted.nonzero()[:, 0]
             self.estimator.seed_from_probabilities(known, self.counted[known], self.batch_size)
@@ -35,22 +35,22 @@ class InBatch:
         if self.estimator is None:
             return self.counted[ids]
         estimated = self.estimator.expected_count(ids).double() / self.batch_size
-        return torch.where(self.seen[ids], estimated, 0.0)  # the bucket of an item that was never seen is only a guess
+        return torch.where(self.seen[ids], estimated, 0.0)  # the bucket of an unseen item says nothing of it
 
     def expected_count(self, ids: Tensor, rows: int) -> Tensor:
         """How often items [C] are expected among the other rows of a batch of `rows` rows: [C] float64."""
-        # the only column of a single row is masked, but its expected count must still be positive
+        # the only column of a batch of one row is masked, but its expected count must be above 0
         return max(rows - 1, 1) * self.probability(ids).double()
 
     def after_step(self, positives: Tensor) -> None:
         """Learn from the clicked items [B] of a step."""
-        # an epoch's last, smaller batch is no step of the stream: it would say that all items have become rarer
+        # the last, smaller batch of an epoch is left out: from it, all items would seem to have become rarer
         if self.estimator is not None and len(positives) >= self.batch_size:
             self.estimator.update(positives, self.estimator.step + 1)
             self.seen[positives] = True
 
     def report(self) -> dict[str, Any]:
-        """How far the estimate is from the counted probabilities; empty without an estimator."""
+        """`estimator`: the `drift_report` of the estimate, and the number of updates. Empty without an estimator."""
         if self.estimator is None:
             return {}
         ids = self.counted.nonzero()[:, 0]

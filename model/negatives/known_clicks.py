@@ -1,6 +1,6 @@
-"""What the users of a batch clicked in its other rows, and in the steps whose columns the bank holds.
+"""The items that the users of a batch clicked in its other rows, and in the steps whose columns the bank holds.
 
-Axes: A rows of this rank, B rows of all ranks, P remembered pairs of a user and an item, L items per user.
+Axes: A rows of this rank, B rows of all ranks, P stored pairs of a user and an item, L items per user.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from model.vocabulary import NO_ITEM, PADDING
 
-MAX_ITEMS = 128  # per user: a user with all rows of a batch must not cause a mask of [B, B]
+MAX_ITEMS = 128  # per user, so that a user with all rows of a batch does not cause a mask of [B, B]
 
 
 class KnownClicks:
-    """Remembers the newest `capacity` pairs (user, item) of past steps; a bank has the same capacity."""
+    """Stores the newest `capacity` pairs (user, item) of past steps; the bank has the same capacity."""
 
     def __init__(self, capacity: int, device: torch.device | None = None) -> None:
         self.capacity = capacity
@@ -24,9 +24,10 @@ class KnownClicks:
         self.items = self.users.clone()  # [P]
 
     def clicked_by(self, row_users: Tensor, users: Tensor, items: Tensor) -> Tensor:
-        """The clicked items of each row's user, [A, L], filled with NO_ITEM; the row's own item is among them.
+        """The clicked items of each row's user, [A, L], padded with NO_ITEM; they include the row's own item.
 
-        row_users [A]; users [B] and items [B] of the batch. At most `MAX_ITEMS`: this batch's first, then the newest.
+        row_users [A]; users [B] and items [B] of the batch. L is at most `MAX_ITEMS`: items of this batch first, then
+        the newest of past steps.
         """
         all_users, all_items = torch.cat([users, self.users]), torch.cat([items, self.items])  # [B + P]
         sorted_users, order = all_users.sort(stable=True)  # [B + P], the pairs of a user keep their order
@@ -40,7 +41,7 @@ class KnownClicks:
     def excluded(
         self, mask: str, row_users: Tensor | None, history: Tensor | None, users: Tensor | None, items: Tensor
     ) -> Tensor | None:
-        """The items [A, L] beside its own that are no negatives of a row, filled with NO_ITEM; None if there are none.
+        """Items [A, L], besides its own, that are no negatives of a row, padded with NO_ITEM; None for mask `item`.
 
         mask: `negatives.mask`; history [A, H], padded with 0; the others as in `clicked_by`. Raises ValueError if an
         input that the mask needs is None.
@@ -57,7 +58,7 @@ class KnownClicks:
         return torch.cat(parts, dim=1)
 
     def push(self, users: Tensor, items: Tensor) -> None:
-        """Remember the users [B] and items [B] of a step."""
+        """Store the users [B] and items [B] of a step."""
         self.users = torch.cat([users, self.users])[: self.capacity]
         self.items = torch.cat([items, self.items])[: self.capacity]
 

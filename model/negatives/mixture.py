@@ -1,4 +1,4 @@
-"""All shared columns of a step: which items, with which vectors, and how often each is expected among them.
+"""All shared columns of a step: their items, their vectors, and how often each item is expected among them.
 
 Axes: B rows of the batch of all ranks, C columns, D embedding size, M stored columns, N columns of this step,
 S drawn items.
@@ -33,7 +33,7 @@ class StepColumns(NamedTuple):
 
 
 class Mixture:
-    """In-batch columns, the configured sources, and the bank. An item's expected count adds up over all of them:
+    """In-batch columns, the configured sources, and the bank. The expected count of item j is their sum:
 
     n(j) = (B - 1) q(j) + sum of the sources' expected counts + M r(j)
     """
@@ -50,7 +50,10 @@ class Mixture:
         device: torch.device,
         broadcast: Callable[[float], float],
     ) -> None:
-        """seed: of the draws, and seed + 1 of the bank's measurements. Raises ValueError for a source without items."""
+        """seed: of the draws; the bank's measurements use seed + 1. broadcast: see `BankWarmup`.
+
+        Raises ValueError for an unknown choice, unusable probabilities, and a source that cannot be created.
+        """
         check_probabilities(probabilities, negatives)
         self.negatives, self.batch_size, self.device = negatives, batch_size, device
         self.generator = torch.Generator().manual_seed(seed)
@@ -63,7 +66,7 @@ class Mixture:
             self.bank = BankColumns(negatives.bank, dim, warmup, self.bank_probability, device)
 
     def switch_to(self, probabilities: Probabilities) -> None:
-        """From now on the training rows have these q. The bank, whose columns had others, starts again empty."""
+        """From now on, the training rows have these probabilities. The bank is emptied, as its columns had others."""
         self.in_batch.switch_to(probabilities)
         for source in self.sources.values():
             source.switch_to(probabilities)
@@ -96,14 +99,14 @@ class Mixture:
         return StepColumns(Columns(embeddings, ids, fresh_log_n), Columns(stored_embeddings, stored_ids, stored_log_n))
 
     def fresh_count(self, ids: Tensor, rows: int) -> Tensor:
-        """How often items [C] are expected among this step's columns, which carry gradient: [C] float64."""
+        """How often items [C] are expected among this step's columns, which have a gradient: [C] float64."""
         count = self.in_batch.expected_count(ids, rows)
         for source in self.sources.values():
             count = count + source.expected_count(ids)
         return count
 
     def bank_probability(self, ids: Tensor) -> Tensor:
-        """r [C] float64 of items [C]: the probability that a column that is put into the bank is item j."""
+        """r [C] float64 of items [C]: the probability that a column of the bank is the item."""
         count, size = self.batch_size * self.in_batch.probability(ids).double(), self.batch_size
         if self.negatives.bank_holds == "all":
             for source in self.sources.values():
@@ -139,7 +142,7 @@ class Mixture:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError if the saved sources are not the present ones."""
+        """Restore what `state_dict` returned. Raises ValueError unless both have the same sources and a bank or none."""
         if list(state["sources"]) != list(self.sources):
             raise ValueError(f"the saved sources must be {list(self.sources)}, got {list(state['sources'])}")
         if (state["bank"] is None) != (self.bank is None):

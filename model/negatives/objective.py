@@ -1,4 +1,4 @@
-"""The loss of a training step: its queries against all columns of the mixture, and the rows' own negatives.
+"""The loss of a training step: its queries against all columns of the mixture and the rows' own negatives.
 
 Axes: B rows of this rank, D embedding size, H negatives of one row, L items of a history, N items to embed, R ranks.
 """
@@ -22,7 +22,7 @@ from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 
 class Objective:
-    """The sampled softmax loss with all state beside the towers: sources, bank, known clicks, learned temperature."""
+    """The sampled softmax loss and all training state outside the towers: sources, bank, known clicks, temperature."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Objective:
         self.log_temperature.requires_grad_(learn_temperature)
 
     def switch_to(self, probabilities: Probabilities) -> None:
-        """From now on the training rows are others, with these probabilities."""
+        """From now on, the training rows are others, with these probabilities."""
         self.mixture.switch_to(probabilities)
 
     @property
@@ -72,7 +72,7 @@ class Objective:
         return self.log_temperature.exp()
 
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters that are learned beside the towers' ones; weight decay must not be applied to them."""
+        """The learned parameters outside the towers; weight decay must not be applied to them."""
         return [self.log_temperature] if self.log_temperature.requires_grad else []
 
     def __call__(
@@ -85,11 +85,11 @@ class Objective:
         own: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """The mean loss over the rows of all ranks, 0-dim; with several ranks this rank's part of it, a summand.
+        """The mean loss over the rows of all ranks, 0-dim; with several ranks, this rank's summand of it.
 
         queries [B, D]; positives [B] clicked items; embed: the item tower; history [B, L]: the user's clicks, padded
-        with 0, and users [B]: both needed for some values of `negatives.mask`; own [B, H]: the rows' own
-        negatives, padded with 0; weights [B].
+        with 0 (for the mask `history`); users [B] (for the masks `user` and `history`); own [B, H]: the rows' own
+        negatives, padded with 0; weights [B]. Raises ValueError if an input that the mask needs is None.
         """
         self._limit_temperature()
         counts = self.ranks.counts(len(positives), self.device)  # [R]
@@ -126,8 +126,8 @@ class Objective:
         return loss if self.ranks.size == 1 else loss * (len(positives) / max(rows, 1))
 
     def _limit_temperature(self) -> None:
-        """Keep a learned temperature above its minimum."""
-        if self.log_temperature.requires_grad:  # the parameter itself: a clamped value would get no gradient
+        """Raise a learned temperature to its minimum, if it is lower."""
+        if self.log_temperature.requires_grad:  # a clamped copy would get no gradient
             self.log_temperature.data.clamp_(min=math.log(MIN_LEARNED_TEMPERATURE))
 
     def report(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Objective:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ValueError if the saved sources are not the present ones."""
+        """Restore what `state_dict` returned. Raises what `Mixture.load_state_dict` raises."""
         self.log_temperature.data.copy_(state["log_temperature"])
         self.known.load_state_dict(state["known"])
         self.mixture.load_state_dict(state["mixture"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 SUM_TOLERANCE = 1e-4
-Share = Tensor | Callable[[Tensor], Tensor]  # probabilities [I], or a function from item indices [C] to them [C]
+Share = Tensor | Callable[[Tensor], Tensor]  # probabilities [I], or a function: item indices [C] -> probabilities [C]
 
 
 class CategoricalSampler:
@@ -21,14 +21,14 @@ class CategoricalSampler:
     """
 
     def __init__(self, probabilities: Tensor | Iterable[float]) -> None:
-        """probabilities [I]; ValueError unless they are finite, none negative, and sum to 1 within 1e-4."""
+        """probabilities [I]. Raises ValueError unless they are finite, at least 0, and sum to 1 within 1e-4."""
         given = torch.as_tensor(probabilities).detach()  # [I]
         self.dtype = torch.promote_types(given.dtype, torch.float32)  # of the expected counts
         total = _checked_sum("probabilities", given)
         if abs(total - 1) > SUM_TOLERANCE:
             raise ValueError(f"probabilities must sum to 1 within {SUM_TOLERANCE}, got {total}")
         self.probabilities = given.double() / total  # [I] float64
-        cumulative = self.probabilities.cpu().cumsum(0)  # [I], summed in order so that it never falls
+        cumulative = self.probabilities.cpu().cumsum(0)  # [I], on the CPU, which sums in order: it never falls
         self._cumulative = (cumulative / cumulative[-1]).to(given.device)  # [I], ends at exactly 1
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -37,19 +37,17 @@ class CategoricalSampler:
             raise ValueError(f"the number of draws must be 0 or more, got {n}")
         device = self._cumulative.device
         points = torch.rand(n, dtype=torch.float64, generator=generator, device=device)  # [n]
-        return torch.searchsorted(self._cumulative, points, right=True)  # [n], the first to exceed its point
+        return torch.searchsorted(self._cumulative, points, right=True)  # [n], the first above its point
 
     def expected_count(self, ids: Tensor, n: int) -> Tensor:
-        """How often each id is expected among n draws, repetitions included; it has the shape of ids."""
+        """How often each id is expected among n draws, counting repetitions; has the shape of ids."""
         return (n * _probability_of(ids, self.probabilities)).to(self.dtype)
 
 
 def expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
-    """How often each item is expected in a mixture of sources, each with a number of draws and its probabilities.
+    """How often each item is expected in a mixture of sources: n(j) = the sum over sources of draws * share(j).
 
-        n(j) = (B - 1) q(j) + B_corpus u(j) + B_unclicked p(j) + M r(j)
-
-    ids [C] int64 -> [C] float64.
+    ids [C] int64 -> [C] float64. terms: for each source, its number of draws and the probabilities of the items.
     Raises ValueError for a negative number of draws and for ids outside the catalogue.
     """
     count = torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)  # [C]
@@ -61,14 +59,14 @@ def expected_count(ids: Tensor, terms: Iterable[tuple[float, Share]]) -> Tensor:
 
 
 def log_count(counts: Tensor) -> Tensor:
-    """ln of expected counts, float32; -inf for an item that no source draws, for which the loss raises an error."""
+    """ln of expected counts, float32; -inf for an item that no source draws: the loss then raises ValueError."""
     return counts.log().float()
 
 
 def smoothed_probabilities(counts: Tensor, alpha: float) -> Tensor:
-    """u(j) proportional to (count + 1) ** alpha: uniform at 0, near the counts at 1, never 0.
+    """u(j) proportional to (count + 1) ** alpha: uniform for alpha 0, nearly the shares of counts for 1, never 0.
 
-    counts [I] -> [I] float64. Raises ValueError for alpha outside [0, 1] and for counts that are not counts.
+    counts [I] -> [I] float64. Raises ValueError for alpha outside [0, 1] and for negative or infinite counts.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"corpus_alpha must lie in [0, 1], got {alpha}")

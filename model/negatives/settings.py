@@ -1,4 +1,4 @@
-"""The configured negatives, as the training spec carries them. This module does not import torch."""
+"""The configured negatives, as a part of the training spec. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-BUILT_IN = ("corpus", "unclicked")  # fields of `Negatives` that are sources, in the order in which they draw
+BUILT_IN = ("corpus", "unclicked")  # the fields of `Negatives` that are sources, in the order of their draws
 
 
 @dataclass(frozen=True)
 class SourceSettings:
     """One source of negatives that is drawn for each batch.
 
-    source: a name in `model.negatives.sources.SOURCES`, or "package.module:Class"; options: keyword arguments of it.
+    source: a name in `model.negatives.sources.SOURCES`, or "package.module:Class"; options: its keyword arguments.
     """
 
     name: str
@@ -24,15 +24,15 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class Negatives:
-    """The sources beside the other rows' positives. A size of 0 leaves a source out.
+    """The sources of negatives besides the positives of the other rows. A size of 0 disables a source.
 
-    corpus: items per batch, drawn from the whole catalogue; unclicked: from the unclicked pool; custom: sources from
+    corpus: items drawn per batch from the whole catalogue; unclicked: from the unclicked pool; custom: the sources of
     `[negatives.custom]`.
     bank: number of stored item vectors of past steps (CBNS, Wang et al. 2021); bank_holds: `positives`, or `all`
     columns of a step.
-    row: items of the row's own request that its user saw and did not click.
-    mask: which columns a row leaves out. `item`: those of its own item; `user`: also those that its user clicked in
-    other rows of the batch or of the bank's steps; `history`: also those in the user's history.
+    row: number of items of the row's own request that its user saw and did not click.
+    mask: the columns that are no negatives of a row. `item`: those of its own item; `user`: also those that its user
+    clicked in other rows of the batch or of the bank's steps; `history`: also those in the user's history.
     """
 
     correction: str

@@ -31,9 +31,9 @@ class Probabilities:
 class NegativeSource(ABC):
     """Draws items for each batch, which then serve as negatives for all of its rows.
 
-    The loss subtracts the logarithm of how often each item is expected among all columns. It is correct only if
-    `expected_count` says exactly what `draw` does. One object serves a whole training run; with several ranks each
-    rank has an equal one, and all of them must draw the same items.
+    The loss subtracts ln n, where n is how often an item is expected among all columns. It is correct only if
+    `expected_count` describes exactly what `draw` does. One object serves a whole training run. With several ranks,
+    each rank has an equal object, and all of them must draw the same items.
     """
 
     def __init__(self, draws: int, probabilities: Probabilities) -> None:
@@ -42,13 +42,14 @@ class NegativeSource(ABC):
 
     @abstractmethod
     def draw(self, generator: Generator) -> Tensor:
-        """[draws] int64 item indices, on the CPU; all randomness must come from this generator."""
+        """[draws] int64 item indices, on the CPU. All randomness must come from `generator`."""
 
     @abstractmethod
     def expected_count(self, ids: Tensor) -> Tensor:
-        """How often each item is expected among the draws of one batch, repetitions included.
+        """How often each item is expected among the draws of one batch, counting repetitions.
 
-        ids [C] int64, also items of other sources -> [C] float64 on the same device, 0 for an item that is never drawn.
+        ids [C] int64 -> [C] float64 on the same device. ids include items of other sources; the count of an item that
+        this source never draws is 0.
         """
 
     def switch_to(self, probabilities: Probabilities) -> None:
