@@ -18,11 +18,11 @@ def array_writer(array: np.ndarray) -> Callable[[Path], None]:
 def read_array(path: Path, dtype: type, shape: tuple[int | None, ...]) -> np.ndarray:
     """The array in a .npy file, memory-mapped, so that all processes that read it share its pages.
 
-    None in `shape` stands for any length. Raises IndexCorrupt if the file, the type or the shape is another.
+    None in `shape` allows any length. Raises IndexCorrupt if the file is not an array, or has another type or shape.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # for a damaged header numpy raises anything from ValueError to TokenError
+    except Exception as error:  # numpy raises many types for a damaged header, from ValueError to TokenError
         raise IndexCorrupt(f"{path} must be an array, got {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype != dtype or not _matches(array.shape, shape):
         got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__

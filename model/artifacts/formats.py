@@ -14,11 +14,11 @@ class IndexCorrupt(ArtifactCorrupt):
 
 
 class CheckpointCorrupt(ArtifactCorrupt):
-    """A checkpoint is damaged, incomplete or of another training run."""
+    """A checkpoint is damaged, incomplete or from another training run."""
 
 
 class VersionMismatch(ValueError):
-    """An index or embeddings belong to another model version than the expected one."""
+    """An index or embeddings do not belong to the expected model version."""
 
 
 MODEL = ArtifactFormat(

@@ -18,7 +18,7 @@ from model.towers import TwoTowers
 from model.training.optimizers import RowWiseAdagrad
 
 WEIGHTS = "weights.safetensors"
-ROW_SUMS = "row_sums.safetensors"  # optimizer state of the embedding tables by parameter name, used by a warm start
+ROW_SUMS = "row_sums.safetensors"  # optimiser state of the embedding tables by parameter name, for a warm start
 
 
 @dataclass(frozen=True)

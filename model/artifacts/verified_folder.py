@@ -1,7 +1,7 @@
 """Folders that are complete or absent, described by a manifest that is verified before any file is used.
 
 The manifest is a JSON file that lists every other file with its size and SHA-256. The checksums detect damage and
-mix-ups. Whoever can rewrite the folder can rewrite them too, so readers of such a folder must never unpickle a file.
+mix-ups, but not an attacker, who can rewrite them too. So readers of such a folder must never unpickle a file.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class ArtifactCorrupt(ValueError):
 
 @dataclass(frozen=True)
 class ArtifactFormat:
-    """One kind of folder: the name and the fields of its manifest, and the error that is raised for a damaged one."""
+    """One kind of folder: the name and the fields of its manifest, and the error for a damaged folder."""
 
     manifest: str
-    fields: Mapping[str, type]  # fields of the manifest besides `format` and `files`
+    fields: Mapping[str, type]  # of the manifest, besides `format` and `files`
     error: type[ArtifactCorrupt]
     version: int = 1
     max_manifest_bytes: int = 65_536
@@ -56,13 +56,13 @@ class ArtifactFormat:
             (draft / self.manifest).write_text(text, "utf-8")
 
     def read_manifest(self, folder: Path) -> dict[str, Any]:
-        """The manifest with its size, fields and their types checked; no other file is read. Raises `error`."""
+        """Read the manifest and check its size, fields and types; no other file is read. Raises `error`."""
         path = folder / self.manifest
         if (size := self._size(path)) > self.max_manifest_bytes:
             raise self.error(f"{path} must be at most {self.max_manifest_bytes} bytes, got {size}")
         try:
             manifest = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:  # text that is not UTF-8 is a ValueError as well
+        except (OSError, ValueError, RecursionError) as error:  # invalid UTF-8 is a ValueError too
             raise self.error(f"{path} must be JSON, got {error}") from error
         types = {"format": int, "files": dict, **self.fields}
         if not isinstance(manifest, dict) or {name: type(value) for name, value in manifest.items()} != types:
@@ -75,8 +75,10 @@ class ArtifactFormat:
     def verify_files(
         self, folder: Path, manifest: Mapping[str, Any], required: Collection[str], optional: Collection[str] = ()
     ) -> None:
-        """Check that the manifest lists the required files, at most the optional ones beside them, and that each is a
-        regular file of the listed size and checksum. Raises `error`."""
+        """Check that the manifest lists all required files, and no others except optional ones.
+
+        Also check that each listed file is a regular file with the listed size and checksum. Raises `error`.
+        """
         listed = manifest["files"]
         if not {*required} <= {*listed} <= {*required, *optional}:
             raise self.error(f"{folder} must list the files {sorted(required)}, got {sorted(listed)}")
@@ -85,11 +87,11 @@ class ArtifactFormat:
                 raise self.error(f"{folder / name} must match the manifest's {facts}, got {got}")
 
     def facts(self, path: Path) -> dict[str, Any]:
-        """What the manifest says about a file. Raises `error` if it is not a regular file."""
+        """The manifest's entry for a file. Raises `error` if it is not a regular file."""
         return {"size": self._size(path), "sha256": sha256(path)}
 
     def _size(self, path: Path) -> int:
-        """Bytes of a regular file. A symbolic link is refused because it can point anywhere."""
+        """The size of a regular file in bytes. A symbolic link is refused, because it can point anywhere."""
         try:
             status = path.lstat()
         except OSError as error:
@@ -105,11 +107,11 @@ def _types_of(fields: Mapping[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty draft folder; when the block ends, flush its files to disk and rename it to `folder`.
+    """Yield an empty draft folder. When the block ends, flush its files to disk and rename it to `folder`.
 
-    If the process is killed at any moment, `folder` is absent or complete. The drafts that killed writers leave have
-    names that start with a dot; a later writer of the same folder removes those older than a day. If the block raises,
-    nothing is left. Raises OSError with the folder's name if the disk is full.
+    If the process is killed at any moment, `folder` is absent or complete. A killed writer leaves a draft whose name
+    starts with a dot; a later writer of the same folder removes drafts that are older than a day. If the block raises,
+    the draft is removed. Raises OSError with the folder's name if the disk is full.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_old_drafts(folder)
@@ -130,7 +132,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 def _replace(folder: Path, draft: Path) -> None:
     """Rename the draft to `folder`. An existing folder is renamed first, and renamed back if the second step fails."""
-    old = draft.with_suffix(".old")  # deleting `folder` itself would show half of it to readers
+    old = draft.with_suffix(".old")  # not deleted in place, where readers would see half of it
     if folder.exists():
         os.rename(folder, old)
     try:

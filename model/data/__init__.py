@@ -1,1 +1,1 @@
-"""From pinned Parquet files to batches of tensors. Petastorm is imported only here."""
+"""From pinned Parquet files to batches of tensors. Petastorm is imported only in `model.data.loaders`."""

@@ -1,7 +1,7 @@
 """Opens files by URL, on local disks and in object stores, for readers other than Spark.
 
-Credentials, region and endpoint of an S3 store are taken from AWS's environment variables, as by Spark and delta-rs;
-Spark's configuration is ignored.
+Credentials, region and endpoint of an S3 store come from the AWS environment variables, which Spark and delta-rs also
+use. Spark's configuration is ignored.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow.filesystem import FileSystem as OldFileSystem
 
-S3_SCHEMES = ("s3", "s3a", "s3n")  # Hadoop's and AWS's names of one store; pyarrow knows only s3
+S3_SCHEMES = ("s3", "s3a", "s3n")  # names of the same store in Hadoop and AWS; pyarrow knows only s3
 
 
 class PetastormFileSystem(OldFileSystem):
-    """A file system for Petastorm, which uses pyarrow's legacy API: it only opens files."""
+    """A file system in pyarrow's legacy API, which Petastorm needs. It can only open files."""
 
     def __init__(self, filesystem: fs.FileSystem, root: str) -> None:
-        """root: a prefix of every path, such as a bucket."""
+        """root: a prefix that is added to every path, such as a bucket."""
         self.filesystem, self.root = filesystem, root
 
     def open(self, path: str, mode: str = "rb") -> pa.NativeFile:
@@ -57,8 +57,8 @@ def open_file(url: str) -> pa.NativeFile:
 def petastorm_urls(urls: Sequence[str]) -> tuple[list[str], PetastormFileSystem | None]:
     """The URLs (all of one store) in Petastorm's form, and the file system to pass with them; None for a local disk.
 
-    Without a file system Petastorm would create a client with its own settings. With one it uses only the paths of the
-    URLs, and does not unquote them.
+    Without a file system, Petastorm would create a client of an object store with its own settings. With one, it uses
+    only the paths of the URLs, and does not unquote them.
     """
     paths = [unquote(urlsplit(url).path) for url in urls]
     if urlsplit(urls[0]).scheme == "file":
@@ -69,7 +69,7 @@ def petastorm_urls(urls: Sequence[str]) -> tuple[list[str], PetastormFileSystem 
 
 @cache
 def _s3(bucket: str) -> fs.S3FileSystem:
-    """Cached: if the environment names no region, the store is asked for it."""
+    """The file system of S3. It is cached, because without a region in the environment a request must ask for it."""
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if endpoint.netloc:

@@ -22,7 +22,7 @@ ITEM_INDEX = FeatureSpec("item_index", "id", 1, 1, "item_index", "item_id")
 
 
 def item_table(pinned: PinnedFiles, features: Sequence[FeatureSpec], size: int) -> dict[str, Tensor]:
-    """Each item feature by item index: [I] or [I, L]; 0 or NaN for items without a row.
+    """Each item feature by item index: [I] or [I, L]; items without a row have 0, or NaN for numbers.
 
     size: I. Raises RowCountMismatch if the files do not hold the pinned rows, and ValueError for an index that is not
     below `size` or that has two rows.
@@ -47,7 +47,7 @@ def item_column(pinned: PinnedFiles, column: str, size: int) -> Tensor:
 
 
 def _rows_by_index(pinned: PinnedFiles, names: Sequence[str], size: int) -> Iterator[tuple[Tensor, pa.Table]]:
-    """The item indices [B] and the named columns of each file."""
+    """The item indices [B] and the named columns of each file. Raises what `item_table` raises."""
     counts = torch.zeros(size, dtype=torch.int64)  # [I]
     for file in pinned.files:
         rows = _read(file, sorted({ITEM_INDEX.column, *names}))
@@ -62,7 +62,7 @@ def _rows_by_index(pinned: PinnedFiles, names: Sequence[str], size: int) -> Iter
 
 
 def read_files(files: Sequence[str]) -> pa.Table:
-    """The rows of Parquet files, given by URL, as one table."""
+    """The rows of Parquet files as one table. files: URLs."""
     return pa.concat_tables([_read(file, None) for file in files])
 
 

@@ -31,11 +31,11 @@ def epoch_batches(
     readers: int = 1,
     shuffle_row_groups: int = 8,
 ) -> Iterator[dict[str, Tensor]]:
-    """Every row of the shard once, as one batch per step: tensors by feature name.
+    """Yields one batch per step, tensors by feature name, with every row of the shard once.
 
-    Row groups are read in a seeded random order, and the rows of `shuffle_row_groups` of them at a time are shuffled.
+    Row groups are read in a random order, and the rows of each `shuffle_row_groups` row groups are shuffled together.
     The same seed and number of readers give the same order on every run. Raises RowCountMismatch at the end of an epoch
-    that lost or repeated rows.
+    in which rows were lost or repeated.
     """
     groups = _rows_of_shard(_row_groups(shard.files, features, seed, readers), shard)
     steps, read, block = deque(shard.steps), 0, _Block(np.random.default_rng(seed))
@@ -49,15 +49,15 @@ def epoch_batches(
 
 
 class _Block:
-    """Rows of some row groups, taken in random order. Its buffers are reused: fresh memory pages are slow."""
+    """Rows of some row groups, taken in random order. Its buffers are reused, because fresh memory pages are slow."""
 
     def __init__(self, random: np.random.Generator) -> None:
-        self.random, self.rows = random, 0  # rows that were not taken yet
+        self.random, self.rows = random, 0  # rows: how many have not been taken yet
         self.buffers: dict[str, np.ndarray] = {}
         self.order = np.empty(0, dtype=np.int64)
 
     def fill(self, groups: list[Arrays]) -> None:
-        """Add row groups, and shuffle their rows together with those that were not taken yet."""
+        """Add row groups, and shuffle their rows together with the rows that have not been taken yet."""
         parts = [self._take(self.rows), *groups] if self.rows else groups
         self.rows = sum(map(_length, parts))
         for name, like in parts[0].items():
@@ -81,8 +81,8 @@ def _length(rows: Arrays) -> int:
 
 
 def _row_groups(files: Sequence[str], features: Sequence[FeatureSpec], seed: int, readers: int) -> Iterator[Arrays]:
-    """Row groups from `readers` readers in turn, each with its own thread and files: the same order on every run."""
-    from petastorm import make_batch_reader  # slow to import, and conflicts with pandas UDFs in a Spark driver
+    """Row groups from `readers` readers in turn. Each reader has its own thread and files, so the order is fixed."""
+    from petastorm import make_batch_reader  # here: slow, and conflicts with pandas UDFs in a Spark driver
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")  # about pyarrow's legacy API
     fields = sorted({f"^{re.escape(feature.column)}$" for feature in features})  # Petastorm expects regular expressions

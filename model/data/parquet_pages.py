@@ -1,4 +1,4 @@
-"""Verifies the checksums of a Parquet file's pages, which Spark writes and this version of pyarrow does not check."""
+"""Verifies the checksums of Parquet pages, which Spark writes and the locked version of pyarrow does not check."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class PageDamaged(ValueError):
 
 
 def check_chunk(chunk: memoryview, values: int, size: int) -> None:
-    """Raises PageDamaged unless the pages of a column chunk match their checksums, and its footer's counts.
+    """Raises PageDamaged unless the pages of a column chunk match their checksums and the counts in the footer.
 
-    values, size: the number of values and of uncompressed bytes in the footer. Pages without a checksum pass. So does a
-    flipped bit in a header that changes neither sizes nor counts: pyarrow then reads the same rows or fails.
+    values, size: the footer's number of values and of uncompressed bytes. Pages without a checksum are accepted, and so
+    is a damaged header with the right sizes and counts, with which pyarrow reads the same rows or fails.
     """
     read, uncompressed = 0, len(chunk)
     for page, data in _pages(chunk):
@@ -45,7 +45,7 @@ class PageHeader:
 
 
 def _pages(chunk: memoryview) -> Iterator[tuple[PageHeader, memoryview]]:
-    """Each page with its data."""
+    """Each page's header and data. Raises PageDamaged for a header that cannot be parsed or gives a wrong size."""
     offset = 0
     while offset < len(chunk):
         try:

@@ -1,4 +1,4 @@
-"""The Parquet files of one version of a table: what readers other than Spark are given instead of a table's name."""
+"""The Parquet files of one version of a table. Readers other than Spark get them instead of the table's name."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 class RowCountMismatch(RuntimeError):
-    """The rows read are not those of the pinned version: no model may be saved."""
+    """The number of rows read is not that of the pinned version, so no model may be saved."""
 
 
 @dataclass(frozen=True)
 class PinnedFiles:
-    """The Parquet files that hold some days of a table at one version of it."""
+    """The Parquet files with some days of a table, at one version of the table."""
 
     version: int  # of the Delta table
     files: tuple[str, ...]  # URLs
-    rows: int  # of all files together
+    rows: int  # in all files together
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -26,9 +26,9 @@ class Shard:
 def shards(files: Sequence[str], file_rows: Sequence[int], batch_size: int, ranks: int = 1) -> list[Shard]:
     """One shard per rank: each row belongs to one rank, and all ranks have the same number of steps.
 
-    batch_size: rows of one step, of all ranks together. Whole files are assigned to ranks if the ranks' row counts then
-    differ by less than a rank's part of a step, as is the case for the row groups that `build_training_examples` plans.
-    Otherwise every rank reads all files and uses every R-th row.
+    batch_size: rows of one step, of all ranks together. Ranks get whole files if their row counts then differ by less
+    than a rank's rows of a step, as they do for the files that `build_training_examples` writes. Otherwise every rank
+    reads all files and uses every R-th row.
     Raises ValueError if a batch has fewer rows than there are ranks.
     """
     if not 1 <= ranks <= batch_size:
@@ -47,7 +47,7 @@ def shards(files: Sequence[str], file_rows: Sequence[int], batch_size: int, rank
 
 
 def _assigned_files(file_rows: Sequence[int], ranks: int) -> list[list[int]]:
-    """The numbers of each rank's files: greedily, the largest file first, to the rank with the fewest rows."""
+    """The numbers of each rank's files: the largest file first, each to the rank with the fewest rows so far."""
     assigned: list[list[int]] = [[] for _ in range(ranks)]
     rows = [0] * ranks
     for number in sorted(range(len(file_rows)), key=lambda number: (-file_rows[number], number)):
@@ -58,10 +58,10 @@ def _assigned_files(file_rows: Sequence[int], ranks: int) -> list[list[int]]:
 
 
 def step_rows(rank_rows: Sequence[int], part: int) -> list[list[int]]:
-    """[R][S]: the rows of each step. Each rank has `part` rows per step, and the last two steps share the rest.
+    """The rows of each rank's steps, [R][S]: `part` rows per step, and the remaining rows in the last two steps.
 
-    rank_rows: the rows of each rank, which differ by less than `part`. If the last step has one row over all ranks, the
-    row is moved to the step before it: alone it would have no negatives.
+    rank_rows: the rows of each rank, which differ by less than `part`. A last step with only one row of all ranks is
+    merged into the step before it, because the row would have no negatives.
     """
     count = max(-(-max(rank_rows) // part), 1)
     steps = []

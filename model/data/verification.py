@@ -16,15 +16,15 @@ from model.data.pinned_files import PinnedFiles, RowCountMismatch
 MAGIC = b"PAR1"
 TAIL = 64 * 1024  # bytes read first; most footers are shorter
 MAX_SPAN = 8 * 1024 * 1024  # bytes of neighbouring column chunks that are read with one request
-READERS = 16  # files at a time: a window may have thousands of files, and a remote store is slow
+READERS = 16  # files at a time, because a window may have thousands of files in a slow remote store
 
 
 class PinnedFileDamaged(ValueError):
-    """A pinned file is missing, truncated, not a Parquet file, or changed; the message names it."""
+    """A pinned file is missing, truncated, changed or not a Parquet file. The message names the file."""
 
 
 def check_files(table: str, pinned: PinnedFiles, columns: Sequence[str]) -> list[int]:
-    """Verify every file: its footer, and the checksums of the pages of `columns`, if the writer stored any.
+    """Verify each file's footer, and the checksums of the pages of `columns`, if the writer stored any.
 
     Returns the number of rows of each file. table: its name in error messages.
     Raises PinnedFileDamaged, and RowCountMismatch if the files do not have the pinned number of rows together.
@@ -45,7 +45,7 @@ def check_files(table: str, pinned: PinnedFiles, columns: Sequence[str]) -> list
 
 
 def _check_file(url: str, columns: frozenset[str]) -> tuple[int, str | None]:
-    """(number of rows, fault or None). Other errors of the store are raised unchanged."""
+    """(number of rows, fault or None). Raises errors of the store, other than a missing file, unchanged."""
     try:
         with open_file(url) as file:
             footer = _footer(file, columns)
@@ -74,7 +74,7 @@ def _footer(file: pa.NativeFile, columns: frozenset[str]) -> pq.FileMetaData:
         raise PinnedFileDamaged(f"its footer must fit into the file's {size} bytes, got a length of {length}")
     if length > len(tail):
         tail = _read_at(file, size - length, length)
-    try:  # parsed from memory, so that an error is not one of the store
+    try:  # parsed from memory, so that an error cannot come from the store
         footer = pq.ParquetFile(pa.BufferReader(MAGIC + tail[-length:])).metadata
         names = footer.schema.to_arrow_schema().names
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -101,7 +101,7 @@ def _check_group(file: pa.NativeFile, group: pq.RowGroupMetaData, columns: froze
 
 
 def _belongs_to(path: str, columns: frozenset[str]) -> bool:
-    """Whether a path in the schema is of one of the columns: a list's path is NAME.list.element."""
+    """Whether a path in the schema belongs to one of the columns: that of a list is NAME.list.element."""
     return path in columns or any(path.startswith(f"{name}.") for name in columns)
 
 
