@@ -1,4 +1,4 @@
-"""User and item embeddings by the towers: the part that runs in the executors' Python workers.
+"""User and item embeddings, computed by the towers in the executors' Python workers.
 
 Axis letters: B rows of a batch, D embedding size.
 """
@@ -76,7 +76,7 @@ def item_embeddings(items: DataFrame, ref: ModelReference) -> DataFrame:
 
 
 def _without_ids(inputs: Mapping[str, torch.Tensor], explored: np.ndarray) -> dict[str, torch.Tensor]:
-    """The inputs of the explored items, mask bool [B], with out-of-vocabulary item ids."""
+    """The inputs of the items to explore, with out-of-vocabulary item ids. explored: mask, bool [B]."""
     inputs = {name: values[torch.from_numpy(explored.copy())] for name, values in inputs.items()}
     return {name: torch.full_like(values, UNKNOWN) if name == ITEM_ID else values for name, values in inputs.items()}
 

@@ -1,4 +1,4 @@
-"""The users and the items of a day as inputs of the towers, with the columns that scoring needs besides."""
+"""The users and the items of a day as inputs of the towers, and the other columns that scoring needs of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from jobs.raw_log.encoding import pad
 
 
 def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str]) -> DataFrame:
-    """Every user known at the end of the day: `inputs` of the user tower, `is_cold`, `segment` and `scored_from`.
+    """Every user known at the end of the day, with the columns `inputs`, `is_cold`, `segment` and `scored_from`.
+
+    inputs: columns that the user tower reads.
 
     scored_from: a hash of everything a user's list depends on except the items and the model.
     """

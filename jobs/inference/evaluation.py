@@ -24,7 +24,7 @@ def evaluation(
 
 
 def popular_lists(relevant: DataFrame, slices: DataFrame, items: DataFrame, histories: DataFrame, k: int) -> DataFrame:
-    """Rows (user_id, item_ids): the k most clicked available items not excluded, for the users in `relevant`."""
+    """Rows (user_id, item_ids): the k most clicked available items without excluded ones, for users in `relevant`."""
     clicked = histories.join(relevant.select("user_id"), "user_id", "left_semi")
     longest = clicked.agg(F.max(F.size("excluded"))).first()[0] or 0  # type: ignore[index]
     available = slices.join(items.where("available").select("item_id"), "item_id", "left_semi")
@@ -34,6 +34,6 @@ def popular_lists(relevant: DataFrame, slices: DataFrame, items: DataFrame, hist
 
 
 def oracle_lists(oracle: DataFrame, relevant: DataFrame, slices: DataFrame, histories: DataFrame, k: int) -> DataFrame:
-    """Rows (user_id, item_ids): the k best items by the oracle of a simulated log, for the users in `relevant`."""
+    """Rows (user_id, item_ids): the oracle's k best items without excluded ones, for the users in `relevant`."""
     frames = {"oracle": oracle, "relevant": relevant, "item_slices": slices, "user_histories": histories}
     return query(slices.sparkSession, "evaluation/oracle_lists", frames, k=k)

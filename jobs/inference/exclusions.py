@@ -1,4 +1,4 @@
-"""Which items a user is not shown again: those that they clicked, by the rule `exclusions.clicked`."""
+"""Which clicked items a user is not shown again, by the rule `exclusions.clicked`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from jobs.lake.queries import query
 
 
 def excluded_since(rule: str | int, ds: dt.date) -> dt.date:
-    """The first day whose clicked items are still excluded at the end of `ds`: a number of days, "ever" or "never"."""
+    """The first day whose clicked items are still excluded at the end of `ds`.
+
+    rule: `exclusions.clicked`, a number of days, "ever" or "never".
+    """
     if isinstance(rule, int):
         return ds - dt.timedelta(days=rule - 1)
     return {"ever": dt.date(1970, 1, 1), "never": ds + dt.timedelta(days=1)}[rule]

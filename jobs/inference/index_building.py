@@ -27,9 +27,9 @@ from model.search.tuning import Sample
 def store_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample: Sample) -> DataFrame:
     """Build and measure the configured indexes over the available items and store them; returns rows of item_indexes.
 
-    An index holds its vectors in memory, here as where it is searched, so they are read file by file instead of through
-    the JVM. The folder's name contains a hash of its content, so a worker that has an index open never mistakes another
-    one for it. Raises RecallNotReached if no index to be searched reaches the recall; the stored indexes then stay.
+    All vectors must fit in memory, as they must where the index is searched; they are read from the files, not through
+    the JVM. The folder's name contains a hash of its content, so that a worker never confuses an open index with a
+    newer one. Raises RecallNotReached if no index that may be searched reaches the recall; nothing is stored then.
     """
     rows = read_files(lake.pinned(tables.ITEM_EMBEDDINGS, ds, 1).files)
     with tempfile.TemporaryDirectory(prefix="batch-recall-") as temporary:
@@ -54,7 +54,7 @@ def _available(rows: pa.Table, version: str) -> Vectors:
 
 
 def _explored(rows: pa.Table, version: str) -> Vectors:
-    """The embeddings by features alone of the items to explore."""
+    """The embeddings of the items to explore, which are made from their features without the id."""
     return vectors(rows, "feature_embedding", version)
 
 
@@ -73,7 +73,7 @@ def _item_details(lake: Lake, config: Config, ds: dt.date, embeddings: pa.Table)
 
 
 def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
-    """Rows (item_index, category), the first value if the feature is a list; None if no category is configured."""
+    """Rows (item_index, category); the first value of a list feature. None if no category feature is configured."""
     name = config.scoring.category_feature
     if not name:
         return None

@@ -22,7 +22,7 @@ from model.search.tuning import RecallNotReached, Sample, tune
 
 @dataclass(frozen=True)
 class Vectors:
-    """embeddings float32 [I, D] of the items int64 [I], made by a model version."""
+    """embeddings float32 [I, D] and indices int64 [I] of items, of one model version."""
 
     embeddings: np.ndarray
     item_indices: np.ndarray
@@ -46,7 +46,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class ExactResults:
-    """The exact index, how long it took to build, and what it finds on the sample: items [N, K], queries per second."""
+    """The exact index, how long it took to build, and its search of N sampled users: items found [N, K] and speed."""
 
     index: ExactIndex
     build_seconds: float
@@ -55,9 +55,10 @@ class ExactResults:
 
 
 def build_indexes(settings: Index, vectors: Vectors, sample: Sample, folder: Path) -> list[Measurement]:
-    """Save each configured index that reaches `recall_target` under `folder`; the measurements, with one chosen.
+    """Save each configured index that reaches `recall_target` under `folder`; returns the measurements.
 
-    Prints a warning for each index that misses the recall. Raises RecallNotReached if none is left to be searched.
+    One of them is marked as chosen. Prints a warning for each index that does not reach the recall. Raises
+    RecallNotReached if no index remains that may be searched.
     """
     measurements, misses = [], []
     with threadpool_limits(limits=1):  # a scoring task may have only one core
@@ -77,7 +78,7 @@ def build_indexes(settings: Index, vectors: Vectors, sample: Sample, folder: Pat
 
 
 def build_explore_index(settings: Index, vectors: Vectors, sample: Sample, backend: str) -> ItemIndex:
-    """An index of the items to explore: of the chosen backend, or exact if that misses the recall here."""
+    """An index of the items to explore: of the given backend, or exact if that does not reach the recall here."""
     with threadpool_limits(limits=1):
         exact = _exact_results(vectors, sample)
         if not len(sample) or not len(exact.index):
@@ -118,7 +119,10 @@ def _build_and_measure(
 
 
 def _tuned(index: ItemIndex, exact: np.ndarray, sample: Sample, min_recall: float) -> tuple[ItemIndex, float, float]:
-    """The index with a search budget that reaches the recall if it has one, the recall, and queries per second."""
+    """(index, recall, queries per second); an approximate index gets a search budget that reaches the recall.
+
+    Raises RecallNotReached.
+    """
     if isinstance(index, ApproximateIndex):
         return tune(index, exact, sample, min_recall)
     found, queries_per_second = sample.search(index)
@@ -131,7 +135,10 @@ def _tuned(index: ItemIndex, exact: np.ndarray, sample: Sample, min_recall: floa
 
 
 def _choose(measurements: Sequence[Measurement], misses: Sequence[RecallNotReached], backend: str) -> None:
-    """Mark the index to be searched: the configured one, or with "auto" the fastest. Raises RecallNotReached."""
+    """Mark the index to search: the configured one, or the fastest for "auto".
+
+    Raises RecallNotReached if no such index reached the recall.
+    """
     eligible = [row for row in measurements if backend in ("auto", row.backend)]
     if not eligible:
         raise RecallNotReached("; ".join(map(str, misses)))

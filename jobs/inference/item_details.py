@@ -1,6 +1,6 @@
-"""What scoring needs of the items besides their vectors: ids, availability, categories, and popular items.
+"""What scoring reads about the items in addition to their vectors: ids, availability, categories, popular items.
 
-It is stored as a verified folder of two Parquet files beside the day's indexes.
+They are stored as a verified folder of two Parquet files, next to the day's indexes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ FORMAT = ArtifactFormat("items.json", {"model_version": str, "category": str}, I
 
 
 class ItemDetails(NamedTuple):
-    """Tables: items (item_id or null, available, category) by item_index, popular (segment, item_index, share)."""
+    """items: rows (item_id or null, available, category), one per item_index. popular: rows of popular_items."""
 
     items: pa.Table
     popular: pa.Table
 
 
 def write_item_details(folder: Path, details: ItemDetails, version: str, category_feature: str) -> None:
-    """category_feature: the item feature that the categories come from, "" for none."""
+    """Write the details as a verified folder. category_feature: the item feature of the categories, "" for none."""
     files = {ITEMS_FILE: details.items, POPULAR_FILE: details.popular}
     fields = {"model_version": version, "category": category_feature}
     FORMAT.write(folder, fields, {name: partial(pq.write_table, table) for name, table in files.items()})
@@ -54,9 +54,9 @@ def read_item_details(folder: Path, version: str, category_feature: str) -> Item
 
 
 def items_by_index(embeddings: pa.Table, categories: pa.Table | None) -> pa.Table:
-    """Rows (item_id, available, category), of which row n is the item of index n; item_id is null if there is none."""
+    """Rows (item_id, available, category); row n is the item with index n, item_id null if there is no such item."""
     size = int(embeddings["item_index"].to_numpy().max()) + 1
-    rows = np.full(size, -1)  # of the table, by item index
+    rows = np.full(size, -1)  # row of `embeddings` by item index; -1 if there is none
     rows[embeddings["item_index"].to_numpy()] = np.arange(embeddings.num_rows)
     taken = pa.array(rows, mask=rows < 0)
     category = np.zeros(size, dtype=np.int32)  # [I]

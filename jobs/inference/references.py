@@ -1,4 +1,4 @@
-"""A day's model and indexes: their names, folders and manifests, without the weights; small enough for workers."""
+"""References to a day's model and indexes: names, folders and manifests, small enough to send to workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from model.artifacts.formats import MODEL, VersionMismatch
 from model.search.backends import BACKENDS
 
 MODELS, INDEXES = "models", "indexes"  # folders of the lake
-ITEMS, EXPLORE = "items", "explore"  # parts of a day's indexes besides the backends
+ITEMS, EXPLORE = "items", "explore"  # parts of a day's indexes that are not backends
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ModelReference:
 
 @dataclass(frozen=True)
 class IndexReference:
-    """A day's chosen index: its backend and folders. `items` holds the details of the items, see `item_details`."""
+    """A day's chosen index: model version, backend, and folders. items: that of `jobs.inference.item_details`."""
 
     version: str
     backend: str
@@ -75,7 +75,7 @@ def required_manifest(lake: Lake, version: str) -> dict[str, Any]:
 def index_path(lake: Lake, ds: dt.date, folder: str, part: str) -> str:
     """The folder of one part of a day's indexes: the name of a backend, ITEMS or EXPLORE.
 
-    Its last component is unique in the lake, because a folder shipped to workers is known by that component alone.
+    Its last component is unique in the lake, because a folder that is sent to workers is identified by it alone.
     """
     return lake.model_path(INDEXES, ds.isoformat(), index_folder(folder, part))
 
@@ -98,9 +98,9 @@ def model_reference(lake: Lake, ds: dt.date) -> ModelReference:
 def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
     """The index that was chosen for the day.
 
-    Raises NoSuchDay if no index was built, or none of the items to explore although scoring.explore_quota is set;
-    VersionMismatch if the index is of another model version; ValueError if its backend is neither built in nor named by
-    index.build_backends, since a class that only data names must not be imported.
+    Raises NoSuchDay if no index was built, or if scoring.explore_quota is set and no index of the items to explore was;
+    VersionMismatch if the index is of another model version; ValueError if its backend is neither built in nor in
+    index.build_backends, because a class that is named only in the data must not be imported.
     """
     version = model_version(lake, ds)
     chosen = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen").first()
@@ -121,5 +121,5 @@ def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
 
 
 def batches_with_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Spark may pass empty batches to a function of mapInArrow."""
+    """The batches that have rows: Spark may also pass empty ones to a function of mapInArrow."""
     return (batch for batch in batches if batch.num_rows)

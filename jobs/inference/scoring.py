@@ -1,4 +1,4 @@
-"""Candidate lists from user embeddings: the part of scoring that runs in the executors' Python workers, without torch.
+"""Candidate lists from user embeddings, made in the executors' Python workers, without torch.
 
 Axis letters: B users of a batch, D embedding size, K candidates, I item indices.
 """
@@ -28,7 +28,7 @@ from model.search.channels import Cap, Lists
 from model.search.exact_index import ExactIndex
 from model.search.popular import PopularItems
 
-LISTS_AT_ONCE = 1 << 18  # candidates that a worker makes at a time: each needs about 100 bytes on its way to Arrow
+LISTS_AT_ONCE = 1 << 18  # candidates that a worker makes at a time; converting one to Arrow takes about 100 bytes
 REUSABLE, REUSABLE_SCORED_AT = "reusable_list", "reusable_scored_at"  # columns: a list of an earlier day, or null
 
 
@@ -70,7 +70,7 @@ def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan) -> DataFra
 
 @dataclass(frozen=True)
 class Scorer:
-    """What makes the lists, the item_id of each item_index, and the item_ids that are available."""
+    """candidate_lists makes the lists; item_ids [I] are by item_index; available: the item_ids that may be shown."""
 
     candidate_lists: CandidateLists
     item_ids: pa.Array
@@ -79,7 +79,7 @@ class Scorer:
 
 @cache
 def open_scorer(ref: IndexReference, plan: ListPlan) -> Scorer:
-    """`read_scorer`, cached for the life of the worker: a folder's name changes with its content."""
+    """`read_scorer`, cached until the worker ends. A changed index has another folder name and is read anew."""
     return read_scorer(ref, plan)
 
 
@@ -93,7 +93,7 @@ def read_scorer(ref: IndexReference, plan: ListPlan) -> Scorer:
     faiss.omp_set_num_threads(task.cpus() if task else 1)
     items, popular = read_item_details(local_folder(ref.items), ref.version, plan.category_feature)
     index = load_index(local_folder(ref.index), ref.version, [ref.backend])
-    backends = [ref.backend, ExactIndex.backend]  # exact where the chosen one misses the recall
+    backends = [ref.backend, ExactIndex.backend]  # exact if the chosen one did not reach the recall
     explore = load_index(local_folder(ref.explore), ref.version, backends) if ref.explore else None
     cap = Cap(items["category"].to_numpy().astype(np.int64), plan.max_per_category) if plan.max_per_category else None
     segments, indices, shares = (popular[name].to_numpy() for name in ("segment", "item_index", "share"))
@@ -123,7 +123,7 @@ def _lists(batch: pa.RecordBatch, scorer: Scorer) -> tuple[pa.ListArray, np.ndar
 
 
 def _reusable(lists: pa.ListArray, available: pa.Array) -> np.ndarray:
-    """Which lists are not null and hold only items that are still available: bool [B]."""
+    """Which lists are not null and contain only items that are still available: bool [B]."""
     valid = lists.is_valid().to_numpy(zero_copy_only=False)
     if not valid.any():
         return valid
