@@ -1,3 +1,3 @@
-"""The report of a run, one HTML page: its content is in headline, flow, gate, quality, lists and training; its layout
-in page, charts and figures; its path in files.
+"""The report of a run, one HTML page. Content: headline, flow, gate, quality, lists, training. Layout: page, charts,
+figures. Where it is stored: files.
 """

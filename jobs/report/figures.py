@@ -41,7 +41,7 @@ def growth(value: float | None, before: float | None) -> str:
 
 
 def direction(value: float | None, before: float | None) -> str:
-    """The tone of a difference as shown: good if positive, bad if negative, muted if there is none."""
+    """The tone of a difference as it is displayed: good if positive, bad if negative, muted if zero or missing."""
     if not (shown := difference(value, before)) or shown in ("+0.000", "−0.000"):
         return "muted"
     return "good" if shown.startswith("+") else "bad"

@@ -18,7 +18,7 @@ def report_path(lake: str, ds: dt.date) -> str:
 
 
 def put_report(lake: Lake, ds: dt.date, text: str) -> None:
-    """Replace the page: readers see either the old or the new one."""
+    """Replace the page: readers see the old or the new one, and none for a moment in between."""
     with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder:
         (Path(folder) / PAGE).write_text(text, "utf-8")
         put_folder(lake.spark, Path(folder), report_path(lake.uri, ds).removesuffix(f"/{PAGE}"))

@@ -25,7 +25,7 @@ LOG = "Raw log"
 
 @dataclass(frozen=True)
 class TableDay:
-    """A table's day: its rows, those of the day before, and when its newest file was written (epoch milliseconds)."""
+    """A table on a day: its rows, its rows on the day before, and when its newest file was written (epoch ms)."""
 
     rows: int
     before: int
@@ -33,7 +33,7 @@ class TableDay:
 
 
 def stages(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
-    """The tables by stage, in the order of the flow, each with what one of its rows is."""
+    """The tables by stage, in the order of the flow, each with a description of one row."""
     return {
         LOG: [
             (tables.IMPRESSIONS, "an impression"), (tables.CLICKS, "a click"),
@@ -67,7 +67,7 @@ def table_days(lake: Lake, config: Config, ds: dt.date) -> dict[str, TableDay]:
     counted = [row_counts(lake, table, ds) for table in listed if lake.has(table)]
     if not counted:
         return {}
-    rows = {(row.table, row.ds): row for row in union(counted).collect()}  # two a table
+    rows = {(row.table, row.ds): row for row in union(counted).collect()}  # two rows per table
     found = {}
     for name in dict.fromkeys(name for name, _ in rows):
         today, before = rows.get((name, ds)), rows.get((name, ds - dt.timedelta(days=1)))
@@ -79,14 +79,14 @@ def table_days(lake: Lake, config: Config, ds: dt.date) -> dict[str, TableDay]:
 
 def row_counts(lake: Lake, table: Table, ds: dt.date) -> DataFrame:
     """Rows (table, ds, rows, written) for the day and the day before."""
-    written = F.col("_metadata.file_modification_time").alias("written")  # from Delta's log: a copied file keeps it
+    written = F.col("_metadata.file_modification_time").alias("written")  # from Delta's log: copying keeps it
     files = lake.read(table).select("ds", written)
     days = {"today": ds, "yesterday": ds - dt.timedelta(days=1)}
     return query(lake.spark, "report/row_counts", {"files": files}, table=table.name, **days)
 
 
 def seconds_by_table(config: Config, found: Mapping[str, TableDay]) -> dict[str, float]:
-    """For each built table the seconds since the table written before it. Raw tables are not part of the run."""
+    """For each built table, the seconds since the previous table was written. Raw tables are left out."""
     landed = {table.name for table, _ in stages(config)[LOG]}
     steps = sorted((day.written, name) for name, day in found.items() if day.written and name not in landed)
     return {name: (end - begin) / 1000 for (begin, _), (end, name) in pairwise(steps)}

@@ -40,7 +40,7 @@ def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:
 
 
 def key_figures(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
-    """The key figures; one whose table has no row is left out."""
+    """The key figures, without those whose table has no row."""
     return [*_of_evaluation(evaluations(lake, config, ds)), *_of_day(lake, config, ds)]
 
 

@@ -1,4 +1,4 @@
-"""Contents of the day's lists: popularity of their items compared with clicks, channels, and a few users."""
+"""The contents of the day's lists: the popularity of their items, their channels, and those of a few users."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _worst(lake: Lake, config: Config, ds: dt.date, worst: list[Mapping[str, Any
 
 def index_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     """Section: the indexes that were built over the item embeddings, and which one scoring searches."""
-    built = lake.day(tables.ITEM_INDEXES, ds).orderBy("backend").collect()  # one a backend
+    built = lake.day(tables.ITEM_INDEXES, ds).orderBy("backend").collect()  # one row per backend
     lead = "Recall is the share of the exact lists that an index finds. Speed is measured on one core."
     if not built:
         return Section("indexes", "Indexes", lead, [Missing(f"item_indexes has no row for {ds}.")])

@@ -1,4 +1,4 @@
-"""What readers of the candidates follow: the publications, and looking users up in the published lists.
+"""The gate, the publications, and look-ups of users in the published candidates.
 
 `read_candidates` and `PublishedCandidates` read without Spark; with Spark see `jobs.serving.publications`.
 """

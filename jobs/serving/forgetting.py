@@ -1,4 +1,4 @@
-"""Publications and users who are removed: publish the same lists without them, and tell how long old versions last."""
+"""Removes users from publications: publishes the same lists without them, and says until when old versions exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs.serving.publications import newest_versions
 from jobs.serving.publishing import add_publication
 from jobs.serving.retention import DEFAULT_KEEP_DAYS
 
-SLACK_DAYS = 3  # readers may follow the new publication for up to two days, and retention rounds up
+SLACK_DAYS = 3  # two for which readers may follow one publication, and one as `retention_days` rounds up
 
 
 def is_newest(lake: Lake, publication: Row, user_ids: Sequence[str]) -> bool:
@@ -27,7 +27,7 @@ def is_newest(lake: Lake, publication: Row, user_ids: Sequence[str]) -> bool:
 
 
 def republish(lake: Lake, publication: Row, user_ids: Sequence[str], at: dt.datetime) -> None:
-    """Publish the newest versions of the tables, from which the users were removed; nothing if they never had rows."""
+    """Publish the newest versions of the tables, without the removed users; does nothing if they never had rows."""
     users = _fingerprint(lake, publication, user_ids)[0]
     wanted = {**publication.asDict(), **newest_versions(lake), "users": users}
     if wanted != publication.asDict():
@@ -37,8 +37,8 @@ def republish(lake: Lake, publication: Row, user_ids: Sequence[str], at: dt.date
 def expiry_messages(lake: Lake, version: int, at: dt.datetime) -> list[str]:
     """A line for each publication whose candidates are older than `version`: after which day they may be removed.
 
-    Days count from `at`, when readers stopped following these versions. The day is right if at least every second day
-    is published, since maintenance keeps what the oldest lists that are still followed need.
+    Days count from `at`, when readers stopped following these versions. The named day is correct if at least every
+    second day is published: maintenance keeps the files that the oldest lists still followed by readers need.
     """
     older = lake.read(tables.PUBLICATIONS).where(F.col("candidates_version") < version).orderBy("publication")
     day = at + dt.timedelta(days=DEFAULT_KEEP_DAYS + SLACK_DAYS)

@@ -18,7 +18,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.serving.gate_rules import ListMeasurements, TrainingMeasurements, VectorMeasurements
 
-MAX_SAMPLED_VECTORS = 100_000  # about as many vectors are read for a mean cosine
+MAX_SAMPLED_VECTORS = 100_000  # a mean cosine is computed from about one to two times this many vectors
 
 
 def training_measurements(lake: Lake, config: Config, ds: dt.date, model: Row) -> TrainingMeasurements:
@@ -42,7 +42,7 @@ def training_measurements(lake: Lake, config: Config, ds: dt.date, model: Row) -
 
 
 def _training_window(lake: Lake, config: Config, model: Row) -> Row:
-    """(rows, first_day) of the training examples that the model was to be trained on, at the version it read."""
+    """(rows, first_day) of the model's training window, at the version of the table that training read."""
     pinned = lake.read(tables.training_examples(config), version=model.training_examples_version)
     first = model.trained_on - dt.timedelta(days=config.log.examples_window_days - 1)
     rows = pinned.where(F.col("ds").between(F.lit(first), F.lit(model.trained_on)))

@@ -1,6 +1,6 @@
 """The rules of the gate: each compares one measured number of a day with a bound of the configuration.
 
-A rule is a function of measurements (`jobs.serving.gate_measurements` makes them) and the configuration; it returns a
+A rule is a function of measurements (made by `jobs.serving.gate_measurements`) and the configuration that returns a
 Verdict. To add a rule, write the function and list it in TRAINING_RULES, LIST_RULES or VECTOR_RULES.
 """
 
@@ -13,7 +13,7 @@ from jobs.config.loading import Config
 
 @dataclass(frozen=True)
 class Verdict:
-    """A rule's number and its bounds. A value of None was not measured, which passes only if it is not `required`."""
+    """A rule's value and its bounds. The value is None if it was not measured; this passes unless it is `required`."""
 
     rule: str
     value: float | None
@@ -44,8 +44,8 @@ class TrainingMeasurements:
     recall_at_100: float | None
     popularity_recall_at_10: float | None  # popularity on the same clicks
     published_recall_at_100: float | None  # the model last published before the day, on its own held-out day
-    must_hold_out: bool  # whether the last day had to be held out and there were days before it
-    lost_rows: int  # rows of the training window that training did not read, or read too many
+    must_hold_out: bool  # whether the configuration holds out the last day and there are days before it
+    lost_rows: int  # difference between the rows of the training window and the rows that training read
     input_age_days: int  # from the newest training example to the day
     model_age_days: int  # from the day of training to the day
 
@@ -133,7 +133,7 @@ def item_mean_cosine(measured: VectorMeasurements, config: Config) -> Verdict:
 
 
 def index_recall(measured: VectorMeasurements, config: Config) -> Verdict:
-    """The searched index must find nearly as much of the exact lists as it was tuned for."""
+    """The recall of the searched index must be at most `gate.max_index_recall_drop` below its target."""
     bound = config.index.recall_target - config.gate.max_index_recall_drop
     return Verdict("index_recall", measured.index_recall, min_value=bound)
 

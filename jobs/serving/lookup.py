@@ -1,6 +1,6 @@
-"""Look up users in the published candidates without Spark: one file and one row group per user, not the whole table.
+"""Looks up users in the published candidates without Spark, reading one row group of one file per user.
 
-The table's log says which range of user_id each file holds, and a file's footer says the same of its row groups
+The table's log has the range of user_id in each file, and a file's footer has the range in each of its row groups
 (`jobs.serving.candidate_files`). Both are read once; a look-up then reads only the row groups of its users.
 """
 
@@ -62,10 +62,10 @@ class SortedFile:
 
 
 class PublishedCandidates:
-    """The lists of one publication. It does not follow later publications: `refreshed` does."""
+    """The lists of one publication. They do not change with later publications; `refreshed` returns the newest."""
 
     def __init__(self, lake: str, publications: DeltaTable) -> None:
-        """publications: the table publications, as last read. Raises NoSuchDay if it has no row."""
+        """publications: the table publications, at the version to follow. Raises NoSuchDay if it has no row."""
         self.lake, self.publications, self.log_version = lake, publications, publications.version()
         self.publication: dict[str, Any] = _last_row(lake, publications)
         self.ds: dt.date = self.publication["ds"]
@@ -87,7 +87,7 @@ class PublishedCandidates:
         return cls(lake, publications)
 
     def refreshed(self) -> PublishedCandidates:
-        """The newest publication: this object if it still is the newest. Cheap, as it only reads the table's log."""
+        """The newest publication; this object if that has not changed. Cheap: reads only the log of publications."""
         self.publications.update_incremental()
         is_newest = self.publications.version() == self.log_version
         return self if is_newest else PublishedCandidates(self.lake, self.publications)
@@ -120,7 +120,7 @@ class PublishedCandidates:
 
 
 def _last_row(lake: str, publications: DeltaTable) -> dict[str, Any]:
-    """The newest row of publications. Each row has its own file, so that one small file is read."""
+    """The newest row of publications. Each row is a partition with its own file, so only one small file is read."""
     files = pl.DataFrame(publications.get_add_actions(flatten=True))
     if files.is_empty():
         raise NoSuchDay(f"nothing is published in {lake}")
@@ -131,7 +131,7 @@ def _last_row(lake: str, publications: DeltaTable) -> dict[str, Any]:
 
 
 def _sorted_file(root: str, path: str, first: str = LOWEST, last: str = HIGHEST) -> SortedFile:
-    """A file that the log of the table at `root` lists. Hadoop paths are not escaped; the file's URI is."""
+    """A file listed in the log of the table at `root`. The path of `root` is not escaped; the URI of the file is."""
     parts = urlsplit(root)
     base = f"{parts.scheme}://{parts.netloc}{quote(parts.path)}" if parts.scheme else Path(root).resolve().as_uri()
     return SortedFile(f"{base}/{unquote(path)}", first, last)

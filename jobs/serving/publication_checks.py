@@ -16,14 +16,14 @@ from jobs.serving.publications import last_scored_at
 
 
 class NotPublishable(ValueError):
-    """The candidates do not meet a requirement; nothing is published, and readers keep what they have."""
+    """The candidates do not meet a requirement; nothing is published, and readers keep the current publication."""
 
 
 def require_complete_lists(lake: Lake, config: Config, target: Mapping[str, Any]) -> int:
-    """The number of users with candidates, at the target's version of the table.
+    """The number of users with candidates, in the version of the table that `target` names.
 
-    Raises NotPublishable unless every user of the day's snapshot has exactly one list, which is not empty, was made by
-    the target's model and has no item of the blocklist.
+    Raises NotPublishable unless every user of the day's snapshot has exactly one list, and each list is not empty, was
+    made by the target's model and has no item of the blocklist.
     """
     ds, version = target["ds"], target["model_version"]
     lists = lake.required_day(tables.CANDIDATES, ds, version=target["candidates_version"])
@@ -71,9 +71,9 @@ def require_gate_passed(lake: Lake, target: Mapping[str, Any]) -> None:
 
 
 def require_never_published(lake: Lake, last: Row, target: Mapping[str, Any]) -> None:
-    """Raises NotPublishable if a later day was ever published, or if these lists were, and readers follow others now.
+    """Raises NotPublishable if a later day was ever published, or if these lists were and were then rolled back.
 
-    Otherwise running a day again after a rollback would bring back the lists that somebody withdrew.
+    Without this check, running a day again after a rollback would publish the withdrawn lists again.
     """
     ds, publications = target["ds"], lake.read(tables.PUBLICATIONS)
     later = publications.where(F.col("ds") > F.lit(ds)).agg(F.max("ds")).first()[0]  # type: ignore[index]
@@ -81,7 +81,7 @@ def require_never_published(lake: Lake, last: Row, target: Mapping[str, Any]) ->
         raise NotPublishable(f"{ds} is before {later}, which was published already; --republish publishes it anyway")
     if last.ds == ds:
         return
-    # the version of the table also grows with other days: lists that existed at an earlier publication are the same
+    # the table's version also changes when other days are written: lists scored before a publication are those it named
     scored_at = last_scored_at(lake, ds, target["candidates_version"])
     same = (F.col("candidates_version") == target["candidates_version"]) | (F.col("published_at") >= F.lit(scored_at))
     of_day = (F.col("ds") == F.lit(ds)) & (F.col("model_version") == target["model_version"])

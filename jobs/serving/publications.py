@@ -1,7 +1,7 @@
-"""The table publications, read with Spark: its last row is the pointer that readers follow.
+"""Reads the table publications with Spark: its last row is the pointer that readers follow.
 
-A publication names a day, a model version and exact Delta versions of the tables in PINNED_TABLES. How a publication is
-added is in `jobs.serving.publishing`.
+A publication names a day, a model version and exact Delta versions of the tables in PINNED_TABLES. Publications are
+added by compare-and-set in `jobs.serving.publishing`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def newest_versions(lake: Lake) -> dict[str, int]:
 
 
 def last_scored_at(lake: Lake, ds: dt.date, version: int) -> dt.datetime | None:
-    """When the last list of a day was made. Together with the model version it identifies the day's lists."""
+    """When the last list of a day was scored. With the model version, this identifies the day's lists."""
     lists = lake.day(tables.CANDIDATES, ds, version=version)
     return lists.agg(F.max("scored_at")).first()[0]  # type: ignore[index]
 
@@ -69,7 +69,7 @@ def were_users_forgotten(lake: Lake, version: int) -> bool:
 
 
 def published_lists(lake: Lake, model_version: str | None) -> DataFrame:
-    """Rows (user_id, scored_from, candidates, scored_at) of a model's last publication; no row for None."""
+    """Rows (user_id, scored_from, candidates, scored_at) of a model's last publication; no rows if there is none."""
     last = None
     if model_version is not None:
         of_model = lake.read(tables.PUBLICATIONS).where(F.col("model_version") == model_version)

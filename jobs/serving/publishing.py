@@ -36,8 +36,8 @@ def newest_target(lake: Lake, ds: dt.date) -> dict[str, Any]:
 def publish(lake: Lake, target: Mapping[str, Any], published_at: dt.datetime, republish: bool) -> int:
     """Add the publication of a target and return its number; that of the last one if it has this target already.
 
-    target: `newest_target` and `users`. Raises PublicationConflict, and NotPublishable as `require_never_published`
-    does, which `republish` skips.
+    target: the items of `newest_target`, and `users`. Raises PublicationConflict, or NotPublishable as
+    `require_never_published` does; `republish` skips that check.
     """
     last = last_publication(lake)
     if last is not None and not republish:
@@ -50,8 +50,8 @@ def publish(lake: Lake, target: Mapping[str, Any], published_at: dt.datetime, re
 def add_publication(lake: Lake, last: Row | None, target: Mapping[str, object], published_at: dt.datetime) -> int:
     """Compare and set: add the publication that follows `last` and return its number.
 
-    The number is one more than that of `last` and is the key of the table, so that the insert fails if somebody has
-    published after `last` was read. Raises PublicationConflict then, and adds nothing.
+    Its number is that of `last` plus one, and is the key of the table: the insert fails if somebody has published after
+    `last` was read. Then raises PublicationConflict and adds nothing.
     """
     number, follows = (last.publication + 1, last.publication) if last is not None else (1, None)
     values = {**target, "publication": number, "follows": follows, "published_at": published_at}

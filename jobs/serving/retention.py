@@ -1,4 +1,4 @@
-"""How long replaced files stay: what readers followed in the last days, and follow now, must remain readable."""
+"""How long replaced files are kept: lists that readers follow, or followed in the last days, must stay readable."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from jobs.lake.files import glob_statuses
 from jobs.lake.lake import Lake
 
 DEFAULT_KEEP_DAYS = 30
-MIN_KEEP_DAYS = 7  # a running training or reader may still use files that are so old
+MIN_KEEP_DAYS = 7  # a training or a reader that is still running may use files of this age
 SECONDS_PER_DAY = 86_400
 
 
 def retention_days(lake: Lake, keep_days: int, at: dt.datetime) -> int:
-    """For how many days replaced files must stay: `keep_days`, or more if readers followed older lists within them.
+    """For how many days replaced files are kept: `keep_days`, or more if readers followed older lists in these days.
 
-    Lists are as old as their first publication, also when a rollback publishes them again: they may have been replaced
-    since then.
+    The age of lists counts from their first publication, even if a rollback published them again, because their files
+    may have been replaced soon after it.
     """
     first = F.min("published_at").over(Window.partitionBy("candidates_version"))
     publications = lake.read(tables.PUBLICATIONS).withColumn("first", first)
@@ -58,7 +58,7 @@ def _followed(publications: DataFrame, days: int, at: dt.datetime) -> DataFrame:
 
 
 def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
-    """The folders that rows of the days from `first` on name."""
+    """The folders that are named in rows of `first` and of later days."""
     since = F.col("ds") >= F.lit(first)
     for row in lake.read(tables.MODEL_VERSIONS).where(since).toLocalIterator():
         yield row.model_version
@@ -67,7 +67,7 @@ def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
 
 
 def _published_models(lake: Lake, days: int, at: dt.datetime) -> set[str]:
-    """Models that readers followed in the last `days` days, and the one before, which the gate of a re-run needs."""
+    """Models that readers followed in the last `days` days, and the one before; the gate of a re-run needs it."""
     first, publications = at.date() - dt.timedelta(days=days), lake.read(tables.PUBLICATIONS)
     followed = _followed(publications, days, at).select("model_version")
     earlier = publications.where(F.col("ds") < F.lit(first)).orderBy(F.desc("publication")).limit(1)

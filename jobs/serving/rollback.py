@@ -20,8 +20,8 @@ MAX_STEPS = 50  # publications that a rollback can go back
 def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> dict[str, Any]:
     """Publish again what was published `steps` publications ago; returns the new publication's target.
 
-    Raises NotPublishable if there is no such publication, if its files have been removed, or as
-    `target_without_forgotten_users` does.
+    Raises NotPublishable if there is no such publication or its files have been removed, and as
+    `target_without_forgotten_users` does. Raises PublicationConflict if another publisher is faster.
     """
     rows = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).limit(1 + MAX_STEPS).collect()
     earlier = rows[steps] if 0 < steps < len(rows) else None
@@ -37,7 +37,7 @@ def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> dict[str, An
 
 
 def target_without_forgotten_users(lake: Lake, publication: Row) -> dict[str, Any]:
-    """What the publication points to; if users were forgotten since, the same lists at the newest versions.
+    """What the publication points to; if users were forgotten since, the newest versions, which are without them.
 
     Raises NotPublishable if the newest versions have other lists of that day.
     """
