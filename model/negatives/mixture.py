@@ -142,7 +142,7 @@ class Mixture:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned. Raises ValueError unless both have the same sources and a bank or none."""
+        """Restore what `state_dict` returned. Raises ValueError if its sources differ, or if only one has a bank."""
         if list(state["sources"]) != list(self.sources):
             raise ValueError(f"the saved sources must be {list(self.sources)}, got {list(state['sources'])}")
         if (state["bank"] is None) != (self.bank is None):
