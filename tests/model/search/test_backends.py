@@ -17,7 +17,7 @@ from model.search.exact_index import ExactIndex
 from tests.extensions.my_index import BUCKETS, SignBuckets
 from tests.model.search.catalogues import BACKENDS as BUILT_IN
 from tests.model.search.catalogues import N_ITEMS, brute_force, build, catalogue, some_exclusions, unit
-from tests.model.search.test_index_folders import drop, link, rewrite, signed, truncate
+from tests.model.search.index_damages import drop, link, rewrite, signed, truncate
 
 MINE = "tests.extensions.my_index:SignBuckets"
 

@@ -1,10 +1,8 @@
-"""Index folders that were damaged, swapped or truncated, and saves that are interrupted."""
+"""Index folders that were damaged, swapped or truncated."""
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,108 +12,27 @@ import annoy
 import numpy as np
 import pytest
 
-from model.artifacts.formats import INDEX, IndexCorrupt, VersionMismatch
+from model.artifacts.formats import IndexCorrupt, VersionMismatch
 from model.search.annoy_index import AnnoyOptions, check_trees, grow_trees
 from model.search.backends import load_index
 from model.search.exact_index import ExactIndex
 from model.search.item_index import EMBEDDINGS, ITEM_INDICES
 from tests.model.search.catalogues import BACKENDS, DIMENSION, N_ITEMS, build, catalogue, changed, unit
-
-# What can be wrong with a folder: each function damages a valid one.
-
-
-def rewrite(folder: Path, **fields: Any) -> None:
-    manifest = json.loads((folder / "index.json").read_text())
-    (folder / "index.json").write_text(json.dumps({**manifest, **fields}))
-
-
-def sign(folder: Path) -> None:
-    """Make the manifest match the changed files, as an attacker could."""
-    names = json.loads((folder / "index.json").read_text())["files"]
-    rewrite(folder, files={name: INDEX.facts(folder / name) for name in names})
-
-
-def truncate(name: str, n_bytes: int) -> Callable[[Path], None]:
-    return lambda folder: os.truncate(folder / name, n_bytes)
-
-
-def flip(name: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        content = bytearray((folder / name).read_bytes())
-        content[-9] ^= 1
-        (folder / name).write_bytes(content)
-
-    return damage
-
-
-def overwrite(name: str, old: bytes, new: bytes) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        content = (folder / name).read_bytes()
-        assert content.count(old) == 1
-        (folder / name).write_bytes(content.replace(old, new))
-
-    return damage
-
-
-def link(name: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        (folder / name).rename(folder.parent / name)
-        (folder / name).symlink_to(folder.parent / name)
-
-    return damage
-
-
-def drop(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).unlink()
-
-
-def from_another(name: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        backend = json.loads((folder / "index.json").read_text())["backend"]
-        build(backend, *catalogue(seed=99)).save(folder.parent / "other")
-        shutil.copy(folder.parent / "other" / name, folder / name)
-
-    return damage
-
-
-def signed(damage: Callable[[Path], None]) -> Callable[[Path], None]:
-    def both(folder: Path) -> None:
-        damage(folder)
-        sign(folder)
-
-    return both
-
-
-def array(name: str, value: Any) -> Callable[[Path], None]:
-    return signed(lambda folder: np.save(folder / name, value, allow_pickle=True))
-
-
-def fields(**values: Any) -> Callable[[Path], None]:
-    return lambda folder: rewrite(folder, **values)
-
-
-def rename_in_manifest(name: str, other: str) -> Callable[[Path], None]:
-    def damage(folder: Path) -> None:
-        (folder / name).rename(folder / other)
-        files = json.loads((folder / "index.json").read_text())["files"]
-        files[other] = files.pop(name)
-        rewrite(folder, files=files)
-
-    return damage
-
-
-def text(content: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "index.json").write_bytes(content.encode("latin-1"))
-
-
-class Bomb:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, ("exploded",))
-
-
-def pickled(name: str) -> Callable[[Path], None]:
-    return signed(lambda folder: (folder / name).write_bytes(pickle.dumps(Bomb())))
-
+from tests.model.search.index_damages import (
+    Bomb,
+    array,
+    drop,
+    fields,
+    flip,
+    from_another,
+    link,
+    overwrite,
+    pickled,
+    rename_in_manifest,
+    signed,
+    text,
+    truncate,
+)
 
 no_columns = array("embeddings.npy", np.empty((N_ITEMS, 0), np.float32))
 
@@ -296,102 +213,3 @@ def test_another_models_index_is_refused(backend: str, whole: dict[str, Path], n
 def test_a_class_loads_only_its_own(whole: dict[str, Path]) -> None:
     with pytest.raises(IndexCorrupt, match="must be of backend exact"):
         ExactIndex.load(whole["annoy"])
-
-
-# Saves that are interrupted.
-
-
-class Killed(BaseException):
-    """Simulates a kill: no `except Exception` catches it."""
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(
-    "moment",
-    ["array_files.np.save", "verified_folder.os.fsync", "verified_folder.os.rename", "verified_folder.json.dumps"],
-)
-def test_a_kill_while_saving_leaves_nothing(
-    backend: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def kill(*_: Any, **__: Any) -> None:
-        assert not (tmp_path / "index").exists()
-        raise Killed
-
-    index = build(backend, *catalogue())
-    with monkeypatch.context() as patch:
-        patch.setattr(f"model.artifacts.{moment}", kill)
-        patch.setattr(
-            "model.artifacts.verified_folder.shutil.rmtree", lambda *_, **__: None
-        )  # after a real kill nothing cleans up
-        with pytest.raises(Killed):
-            index.save(tmp_path / "index")
-    left = list(tmp_path.iterdir())
-    assert [path.name.startswith(".index.") for path in left] == [True]
-    index.save(tmp_path / "index")
-    load_index(tmp_path / "index")
-
-
-def test_an_error_while_saving_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("model.artifacts.verified_folder.os.fsync", full)
-    with pytest.raises(OSError, match="disk full"):
-        build("exact", *catalogue()).save(tmp_path / "index")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_the_folder_is_whole_and_flushed_when_it_gets_its_name(
-    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flushed: list[int] = []
-    renamed: list[Path] = []
-    fsync, rename = os.fsync, os.rename
-
-    def note_flush(descriptor: int) -> None:
-        flushed.append(os.fstat(descriptor).st_ino)
-        fsync(descriptor)
-
-    def check(source: Path, target: Path) -> None:
-        load_index(source, "v1")
-        assert {path.stat().st_ino for path in [source, *source.iterdir()]} <= set(flushed)
-        renamed.append(target)
-        rename(source, target)
-
-    monkeypatch.setattr("model.artifacts.verified_folder.os.fsync", note_flush)
-    monkeypatch.setattr("model.artifacts.verified_folder.os.rename", check)
-    build(backend, *catalogue()).save(tmp_path / "index")
-    assert renamed == [tmp_path / "index"]
-    assert tmp_path.stat().st_ino in flushed
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_saving_again_replaces_the_folder(backend: str, tmp_path: Path) -> None:
-    embeddings, items = catalogue()
-    queries = unit(np.random.default_rng(14), 4)
-    build(backend, embeddings, items).save(tmp_path / "index")
-    old = load_index(tmp_path / "index")
-    before = old.search(queries, 5)[0]
-    build(backend, embeddings[:300], items[:300]).save(tmp_path / "index")
-    assert len(load_index(tmp_path / "index")) == 300
-    assert [path.name for path in tmp_path.iterdir()] == ["index"]
-    np.testing.assert_array_equal(old.search(queries, 5)[0], before)  # an open index still reads the old files
-
-
-def test_a_failed_replacement_leaves_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    embeddings, items = catalogue()
-    build("exact", embeddings, items).save(tmp_path / "index")
-    rename, calls = os.rename, []
-
-    def second_fails(source: Path, target: Path) -> None:
-        calls.append(target)
-        if len(calls) == 2:
-            raise OSError("no")
-        rename(source, target)
-
-    monkeypatch.setattr("model.artifacts.verified_folder.os.rename", second_fails)
-    with pytest.raises(OSError, match="no"):
-        build("exact", embeddings[:9], items[:9]).save(tmp_path / "index")
-    assert len(load_index(tmp_path / "index")) == N_ITEMS
-    assert [path.name for path in tmp_path.iterdir()] == ["index"]
