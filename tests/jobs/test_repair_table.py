@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable as WithoutSpark
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from jobs import repair_table
-from jobs.lake import tables
 from jobs.lake.integrity.delta_log import commit_name
 from jobs.lake.integrity.detect import TableDamaged
-from jobs.lake.integrity.hadoop_log import can_read_checkpoint, move_away, read_log
-from jobs.lake.integrity.repair import NotRepairable, RepairPlan, plan_repair
+from jobs.lake.integrity.hadoop_log import move_away
+from jobs.lake.integrity.repair import NotRepairable
 from jobs.lake.lake import Lake
 from tests.jobs.lake.integrity.damages import (
     CHECKPOINTS,
@@ -41,8 +39,8 @@ from tests.jobs.lake.integrity.damages import (
     half,
     row_count,
 )  # fmt: skip
+from tests.jobs.repairable_table import TABLE, log_of, plan, run, write
 
-TABLE = tables.UNCLICKED_ITEMS
 DAMAGED_COMMITS = cases(COMMITS, quick={"half a commit", "only its checksums are left", "both"})
 DAMAGED_CHECKPOINTS = cases(CHECKPOINTS, quick={"half a checkpoint", "half a hint"})
 WORK = {
@@ -54,11 +52,6 @@ WORK = {
     "restore": "restore table delta.`{table}` to version as of 4",
     "insert nothing": "insert into delta.`{table}` select * from delta.`{table}` where false",
 }
-
-
-def write(lake: Lake, version: int) -> None:
-    rows = [(day(version), f"i{n}", n, n) for n in range(version + 1)]
-    lake.overwrite(TABLE, day(version), lake.spark.createDataFrame(rows, TABLE.schema).coalesce(1))
 
 
 @pytest.fixture(scope="module")
@@ -74,20 +67,6 @@ def damaged(whole: Lake, tmp_path: Path) -> Lake:
     """A copy of the table's lake that a test may damage."""
     shutil.copytree(whole.uri, tmp_path / "a lake")
     return Lake(whole.spark, str(tmp_path / "a lake"))
-
-
-def log_of(lake: Lake) -> Path:
-    return Path(lake.table_path(TABLE)) / "_delta_log"
-
-
-def run(lake: Lake, *more: str) -> int:
-    return repair_table.main(["--lake", lake.uri, "--table", TABLE.name, *more])
-
-
-def plan(spark: SparkSession, table: str) -> RepairPlan | None:
-    log = read_log(spark, table)
-    assert log
-    return plan_repair(log, partial(can_read_checkpoint, spark, table))
 
 
 def assert_refused(lake: Lake, fault: str) -> None:
@@ -218,24 +197,6 @@ def test_a_malformed_or_unknown_name_is_refused(whole: Lake, table: str, message
         repair_table.main(["--lake", whole.uri, "--table", table])
 
 
-def test_the_command_for_a_variants_table_names_the_variant(spark: SparkSession, tmp_path: Path) -> None:
-    lake = Lake(spark, str(tmp_path / "lake"), "mns")
-    table = tables.MODEL_VERSIONS
-    row = (day(0), "v1", day(0), 1, 1, 1.0, 1.0)
-
-    def rows() -> DataFrame:
-        return spark.createDataFrame([row], table.schema)
-
-    lake.overwrite(table, day(0), rows())
-    lake.overwrite(table, day(0), rows())
-    log = Path(lake.table_path(table)) / "_delta_log"
-    (log / commit_name(1)).write_bytes(b"")
-    with pytest.raises(TableDamaged, match=f"--table {table.name} --variant mns$"):
-        lake.read(table)
-    assert repair_table.main(["--lake", lake.uri, "--table", table.name, "--variant", "mns"]) > 0
-    assert lake.version(table) == 0
-
-
 def test_the_draft_of_an_interrupted_writer_is_no_damage(damaged: Lake) -> None:
     draft = f".{commit_name(LAST + 1)}.2fb0dd38-c7ef-4bfc-8a8d-fe359e1a8f10.tmp"
     for name in (draft, f".{draft}.crc"):
@@ -251,10 +212,3 @@ def test_operations_of_delta_are_no_damage(damaged: Lake, work: str) -> None:
     damaged.append(TABLE, damaged.read(TABLE).where("item_index > 100000").repartition(3))
     damaged.append(TABLE, damaged.read(TABLE).repartition(3))
     assert plan(damaged.spark, damaged.table_path(TABLE)) is None
-
-
-def test_a_whole_lake_has_nothing_to_repair(simulated: Lake) -> None:
-    logs = sorted(Path(simulated.uri).glob("**/_delta_log"))
-    assert len(logs) > 10
-    for path in logs:
-        assert plan(simulated.spark, str(path.parent)) is None
