@@ -1,4 +1,4 @@
-"""Each preset's columns and counts, held against the loss called by hand."""
+"""Each preset's columns and counts, held against the loss called by hand; temperature, stream and saved state."""
 
 from __future__ import annotations
 
@@ -11,57 +11,7 @@ from model.losses import Columns, RowNegatives, sampled_softmax_loss
 from model.negatives.objective import Objective
 from model.negatives.settings import Negatives
 from model.negatives.sources import Probabilities
-
-ITEMS, D, B = 12, 4, 5
-Q = torch.tensor([0, 0, 0.4, 0.3, 0.2, 0.1, 0, 0, 0, 0, 0, 0], dtype=torch.float64)
-U = torch.cat([torch.zeros(2), torch.full((10,), 0.1)]).double()
-P = torch.tensor([0.0] * 8 + [0.5, 0.25, 0.25, 0], dtype=torch.float64)
-POSITIVES = torch.tensor([2, 3, 2, 4, 5])
-
-
-@pytest.fixture
-def table() -> Tensor:
-    return torch.nn.functional.normalize(torch.randn(ITEMS, D, generator=torch.Generator().manual_seed(1)), dim=1)
-
-
-@pytest.fixture
-def queries() -> Tensor:
-    return torch.nn.functional.normalize(torch.randn(B, D, generator=torch.Generator().manual_seed(2)), dim=1)
-
-
-def objective(
-    probabilities: Probabilities | None = None,
-    *,
-    estimator: StreamingFrequency | None = None,
-    learn_temperature: bool = False,
-    **negatives: object,
-) -> Objective:
-    settings = Negatives(**{"correction": "logq_negatives", **negatives})  # type: ignore[arg-type]
-    given = probabilities or Probabilities(Q, U, P)
-    return Objective(
-        given,
-        settings,
-        temperature=0.5,
-        batch_size=B,
-        dim=D,
-        seed=7,
-        estimator=estimator,
-        learn_temperature=learn_temperature,
-    )
-
-
-def by_hand(queries: Tensor, table: Tensor, ids: Tensor, n: Tensor, correction: str = "logq_negatives") -> Tensor:
-    columns = Columns(table[ids], ids, n[ids].log().float())
-    counts = n[POSITIVES].log().float()
-    return sampled_softmax_loss(
-        queries,
-        table[POSITIVES],
-        POSITIVES,
-        columns,
-        temperature=0.5,
-        correction=correction,
-        positive_log_expected_count=counts,
-    )
+from tests.model.negatives.objectives import ITEMS, POSITIVES, USERS, B, D, P, Q, U, by_hand, objective
 
 
 @pytest.mark.parametrize("correction", ["none", "logq", "logq_negatives"])
@@ -79,106 +29,6 @@ def test_mns_counts_every_source_on_every_column(queries: Tensor, table: Tensor)
     n = (B - 1) * Q + 6 * U + 3 * P
     assert torch.allclose(loss, by_hand(queries, table, torch.cat([POSITIVES, drawn]), n))
     assert not torch.equal(mns.mixture.draw(), drawn)  # anew for each batch
-
-
-def test_the_bank_lends_past_columns_once_it_is_warm(queries: Tensor, table: Tensor) -> None:
-    cbns = objective(bank=8, bank_warmup_steps=2)
-    alone = by_hand(queries, table, POSITIVES, (B - 1) * Q)
-    for _ in range(2):
-        assert torch.allclose(cbns(queries, POSITIVES, lambda ids: table[ids]), alone)
-    old = POSITIVES[torch.tensor([2, 3, 4, 0, 1, 2, 3, 4])]  # two pushes of five into eight places
-    loss = cbns(queries, POSITIVES, lambda ids: 0.5 * table[ids])
-    halved = torch.cat([0.5 * table[POSITIVES], table[old]])
-    ids = torch.cat([POSITIVES, old])
-    n = ((B - 1) * Q + 8 * Q)[ids].log().float()
-    wanted = sampled_softmax_loss(queries, 0.5 * table[POSITIVES], POSITIVES, Columns(halved, ids, n), temperature=0.5)
-    assert torch.allclose(loss, wanted)  # what the bank holds is as it was, what is fresh is of this step
-
-
-def test_a_bank_of_everything_is_counted_by_the_mixture_it_is_filled_from() -> None:
-    mixed = objective(corpus=4, unclicked=1, bank=20, bank_holds="all")
-    everything = torch.arange(ITEMS)
-    assert torch.allclose(mixed.mixture.bank_probability(everything), (B * Q + 4 * U + 1 * P) / (B + 5))
-    positives_only = objective(corpus=4, unclicked=1, bank=20)
-    assert torch.allclose(positives_only.mixture.bank_probability(everything), Q)
-
-
-@pytest.mark.parametrize(("holds", "size"), [("positives", B), ("all", B + 7)])
-def test_the_bank_is_filled_from_what_it_is_said_to_hold(queries: Tensor, table: Tensor, holds: str, size: int) -> None:
-    mixed = objective(corpus=7, bank=50, bank_holds=holds)
-    mixed(queries, POSITIVES, lambda ids: table[ids])
-    assert mixed.mixture.bank is not None
-    embeddings, ids, steps = mixed.mixture.bank.stored.columns()
-    assert len(ids) == size
-    assert not embeddings.requires_grad
-    assert torch.equal(embeddings, table[ids])
-    assert set(steps.tolist()) == {1}
-
-
-def test_the_cure_changes_the_items_gradient_and_nothing_else(queries: Tensor, table: Tensor) -> None:
-    found = {}
-    for cure in (True, False):
-        cbns, weights, asked = (
-            objective(bank=B, bank_gradient_rescaling=cure),
-            table.clone().requires_grad_(),
-            queries.clone().requires_grad_(),
-        )
-        cbns(asked, POSITIVES, lambda ids, weights=weights: weights[ids])  # type: ignore[misc]
-        loss = cbns(asked, POSITIVES, lambda ids, weights=weights: weights[ids])  # type: ignore[misc]
-        found[cure] = (loss.detach(), *torch.autograd.grad(loss, (asked, weights)))
-    assert torch.allclose(found[True][0], found[False][0])
-    assert torch.allclose(found[True][1], found[False][1])
-    assert (found[True][2] - found[False][2]).abs().max() > 1e-3
-
-
-USERS = torch.tensor([7, 8, 9, 8, 7])  # two users have two rows
-
-
-def without(queries: Tensor, table: Tensor, excluded: list[list[int]], ids: Tensor | None = None) -> Tensor:
-    """The loss by hand over the positives, or over columns `ids`, with excluded ids."""
-    ids = POSITIVES if ids is None else ids
-    n = (len(ids) - 1) * Q
-    columns = Columns(table[ids], ids, n[ids].log().float())
-    return sampled_softmax_loss(
-        queries, table[POSITIVES], POSITIVES, columns, temperature=0.5, excluded_ids=torch.tensor(excluded)
-    )
-
-
-def test_what_the_user_clicked_in_other_rows_is_masked_where_it_is_asked_for(queries: Tensor, table: Tensor) -> None:
-    loss = objective(mask="user")(queries, POSITIVES, lambda ids: table[ids], users=USERS)
-    wanted = without(queries, table, [[4 + 1], [4], [-1], [3], [2]])  # rows 0 and 4, rows 1 and 3
-    assert torch.allclose(loss, wanted)
-    assert loss < objective()(queries, POSITIVES, lambda ids: table[ids], users=USERS)
-
-
-def test_what_the_user_clicked_in_the_banks_steps_is_masked_too(queries: Tensor, table: Tensor) -> None:
-    cbns = objective(mask="user", bank=B)
-    cbns(queries, POSITIVES, lambda ids: table[ids], users=USERS)
-    loss = cbns(queries, POSITIVES, lambda ids: table[ids], users=torch.tensor([9, 1, 1, 1, 1]))
-    # row 0 is user 9's, who clicked item 2 before; rows 1 to 4 are all of user 1
-    others = [[2, -1, -1, -1], *([[3, 2, 4, 5]] * 4)]
-    assert torch.allclose(loss, without(queries, table, others, torch.cat([POSITIVES, POSITIVES])), atol=1e-4)
-
-
-def test_a_users_history_is_masked_where_it_is_asked_for(queries: Tensor, table: Tensor) -> None:
-    history, apart = torch.tensor([[3, 4, 5, 0]] * B), torch.arange(B)
-    masked = objective(mask="history")(queries, POSITIVES, lambda ids: table[ids], history, apart)
-    assert torch.allclose(masked, without(queries, table, [[3, 4, 5, -1]] * B))
-    assert masked < objective()(queries, POSITIVES, lambda ids: table[ids], history, apart)
-
-
-@pytest.mark.parametrize(
-    ("mask", "given", "message"),
-    [
-        ("user", {}, "needs the users of the rows, got None"),
-        ("history", {"users": USERS}, "a user feature named history, got None"),
-    ],
-)
-def test_a_mask_without_what_it_masks_by_is_refused(
-    queries: Tensor, table: Tensor, mask: str, given: dict[str, Tensor], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        objective(mask=mask)(queries, POSITIVES, lambda ids: table[ids], **given)
 
 
 def test_an_empty_pool_is_an_error_that_says_so() -> None:
@@ -214,13 +64,6 @@ def test_own_negatives_are_embedded_once_and_count_for_their_row(queries: Tensor
         queries, table[POSITIVES], POSITIVES, columns, temperature=0.5, row_negatives=negatives
     )
     assert torch.allclose(loss, wanted)
-
-
-def test_own_negatives_are_no_columns_of_the_bank(queries: Tensor, table: Tensor) -> None:
-    mixed = objective(bank=50, bank_holds="all", corpus=2, row=2)
-    mixed(queries, POSITIVES, lambda ids: table[ids], own=torch.tensor([[8, 9]] * B))
-    assert mixed.mixture.bank is not None
-    assert len(mixed.mixture.bank.stored) == B + 2
 
 
 def test_weights_multiply_the_rows_losses(queries: Tensor, table: Tensor) -> None:
@@ -272,25 +115,6 @@ def test_a_temperature_to_be_learned_starts_above_the_floor() -> None:
 def test_a_misspelt_choice_is_refused(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=rf"negatives\.{name} must be one of .*, got '{value}'"):
         objective(**{name: value})
-
-
-def test_what_a_full_bank_holds_of_each_source_is_what_its_counts_say() -> None:
-    """A capacity of three pushes and a half: of the push that the ring cuts, no source may stay more often."""
-    push = B + 5 + 10
-    mixed = objective(corpus=5, unclicked=10, bank=7 * push // 2, bank_holds="all")
-    unit = torch.nn.functional.normalize(torch.ones(ITEMS, D), dim=1)
-    held = torch.zeros(ITEMS, dtype=torch.float64)
-    positives = torch.multinomial(Q, 400 * B, replacement=True, generator=torch.Generator().manual_seed(3)).view(-1, B)
-    for batch in positives:
-        mixed(unit[:B], batch, lambda ids: unit[ids])
-        assert mixed.mixture.bank is not None
-        if len(mixed.mixture.bank.stored) == mixed.mixture.bank.stored.capacity:
-            held += torch.bincount(mixed.mixture.bank.stored.columns()[1], minlength=ITEMS)
-    found = held / held.sum()
-    for items in (slice(2, 6), slice(6, 8), slice(8, 11)):  # the clicked, those of the corpus alone, the pool
-        assert float(found[items].sum()) == pytest.approx(
-            float(mixed.mixture.bank_probability(torch.arange(ITEMS))[items].sum()), rel=0.03
-        )
 
 
 def test_the_stream_knows_nothing_of_items_that_are_in_no_batch(queries: Tensor, table: Tensor) -> None:

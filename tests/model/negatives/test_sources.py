@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.negatives.settings import Negatives, SourceSettings
 from model.negatives.sources import SOURCES, NegativeSource, Probabilities, make_sources
-from tests.model.negatives.test_objective import ITEMS, POSITIVES, P, Q, U, objective
+from tests.model.negatives.objectives import ITEMS, POSITIVES, P, Q, U, objective
 
 RECENT = SourceSettings("recent", "tests.extensions.my_source:RecentClicks", 6, {"window": 7})
 ALL = [*(SourceSettings(name, name, 6) for name in SOURCES.built_in), RECENT]
