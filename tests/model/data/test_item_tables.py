@@ -13,7 +13,7 @@ import torch
 from model.data.item_tables import item_column, item_table, read_files
 from model.data.pinned_files import PinnedFiles, RowCountMismatch
 from model.features import FeatureSpec
-from tests.model.data.test_loaders import write
+from tests.model.data.numbered_rows import write
 
 YEAR = FeatureSpec("year", "numeric", 2, 1, "year", None)
 GENRES = FeatureSpec("genres", "categorical", 4, 2, "genres", "item.genres")

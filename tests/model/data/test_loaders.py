@@ -1,75 +1,19 @@
-"""Real Parquet files through Petastorm: each row once, in a seeded order, or an error. Axis: I item indices."""
+"""Real Parquet files through Petastorm: each row once, in a seeded order. Axis: I item indices."""
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from torch import Tensor
 
-from model.data import loaders
-from model.data.item_tables import ITEM_INDEX
 from model.data.loaders import epoch_batches
-from model.data.pinned_files import PinnedFiles, RowCountMismatch
-from model.data.shards import Shard, shards
+from model.data.pinned_files import PinnedFiles
 from model.features import FeatureSpec
-
-HISTORY = FeatureSpec("history", "item_list", 4, 3, "history", "item_id")
-AGE = FeatureSpec("age", "numeric", 2, 1, "age", None)
-IMAGE = FeatureSpec("image", "vector", 2, 2, "image", None)
-READ = (ITEM_INDEX, HISTORY, AGE)
-
-
-def examples(first: int, rows: int) -> pa.Table:
-    """Row n holds n in every column: item index n, history [n, n + 1, n + 2], age n / 2."""
-    numbers = range(first, first + rows)
-    return pa.table(
-        {
-            "user_id": [f"user {n}" for n in numbers],  # a column that nobody asks for
-            "item_index": pa.array(numbers, pa.int32()),
-            "history": pa.array([[n, n + 1, n + 2] for n in numbers], pa.list_(pa.int32())),
-            "age": pa.array([n / 2 for n in numbers], pa.float32()),
-        }
-    )
-
-
-def write(folder: Path, tables: list[pa.Table], group: int) -> tuple[str, ...]:
-    """The URLs of one file a table, each in row groups of `group` rows, laid out as Delta does."""
-    (folder / "ds=2026-03-01").mkdir(parents=True, exist_ok=True)
-    paths = [folder / "ds=2026-03-01" / f"part-{number}.parquet" for number in range(len(tables))]
-    for path, table in zip(paths, tables, strict=True):
-        pq.write_table(table, path, row_group_size=group)
-    return tuple(path.as_uri() for path in paths)
-
-
-def pinned(folder: Path, files: list[int], group: int) -> PinnedFiles:
-    """Files of so many rows each, numbered through."""
-    firsts = itertools.accumulate(files, initial=0)
-    tables = [examples(first, rows) for first, rows in zip(firsts, files, strict=False)]
-    return PinnedFiles(0, write(folder, tables, group), sum(files))
-
-
-def whole(rows: PinnedFiles, batch_size: int = 8) -> Shard:
-    """What one rank alone reads."""
-    (shard,) = shards(rows.files, [rows.rows, *[0] * (len(rows.files) - 1)], batch_size)
-    return shard
-
-
-def batches(rows: PinnedFiles, batch_size: int = 8, **changes: Any) -> Iterator[dict[str, Tensor]]:
-    return epoch_batches(whole(rows, batch_size), READ, **({"seed": 1} | changes))
-
-
-def numbers(read: Iterator[dict[str, Tensor]]) -> list[int]:
-    return torch.cat([batch["item_index"] for batch in read]).tolist()
-
+from tests.model.data.numbered_rows import IMAGE, batches, numbers, pinned, whole, write
 
 SHAPES = [
     pytest.param([30], 30, 1, id="one row group"),
@@ -165,77 +109,10 @@ def test_a_table_of_one_row_is_one_batch(tmp_path: Path) -> None:
     assert numbers(batches(pinned(tmp_path, [1], 5))) == [0]
 
 
-@pytest.mark.parametrize("wrong", [-1, 1])
-def test_a_wrong_row_count_is_an_error_at_the_end_of_the_epoch(tmp_path: Path, wrong: int) -> None:
-    rows = pinned(tmp_path, [60, 60], 5)
-    read = batches(PinnedFiles(0, rows.files, rows.rows + wrong))
-    assert len(list(itertools.islice(read, 14))) == 14
-    with pytest.raises(RowCountMismatch, match=f"an epoch read 120 rows, the pinned version holds {120 + wrong}"):
-        list(read)
-
-
-def test_a_reader_that_ends_early_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = pinned(tmp_path, [60, 60], 5)
-    through, read = loaders._ArrowTables.read_next, itertools.count()
-
-    def ends_early(self: Any, *args: Any) -> Any:
-        if next(read) == 20:
-            raise StopIteration
-        return through(self, *args)
-
-    monkeypatch.setattr(loaders._ArrowTables, "read_next", ends_early)
-    with pytest.raises(RowCountMismatch, match="an epoch read 100 rows"):
-        list(batches(rows))
-
-
-def test_a_file_that_is_listed_twice_is_an_error(tmp_path: Path) -> None:
-    rows = pinned(tmp_path, [20, 20], 5)
-    with pytest.raises(RowCountMismatch, match="read 60 rows"):
-        list(batches(PinnedFiles(0, (*rows.files, rows.files[0]), 40)))
-
-
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-@pytest.mark.parametrize("damage", [remove, cut_short, empty])
-def test_a_damaged_file_stops_the_epoch_before_its_first_batch(tmp_path: Path, damage: Any) -> None:
-    rows = pinned(tmp_path, [60] * 3, 5)
-    damage(tmp_path / "ds=2026-03-01" / "part-2.parquet")
-    with pytest.raises((OSError, pa.ArrowInvalid)):
-        next(batches(rows))
-
-
-def test_lists_of_another_length_stop_the_epoch(tmp_path: Path) -> None:
-    table = examples(0, 4).set_column(2, "history", pa.array([[1, 2, 3], [1, 2], [1, 2, 3, 4], [1, 2, 3]]))
-    with pytest.raises(ValueError, match="feature history must be lists of 3"):
-        list(batches(PinnedFiles(0, write(tmp_path, [table], 4), 4)))
-
-
-def test_a_null_index_stops_the_epoch(tmp_path: Path) -> None:
-    table = examples(0, 3).set_column(1, "item_index", pa.array([1, None, 3], pa.int32()))
-    with pytest.raises(ValueError, match="feature item_index must be indices without nulls"):
-        list(batches(PinnedFiles(0, write(tmp_path, [table], 3), 3)))
-
-
 def test_a_missing_vector_is_read_as_nan(tmp_path: Path) -> None:
     table = pa.table({"image": pa.array([[1.0, 2.0], None], pa.list_(pa.float32()))})
     (batch,) = epoch_batches(whole(PinnedFiles(0, write(tmp_path, [table], 2), 2)), [IMAGE], seed=1)
     assert sorted(batch["image"].isnan().tolist()) == [[False, False], [True, True]]
-
-
-def test_a_missing_column_stops_the_epoch(tmp_path: Path) -> None:
-    rows = pinned(tmp_path, [4], 4)
-    with pytest.raises(ValueError, match="feature image needs the column image"):
-        list(epoch_batches(whole(rows), [ITEM_INDEX, IMAGE], seed=1))
 
 
 def test_a_column_may_be_named_like_a_keyword_or_begin_like_another(tmp_path: Path) -> None:

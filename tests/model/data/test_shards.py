@@ -10,7 +10,7 @@ import torch
 
 from model.data.loaders import epoch_batches
 from model.data.shards import shards, step_rows
-from tests.model.data.test_loaders import READ, pinned
+from tests.model.data.numbered_rows import READ, pinned
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
