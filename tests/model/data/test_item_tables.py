@@ -69,8 +69,8 @@ def read_item_column(rows: PinnedFiles) -> None:
         pytest.param([[2, 3]], 1, "the files must hold the pinned version's 3 rows, got 2", id="a row is missing"),
         pytest.param([[2], [3]], -1, "the files must hold the pinned version's 1 rows, got 2", id="a row too many"),
         pytest.param([[2, 8]], 0, "item indices must be below 8, got 8", id="an index beyond the vocabulary"),
-        pytest.param([[2, -1]], 0, "item_index wants indices of 0 or more, got -1", id="a negative index"),
-        pytest.param([[2, None]], 0, "item_index wants indices without nulls", id="a null index"),
+        pytest.param([[2, -1]], 0, "feature item_index must be indices of 0 or more, got -1", id="a negative index"),
+        pytest.param([[2, None]], 0, "feature item_index must be indices without nulls", id="a null index"),
         pytest.param([[2, 3], [3]], 0, "each item must have one row, got 2 of item index 3", id="an item twice"),
     ],
 )
