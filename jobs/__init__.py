@@ -1,5 +1,5 @@
-"""The jobs, in the order in which a day runs them. `run_day` runs all of them, `run_demo` several days; each also runs
-alone. Long or shared logic is in the file that is named on the right; a job's SQL is in sql/TABLE/.
+"""The jobs, in the order in which a day runs them. `run_day` runs all jobs of a day, `run_demo` several days; each job
+also runs alone. Long or shared logic is in the files named on the right; the SQL of a job is in sql/TABLE/.
 
 raw log
   ingest_logs              your files, into the raw tables                 raw_log/{formats,contract,landing}.py
@@ -8,7 +8,7 @@ raw log
   await_log                whether the day's log has landed                raw_log/preconditions.py
 tables of the day
   build_interactions       each impression with its outcome                raw_log/attribution.py
-  rebuild_days             earlier days whose outcomes late clicks change  raw_log/attribution.py
+  rebuild_days             earlier days that late clicks change            raw_log/attribution.py
   build_reconciliation     what became of every row of the log
   build_vocabularies       dense indices of new ids and values             raw_log/encoding.py
   build_snapshots          items and users as known at the end of the day  raw_log/encoding.py
@@ -23,7 +23,7 @@ model and candidates
   train_two_tower          a model version                                 training/
   build_user_embeddings    every user's vector                             inference/{embedding_inputs,embedding}.py
   build_item_index         item embeddings, and measured indexes           inference/index_building.py
-  score_users              K candidates for every user                     inference/scoring.py
+  score_users              K candidates for every user                     inference/scoring.py, lake/file_layout.py
   evaluate_candidates      metrics of the candidates on later clicks       inference/evaluation.py
   gate_candidates          whether the candidates may be published         serving/{gate_measurements,gate_rules}.py
   publish_candidates       the pointer that readers follow; rollback       serving/{publishing,rollback}.py

@@ -1,6 +1,6 @@
 """Whether the log of a day has landed: exit code 0 if it has, 99 if it has not yet.
 
-Exit code 2 if the day has not ended in UTC: what has landed would not be all of it. Impressions land last, so a day
+Exit code 2 if the day has not ended in UTC, because its log may then be incomplete. Impressions land last, so a day
 that has impressions is complete. Writes nothing.
 """
 

@@ -1,4 +1,4 @@
-"""user_histories: each user's last clicks, oldest first, and the items not to be shown again, at the end of a day.
+"""user_histories: each user's last clicks, oldest first, and the items to exclude, at the end of a day.
 
 Adds the day's clicks to yesterday's histories, for the users of the day's snapshot. Overwrites the day.
 """
@@ -33,7 +33,10 @@ def user_histories(
     length: int,
     rule: str | int,
 ) -> DataFrame:
-    """Rows (user_id, history, clicked) of the snapshot's users with a click; `history` has at most `length` items."""
+    """Rows (user_id, history, clicked) of the snapshot's users with a click; `history` has at most `length` items.
+
+    rule: `exclusions.clicked`, which limits the days in `clicked`.
+    """
     return query(
         interactions.sparkSession,
         "user_histories/query",

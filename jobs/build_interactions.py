@@ -1,8 +1,8 @@
 """interactions: every impression of a day joined with its first click inside the attribution window.
 
 Reads the impressions of the day, the ids that landed in the window before it (an impression that lands again is a
-duplicate), and the clicks that landed on the day or up to one window later, so that rebuilding a day adds its late
-clicks. Overwrites the day.
+duplicate), and the clicks that landed on the day or up to one window later: if a day is built again, its outcomes
+include the clicks that have landed since. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def with_examined(rows: DataFrame, rule: str, positions: int) -> DataFrame:
 
 
 def days_changed_by_late_clicks(lake: Lake, config: Config, ds: dt.date) -> list[dt.date]:
-    """The days before `ds`, in order, whose outcomes change because of clicks that landed on `ds`: to be rebuilt."""
+    """The days before `ds`, in order, that must be rebuilt: clicks that landed on `ds` change their outcomes."""
     window = AttributionWindow.from_config(config)
     changed = query(
         lake.spark,

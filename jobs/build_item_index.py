@@ -2,7 +2,7 @@
 
 The indexes of `index.build_backends` are built and measured on a sample of the day's users. Approximate ones get the
 smallest search budget that finds `index.recall_target` of the exact lists. Overwrites the day of item_embeddings and of
-item_indexes, which says which index is searched; the indexes are stored under indexes/ in the lake.
+item_indexes, in which `is_chosen` marks the index to search. The indexes are stored under indexes/ in the lake.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """popular_items: the most clicked items of the training window, of all users and of each segment of users.
 
-Cold users get them, and `scoring.popular_quota` reserves ranks for them. Items that are not available or are on the
-blocklist are left out. Overwrites the day.
+They are the candidates of cold users, and `scoring.popular_quota` reserves ranks for them in other lists. Items that
+are not available or are on the blocklist are left out. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jobs.lake.checks import overwrite_checked
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 
-ALL_USERS_FACTOR = 64  # times the length of a list: enough if a cap on categories leaves many items out
+ALL_USERS_FACTOR = 64  # times the length of a list: enough even if a cap on categories leaves many items out
 SEGMENT_FACTOR = 4
 
 

@@ -1,7 +1,8 @@
 """reconciliation: what became of each impression and each click that landed on a day, counted by row.
 
 impressions in = interactions + duplicate + refused; clicks in = matched + orphan + early + late + duplicate + refused.
-If these sums do not match, the job fails and writes nothing. Warns if the day's volume or click rate is unusual.
+Here late means after the attribution window. If these sums do not match, the job fails and writes nothing. Warns if the
+day's volume or click rate is unusual.
 Overwrites the day.
 """
 
@@ -22,7 +23,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
 
-PAST_DAYS = 14  # days that a day is compared with
+PAST_DAYS = 14  # earlier days that a day is compared with
 MIN_DAYS = 5  # with fewer past days nothing is compared
 BAND = 4  # standard deviations
 

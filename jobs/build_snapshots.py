@@ -32,7 +32,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def changed_rows(landed: DataFrame, seen: DataFrame, previous: DataFrame, key: str) -> DataFrame:
-    """One raw row per id that landed, the newest, and an otherwise empty row for each new id that is only in `seen`."""
+    """The newest raw row of each id that landed, and an otherwise empty row for each new id that is only in `seen`."""
     columns = [name for name in landed.columns if name != "ds"]
     # rows of the same day are ordered by a hash, so that every run picks the same one
     newest_first = Window.partitionBy(key).orderBy(F.desc("ds"), F.xxhash64(*columns))
@@ -46,7 +46,7 @@ def item_snapshot(
 ) -> DataFrame:
     """Rows (item_id, item_index, available, published_at, features): changed rows replace those of `previous`.
 
-    An item that is only known from interactions is available and has unknown features.
+    An item that is known only from interactions is available, and its features are unknown.
     """
     changed = changed.withColumn("available", F.coalesce("available", F.lit(True)))
     updated = _with_indices(

@@ -3,7 +3,8 @@
 The history has the user's last clicks strictly before the impression. User features come from the snapshot of the day
 before, or from the day's own for new users. `unclicked` lists the items that the click's request also showed and that
 were not clicked; `outcome_final_at` is when that list becomes final. Each user has at most `examples.max_per_user`
-examples. Files are row groups of equal size, in a multiple of ranks x readers. Overwrites the day.
+examples. Each file is one row group; all have the same size, up to one row, and their number is a multiple of ranks x
+readers. Overwrites the day.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""vocabularies: a dense index for every id and category; an index never changes once it is given.
+"""vocabularies: a dense index for every id and category. An index, once assigned, never changes.
 
 Reads the day's interactions, users and items, and adds the values that have no index yet; a second run adds nothing. Of
-two concurrent runs that would give the same index, one fails and adds nothing.
+two concurrent runs that would assign the same index, one fails and adds nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def with_indices(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> Dat
 
 
 def current_vocabularies(lake: Lake) -> DataFrame:
-    """The vocabularies, pinned to their version now: a query on `lake.read` would read the newest one at its time."""
+    """The vocabularies, pinned to the present version; without it, each query would read the newest one at its time."""
     version = lake.version(tables.VOCABULARIES) if lake.has(tables.VOCABULARIES) else None
     return lake.read(tables.VOCABULARIES, version=version)
 
@@ -53,8 +53,8 @@ def current_vocabularies(lake: Lake) -> DataFrame:
 def add_to_vocabularies(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
     """Check the new rows and add them; returns their number.
 
-    Raises KeyConflict if another run gave one of the indices meanwhile. Indices are consecutive, so that any rows that
-    were added meanwhile have an index in common with these.
+    Raises KeyConflict if another run has added rows of the same vocabulary in the meantime: indices are consecutive, so
+    two such runs have an index in common.
     """
     with checked(tables.VOCABULARIES, ds, rows) as new:
         return lake.insert(tables.VOCABULARIES, new, key=("feature", "index"))

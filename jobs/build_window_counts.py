@@ -35,7 +35,10 @@ def window_item_counts(parts: DataFrame, days: int) -> DataFrame:
 
 
 def window_parts(lake: Lake, ds: dt.date, days: int, full: bool) -> DataFrame:
-    """The counts whose signed sum is that of the window: yesterday's sums and two days, or all days of the window."""
+    """Counts whose signed sum is that of the window: yesterday's sums and two days, or all days of the window.
+
+    full: use all days even if there are sums of yesterday.
+    """
     yesterday = lake.day(tables.WINDOW_ITEM_COUNTS, ds - dt.timedelta(days=1)).where(F.col("window_days") == days)
     if full or yesterday.isEmpty():
         return _signed(lake.window(tables.DAILY_ITEM_COUNTS, ds, days), 1)

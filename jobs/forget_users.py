@@ -1,10 +1,10 @@
 """Remove users: their rows from every table, their ids from the vocabularies.
 
 The current publication is published again without them, unless its day was scored again since. Older versions of the
-tables contain their rows until they are vacuumed: the job prints which publications these are, and after which day that
-can happen. Reports that show one of the users are removed, and so are the checkpoints of trainings, which contain pairs
-of users and items. A removed user's index is never given to another user; the weights keep a vector that belongs to no
-id.
+tables contain their rows until the tables are vacuumed: the job prints the publications that name such versions, and
+the day after which a vacuum removes them. Reports that show one of the users are removed, and so are the checkpoints of
+trainings, which contain pairs of users and items. The index of a removed user is never assigned to another user; the
+weights keep a vector that belongs to no id.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.forgetting import expiry_messages, is_newest, republish
 from jobs.serving.publications import last_publication
 
-NAMED_ELSEWHERE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}  # not in a column user_id
-MAX_USERS = 100_000  # of one run, since their ids become a condition on every table
+NAMED_ELSEWHERE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}  # users are not in a column user_id
+MAX_USERS = 100_000  # per run: the ids become a condition of a query on every table
 NAME_ON_PAGE = re.compile("<h3>(.*?)</h3>")  # of a user in jobs/report/page.html
 
 
@@ -68,8 +68,8 @@ def forget_users(lake: Lake, user_ids: Sequence[str]) -> int:
 def forget_in_table(lake: Lake, path: str, user_ids: Sequence[str]) -> int | None:
     """Remove the users' rows, or their names, from a table; returns how many, None for a table without users.
 
-    This is a merge and not a delete by condition, since the table's log would keep the condition's text and hence the
-    ids. The remaining rows of a file keep their order, so that look-ups stay fast.
+    This is a merge instead of a delete by condition: the table's log would store the text of the condition, and with it
+    the ids. The remaining rows of a file keep their order, so that look-ups stay fast.
     """
     table, name = DeltaTable.forPath(lake.spark, path), path.rsplit("/", 1)[-1]
     if name not in NAMED_ELSEWHERE and "user_id" not in table.toDF().columns:
@@ -89,7 +89,7 @@ def forget_in_table(lake: Lake, path: str, user_ids: Sequence[str]) -> int | Non
 
 
 def user_of_row(table: str) -> Column:
-    """The user whom a row of a table names."""
+    """The user_id that a row of a table contains."""
     named = {
         tables.VOCABULARIES.name: F.when(F.col("feature") == "user_id", F.col("value")),
         tables.QUARANTINE.name: F.get_json_object("row", "$.user_id"),

@@ -1,10 +1,10 @@
 """gate: whether a day's candidates may be published, one row per rule (jobs/serving/gate_rules.py).
 
-Compares recall on the held-out last day with that of the published model and of popularity on the same clicks; checks
-the coverage and shares of the lists, that the towers have not collapsed, the recall of the searched index, that
-training read every row, and the age of its inputs. Measures the newest versions of the tables when the job begins; the
-rows record the model version and the time of the lists. Overwrites the day. If a rule fails the job ends with
-`error [gate]`, and the day is not published.
+Compares recall on the held-out last day with that of popularity on the same clicks, and with that of the model last
+published before the day, on its own last day. Also checks the coverage and shares of the lists, that the towers have
+not collapsed, the recall of the searched index, that training read every row, and the age of the model and its inputs.
+Measures the newest versions of the tables when the job begins; the rows record the model version and the time of the
+lists. Overwrites the day. If a rule fails, the job ends with `error [gate]` and the day is not published.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Raw tables from MovieLens: a rating is an impression, and a click from 4 stars up.
+"""Raw tables from MovieLens: each rating is an impression, and a rating of 4 stars or more is also a click.
 
-Without --source: MovieLens-100K, from the registry package that carries it. Its users rate in one sitting, so the
-ratings of each user are spread in their order over ten logical days, of which --ds is the first.
-With --source FOLDER: ratings.csv and movies.csv with their real times; the ratings of the day --ds land, and with
---backlog all earlier ones as well.
+Without --source: MovieLens-100K, from a Python package that contains it. Its users rate in one sitting, so the ratings
+of each user are spread, in order, over ten logical days; --ds is the first.
+With --source FOLDER: ratings.csv and movies.csv with their real times. The ratings of the day --ds land; with --backlog
+all earlier ratings land on that day as well.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Compact small files, and remove files that nobody needs any more: the only job that vacuums.
+"""Compact small files, and remove files that are no longer needed. No other job vacuums.
 
-Compacts every table but those whose file layout is planned. What readers followed in the last `--keep-days` days, and
-follow now, stays readable: data files and the table's log are kept as long as the oldest of these lists needs them,
-counted from its first publication, and at least 7 days. Folders of models and indexes are removed when they are as old,
-no row of these days names them, and neither a publication that readers followed in the kept days nor the gate of such a
-day needs them.
+Compacts every table except those with a planned file layout. Lists that readers follow, or followed in the last
+`--keep-days` days, stay readable: data files and logs of tables are kept for the age of the oldest of these lists,
+counted from its first publication, and for at least 7 days. A folder of a model or an index is removed when it is that
+old, no row of these days names it, and it is needed neither by a publication that readers followed in the last
+`--keep-days` days nor by the gate of such a day.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from jobs.lake.files import hadoop_path
 from jobs.lake.lake import Lake
 from jobs.serving.retention import DEFAULT_KEEP_DAYS, MIN_KEEP_DAYS, retention_days, unused_folders
 
+# tables whose jobs choose the size and order of their files (jobs/lake/file_layout.py)
 PLANNED_LAYOUT = (tables.CANDIDATES.name, "training_examples", tables.USER_EMBEDDINGS.name)
 
 
@@ -79,7 +80,7 @@ def quoted(path: str) -> str:
 
 
 def _set_retention(lake: Lake, path: str, days: int) -> None:
-    """Let the table's log remember removed files as long as they are kept; no commit if it does so already."""
+    """Set how long the table keeps its log and its removed files; makes no commit if that is set already."""
     wanted = {
         "delta.logRetentionDuration": f"interval {days + 1} days",
         "delta.deletedFileRetentionDuration": f"interval {days} days",

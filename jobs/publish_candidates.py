@@ -1,8 +1,8 @@
 """publications: move the pointer that readers of the candidates follow (jobs/serving/publishing.py).
 
 Takes the newest Delta versions, checks that the day's candidates are complete and passed the gate, then adds one row
-that names exactly those versions and the publication that it follows. What is written while the job runs is not
-published. Of two publishers that follow the same publication, one fails with a PublicationConflict.
+that names exactly those versions and the publication before it (compare-and-set). Rows that are written while the job
+runs are not published. Of two publishers that follow the same publication, one fails with a PublicationConflict.
 With --rollback [N] the publication N steps back is published again, as a new row and without users who were forgotten
 since.
 """

@@ -1,8 +1,8 @@
 """Rebuild the earlier days whose outcomes change because of clicks that landed on this day.
 
-Runs after build_interactions of the day, since clock skew may put a click before its impression, and before the day's
-other jobs. Stops if an earlier day, on which this one depends, has landed but was not run. Finds the same days when it
-is run again, so that the next run completes an interrupted one.
+Runs after the day's build_interactions and before its other jobs: with clock skew, a click may land on the day before
+its impression, so reconciling that day needs this day's interactions. Stops if an earlier day on which this one
+depends has landed but was not run. Finds the same days when it is run again, so an interrupted run can be repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
-    """Call `step(job, day)` for every job that has to run again for an earlier day, in the order of days.
+    """Call `step(job, day)` for every job that must run again for an earlier day.
 
     Raises DayStopped if a day before `ds` has landed but was not run.
     """
@@ -52,7 +52,7 @@ def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
     first, yesterday = min([*changed, ds]), ds - dt.timedelta(days=1)
     skew_start = AttributionWindow.from_config(config).first_click_day(ds)
     for day in days_between(min(first, skew_start), yesterday):
-        # days that never ran stay as they are
+        # days that were never run are left out
         if not lake.day(tables.INTERACTIONS if day >= first else tables.RECONCILIATION, day).isEmpty():
             step(build_reconciliation, day)
     for day in days_between(first, yesterday):

@@ -1,7 +1,7 @@
 """reports/<ds>/index.html: one page about the run of a day, which needs no network.
 
-Reads the tables of the day and the model's folder; where something is missing the page says so. Each section is a
-function in SECTIONS. Overwrites the page of the day.
+Reads the tables of the day and the model's folder; the page says what is missing. Each section is a function in
+SECTIONS. Overwrites the page of the day.
 """
 
 from __future__ import annotations

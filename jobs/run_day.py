@@ -2,8 +2,8 @@
 
 Rebuilds the tables of earlier days that late clicks change (rebuild_days). With --tables-only it stops before training.
 It evaluates the candidates of the day before on this day's clicks; with --against it evaluates the new candidates on
-the clicks of later days that have already landed (a back-test). With --last it runs several days one after the other
-and ends with the first that fails; days before the published one require --tables-only.
+the clicks of later days that have already landed (a back-test). With --last it runs several days in order and stops at
+the first that fails; days before the published one require --tables-only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MODEL_JOBS = (train_two_tower, build_user_embeddings, build_item_index, score_us
 
 
 class Step(Protocol):
-    """Runs the main() of a job for a day, with more arguments than the shared ones if given."""
+    """Runs the main() of a job for a day. more: arguments in addition to the shared ones."""
 
     def __call__(self, job: object, day: dt.date, *more: str) -> None: ...
 
@@ -92,7 +92,7 @@ def run_day(
     try:
         step(gate_candidates, ds)
         step(publish_candidates, ds)
-    finally:  # a day that was not published has a report, too
+    finally:  # also for a day that is not published
         step(report_run, ds)
 
 

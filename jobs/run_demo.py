@@ -43,7 +43,7 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def run_demo(lake: Lake, config: Config, shared: Sequence[str], display: Display) -> None:
-    """Run all days, and the variant on the tables of the main model; `shared` are the arguments of every job."""
+    """Run all days, and the variant on the tables that all models share. shared: the arguments of every job."""
     step = job_step(shared, display)
     step(ingest_movielens, FIRST_DAY)
     for day in DAYS[:-2]:

@@ -1,8 +1,8 @@
 """A small lake to try things on: the log of a fraction of the users, and all items.
 
-Copies the raw tables of the day --ds, and with --days of the days before it, from --lake to --into. What was known of
-users and items before the first copied day lands on that day. Whether a user is sampled depends only on the id: a
-sampled user is sampled on every day and for every larger fraction. All other jobs run on the new lake as on any other.
+Copies the raw tables of the day --ds, and with --days of the days before it, from --lake to --into. The newest earlier
+rows of users and items land on the first copied day. Whether a user is sampled depends only on the id: a sampled user
+is sampled on every day and for every larger fraction. All other jobs run on the new lake as on any other.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def sampled(rows: DataFrame, fraction: float) -> DataFrame:
 
 
 def sampled_clicks(clicks: DataFrame, impressions: DataFrame, fraction: float) -> DataFrame:
-    """The clicks that name one of the sampled `impressions`, or a sampled user."""
+    """The clicks of sampled users; a click without user_id is sampled if it names one of `impressions`."""
     names_user = F.col("user_id").isNotNull()
     shown = impressions.select("impression_id").distinct()
     by_impression = clicks.where(~names_user).join(shown, "impression_id", "left_semi")

@@ -1,8 +1,8 @@
 """model_versions: two towers trained on the training examples of the window that ends with the day.
 
 Pins the versions of its inputs, runs a trainer process on their files (`python -m model.training.fit`), and puts the
-model folder under models/ in the lake. With `training.retrain_every_days` a model serves several days, and is trained
-on the first of them only. Overwrites the day of model_versions.
+model folder under models/ in the lake. With `training.retrain_every_days` above 1, a model is used for several days and
+is trained only on the first of them. Overwrites the day of model_versions.
 """
 
 from __future__ import annotations

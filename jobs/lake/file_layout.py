@@ -1,4 +1,8 @@
-"""The layout of Parquet files: equal row groups for the readers of training, small sorted row groups for look-ups."""
+"""The layout of Parquet files: equal row groups for the readers of training, small sorted row groups for look-ups.
+
+The layout of training_examples is chosen in `jobs.build_training_examples`, that of candidates in
+`jobs.serving.candidate_files`.
+"""
 
 from __future__ import annotations
 
