@@ -1,4 +1,4 @@
-"""The queries and checks of the tables: one folder per table, each file read by its name."""
+"""The SQL of the jobs: a folder for each table or purpose, and a function that reads a file by name."""
 
 from __future__ import annotations
 

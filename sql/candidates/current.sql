@@ -1,5 +1,5 @@
--- The published candidates: the day and the model version that the newest publication names. While a published day is
--- being scored again, read the table at the publication's candidates_version.
+-- The published candidates: those of the day and model version that the newest publication names. Because a published
+-- day may be scored again, `candidates` must be the table at the publication's candidates_version.
 select candidates.*
 from {candidates} as candidates
 inner join (

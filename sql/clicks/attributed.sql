@@ -1,5 +1,6 @@
--- Clicks that name no impression, each with the latest impression of its user and item before it (or up to
--- :clock_skew_seconds after it), or null. Whether that impression is close enough is decided by the attribution window.
+-- Clicks without an impression_id, each with the latest impression of its user and item before it, or up to
+-- :clock_skew_seconds after it; null if there is none. Later queries check whether the click is inside the attribution
+-- window of this impression.
 with events as (
   select
     user_id,

@@ -1,5 +1,5 @@
--- Metrics of the lists alone: the share of available items that any list contains, and the share of list entries that
--- are items of each slice, or items without a click in the window.
+-- Metrics that need only the lists: the share of the available items that are in any list, and the share of the list
+-- entries that are items of each slice, or items without a click in the window.
 with entries as (
   select lists.user_id, entry.item_id
   from {lists} as lists

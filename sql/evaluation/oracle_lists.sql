@@ -1,4 +1,4 @@
--- Each user's list by the oracle of a simulated log, without excluded items: an upper bound of the metrics.
+-- Each user's list by the oracle of a simulated log, without excluded items: about the best possible metrics.
 with clicked as (
   select exploded.user_id, collect_list(items.item_id) as item_ids
   from (

@@ -1,5 +1,5 @@
--- Each user's list of the most clicked available items, without excluded ones. The shared ranking is longer than a list
--- and the largest number of exclusions together, so that every list has :k items.
+-- Each user's list of the most clicked available items, without excluded ones. The ranking that all users share has :k
+-- items more than the largest number of exclusions, so every list has :k items if the catalogue is large enough.
 with popular as (
   select array_sort(
     collect_list(struct(-clicks as order, item_index, item_id))

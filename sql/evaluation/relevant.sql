@@ -1,5 +1,5 @@
--- The items that each user clicked in the evaluated days and that were not excluded for the user before: one row for
--- each user and item.
+-- One row per user and item: the items that a user clicked on the evaluated days, without those that were excluded for
+-- the user before.
 select distinct
   clicks.user_id,
   clicks.item_id,

@@ -1,5 +1,5 @@
--- The mean cosine similarity of two vectors of a sample, which is the squared length of the sample's mean, since all
--- vectors have norm 1.
+-- The mean cosine similarity of two vectors of a sample. As all vectors have norm 1, this is the squared norm of the
+-- mean vector.
 with numbers as (
   select element.dim, element.number
   from {vectors} as vectors

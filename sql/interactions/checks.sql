@@ -1,4 +1,4 @@
--- Outcomes that contradict themselves.
+-- The outcomes of a day do not contradict themselves.
 select
   count_if(user_id is null or user_id = '' or item_id is null or item_id = '') as `#fail interactions without a user or an item`,
   count_if(clicked <> (clicked_at is not null)) as `#fail interactions with a click but no time of it, or the reverse`,

@@ -1,6 +1,6 @@
--- Each impression of the day with its outcome. It is clicked if a click lies in [impressed_at, impressed_at + window], or
--- up to the tolerated clock skew before it. The first such click counts, with its reward; of several at the same time, the
--- largest reward. An impression_id counts once, on the day on which it landed first; of several copies on that day every
+-- Each impression of the day with its outcome. It is clicked if the time of a click is in [impressed_at - clock skew,
+-- impressed_at + window]. The first such click counts, with its reward; if several have the same time, with the largest
+-- reward. An impression_id counts once, on the day on which it landed first; if several copies landed on that day, every
 -- run takes the same one.
 with landed_before as (
   select impression_id

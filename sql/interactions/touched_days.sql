@@ -1,5 +1,5 @@
--- The earlier days whose outcomes depend on a click that landed on :ds: the first one inside an impression's window. A day
--- counts even if its outcome has this click already, since the tables that depend on it may not have been built.
+-- The days before :ds with an impression whose first click inside its window landed on :ds. A day is also returned if its
+-- outcomes already have this click, because the tables that are built from them may not have it yet.
 select distinct impressions.ds
 from {interactions} as impressions
 inner join {clicks} as clicks

@@ -1,5 +1,5 @@
--- The number of items whose q differs from their share of the training examples: of the window (q), of the window without
--- its last day (q_before), or of the last day (q_last).
+-- The number of items, and the first of them, of which q, q_before or q_last differs from the share of the training
+-- examples: of the window, of the window without its last day, or of the last day.
 with counted as (
   select
     item_index,

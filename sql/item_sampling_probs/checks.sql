@@ -1,4 +1,4 @@
--- Probabilities are in [0, 1] and sum to 1; to 0 if there was nothing to count.
+-- Probabilities are in [0, 1] and sum to 1, or to 0 if there was nothing to count.
 select
   count(*) - count(distinct item_index) as `#fail items with more than one row`,
   count_if(not least(q, q_before, q_last, u, p) >= 0 or not greatest(q, q_before, q_last, u, p) <= 1)

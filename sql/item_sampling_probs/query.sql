@@ -1,5 +1,5 @@
--- q: an item's share of exactly the rows that training reads. q_before: of the window without its last day; q_last: of the
--- last day alone, which progressive validation reads. u: its probability as a corpus negative, never 0. p: its share of the
+-- q: an item's share of the training examples of the window; q_before: of the window without its last day; q_last: of the
+-- last day alone, which validation holds out. u: its probability as a corpus negative, never 0. p: its share of the
 -- exposures in the unclicked pool, 0 outside the pool.
 with weights as (
   select

@@ -1,4 +1,4 @@
--- A segment lists an item once, and segment 0, that of all users, has a list.
+-- A segment has an item at most once, and there is a list of segment 0 (all users).
 select
   count(*) - count(distinct segment, item_id) as `#fail items that a segment lists twice`,
   if(count_if(segment = 0) = 0, 1, 0) as `#fail no list of all users`,

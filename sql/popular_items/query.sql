@@ -1,5 +1,5 @@
--- The most clicked items among the available ones: of all users (segment 0), down to items without a click, and of each
--- segment of users, by the user's feature at the time of the click. Equal clicks are ordered by item_index.
+-- The available items with the most clicks: of all users (segment 0; may end with items without a click), and of each
+-- segment. A click belongs to the segment that its user had in the training example. Ties are broken by item_index.
 with eligible as (
   select item_id, item_index
   from {items}

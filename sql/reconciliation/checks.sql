@@ -1,5 +1,5 @@
--- Every row of the log is accounted for. Volume and click rate are compared with those of earlier days, once there are
--- :min_days of them: within :band standard deviations of the mean, and at least :band percent of it.
+-- Every row of the log is counted exactly once. If there are at least :min_days earlier days, volume and click rate are
+-- compared with their means: they may differ by :band standard deviations or :band percent, whichever is larger.
 with earlier as (
   select
     count(*) as days,

@@ -1,5 +1,5 @@
--- What became of each impression and each click that landed on the day: one row. Landed rows are counted from the raw
--- tables, accepted ones from interactions, so that a row that is lost or duplicated between them shows.
+-- One row: how many of the impressions and clicks that landed on the day had which outcome. Landed rows are counted in the
+-- raw tables and accepted ones in interactions, so that the checks find rows that were lost or duplicated in between.
 with copies as (
   select
     impression_id,
@@ -36,7 +36,7 @@ interactions as (
   where ds = :ds
 ),
 
--- A click may land from the tolerated clock skew before its impression's day to the attribution window after it.
+-- A click may land from :skew_days days before the day of its impression to :window_days days after it.
 classified as (
   select
     clicks.*,
@@ -72,7 +72,7 @@ clicks as (
     count_if(ds = :ds and state = 'early') as early,
     count_if(ds = :ds and state = 'late') as late,
     count_if(ds = :ds and differs) as conflicts,
-    -- of the day's impressions: the clicks that must count, and those that interactions lacks
+    -- for the impressions of the day: the clicks that must count, and those that are missing in interactions
     count_if(shown_ds = :ds and state = 'valid' and number = 1) as first_clicks,
     count_if(shown_ds = :ds and state = 'valid' and number = 1 and not counted_at <=> clicked_at) as missed
   from ranked

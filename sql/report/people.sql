@@ -1,5 +1,5 @@
--- A sample of users, the same every day as far as they exist, with their last :shown clicks, newest first, and their first
--- :shown candidates.
+-- A sample of users with their last :shown clicks, newest first, and their first :shown candidates. The users are the same
+-- every day, as long as they have a list.
 with some as (
   select lists.user_id, slice(lists.candidates, 1, :shown) as candidates, size(lists.candidates) as listed
   from {candidates} as lists

@@ -1,5 +1,6 @@
--- Items by their clicks in the window, in bins that double: 0, 1, 2 to 3, 4 to 7, ... Bin b > 0 begins at 2 ** (b - 1)
--- clicks. For each bin and slice: the items, their clicks, and their entries in the candidate lists.
+-- Items by their clicks in the window, in bins of doubling width: 0, 1, 2 to 3, 4 to 7, ... Bin b > 0 begins at
+-- 2 ** (b - 1) clicks. For each bin and slice: the number of items, of their clicks, and of their entries (places) in the
+-- candidate lists.
 with places as (
   select place.item_id, count(*) as places
   from (select explode(lists.candidates) as place from {candidates} as lists)

@@ -1,4 +1,4 @@
--- For each channel: its entries in the candidate lists, and the users who have an entry of it.
+-- For each channel: the number of its entries (places) in the candidate lists, and of the users with such an entry.
 select
   place.source,
   count(*) as places,

@@ -1,4 +1,4 @@
--- An example has a user and an item, and not its own item as a negative.
+-- An example has a user, an item and a finite weight, and its own item is not among its negatives.
 select
   count_if(user_index is null or user_index < 2 or item_index is null or item_index < 2)
     as `#fail examples without a user or an item`,

@@ -1,7 +1,7 @@
 -- Each click of the day as an example, with the user's last clicks strictly before the impression.
 -- An example and its click are two events of the user's day. At equal times impressions come before clicks, so that an
--- example sees only older clicks and never its own. Its weight is the click's reward; 1 if there is none or it exceeds a
--- float.
+-- example sees only older clicks and never its own. Its weight is the click's reward; 1 if there is none or it is too large
+-- for a float.
 with events as (
   select
     clicks.impression_id,
@@ -33,7 +33,7 @@ counted as (
   from events
 ),
 
--- a range of that number gives the last clicks, however many examples are between them
+-- a window frame over that number has the last clicks, however many examples are between them
 with_clicks as (
   select
     *,
@@ -45,7 +45,7 @@ with_clicks as (
   from counted
 ),
 
--- a hash samples :share of all examples, and at most :per_user of a user
+-- a hash selects the share :share of all examples; at most :per_user of each user are taken
 sampled as (
   select
     *,

@@ -8,7 +8,7 @@ with impressions as (
   select
     shown.impression_id,
     shown.request_id,
-    -- an impression without a request is a request of its own
+    -- an impression without a request_id is a request by itself
     if(shown.request_id <> '', null, shown.impression_id) as alone,
     shown.user_id,
     shown.item_id,
@@ -50,7 +50,7 @@ requests as (
   having bool_or(clicked)
 ),
 
--- towards the top, too, the smaller item_index of a position comes first
+-- also upwards, the smaller item_index of a position comes first
 directed as (
   select
     outcome_final_at,

@@ -1,7 +1,7 @@
--- Items with at least :min_exposures exposures in the window and no click. An exposure counts once its attribution window
--- has closed before the end of the day, since a click may still come before that. Of more than :max_items the most exposed
--- ones are taken; ties are broken by the hash of item_id. Items are numbered bucket by bucket, so that no partition has to
--- sort the whole pool.
+-- Items with at least :min_exposures exposures in the window and no click. An exposure counts only if its attribution
+-- window closed before the end of the day, because otherwise a click may still come. At most :max_items items are taken,
+-- the most exposed ones; ties are broken by the hash of item_id. Items are numbered bucket by bucket, so that no partition
+-- has to sort the whole pool.
 with open as (
   select item_id, count(*) as exposures
   from {interactions}

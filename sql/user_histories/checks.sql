@@ -1,4 +1,4 @@
--- Every user has one row, with items and without clicks after the day.
+-- Every user has one row, a history of valid item indices, and no clicks after the day.
 select
   count(*) - count(distinct user_id) as `#fail users with more than one row`,
   count_if(exists(history, index -> index is null or index < 2)) as `#fail histories with an index that is not an item`,

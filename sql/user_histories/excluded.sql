@@ -1,4 +1,4 @@
--- The items that each user is not shown again, by the exclusion rule at the time when the histories were built.
+-- The items that each user is not shown again, by the exclusion rule with which the histories were built.
 select
   user_id,
   history,

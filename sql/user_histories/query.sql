@@ -1,6 +1,6 @@
--- Every user's clicks up to the end of the day: the last :length of them in order, and by day the items that the exclusion
--- rule still needs. The clicks of one day are limited in the same way, however many a user has. Users who left the snapshot
--- are removed.
+-- Every user's clicks up to the end of the day: the last :length of them in order, and for each day the items that the
+-- exclusion rule still needs. Of one day, too, at most the last :length clicks enter the history. Users who are no longer
+-- in the snapshot are removed.
 with clicks as (
   select interactions.user_id, interactions.clicked_at, interactions.impression_id, items.index as item_index
   from {interactions} as interactions

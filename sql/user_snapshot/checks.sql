@@ -1,4 +1,4 @@
--- Every user has one row, an index of their own, and possible days of first and last sight.
+-- Every user has one row, an index of their own, and consistent days first_seen and last_seen.
 select
   count(*) - count(distinct user_id) as `#fail users with more than one row`,
   count(*) - count(distinct user_index) as `#fail users who share an index`,

@@ -1,4 +1,4 @@
--- The window has each item once, and exactly the examples that training reads.
+-- The window has each item once, and its examples are as many as training reads.
 select
   count(*) - count(distinct item_id) as `#fail items with more than one row`,
   count_if(least(impressions, exposures, clicks, examples) < 0) as `#fail items with a negative count`,

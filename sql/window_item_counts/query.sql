@@ -1,4 +1,5 @@
--- The window's counts: those of yesterday, plus the day that enters the window, minus the day that leaves it (sign -1).
+-- The counts of the window: the sum of {parts}, each with its sign. These are yesterday's sums, the day that enters the
+-- window and, with sign -1, the day that leaves it; or all days of the window.
 select
   item_id,
   max(item_index) as item_index,
