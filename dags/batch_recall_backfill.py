@@ -1,7 +1,7 @@
 """Runs the daily DAG for a range of days, in order.
 
-Each day is a run of `batch_recall_daily`, which has at most one active run: scheduled runs and the back-fill never
-write at the same time. The back-fill ends with the first day that fails. Days before the published one cannot be
+Each day is a run of `batch_recall_daily`, which has at most one active run, so scheduled runs and the back-fill never
+write at the same time. The back-fill stops at the first day that fails. Days before the published one cannot be
 published: leave `publish` off for them.
 """
 
@@ -28,7 +28,7 @@ def days_between(first: str, last: str) -> list[str]:
 def require_day_before(context: Any) -> None:
     """Raises AirflowFailException if the previous day of the range failed, since each day builds on the one before.
 
-    Raises AirflowRescheduleException, which frees the task's slot for a minute, while the previous day is still to run.
+    Raises AirflowRescheduleException, which frees the slot of the task for a minute, if the previous day has not ended.
     """
     ti = context["ti"]
     if ti.map_index == 0:

@@ -60,11 +60,11 @@ JOBS = (
 )
 DAYS = {"evaluate_candidates": DAY_BEFORE}  # the day's clicks evaluate the candidates of the day before
 MORE_ARGUMENTS = {"evaluate_candidates": ["--if-any"]}
-HOURS = {"train_two_tower": 12, "score_users": 6}  # after which a job is killed; 3 for the others
+HOURS = {"train_two_tower": 12, "score_users": 6}  # until a job is killed; 3 for the others
 
 
 def quoted(template: str) -> str:
-    """The template, with its value quoted for the shell when it is rendered."""
+    """The template, changed so that its value is quoted for the shell when it is rendered."""
     return template.replace(" }}", " | quote }}")
 
 
@@ -76,7 +76,7 @@ def require_connection(context: Any) -> None:
 def prepare(context: Any) -> None:
     """Add the job's entry of `batch_recall_conf` to its Spark configuration.
 
-    Raises ValueError if that is not an object of objects, and what `require_connection` raises.
+    Raises ValueError if the variable is not an object with an object per job; raises as `require_connection` does.
     """
     require_connection(context)
     task, by_job = context["task"], Variable.get("batch_recall_conf", default={}, deserialize_json=True)
@@ -121,7 +121,7 @@ with DAG(
     description="From the day's raw log to published candidates",
     doc_md=__doc__,
     schedule=None if CRON == "none" else CronDataIntervalTimetable(CRON, timezone="UTC"),
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),  # a run before it would succeed without any task
+    start_date=datetime(2000, 1, 1, tzinfo=UTC),  # an earlier run would succeed without running any task
     catchup=False,
     max_active_runs=1,
     # no "backfill": Airflow counts the active runs of its back-fill separately and would run two days at once
@@ -152,5 +152,5 @@ with DAG(
     )
     publish = {"pre_execute": require_publishing, "post_execute": add_day_to_event, "outlets": [CANDIDATES]}
     jobs = [submit(job, **(publish if job == "publish_candidates" else {})) for job in JOBS]
-    # a teardown always runs and is no leaf of the DAG: the publication alone decides the state of the run
+    # a teardown always runs and does not count as a leaf of the DAG: only the publication decides the state of the run
     chain(await_log, *jobs, submit("report_run").as_teardown())

@@ -1,5 +1,5 @@
 # The environment of a local Airflow. `configure_airflow NAME` exports AIRFLOW_HOME (.airflow/NAME), the paths of lake and
-# code, and Spark's settings for the tasks. To be called in the root of the checkout.
+# code, and Spark's settings for the tasks. Call it in the root of the checkout.
 
 configure_airflow() {
     local root=$PWD lake=${LAKE:-lake}
@@ -27,7 +27,7 @@ configure_airflow() {
 
 airflow() { .airflow/bin/airflow "$@"; }
 
-# Creates or migrates the database, and creates the pool, without which tasks would wait forever. Once per installation.
+# Creates or migrates the database and creates the pool (without it tasks would wait forever), once per installation.
 prepare() {
     [ "$AIRFLOW_HOME/prepared" -nt .airflow/.set_up ] && return
     mkdir -p "$AIRFLOW_HOME"

@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 . dags/local/environment.sh
-configure_airflow run  # its own database, so that no scheduler takes part
+configure_airflow run  # a separate database, so that a running scheduler does not interfere
 prepare
 exec .airflow/bin/python dags/local/run_one_day.py "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs Airflow on this machine for a local lake until Ctrl-C: web page, scheduler, dag-processor and triggerer.
-# If one of them ends, or this script, all end. Reads LAKE, CONFIG and PORT.
+# If this script or one of the four processes ends, all of them end. Reads LAKE, CONFIG and PORT.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -13,7 +13,7 @@ prepare
 
 declare -A ids=()
 
-# On exit an executor waits for its running tasks, sometimes forever: after 15 s the remaining processes are killed, with
+# On exit, an executor waits for its running tasks, sometimes forever. After 15 s the remaining processes are killed with
 # all their children.
 end() {
     trap - EXIT INT TERM
