@@ -1,4 +1,4 @@
-"""user_embeddings: the embedding of every user of the day's snapshot, by the user tower, for scoring and other readers.
+"""user_embeddings: the embedding of every user of the day's snapshot, computed by the user tower.
 
 `scored_from` is a hash of everything a user's list depends on except the items and the model: a user whose hash has not
 changed can keep the list. Overwrites the day; rows are sorted by user_id within files.

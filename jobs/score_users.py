@@ -1,6 +1,6 @@
 """candidates: K items for every user, found by the user's embedding in the day's index, on the executors.
 
-Excluded items and items that are not available are left out. `source` says which channel an item comes from; a user
+Excluded items and items that are not available are left out. `source` names the channel of an item; a user
 without a click gets the popular items of their segment. With `scoring.changed_users_only`, a user whose inputs have not
 changed since the last publication of the same model gets that list again if all its items are still available.
 Overwrites the day. Rows are sorted by user_id, so that a look-up reads one row group of one file.

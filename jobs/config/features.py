@@ -1,4 +1,4 @@
-"""The declared features: what each tower reads about a user or an item."""
+"""The declared features: what each tower reads about a user or an item. Their kinds are in `model.features.kinds`."""
 
 from __future__ import annotations
 

@@ -43,12 +43,12 @@ CASTABLE_TYPES: dict[type[DataType], tuple[type[DataType], ...]] = {
     TimestampType: (StringType, TimestampType, TimestampNTZType, DateType),
 }
 CLICKS_BY_IMPRESSION = CLICKS.pick("ds", "impression_id", "clicked_at", "reward")
-CLICKS_BY_ITEM = CLICKS.pick("ds", "user_id", "item_id", "clicked_at", "reward")  # attributed, or a log of clicks alone
+CLICKS_BY_ITEM = CLICKS.pick("ds", "user_id", "item_id", "clicked_at", "reward")  # attributed, or a log of clicks only
 
 
 @dataclass(frozen=True)
 class ParsedFile:
-    """A file's rows in the types of the contract, with `reason`: why a row is refused, or null."""
+    """A file's rows in the types of the contract, with `reason`: why the row is refused, null if it is accepted."""
 
     rows: DataFrame
     table: str

@@ -79,7 +79,7 @@ def table_days(lake: Lake, config: Config, ds: dt.date) -> dict[str, TableDay]:
 
 def row_counts(lake: Lake, table: Table, ds: dt.date) -> DataFrame:
     """Rows (table, ds, rows, written) for the day and the day before."""
-    written = F.col("_metadata.file_modification_time").alias("written")  # from Delta's log: copying keeps it
+    written = F.col("_metadata.file_modification_time").alias("written")  # from Delta's log, not the disk
     files = lake.read(table).select("ds", written)
     days = {"today": ds, "yesterday": ds - dt.timedelta(days=1)}
     return query(lake.spark, "report/row_counts", {"files": files}, table=table.name, **days)

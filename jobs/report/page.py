@@ -140,7 +140,7 @@ def render(headline: Headline, key_figures: Sequence[KeyFigure], sections: Seque
     """The HTML of the page, which needs no other file."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(_file("page.html"))
-    style = Markup(_file("page.css"))  # a file of this package, hence not escaped
+    style = Markup(_file("page.css"))  # a file of this package, so it is not escaped
     return template.render(headline=headline, key_figures=key_figures, sections=sections, style=style) + "\n"
 
 

@@ -14,7 +14,7 @@ from jobs.serving.publications import newest_versions
 from jobs.serving.publishing import add_publication
 from jobs.serving.retention import DEFAULT_KEEP_DAYS
 
-SLACK_DAYS = 3  # two for which readers may follow one publication, and one as `retention_days` rounds up
+SLACK_DAYS = 3  # two days that readers may follow one publication, and one that `retention_days` adds
 
 
 def is_newest(lake: Lake, publication: Row, user_ids: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ CONDITIONAL: dict[str, frozenset[str]] = {
 
 
 class UnsafeLogStore(ValueError):
-    """Several drivers could overwrite each other's commits, and the configuration does not say that one runs alone."""
+    """Several drivers could overwrite each other's commits, and the configuration does not exclude that."""
 
 
 def require_safe_commits(spark: SparkSession, uri: str, *, single_driver: bool) -> None:
