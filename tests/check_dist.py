@@ -1,6 +1,6 @@
-"""`make test-dist`: a job on a standalone cluster whose workers' Python is dist/environment.tar.gz, of dist/batch-recall.zip.
+"""`make test-dist`: a job of dist/batch-recall.zip on a cluster whose workers use the Python of dist/environment.tar.gz.
 
-No file of the suite: packing and unpacking take longer than a test should.
+This file is not part of `make test`, because packing and unpacking take too long.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ WORLD = ["--users", "400", "--items", "300", "--late", "0.1", "--start", str(DAY
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files: one that uses the simulated lake, those without Spark, with Spark, with the simulated lake.
+    """Order the files: first one that uses the simulated lake, then those without Spark, with Spark, with the lake.
 
-    So one worker builds the lake while the others run quick tests, and what is plainly broken shows early.
+    So one worker builds the lake while the others run quick tests, which show obvious faults early.
     """
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
@@ -48,13 +48,13 @@ def config() -> Config:
 
 @pytest.fixture(scope="session")
 def spark() -> SparkSession:
-    # processes that tests start generate code; their tables are compared with those of this session
+    # without code generation; processes that tests start use it, and must give the same tables
     return spark_session("tests", small_days=True)
 
 
 @pytest.fixture
 def spilling(spark: SparkSession) -> Iterator[None]:
-    """Sorts spill to disk every 100 rows, as sorts of much data do with little memory."""
+    """Make sorts spill to disk every 100 rows, as sorts of much data do with little memory."""
     conf = spark._jvm.org.apache.spark.SparkEnv.get().conf()  # type: ignore[union-attr]
     key = "spark.shuffle.spill.numElementsForceSpillThreshold"
     conf.set(key, "100")
@@ -70,14 +70,14 @@ def lake(spark: SparkSession, tmp_path: Path) -> Lake:
 
 @pytest.fixture(scope="session")
 def simulated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Four landed days of a simulated log, of which the first three were run, one after the other. Read only."""
+    """A lake with four landed days of a simulated log, of which the first three were run in order. Read only."""
     target = tmp_path_factory.mktemp("simulated") / "lake"
     return Lake(spark, str(cached_lake("simulated", build_simulated, target)))
 
 
 def build_simulated(folder: Path) -> None:
     common = ["--lake", str(folder), "--config", SMALL]
-    for number, day in enumerate(DAYS):  # a day lands, then it runs: nothing of a later day is there yet
+    for number, day in enumerate(DAYS):  # each day runs before the next one lands
         simulate_log.main([*common, *WORLD, "--ds", str(day)])
         if number < 3:
             run_day.main([*common, "--ds", str(day)])

@@ -70,7 +70,7 @@ def cycles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def functions_of(text: str) -> Iterator[tuple[str, int]]:
-    """Name and number of lines, without decorators and docstring, of every function of a source."""
+    """The name of every function of a source, and its number of lines without decorators and docstring."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
@@ -87,7 +87,7 @@ def _base(node: ast.ImportFrom, name: str, *, is_package: bool) -> str:
 
 
 def _module(name: str, modules: Mapping[str, Path]) -> str | None:
-    """The module that a dotted name is, or is an attribute of; None if it is not one of `modules`."""
+    """The module that a dotted name names, or whose attribute it names; None if it is not one of `modules`."""
     while name not in modules and name:
         name = name.rpartition(".")[0]
     return name or None

@@ -1,4 +1,4 @@
-"""Lakes that take minutes to build, stored under a hash of everything that shapes them and shared by all test processes.
+"""Lakes that take minutes to build: stored under a hash of all their inputs and shared by all test processes.
 
 They are stored in .pytest_cache/lakes, or in the folder that BATCH_RECALL_TEST_CACHE names. `make clean` deletes them.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# What shapes a lake: the code and configuration of the jobs, the libraries, and what the tests ask for.
+# The inputs of a lake: the code and configuration of the jobs, the libraries, and the settings of the tests.
 INPUTS = ("jobs", "model", "sql", "recall.toml", "requirements/compute.txt", "tests/small.toml", "tests/conftest.py")
 MAX_AGE = 24 * 3600  # seconds; tests of retention expect a lake of today
 

@@ -1,4 +1,4 @@
-"""How schemes are chosen, tried once, and reported."""
+"""How the settings of schemes are chosen, tested and reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jobs.config.presets import negatives_of
 
 
 class Trainer:
-    """Stands in for the training process: counts its calls and returns a recall that depends on the temperature."""
+    """Replaces the training process: records its calls and returns a recall that depends on the temperature."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -99,7 +99,7 @@ def test_a_report_replaces_only_its_own_part(tmp_path: Path) -> None:
 
 
 class Popular:
-    """An evaluator of popularity alone."""
+    """An evaluator that only evaluates popularity."""
 
     users = pa.table({"user_index": [2, 3]})
 

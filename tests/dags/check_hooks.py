@@ -1,4 +1,4 @@
-"""Runs in Airflow's environment: checks the functions of the DAG files by plain asserts. Prints `checked` at the end."""
+"""Runs in Airflow's environment: checks the functions of the DAG files with plain asserts, then prints `checked`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dag_file(name: str) -> ModuleType:
 
 
 def raised(kind: type[Exception], call: Any, *arguments: Any) -> str:
-    """The message of the error that the call ends with."""
+    """The message of the error that the call raises."""
     try:
         call(*arguments)
     except kind as error:
@@ -54,7 +54,7 @@ def check_daily(daily: ModuleType) -> None:
 
 
 def check_conf(daily: ModuleType) -> None:
-    """A job's entry of the variable is added to its command and to no other command."""
+    """A job's entry in the variable is added to its command and to no other command."""
     os.environ["AIRFLOW_VAR_BATCH_RECALL_CONF"] = '{"score_users": {"spark.task.cpus": "8"}}'
     commands = {}
     for job in ("score_users", "build_item_counts"):

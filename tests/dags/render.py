@@ -1,6 +1,6 @@
-"""Runs in Airflow's environment: writes what the DAGs are, and each command that they would submit, to FOLDER/found.json.
+"""Runs in Airflow's environment: describes the DAGs, and each command that they would submit, in FOLDER/found.json.
 
-No database and no scheduler: the place is told by environment variables.
+It needs no database and no scheduler: environment variables name the lake, the code and the connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 
 
 def context(task: BaseOperator, day: str | None, logical: datetime | None) -> dict[str, Any]:
-    """What a run knows that was asked for `day`, or has the logical date; it runs on 5 March 2026."""
+    """The template context of a run on 5 March 2026 with this `day` parameter and logical date."""
     return {
         "params": {"day": day, "publish": True},
         "dag_run": SimpleNamespace(logical_date=logical, run_after=datetime(2026, 3, 5, 9, tzinfo=UTC)),
@@ -61,7 +61,7 @@ def described(dag: DAG) -> dict[str, Any]:
 
 
 def commands(day: str | None, logical: datetime | None) -> dict[str, list[str]]:
-    """Every task's command, of DAGs that are loaded anew: rendering changes a task."""
+    """Every task's command. The DAGs are loaded again, because rendering changes a task."""
     dag = DagBag(DAGS).dags["batch_recall_daily"]
     return {task.task_id: command(task, context(task, day, logical)) for task in dag.topological_sort()}
 

@@ -1,6 +1,6 @@
-"""Every command that the daily DAG submits: golden files of them, read by the parser of the job that gets them.
+"""The commands that the daily DAG submits: they equal golden files, and each job's parser accepts its own.
 
-`GOLDEN=write make test PYTEST_ARGS=tests/dags` writes the files anew, after `make airflow` has set Airflow up.
+`GOLDEN=write make test PYTEST_ARGS=tests/dags` writes the files again, after `make airflow` has set Airflow up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
 AIRFLOW = ROOT / ".airflow"
 DAY = "2026-03-01"
-# What tells the place; a value that the shell would read is in it for the sensor's sake.
+# Names the connection, the lake and the code. The shell would expand this lake if the sensor did not quote it.
 PLACE = {
     "AIRFLOW_CONN_BATCH_RECALL_SPARK": '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}',
     "AIRFLOW_VAR_BATCH_RECALL_LAKE": "/lake of $HOME",
@@ -32,7 +32,7 @@ PLACE = {
 
 
 def in_airflow(script: str, folder: Path, **place: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of this folder in Airflow's environment, with a folder for what it writes as its argument."""
+    """Run a script of this folder in Airflow's environment; its argument is the folder that it writes to."""
     if not (AIRFLOW / ".set_up").exists():
         pytest.skip("Airflow is not set up here: `make airflow` does it, into .airflow")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
@@ -59,19 +59,19 @@ def golden(name: str) -> list[str]:
 
 
 def parsed(job: str, argv: list[str]) -> dict[str, Any]:
-    """What the real job's parser makes of its arguments."""
+    """The arguments as the job's own parser reads them."""
     here = [argument.replace("/code/", f"{ROOT}/") for argument in argv]
     return vars(importlib.import_module(f"jobs.{job}").arg_parser().parse_args(here))
 
 
 def arguments(command: list[str]) -> list[str]:
-    """Those of the job itself, behind its file."""
+    """The arguments of the job itself, which follow its file."""
     (file,) = (number for number, argument in enumerate(command) if argument.endswith(".py"))
     return command[file + 1 :]
 
 
 class Recorder:
-    """Takes the place of Display, and of every job's main."""
+    """Replaces Display, and the main() of every job."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[str]]] = []
@@ -85,7 +85,7 @@ class Recorder:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
-    """(job, arguments) of everything that run_day runs for a day, in its order."""
+    """(job, arguments) of everything that run_day runs for a day, in order."""
     recorder = Recorder()
     for job in golden("order")[1:]:  # the first one waits for the log, which run_day does not
         module = importlib.import_module(f"jobs.{job}")
@@ -109,12 +109,12 @@ def test_there_is_a_golden_command_for_each_task_and_no_other() -> None:
 
 
 def test_no_golden_command_goes_to_yarn_by_mistake() -> None:
-    """An unknown connection would: the hook takes `yarn` without a word."""
+    """With an unknown connection, the hook would use `yarn` without an error."""
     for job in golden("order")[1:]:
         assert golden(job)[:3] == ["spark-submit", "--master", "local[2]"], job
 
 
-def test_the_sensor_asks_the_job_with_its_own_code_for_not_yet() -> None:
+def test_the_sensor_knows_the_exit_code_for_not_yet() -> None:
     (line,) = golden("await_log")
     quoted = f"python -m jobs.await_log --lake '/lake of $HOME' --ds {DAY} --config /code/recall.toml"
     assert line.startswith(f"cd /code && {quoted}; ")
@@ -123,7 +123,7 @@ def test_the_sensor_asks_the_job_with_its_own_code_for_not_yet() -> None:
     assert f"retry_exit_code={await_log.NOT_YET}" in (ROOT / "dags" / "batch_recall_daily.py").read_text("utf-8")
 
 
-def test_the_sensor_fails_at_a_refusal_alone(tmp_path: Path) -> None:
+def test_the_sensor_fails_only_if_the_job_refuses_the_day(tmp_path: Path) -> None:
     line = golden("await_log")[0].replace("/code ", f"{tmp_path} ", 1)
     (tmp_path / "python").write_text('#!/bin/bash\n[ "$ENDS" = killed ] && kill -9 $$\nexit "$ENDS"\n')
     (tmp_path / "python").chmod(0o755)
@@ -158,7 +158,7 @@ def test_the_day_is_what_is_asked_for_then_the_interval_then_the_clock(rendered:
         assert f" --ds {day} " in rendered[way]["await_log"][0]
 
 
-def test_the_zip_and_a_configuration_of_ones_own_are_rendered_where_they_are_told(tmp_path: Path) -> None:
+def test_the_zip_and_the_configuration_of_the_variables_are_in_the_command(tmp_path: Path) -> None:
     place = {
         "AIRFLOW_VAR_BATCH_RECALL_PY_FILES": "/code/dist/batch-recall.zip",
         "AIRFLOW_VAR_BATCH_RECALL_CONFIG": "/own.toml",

@@ -1,4 +1,4 @@
-"""What the DAGs promise: one run at a time, in one chain, with retries; and what rendered text must not hold."""
+"""The DAGs: one run at a time, one chain of jobs, retries, and no secret in rendered text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A day job by job, with the lake before and after each; and jobs that are killed while they run."""
+"""A day job by job, with the lake before and after each job; and jobs that are killed while they run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ run(lambda _: job.main(sys.argv[2:]))
 
 @dataclass(frozen=True)
 class Step:
-    """A job and its arguments; LAKE in an argument stands for the lake."""
+    """A job and its arguments. LAKE in an argument is replaced by the lake's path."""
 
     job: str
     arguments: tuple[str, ...]
@@ -78,7 +78,7 @@ OTHERS = (
     Step("forget_users", ("--users", "LAKE/forgotten.txt")),
     Step("maintain_tables", ()),
 )
-# A fraction of the time: what the fourth day changes of the third; then the third is published again.
+# Takes a fraction of the time: the fourth day changes the third, which is then published again.
 QUICK = (
     *(of_day(job, FOURTH) for job in ("build_interactions", "rebuild_days", "build_vocabularies")),
     *(of_day(job, THIRD) for job in ("score_users", "gate_candidates", "publish_candidates")),
@@ -87,7 +87,7 @@ QUICK = (
 
 @dataclass
 class Stages:
-    """A lake as it was before each step of a day, built as far as a test needs it. Read only: copy what is to change."""
+    """Copies of a lake before each step of a day, built when a test needs them. Read only: copy a lake to change it."""
 
     folder: Path
     first: str
@@ -122,12 +122,12 @@ def commits(lake: str) -> dict[str, int]:
 
 
 def rows(lake: str, table: str) -> list[str]:
-    """A table's rows as sorted text, without the columns of the run; read without Spark. Empty if there is no table."""
+    """A table's rows as sorted text, without RUN_SPECIFIC_COLUMNS, read without Spark. Empty if there is no table."""
     if not (Path(lake) / table / "_delta_log").is_dir():
         return []
     frame = pl.read_delta(str(Path(lake) / table))
     columns = sorted(set(frame.columns) - RUN_SPECIFIC_COLUMNS)
-    # two threads add in any order, so that the last digits of a float differ between runs
+    # threads add in any order, so the last digits of a float differ between runs
     return sorted(re.sub(r"(\d\.\d{3})\d+(e-?\d+)?", r"\1", str(row)) for row in frame.select(columns).rows())
 
 

@@ -43,7 +43,7 @@ def test_a_reader_sees_whole_publications_only(published: Lake) -> None:
 
 
 def test_a_mixed_answer_is_reported(published: Lake) -> None:
-    """The control of the test above: a mixed answer is reported."""
+    """The control of the test above."""
     whole = read_candidates(published.uri, ["user1"])
     assert inconsistency(whole, 1) is None
     other = whole.assign(model_version="publication-1", item_id=whole["item_id"].str.replace("-0-", "-1-"))

@@ -16,7 +16,7 @@ from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.encoding import union
 from jobs.raw_log.preconditions import DayStopped
 
-DAY = dt.date(2026, 3, 29)  # clocks change in Europe: UTC must not care
+DAY = dt.date(2026, 3, 29)  # clocks change in Europe, which must not matter
 NEXT = DAY + dt.timedelta(days=1)
 WINDOW = AttributionWindow(24)
 

@@ -96,7 +96,7 @@ def test_each_row_goes_to_one_place(log: Log) -> None:
 
 
 def test_duplicates_do_not_change_the_interactions_whichever_day_they_land_on(log: Log) -> None:
-    """Rows that a shipper sends again, the day after too: the first landing counts, and no day grows."""
+    """Rows are sent again, on the same day and on the next: the first landing counts, and no day gets more rows."""
     day, after = DAYS[:2]
     for key in "abc":
         log.shown(day, key, 10)
@@ -152,7 +152,7 @@ def test_an_earlier_click_that_lands_later_takes_the_place(log: Log) -> None:
 
 @pytest.mark.parametrize("seed", slow_after(1, range(2)))
 def test_a_hostile_log_adds_up_to_the_row(log: Log, seed: int) -> None:
-    """Random ids, times, days, copies: four days, and every click in one class, matched as often as interactions say."""
+    """Four days of random ids, times and copies: every click is in one class, and matches agree with interactions."""
     random = np.random.default_rng(seed)
     ids = [f"k{n}" for n in range(30)]
     for _ in range(120):
@@ -184,7 +184,7 @@ def test_a_hostile_log_adds_up_to_the_row(log: Log, seed: int) -> None:
 
 @pytest.mark.parametrize("change", slow_after(1, ["lost", "twice", "unclicked", "moved"]))
 def test_interactions_that_do_not_add_up_stop_the_day(log: Log, change: str) -> None:
-    """A row is lost or doubled behind the job's back; the day before stays as it was reconciled."""
+    """Rows are lost, doubled or changed after the job; the stored reconciliation stays as it was."""
     day = DAYS[0]
     for key in "abc":
         log.shown(day, key, 10)

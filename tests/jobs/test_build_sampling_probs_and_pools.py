@@ -22,7 +22,7 @@ MIDNIGHT = dt.datetime.combine(DAY + dt.timedelta(days=1), dt.time(), dt.UTC)
 
 
 def counted(spark: SparkSession, *rows: tuple[str, int, int, int], exposures: int | None = None) -> DataFrame:
-    """The window's counts (item, impressions, clicks, examples); every impression is an exposure unless told."""
+    """The window's counts (item, impressions, clicks, examples); every impression is an exposure unless `exposures` is given."""
     made = [
         (DAY, item, int(item[1:]), shown, shown if exposures is None else exposures, clicks, examples, 30)
         for item, shown, clicks, examples in rows
@@ -66,7 +66,7 @@ def test_q_is_the_share_of_the_rows_that_are_trained_on(
 ) -> None:
     made = item_sampling_probs(counts, last_day, snapshot(spark), pool(spark, i4=30, i5=10), 0.0)
     rows = {row.item_id: row for row in made.collect()}
-    assert set(rows) == {f"i{n}" for n in range(2, 9)}  # new items too, whom nobody saw
+    assert set(rows) == {f"i{n}" for n in range(2, 9)}  # including new items that nobody has seen
     assert (rows["i2"].q, rows["i3"].q, rows["i4"].q) == (6 / 8, 2 / 8, 0.0)
     assert (rows["i2"].q_before, rows["i3"].q_before) == (1.0, 0.0)
     assert (rows["i2"].q_last, rows["i3"].q_last) == (1 / 3, 2 / 3)
@@ -91,7 +91,7 @@ def test_an_empty_pool_gives_zero_and_not_null(spark: SparkSession, counts: Data
 
 
 def test_only_exposures_whose_window_has_closed_count(spark: SparkSession, counts: DataFrame) -> None:
-    """Of i6's nine exposures seven may yet be clicked, and one at the very end of the day."""
+    """Of i6's nine exposures, seven can still be clicked; one has closed just before the end of the day."""
     soon, then = MIDNIGHT + dt.timedelta(hours=9), MIDNIGHT - dt.timedelta(seconds=1)
     recent = shown(
         spark, *[("i6", soon, True)] * 6, ("i6", MIDNIGHT, True), ("i6", then, True), ("i6", soon, False), ("i2", soon, True)
@@ -110,7 +110,7 @@ def test_what_was_not_examined_is_no_exposure(spark: SparkSession) -> None:
 
 @pytest.mark.parametrize("most", slow_after(2, [1, 7, 499, 500, 501, 600]))
 def test_of_a_pool_that_is_too_large_the_most_exposed_items_are_kept(spark: SparkSession, most: int) -> None:
-    """100 items with two exposures and 500 with one: the cap is met to the item, by the same ones on every run."""
+    """100 items have two exposures and 500 have one: exactly `most` are kept, the same ones on every run."""
     rows = [(f"i{n}", 2 if n < 102 else 1, 0, 0) for n in range(2, 602)]
     found = unclicked_items(counted(spark, *rows), shown(spark), DAY, 1, most).collect()
     assert len(found) == len({row.item_id for row in found}) == most
@@ -135,7 +135,7 @@ def test_a_day_is_counted_once_whatever_repeats(spark: SparkSession) -> None:
 
 
 def test_the_window_slides_to_what_its_days_sum_to(lake: Lake, spark: SparkSession, config: Config) -> None:
-    """Items come and go: the sums carried from day to day are those of the days themselves."""
+    """Items come and go: the sums that are carried from day to day equal sums over the days."""
     days = [DAY + dt.timedelta(days=number) for number in range(6)]
     rows = [
         (day, f"i{item}", item, 9, 9, 0, 0)
@@ -159,7 +159,7 @@ def test_the_window_slides_to_what_its_days_sum_to(lake: Lake, spark: SparkSessi
 
 
 def test_counts_that_are_not_those_of_the_examples_are_refused(lake: Lake, spark: SparkSession) -> None:
-    """As when an older day was built again and the days after it were not."""
+    """This happens if an older day was built again and the days after it were not."""
     rows = spark.createDataFrame([(DAY, "i2", 2, 5, 5, 3, 3)], tables.DAILY_ITEM_COUNTS.schema)
     lake.overwrite(tables.DAILY_ITEM_COUNTS, DAY, rows)
     with pytest.raises(CheckFailed, match="difference between counted and existing examples: 3"):

@@ -85,14 +85,14 @@ def test_history_holds_the_last_clicks_strictly_before_the_impression(
     found = examples(spark, interactions, vocabularies, {"u1": [8, 9]}, {"u1": (30.0, 30.0)})
     assert {key: history for key, (history, _) in found.items()} == {
         "u1-i2-0": [8, 9, 0],
-        "u1-i3-0": [8, 9, 0],  # shown at the same minute: it sees nothing of today
-        "u1-i4-5": [8, 9, 2],  # i3 was clicked in the very minute of this impression: not strictly before
+        "u1-i3-0": [8, 9, 0],  # shown in the same minute, so its history has no click of today
+        "u1-i4-5": [8, 9, 2],  # i3 was clicked in the minute of this impression, not strictly before it
         "u1-i5-9": [2, 3, 4],
     }
 
 
 def test_no_example_sees_its_own_or_a_later_click(spark: SparkSession, vocabularies: DataFrame) -> None:
-    """Every click at its impression's own time, and a long slow click that later impressions overtake."""
+    """Every click has the time of its impression, except one that follows its impression ten hours later."""
     interactions = log(spark, *(("u1", f"i{n}", n, n) for n in range(2, 8)), ("u1", "i9", 0, 600), ("u2", "i9", 1, 1))
     found = examples(spark, interactions, vocabularies, {}, {"u1": (1.0, 1.0), "u2": (2.0, 2.0)})
     assert found["u1-i7-7"][0] == [4, 5, 6]
@@ -141,7 +141,7 @@ def test_a_feature_with_the_name_of_a_column_is_refused(config: Config) -> None:
 
 
 def test_the_weight_is_the_reward_or_one(spark: SparkSession, vocabularies: DataFrame) -> None:
-    """A reward beyond what a float holds is none, not infinite."""
+    """A reward beyond the range of a float counts as missing, not as infinite."""
     weights = {None: 1.0, 0.0: 0.0, 2.5: 2.5, 1e300: 1.0, float("nan"): 1.0}
     clicks = log(spark, *(("u1", "i2", shown, shown) for shown in range(len(weights))), rewards=list(weights))
     rows = built(spark, clicks, vocabularies, {}, {"u1": (None, 1.0)}).orderBy("impressed_at").collect()

@@ -96,7 +96,7 @@ def test_the_model_is_better_than_popularity(simulated: Lake) -> None:
 
 @pytest.mark.slow
 def test_a_model_of_shuffled_labels_is_no_better_than_popularity(simulated_copy: Lake, config: Config) -> None:
-    """Each example keeps its user and gets the item of another: nothing is left to learn but popularity."""
+    """Each example keeps its user and gets another example's item: only popularity can be learned."""
     lake, table = simulated_copy, tables.training_examples(config)
     for day in (FIRST, SECOND, THIRD):
         rows = lake.day(table, day).toPandas()

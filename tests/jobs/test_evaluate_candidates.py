@@ -24,8 +24,8 @@ def at_array() -> object:
     return F.array(*(F.lit(k) for k in AT))
 
 
-def test_the_metrics_in_sql_are_those_of_the_model_room(spark: SparkSession) -> None:
-    """model.metrics is itself held against torchmetrics."""
+def test_the_metrics_in_sql_equal_those_of_the_model_package(spark: SparkSession) -> None:
+    """`model.metrics` itself is tested against torchmetrics."""
     random = np.random.default_rng(3)
     ranked = np.array([random.permutation(30)[:7] for _ in range(60)])
     relevant = [random.choice(30, size=random.integers(1, 9), replace=False) for _ in range(60)]

@@ -1,4 +1,4 @@
-"""What training reads: nothing of the future, no more of one user than is allowed, and counts that are its own."""
+"""What training reads: nothing of the future, at most so many examples per user, and counts of the same examples."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_capped_user_counts_in_q_as_often_as_training_reads_them(
     assert clicked > examples.count()  # so counting clicks would have been wrong
     history = lake.day(tables.USER_HISTORIES, THIRD).where(F.col("user_id") == heavy.user_id).first()
     assert history is not None
-    assert len(history.history) >= heavy["count"]  # what is not trained on is remembered all the same
+    assert len(history.history) >= heavy["count"]  # clicks that are not trained on are in the history too
 
 
 def test_examples_are_sampled_by_hash(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_row_groups_of_a_day_are_planned_for_its_readers(
     ],
 )
 def test_what_counts_as_exposed(simulated: Lake, rule: str, seen: list[str]) -> None:
-    """Request a was clicked at its third place, b nowhere; one impression has no place."""
+    """Request a was clicked at its third position, b at none; one impression has no position."""
     time = dt.datetime(2026, 1, 5, 10, tzinfo=dt.UTC)
     shown = [("a1", "a", 1, False), ("a2", "a", 2, False), ("a3", "a", 3, True), ("a4", "a", 4, False), ("b1", "b", 1, False), ("b2", "b", 2, False), ("none", "a", None, False)]  # fmt: skip
     rows = simulated.spark.createDataFrame(

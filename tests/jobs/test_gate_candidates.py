@@ -1,4 +1,4 @@
-"""What the gate lets through, what it holds back, and that what was published stays."""
+"""Which candidates pass the gate and which do not, and that the last publication stays."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def arguments(lake: Lake, ds: dt.date, config: str = SMALL) -> list[str]:
 
 
 def measured(lake: Lake, ds: dt.date, **metrics: object) -> None:
-    """Lay metrics over those of the day's model, as if its training had measured them."""
+    """Replace metrics of the day's model, as if its training had measured them."""
     file = Path(model_path(lake, model_version(lake, ds))) / "model.json"
     manifest = json.loads(file.read_text())
     manifest["metrics"] |= metrics
@@ -179,12 +179,12 @@ def test_lists_without_an_item_get_verdicts(simulated_copy: Lake, config: Config
 
 @pytest.mark.slow
 def test_a_model_of_shuffled_clicks_is_refused(simulated_copy: Lake, config: Config, tmp_path: Path) -> None:
-    """Each example keeps its user and gets the item of another; towers that learn this know less than popularity."""
+    """Each example keeps its user and gets another example's item; towers trained on this are worse than popularity."""
     lake, table = simulated_copy, tables.training_examples(config)
     for number, day in enumerate((FIRST, SECOND, THIRD)):
         rows = lake.day(table, day).toPandas()
         rows[["item_id", "item_index"]] = rows[["item_id", "item_index"]].sample(frac=1, random_state=number).to_numpy()
-        if day != THIRD:  # the day that is held out is as it was
+        if day != THIRD:  # the held-out day is not shuffled
             lake.overwrite(table, day, lake.spark.createDataFrame(rows, table.schema))
     file = tmp_path / "held_out.toml"
     file.write_text(Path(SMALL).read_text().replace('validation = "none"', 'validation = "last_day"'))

@@ -43,7 +43,7 @@ def test_all_ten_days_land_with_their_features(lake: Lake) -> None:
     clicks = lake.read(tables.CLICKS)
     assert (
         clicks.count() == clicks.where("reward is null").count() == 55_375
-    )  # ratings of 4 and 5, which are no rewards
+    )  # ratings of 4 and 5; a rating is not a reward
     toy_story = lake.spark.read.format("delta").load(lake.path("items")).where("item_id = '1'").first()
     assert toy_story is not None
     assert (toy_story.year, toy_story.genres, toy_story.available) == (

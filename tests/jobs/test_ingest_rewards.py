@@ -65,7 +65,7 @@ def test_numbers_that_are_no_rewards_are_refused_in_typed_files_too(lake: Lake, 
 
 
 def test_a_table_of_clicks_from_before_rewards_is_refused_until_it_has_the_column(lake: Lake, tmp_path: Path) -> None:
-    """The way that the changelog names."""
+    """The change to the table is the one that CHANGELOG.md names."""
     before = DAY - dt.timedelta(days=1)
     old = lake.spark.createDataFrame([(before, "z", None, None, dt.datetime(2026, 1, 4, 10, tzinfo=dt.UTC))], "ds date, impression_id string, user_id string, item_id string, clicked_at timestamp")  # fmt: skip
     old.write.format("delta").partitionBy("ds").save(lake.table_path(tables.CLICKS))

@@ -1,4 +1,4 @@
-"""kill -9 of the JVM of spark-submit: what a scheduler does with a job that takes too long."""
+"""kill -9 of the JVM of spark-submit, as a scheduler does to a job that takes too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What maintenance removes, and what it leaves because readers or a rollback may want it."""
+"""What maintenance removes, and what it leaves because readers or a rollback may need it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def published(simulated_copy: Lake) -> Lake:
-    """Few tables, since each is looked after for seconds: those that scoring, gate and publication read."""
+    """Only the tables that scoring, gate and publication read, because maintenance takes seconds per table."""
     for name in UNNEEDED:
         shutil.rmtree(simulated_copy.path(name))
     return simulated_copy
@@ -45,7 +45,7 @@ def bare(published: Lake) -> Lake:
 
 
 def age(lake: Lake, days: int) -> None:
-    """Everything that was written or replaced in the candidates so far happened so many days earlier."""
+    """Make everything that was written or replaced in the candidates so far `days` days older."""
     folder = Path(lake.table_path(tables.CANDIDATES))
     then = time.time() - days * 86_400
     for file in folder.rglob("*"):
@@ -66,7 +66,7 @@ def set_published_at(lake: Lake, time: Column) -> None:
 
 
 def publish_at(lake: Lake, seconds: dict[dt.date, float]) -> None:
-    """The publications of these days happened at these times, in seconds since 1970."""
+    """Set the times of the publications of these days, in seconds since 1970."""
     times = F.create_map(*(F.lit(part) for pair in seconds.items() for part in pair))
     set_published_at(lake, F.timestamp_seconds(times[F.col("ds")]))
 
@@ -151,7 +151,7 @@ def test_folders_of_models_and_indexes_go_when_no_kept_day_names_them(
     assert not (models / oldest).exists()
     assert all(folder.exists() for folder in (third, models / model))
     assert (models / old_model).exists()  # it was followed until the third day came
-    assert abandoned.exists()  # it is young: its row may be on the way
+    assert abandoned.exists()  # it is new, so its row may not be written yet
     assert f"{second}: removed" in capsys.readouterr().out
 
 

@@ -38,7 +38,7 @@ def test_a_variant_of_each_preset_trains_beside_the_main_model(simulated_copy: L
 
 @pytest.mark.slow
 def test_a_model_with_every_option_of_the_loss_is_trained(simulated_with_variant: Lake) -> None:
-    """Row negatives, rewards, the stream's counts, a learned temperature, a bank that warms up by drift."""
+    """Row negatives, rewards, streaming frequencies, a learned temperature, a bank that warms up by drift."""
     beside = Lake(simulated_with_variant.spark, simulated_with_variant.uri, "everything")
     row = beside.day(tables.MODEL_VERSIONS, THIRD).first()
     assert row is not None

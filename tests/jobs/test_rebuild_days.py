@@ -49,7 +49,7 @@ def test_a_day_that_landed_has_to_run_first_and_one_that_did_not_stays_as_it_is(
 
 
 def test_what_a_run_that_was_cut_short_left_undone_is_done_by_the_next(simulated_copy: Lake, config: Config) -> None:
-    """Cut right after the outcomes changed: nothing in them tells any more that examples and histories are older."""
+    """The run stops right after the outcomes changed, which alone do not show that examples are outdated."""
     common = ["--lake", simulated_copy.uri, "--config", SMALL]
     build_interactions.main([*common, "--ds", str(THIRD)])
     clicked = simulated_copy.day(tables.INTERACTIONS, THIRD).where("clicked")

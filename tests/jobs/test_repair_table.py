@@ -1,7 +1,7 @@
 """A table with a really damaged log: a typed error, one command restores it, and the lost days can be written again.
 
-All damages are tried on logs without Spark in tests/jobs/lake/integrity/test_repair.py; here some, and in the slow
-tests all, of them on real tables.
+tests/jobs/lake/integrity/test_repair.py tests all damages on logs without Spark. Here some of them, and in the slow
+tests all of them, are tested on real tables.
 """
 
 from __future__ import annotations

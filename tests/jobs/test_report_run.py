@@ -1,4 +1,4 @@
-"""The page says what the tables hold, needs nothing but itself, and can be opened by a browser."""
+"""The page shows what is in the tables, needs no other file, and can be opened by a browser."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_drift_lists_the_items_with_the_largest_deviations(simulated_with_varian
 
 @pytest.mark.parametrize("width", [1280, 500])
 def test_a_browser_shows_it(simulated: Lake, page: Page, tmp_path: Path, width: int) -> None:
-    """A real, headless one that reaches no network."""
+    """A headless browser without network access."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"no browser on PATH: {', '.join(BROWSERS)}")

@@ -31,7 +31,7 @@ FIRST, SECOND, THIRD, FOURTH = DAYS
 
 
 def same(one: DataFrame, other: DataFrame) -> bool:
-    """Whether two frames hold the same rows, as often."""
+    """Whether two frames hold the same rows, each equally often."""
     return one.exceptAll(other).isEmpty() and other.exceptAll(one).isEmpty()
 
 
@@ -48,7 +48,7 @@ def test_each_day_has_its_own_partition_of_every_table(simulated: Lake, config: 
 
 
 def test_a_day_continues_from_the_state_of_the_day_before(simulated: Lake, config: Config) -> None:
-    """Histories and snapshots only grow, and each examples' history is older than its own day's start plus its clicks."""
+    """Histories and snapshots only grow, and the histories of the second day's examples are longer."""
     for before, after in ((FIRST, SECOND), (SECOND, THIRD)):
         for table, key in (
             (tables.USER_HISTORIES, "user_id"),
@@ -121,7 +121,7 @@ def test_contradictory_days_are_rejected_before_spark_starts(
 
 @pytest.fixture
 def as_run(simulated_copy: Lake) -> Lake:
-    """The copy without the day that landed last: its late clicks would, rightly, change the day before."""
+    """The copy without the clicks of the last landed day, which would change the day before."""
     nothing = simulated_copy.read(tables.CLICKS).limit(0)
     simulated_copy.overwrite_where(tables.CLICKS, nothing, f"ds = DATE'{FOURTH}'")
     return simulated_copy
@@ -187,7 +187,7 @@ def test_three_real_days_in_a_row(lake: Lake, data: Path, tmp_path: Path) -> Non
         run_day.main([*common, "--ds", str(day), *(["--tables-only"] if number == 2 else [])])
     sizes = [lake.day(tables.INTERACTIONS, first + dt.timedelta(days=number)).count() for number in range(3)]
     assert sizes[0] > 10_000
-    assert sizes[1:] == [356, 181]  # the cost of a day is the day's own rows
+    assert sizes[1:] == [356, 181]  # a day processes only its own rows
     assert [row.ds for row in lake.read(tables.PUBLICATIONS).orderBy("publication").collect()] == [
         first + dt.timedelta(days=n) for n in range(2)
     ]

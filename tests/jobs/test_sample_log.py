@@ -69,7 +69,7 @@ def test_the_lake_itself_is_refused_however_it_is_called(lake: Lake, tmp_path: P
 def test_the_target_lake_must_have_safe_commits(lake: Lake) -> None:
     with pytest.raises(UnsafeLogStore, match="commits in s3a://bucket/small"):
         sample(lake, "s3a://bucket/small", "0.5")
-    with pytest.raises(Exception, match="S3AFileSystem not found"):  # one that is only read is not refused
+    with pytest.raises(Exception, match="S3AFileSystem not found"):  # the source, which is only read, is not refused
         sample(Lake(lake.spark, "s3a://bucket/lake"), lake.uri, "0.5")
 
 

@@ -142,7 +142,7 @@ def test_only_changed_users_are_scored_again(simulated_copy: Lake, config: Confi
 
 @pytest.mark.slow
 def test_a_model_serves_the_days_between(simulated_copy: Lake, tmp_path: Path) -> None:
-    """The third day's tables stand in for the fourth's, which do not matter for the choice of the model."""
+    """The fourth day uses the third day's reconciliation: it does not matter for the choice of the model."""
     over = settings(tmp_path, "[training]\nretrain_every_days = 2")
     simulated_copy.overwrite(tables.RECONCILIATION, FOURTH, simulated_copy.day(tables.RECONCILIATION, THIRD))
     run(simulated_copy, THIRD, over, train_two_tower)  # of this configuration

@@ -27,7 +27,7 @@ def test_clicks_follow_the_stated_model() -> None:
 
 @pytest.mark.parametrize("taste", [0.5, 2.0, 4.0])
 def test_the_oracle_recalls_nearly_all_clicks_that_can_be_recalled(taste: float) -> None:
-    """Its lists against those that half of 1,200 requests of each user would suggest, on the clicks of the other half."""
+    """On half of each user's 1,200 requests, its lists are compared with the most clicked items of the other half."""
     users, items, k = 30, 300, 10
     world = World(users, items, seed=3, taste=taste, new_items_a_day=1e-9)  # one catalogue for all days
     clicks = np.zeros((2, users, items))

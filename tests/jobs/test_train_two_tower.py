@@ -1,4 +1,4 @@
-"""What the trainer is given: which rows, which model to continue from, and how it is started."""
+"""What the trainer gets: which rows, and which model to continue from; and how it is started."""
 
 from __future__ import annotations
 

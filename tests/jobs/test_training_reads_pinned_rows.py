@@ -1,4 +1,4 @@
-"""Training reads the rows that it pinned, whatever is done to the table meanwhile; a broken file changes nothing."""
+"""Training reads the rows that it pinned, whatever happens to the table meanwhile; a broken file changes nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXAMPLES = Table(
 )
 FIRST, SECOND = dt.date(2026, 2, 28), dt.date(2026, 3, 1)
 FILES, ROWS = 60, 300  # a day; more files than Petastorm reads ahead
-# In a process of its own: Petastorm is not to be imported beside Spark's Python workers.
+# Runs in its own process, because Petastorm must not be imported in a process that runs Spark.
 READER = """
 import json, sys
 from model.data.item_tables import ITEM_INDEX
@@ -125,7 +125,7 @@ def cut_short(path: Path) -> None:
 
 
 def flip_a_byte(path: Path) -> None:
-    """Amid the item indices; the checksum that Hadoop keeps on a local disk goes, as other stores have none."""
+    """Flip a byte of the item indices, and remove the checksum that only Hadoop's local file system has."""
     text = bytearray(path.read_bytes())
     group = pq.ParquetFile(path).metadata.row_group(0)
     chunks = [group.column(number) for number in range(group.num_columns)]

@@ -1,4 +1,4 @@
-"""What training_examples says of an example's request: `unclicked` and `outcome_final_at`."""
+"""The columns of training_examples about an example's request: `unclicked` and `outcome_final_at`."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_what_was_not_examined_is_not_on_the_list(spark: SparkSession, vocabular
 
 
 def test_lists_equal_those_computed_from_the_whole_request(spark: SparkSession) -> None:
-    """The bound on what a click looks at takes nothing away: every list against one sorted from the whole request."""
+    """The job reads only a bounded part of a request; each list equals one that is sorted from the whole request."""
     random = np.random.default_rng(5)
     vocabulary = spark.createDataFrame(
         [("item_id", f"i{n}", n, DAY) for n in range(2, 302)], tables.VOCABULARIES.schema
@@ -184,7 +184,7 @@ def test_lists_equal_those_computed_from_the_whole_request(spark: SparkSession) 
 
 
 def distance(other: tuple[int, int | None], place: int | None) -> tuple[bool, float, bool, int]:
-    """The order of the other items of a request, as the rule says it."""
+    """The sort key of the other items of a request, as the rule defines it."""
     index, shown = other
     if shown is None:
         return True, 0, False, index

@@ -25,7 +25,7 @@ def test_each_job_explains_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_the_map_of_the_room_names_each_job(name: str) -> None:
+def test_the_docstring_of_the_package_names_each_job(name: str) -> None:
     assert jobs.__doc__ is not None
     assert name in jobs.__doc__
 

@@ -42,7 +42,7 @@ def test_every_preset_of_the_configuration_is_known() -> None:
         config({"preset": "best"})
 
 
-def test_a_correction_of_ones_own_takes_the_place_of_the_presets() -> None:
+def test_a_configured_correction_replaces_that_of_the_preset() -> None:
     assert negatives_of(config({"preset": "mns", "correction": "none"}), pool_is_empty=False)["correction"] == "none"
 
 
@@ -51,7 +51,7 @@ def test_an_empty_pool_stops_or_is_skipped_as_configured() -> None:
         negatives_of(config({"preset": "mns"}), pool_is_empty=True)
     skipped = negatives_of(config({"preset": "mns"}, {"empty_pool": "skip"}), pool_is_empty=True)
     assert (skipped["corpus"], skipped["unclicked"]) == (1024, 0)
-    assert negatives_of(config(), pool_is_empty=True)["unclicked"] == 0  # a preset without it does not mind
+    assert negatives_of(config(), pool_is_empty=True)["unclicked"] == 0  # this preset does not use the pool
 
 
 def test_a_bank_smaller_than_a_batch_is_refused_by_its_key() -> None:

@@ -1,4 +1,4 @@
-"""Row groups of equal size, and rows in the order in which they were meant to be written."""
+"""Row groups of equal size, and rows in the intended order."""
 
 from __future__ import annotations
 

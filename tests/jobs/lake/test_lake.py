@@ -33,7 +33,7 @@ def test_a_day_is_overwritten_and_no_other(lake: Lake, spark: SparkSession) -> N
 
 
 def test_a_first_commit_that_was_cut_off_leaves_no_table(lake: Lake, spark: SparkSession) -> None:
-    """Killed before it, a writer leaves the log's folder, which Delta takes for a table."""
+    """A writer that is killed before its commit leaves the folder of the log, which Delta takes for a table."""
     Path(lake.table_path(TABLE), "_delta_log").mkdir(parents=True)
     assert not lake.has(TABLE)
     assert lake.read(TABLE).isEmpty()
@@ -78,7 +78,7 @@ def test_the_latest_day_before_is_found_over_a_gap_but_not_beyond_the_lookback(l
 def test_pinned_files_hold_exactly_the_days_of_one_version(lake: Lake, spark: SparkSession) -> None:
     lake.overwrite(TABLE, DAY, rows(spark, 2, 3))
     lake.overwrite(TABLE, NEXT, rows(spark, 4))
-    lake.overwrite(TABLE, NEXT, rows(spark, 5, 6, 7))  # the file of the first attempt still lies there
+    lake.overwrite(TABLE, NEXT, rows(spark, 5, 6, 7))  # the file of the first attempt is still on disk
     pinned = lake.pinned(TABLE, NEXT, 2)
     assert (pinned.version, pinned.rows) == (2, 5)
     assert spark.read.parquet(*pinned.files).count() == 5

@@ -1,4 +1,4 @@
-"""A lake on which several drivers could lose each other's commits is refused, before anything of it is looked at."""
+"""A lake on which several drivers could lose each other's commits is refused before it is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SINGLE = "io.delta.storage.S3SingleDriverLogStore"
 
 @contextmanager
 def configured(spark: SparkSession, key: str, value: str) -> Iterator[None]:
-    """As if the session had been started with a key of Spark's configuration."""
+    """Set a key of Spark's configuration, as if the session had been started with it."""
     conf = spark._jvm.org.apache.spark.SparkEnv.get().conf()
     conf.set(key, value)
     try:
@@ -30,7 +30,7 @@ def configured(spark: SparkSession, key: str, value: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("scheme", ["s3a", "s3", "gs", "abfss", "hdfs", "file"])
-def test_the_store_is_the_one_that_delta_takes(spark: SparkSession, scheme: str) -> None:
+def test_the_store_is_the_one_that_delta_uses(spark: SparkSession, scheme: str) -> None:
     jvm = spark._jvm
     delta = jvm.org.apache.spark.sql.delta.storage.DelegatingLogStore(spark._jsc.hadoopConfiguration())
     taken = delta.getDelegate(jvm.org.apache.hadoop.fs.Path(f"{scheme}://bucket/lake"))
@@ -40,12 +40,12 @@ def test_the_store_is_the_one_that_delta_takes(spark: SparkSession, scheme: str)
 @pytest.mark.parametrize(
     "uri", ["lake", "/data/lake", "file:///data/lake", "hdfs:///lake", "abfss://c@a/lake", "gs://b/l"]
 )
-def test_where_delta_keeps_commits_apart_nothing_need_be_said(spark: SparkSession, uri: str) -> None:
+def test_a_store_with_safe_commits_needs_no_configuration(spark: SparkSession, uri: str) -> None:
     require_safe_commits(spark, uri, single_driver=False)
 
 
 @pytest.mark.parametrize("uri", [S3, "s3://bucket/lake", "S3A://bucket/lake", "oss://bucket/lake"])
-def test_a_store_that_keeps_no_commits_apart_wants_a_word(spark: SparkSession, uri: str) -> None:
+def test_a_store_without_safe_commits_is_refused_unless_one_driver_is_declared(spark: SparkSession, uri: str) -> None:
     scheme = uri.partition(":")[0].lower()
     with pytest.raises(UnsafeLogStore, match=rf"spark\.delta\.logStore\.{scheme}\.impl .*lake\.single_driver = true"):
         require_safe_commits(spark, uri, single_driver=False)
@@ -54,7 +54,7 @@ def test_a_store_that_keeps_no_commits_apart_wants_a_word(spark: SparkSession, u
 
 @pytest.mark.parametrize("prefix", ["spark.", ""])
 @pytest.mark.parametrize("key", ["delta.logStore.s3a.impl", "delta.logStore.class"])
-def test_a_store_for_several_writers_is_a_word(spark: SparkSession, prefix: str, key: str) -> None:
+def test_a_configured_log_store_for_several_writers_is_accepted(spark: SparkSession, prefix: str, key: str) -> None:
     with configured(spark, prefix + key, DYNAMO):
         require_safe_commits(spark, S3, single_driver=False)
 
@@ -62,7 +62,7 @@ def test_a_store_for_several_writers_is_a_word(spark: SparkSession, prefix: str,
 @pytest.mark.parametrize(
     "name", [SINGLE, SINGLE.replace("io.delta", "org.apache.spark.sql.delta"), "io.delta.storage.HDFSLogStore"]
 )
-def test_a_store_of_deltas_that_does_not_fit_is_none(spark: SparkSession, name: str) -> None:
+def test_a_log_store_that_does_not_make_commits_safe_is_refused(spark: SparkSession, name: str) -> None:
     with (
         configured(spark, "spark.delta.logStore.s3a.impl", name),
         pytest.raises(UnsafeLogStore, match=f"through {name}:"),
@@ -73,7 +73,7 @@ def test_a_store_of_deltas_that_does_not_fit_is_none(spark: SparkSession, name: 
 
 
 def test_a_job_is_refused_before_it_looks_at_the_lake(spark: SparkSession, tmp_path: Path) -> None:
-    """No S3 connector is on the class path here: a job that came as far as the lake would fail otherwise."""
+    """No S3 connector is on the class path here, so a job that reads the lake fails with another error."""
     for job in (await_log, build_interactions):
         with pytest.raises(UnsafeLogStore):
             job.main(["--lake", S3, "--ds", str(DAYS[0])])

@@ -1,4 +1,4 @@
-"""Clicks that name no impression: by user and item, to the latest impression before them."""
+"""Clicks without an impression id: each is attributed to the user's latest earlier impression of the item."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEXT = DAY + dt.timedelta(days=1)
 def landed(
     lake: Lake, folder: Path, ds: dt.date, shown: list[tuple[str, str, str]], clicks: list[tuple[str, str]]
 ) -> None:
-    """impressions (id, item, time) and clicks (item, time) of one user, from files."""
+    """Land impressions (id, item, time) and clicks (item, time) of one user from files."""
     files = {
         "impressions": pd.DataFrame([(key, "u1", item, f"{time}:00Z") for key, item, time in shown], columns=["impression_id", "user_id", "item_id", "impressed_at"]),
         "clicks": pd.DataFrame([("u1", item, f"{time}:00Z") for item, time in clicks], columns=["user_id", "item_id", "clicked_at"]),
@@ -49,7 +49,7 @@ def outcomes(lake: Lake, folder: Path, ds: dt.date) -> dict[str, str | None]:
 def test_a_click_goes_to_the_latest_impression_before_it(lake: Lake, tmp_path: Path) -> None:
     shown = [("a", "i1", "2026-01-05 08:00"), ("b", "i1", "2026-01-05 10:00"), ("c", "i2", "2026-01-05 10:00"), ("d", "i3", "2026-01-05 12:00")]  # fmt: skip
     clicks = [
-        ("i1", "2026-01-05 09:00"), ("i1", "2026-01-05 10:00"), ("i1", "2026-01-05 11:00"),  # one a, two b
+        ("i1", "2026-01-05 09:00"), ("i1", "2026-01-05 10:00"), ("i1", "2026-01-05 11:00"),  # one click on a, two on b
         ("i3", "2026-01-05 11:00"), ("i9", "2026-01-05 11:00"),  # before it was shown; never shown
     ]  # fmt: skip
     landed(lake, tmp_path, DAY, shown, clicks)

@@ -1,4 +1,4 @@
-"""Days that nothing can stand on: each stops with its code, and what was published stays."""
+"""Days that lack the data for training: each stops with its code, and the last publication stays."""
 
 from __future__ import annotations
 

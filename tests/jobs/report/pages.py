@@ -1,4 +1,4 @@
-"""A page as a test reads it: its tables, its key figures, and whether its tags are in order."""
+"""A report page as a test reads it: its tables and key figures, and whether its tags are well nested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SELF_CLOSING = {"rect", "line", "polyline", "circle"}
 
 
 class Page(HTMLParser):
-    """Parses a page; raises ValueError where a tag is left open or closed out of turn."""
+    """Parses a page. Raises ValueError if a tag is not closed, or closed in the wrong order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

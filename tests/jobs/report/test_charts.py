@@ -1,4 +1,4 @@
-"""Charts show the numbers they are given, and escape the words."""
+"""Charts show the numbers that they are given, and escape their texts."""
 
 from __future__ import annotations
 

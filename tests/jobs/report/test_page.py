@@ -1,4 +1,4 @@
-"""Every kind of block is put on the page, in order, with its words escaped; numbers are told as people read them."""
+"""Every kind of block is rendered, in order, with its texts escaped; numbers are formatted for people."""
 
 from __future__ import annotations
 

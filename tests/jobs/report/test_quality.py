@@ -1,4 +1,4 @@
-"""What is said where evaluations lack something."""
+"""The quality section of the report when evaluations are incomplete."""
 
 from __future__ import annotations
 

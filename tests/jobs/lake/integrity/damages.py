@@ -1,4 +1,4 @@
-"""Ways to damage a log of twelve commits with a checkpoint at 10, and the fault and version that each leaves."""
+"""Ways to damage a log of twelve commits with a checkpoint at 10, and the fault and the last version of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Delta log on disk that no Spark has written: the files that Delta and Hadoop's local file system would leave."""
+"""A Delta log written without Spark: the files that Delta and Hadoop's local file system would write."""
 
 from __future__ import annotations
 
