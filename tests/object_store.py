@@ -17,7 +17,7 @@ from tests.processes import isolated_process
 from tests.standalone import logged
 
 HOME = os.environ.get("BATCH_RECALL_S3")  # the folder that requirements/set_up_s3.sh fills
-# Its HTTP server sends "100 Continue" twice; the AWS SDK's second client mistakes the second one for the end of an upload.
+# The HTTP server sends "100 Continue" twice, and a client of the AWS SDK takes the second one for the end of an upload.
 SERVER = """
 from moto.server import main
 from werkzeug.serving import WSGIRequestHandler
@@ -65,7 +65,7 @@ def moto_server(log: Path) -> Iterator[Server]:
 
 @contextmanager
 def descriptors_to(file: int) -> Iterator[None]:
-    """Send what this process and its children print in the block to a file."""
+    """Write what this process and its children print in the block to a file."""
     saved = [(number, os.dup(number)) for number in (1, 2)]
     try:
         for number, _ in saved:

@@ -1,4 +1,4 @@
-"""Child processes of tests: none is left behind, and no test waits for ever for one that has died."""
+"""Child processes of tests: none is left behind, and no test waits forever for one that has ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyspark
 
-PATIENCE = 240  # seconds: a bound for what takes a few seconds on a quiet machine
+PATIENCE = 240  # seconds to wait for something that takes a few seconds on a quiet machine
 
 
 def living_processes(session: int) -> list[int]:

@@ -1,6 +1,6 @@
-"""The rules of the layout, read from the sources: arrows of import, no cycles, small folders, files and functions.
+"""The rules of the layout, checked on the sources: allowed imports, no cycles, small folders, files and functions.
 
-Each rule is a function that returns what breaks it, and is tested on a small bad example first.
+Each rule is a function that returns the violations, and is tested on a small bad example too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def python_files(root: Path = ROOT, folders: Iterable[str] = FOLDERS) -> list[Pa
 
 
 def forbidden_imports(root: Path, room: str) -> list[str]:
-    """Files of a room that import a folder to which no arrow of the room points."""
+    """Files of a top-level folder that import a folder which it must not import."""
     found = []
     for path in python_files(root, [room]):
         wrong = ({name.split(".")[0] for name in imports_of(path.read_text("utf-8"))} & {*FOLDERS}) - ALLOWED[room]
@@ -45,13 +45,13 @@ def forbidden_imports(root: Path, room: str) -> list[str]:
 
 
 def imported_jobs(graph: Mapping[str, set[str]], jobs: set[str]) -> list[str]:
-    """Imports of a job, but for those by a job that runs other jobs."""
+    """Imports of a job, except those by a job that runs other jobs."""
     inside = {name: imported for name, imported in graph.items() if name.startswith("jobs.") and name not in RUNNERS}
     return [f"{name} imports {job}" for name, imported in sorted(inside.items()) for job in sorted(imported & jobs)]
 
 
 def packages_imported(root: Path, room: str, packages: set[str]) -> list[str]:
-    """Files of a room that import one of some packages."""
+    """Files of a top-level folder that import one of the packages."""
     paths = python_files(root, [room])
     return [
         path.relative_to(root).as_posix()
@@ -61,7 +61,7 @@ def packages_imported(root: Path, room: str, packages: set[str]) -> list[str]:
 
 
 def full_folders(root: Path) -> list[str]:
-    """Folders, except those of tests, that show more than a dozen names."""
+    """Folders, except those of tests, with more than a dozen names."""
     found = []
     for folder in sorted({path.parent for path in python_files(root, [*ROOMS, "benchmarks"])}):
         name = folder.relative_to(root).as_posix()

@@ -1,4 +1,4 @@
-"""The packed environment: what workers import is in it, it works where it is unpacked, and it is the same every time."""
+"""The packed environment has all that workers import, works where it is unpacked, and is the same in every build."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_WORKERS = "import jobs.inference.scoring, jobs.simulate_log"  # every job with Python workers but those of the towers
+OF_WORKERS = "import jobs.inference.scoring, jobs.simulate_log"  # all jobs with Python workers but those of the towers
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_spark_and_development_stay_out_and_torch_is_in_the_full_one_alone(packi
 
 
 def test_workers_find_all_that_they_import(packing: ModuleType, tmp_path: Path) -> None:
-    """Links to the packages of the small environment, beside Spark's own, and nothing else."""
+    """The environment has links to the packages of the small archive and to Spark's, and nothing else."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=60)
     site = next((tmp_path / "venv" / "lib").glob("python3.*")) / "site-packages"
     for package in [*packing.needed(packing.WORKERS), *map(packing.distribution, packing.SPARK)]:

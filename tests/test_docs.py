@@ -1,4 +1,4 @@
-"""What the documentation names exists: files, links, modules, make targets, configuration keys, and messages."""
+"""Everything that the documentation names exists: files, links, modules, targets, keys and messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLACEHOLDER = "x"  # `jobs.x` and `jobs/x.py` stand for any job
 
 
 def problems(text: str, page: Path) -> list[str]:
-    """What `text`, the content of `page`, names and the repository lacks: one message each."""
+    """One message for each name in `text`, the content of `page`, that does not exist in the repository."""
     code = _code(text)
     return [*_links(text, page), *_files(code), *_modules(code), *_targets(code), *_keys(code), *_messages(code)]
 
@@ -102,7 +102,7 @@ def _keys(code: list[str]) -> list[str]:
 
 
 def _messages(code: list[str]) -> list[str]:
-    """Messages of jobs, whose parts in capitals, numbers and `...` stand for what differs."""
+    """Messages of jobs. Capitals, numbers and `...` are placeholders for parts that differ."""
     quoted = [span for span in code if re.match(r"error( \[\w+\])?: |table NAME |X is |X lies ", span)]
     parts = {message: re.split(r"\b[A-Z]+\b|\.\.\.|\d[\d.]*", message) for message in quoted}
     source = _source()
@@ -115,7 +115,7 @@ def _messages(code: list[str]) -> list[str]:
 
 @cache
 def _source() -> str:
-    """The code of the jobs, in which a literal that goes over several lines is one."""
+    """The code of the jobs, with string literals over several lines joined."""
     text = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "jobs").rglob("*.py")))
     return re.sub(r'"\s*\n\s*f?"', "", text)
 
@@ -133,7 +133,7 @@ def test_the_picture_names_jobs_that_exist() -> None:
 
 
 def test_links_of_the_changelog_lead_somewhere() -> None:
-    page = ROOT / "CHANGELOG.md"  # it may name what has gone, so only its links are checked
+    page = ROOT / "CHANGELOG.md"  # it names things that were removed, so only its links are checked
     assert _links(page.read_text("utf-8"), page) == []
 
 

@@ -1,6 +1,6 @@
 """A whole day with its lake on `s3a://`, against a local S3 server: `make test-s3` starts both.
 
-What holds of the server (moto) is what was tried; it is no proof for AWS or another store.
+The tests show that the lake works with this server (moto), not with AWS or another store.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with everything that the processes of the day print, the JVM and the trainer included."""
+    """A file with everything that the processes of the day print, including the JVM and the trainer."""
     return tmp_path_factory.mktemp("output") / "output.txt"
 
 
@@ -209,7 +209,7 @@ def test_tables_are_compacted_and_vacuumed(ran: Ran, path: str) -> None:
 
 
 def test_a_damaged_commit_is_named_and_repaired(ran: Ran, server: Server) -> None:
-    """The command of the error runs as a process, because Delta caches this one's versions."""
+    """The command in the error runs in another process, because Delta caches table versions in this one."""
     lake, store = ran.remote, fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:])
     whole = lake.version(tables.GATE)
     with store.open_output_stream(f"bucket/lake/gate/_delta_log/{whole + 1:020d}.json") as file:

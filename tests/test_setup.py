@@ -38,7 +38,7 @@ FIT = {"python3.11": python(), "java": java("17.0.15"), "df": df(20), "uname": u
 
 
 class Machine:
-    """A copy of the files that the set-up reads, on a machine with the given commands only."""
+    """A copy of the files that the set-up reads, with only the given commands on PATH."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout = folder / "checkout"

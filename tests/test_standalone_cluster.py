@@ -1,4 +1,4 @@
-"""A day on a standalone cluster that has the zip but no checkout gives the tables of a local session."""
+"""A day on a standalone cluster that has the zip but no checkout gives the same tables as a local session."""
 
 from __future__ import annotations
 

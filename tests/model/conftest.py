@@ -16,7 +16,7 @@ def world() -> World:
 
 @pytest.fixture
 def values(world: World, tmp_path: Path) -> dict[str, Any]:
-    """A training spec as the job writes it."""
+    """A training spec in JSON, as the job writes it."""
     pinned = {}
     for name in ("examples", "items", "probabilities"):
         table = getattr(world, name)()

@@ -1,4 +1,4 @@
-"""A planted world small enough to train on in a second: 4 clusters of users, each with 20 of 80 items.
+"""A synthetic world that trains in a second: 4 clusters of users, each with its own 20 of 80 items.
 
 Axes: U users, I item indices, D embedding size, K list length.
 """
@@ -27,9 +27,9 @@ from model.training.step_loss import StepLoss
 from model.vocabulary import FIRST_INDEX
 
 USERS, ITEMS, CLUSTERS, CLICKS, HELD_OUT, D, K = 300, 80, 4, 12, 2, 16, 10
-GONE = FIRST_INDEX + ITEMS  # an item that the vocabulary knows, and the snapshot does not
+GONE = FIRST_INDEX + ITEMS  # an item in the vocabulary that is not in the snapshot
 SIZE = GONE + 1
-YOUNG = SIZE + 5  # an item that is younger than the model
+YOUNG = SIZE + 5  # an item that is newer than the model
 
 SPEC = ModelSpec(
     user=(
@@ -81,7 +81,7 @@ PART_OF = {field.name: part for part, spec in PARTS.items() for field in fields(
 
 
 class World:
-    """Clicks, the popular items of a cluster more often than the others; two of each user's are held out."""
+    """Clicks on items of the user's cluster, more often on popular ones; two clicks of each user are held out."""
 
     def __init__(self) -> None:
         generator = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def training_spec(
 
 
 def learner_of(spec: TrainingSpec, device: torch.device = CPU, ranks: Ranks = ALONE) -> Learner:
-    """The learner of a spec whose batches the test makes itself: the files hold only the columns of the small world."""
+    """The learner of a spec. The test makes the batches itself, because the files have only the columns of World."""
     inputs = TrainingInputs(spec.data, spec.run.model, [ITEM_INDEX], seed=spec.run.seed, device=device, ranks=ranks)
     return make_learner(spec, inputs, ranks)
 

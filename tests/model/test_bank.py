@@ -10,7 +10,7 @@ from model.bank import CrossBatchBank
 
 
 def rows(ids: list[int]) -> tuple[Tensor, Tensor]:
-    """Embeddings [N, 2] that can be told from their ids, and the ids [N]."""
+    """Embeddings [N, 2] that are computed from the ids, and the ids [N]."""
     numbers = torch.tensor(ids, dtype=torch.int64)
     return torch.stack([numbers, -numbers], dim=1).float(), numbers
 
@@ -29,7 +29,7 @@ def filled(pushes: list[list[int]], capacity: int = 5) -> CrossBatchBank:
         ([], [], []),
         ([[1, 2]], [1, 2], [1, 1]),
         ([[1, 2], [3, 4, 5]], [1, 2, 3, 4, 5], [1, 1, 2, 2, 2]),  # just full
-        ([[1, 2], [3, 4], [5, 6]], [2, 3, 4, 5, 6], [1, 2, 2, 3, 3]),  # the oldest makes room
+        ([[1, 2], [3, 4], [5, 6]], [2, 3, 4, 5, 6], [1, 2, 2, 3, 3]),  # the oldest is overwritten
         ([[1, 2], [3, 4], [5, 6], [7, 8], [9]], [5, 6, 7, 8, 9], [3, 3, 4, 4, 5]),  # around twice
         ([[1, 2], [3, 4, 5, 6, 7, 8, 9]], [5, 6, 7, 8, 9], [2] * 5),  # a push larger than the bank
         ([[1, 2, 3], [], [4, 5, 6]], [2, 3, 4, 5, 6], [1, 1, 3, 3, 3]),
@@ -72,9 +72,9 @@ def test_a_push_does_not_reach_into_columns_handed_out_before() -> None:
     weight = torch.ones(2, requires_grad=True)
     loss = (before @ weight).square().sum()
     bank.push(*rows([6, 7]), 2)
-    loss.backward()  # raises where a tensor of the graph was written over
+    loss.backward()  # raises if a tensor of the graph was overwritten
     assert before[0].tolist() == [1, -1]
-    assert (steps < 2).all()  # what step 2 saw before its push is of earlier steps
+    assert (steps < 2).all()  # before its push, step 2 reads columns of earlier steps only
 
 
 def test_a_draw_takes_distinct_columns_of_all_ages() -> None:
@@ -103,7 +103,7 @@ def test_a_draw_takes_no_more_than_there_is(asked: int, got: int) -> None:
 @pytest.mark.parametrize("pushes", [[[1, 2]], [[1, 2], [3, 4], [5, 6, 7]]])
 def test_it_resumes_bit_for_bit(pushes: list[list[int]]) -> None:
     bank, resumed = filled(pushes), CrossBatchBank(5, 2)
-    resumed.push(*rows([90, 91, 92, 93]), 1)  # what it held before is gone
+    resumed.push(*rows([90, 91, 92, 93]), 1)  # is replaced by the loaded state
     state = bank.state_dict()
     bank.push(*rows([50]), 7)
     resumed.load_state_dict(state)

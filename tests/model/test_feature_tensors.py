@@ -1,4 +1,4 @@
-"""Columns as Petastorm and Spark hand them over, sliced, with nulls, and in the wrong shape."""
+"""Columns as Petastorm and Spark pass them: sliced, with nulls, and in a wrong shape."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_numbers_that_are_none_are_refused() -> None:
         tensors({"age": np.array(["7"])}, [AGE])
 
 
-@pytest.mark.parametrize("lists", [[[1], [2]], [[1, 2, 3]], [[1], [2, 3, 4]]])  # the last has 2 a row on average
+@pytest.mark.parametrize("lists", [[[1], [2]], [[1, 2, 3]], [[1], [2, 3, 4]]])  # the last have 2 on average
 def test_lists_of_another_length_are_refused(lists: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="feature history must be lists of 2, got"):
         of_arrow(lists, LISTS, HISTORY)

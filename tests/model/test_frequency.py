@@ -1,4 +1,4 @@
-"""Streaming frequencies against the rule by hand, against a loop, and against known streams. Axes: N ids."""
+"""Streaming frequencies compared with hand-worked values, with a loop, and with known streams. Axis: N ids."""
 
 import math
 from collections import Counter
@@ -15,7 +15,7 @@ from model.negatives import CategoricalSampler
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Thousands of small steps: on a busy machine threads would wait for each other most of the time."""
+    """Use one thread: in thousands of small steps, threads on a busy machine would mostly wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -137,7 +137,7 @@ def test_hashes_are_the_same_in_every_process() -> None:
 
 
 def splitmix64(value: int, seed: int) -> int:
-    """In unbounded integers, read as signed 64 bits at the end."""
+    """splitmix64 with unbounded integers; the result is read as a signed 64-bit number."""
     mask = 2**64 - 1
     mixed = (value + seed * 0x9E3779B97F4A7C15) & mask
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & mask
@@ -220,7 +220,7 @@ def test_a_drift_report_says_how_far_and_where() -> None:
     report = drift_report(ids, torch.tensor([0.25, 0.25, 0.5]), counted)
     assert report["items"] == 3
     assert report["total_variation"] == pytest.approx(0.25)
-    assert report["log_ratio"] == pytest.approx(0.75 * math.log(2))  # halves hold 3 / 4 of the examples
+    assert report["log_ratio"] == pytest.approx(0.75 * math.log(2))  # 3 / 4 of the examples are off by a factor of 2
     assert {row["item_index"] for row in report["worst"][:2]} == {4, 9}
     assert report["worst"][2] == {"item_index": 7, "estimated": 0.25, "counted": 0.25}
     exact = drift_report(ids, counted, counted)

@@ -1,4 +1,4 @@
-"""What a GPU computes, against the CPU: run with `make test-gpu`. Axes: B rows, C columns, D embedding size."""
+"""Results of a GPU compared with the CPU (`make test-gpu`). Axes: B rows, C columns, D embedding size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranking metrics: hand-worked lists, torchmetrics on random ones, and what is refused."""
+"""Ranking metrics: hand-worked lists, random lists compared with torchmetrics, and invalid arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts by name: built in, or from anywhere that Python can import."""
+"""Parts by name: built in, or any class that Python can import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Head, middle and tail by SQL and by NumPy: one rule, also for items with equally many clicks."""
+"""Head, middle and tail by SQL and by NumPy follow the same rule, also for items with equal clicks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every SQL file: its parameters and frames are plain, and the runner refuses what does not fit."""
+"""Every SQL file has well-formed parameters and frames, and `query` refuses arguments that do not fit."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_what_a_kill_left_is_removed_once_it_is_old(folder: Path) -> None:
     for path in left[:3]:
         os.utime(path, (0, 0))
     save_model(folder, towers(1), version("v2"))
-    assert [path.exists() for path in left] == [False, False, True, True]  # the last one may still be written
+    assert [path.exists() for path in left] == [False, False, True, True]  # the last one may still be in use
 
 
 def test_killed_while_the_older_version_is_deleted_the_new_one_is_whole(

@@ -1,4 +1,4 @@
-"""A model folder loads with the same bits, and as the version that was asked for."""
+"""A model folder loads bit for bit, and only as the requested version."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def examples(first: int, rows: int) -> pa.Table:
     numbers = range(first, first + rows)
     return pa.table(
         {
-            "user_id": [f"user {n}" for n in numbers],  # a column that nobody asks for
+            "user_id": [f"user {n}" for n in numbers],  # a column that is not read
             "item_index": pa.array(numbers, pa.int32()),
             "history": pa.array([[n, n + 1, n + 2] for n in numbers], pa.list_(pa.int32())),
             "age": pa.array([n / 2 for n in numbers], pa.float32()),
@@ -38,7 +38,7 @@ def examples(first: int, rows: int) -> pa.Table:
 
 
 def write(folder: Path, tables: list[pa.Table], group: int) -> tuple[str, ...]:
-    """The URLs of one file a table, each in row groups of `group` rows, laid out as Delta does."""
+    """Write each table as one file with row groups of `group` rows, laid out as by Delta; returns the URLs."""
     (folder / "ds=2026-03-01").mkdir(parents=True, exist_ok=True)
     paths = [folder / "ds=2026-03-01" / f"part-{number}.parquet" for number in range(len(tables))]
     for path, table in zip(paths, tables, strict=True):
@@ -47,14 +47,14 @@ def write(folder: Path, tables: list[pa.Table], group: int) -> tuple[str, ...]:
 
 
 def pinned(folder: Path, files: list[int], group: int) -> PinnedFiles:
-    """Files of so many rows each, numbered through."""
+    """Write files with so many rows each; rows are numbered across the files."""
     firsts = itertools.accumulate(files, initial=0)
     tables = [examples(first, rows) for first, rows in zip(firsts, files, strict=False)]
     return PinnedFiles(0, write(folder, tables, group), sum(files))
 
 
 def whole(rows: PinnedFiles, batch_size: int = 8) -> Shard:
-    """What one rank alone reads."""
+    """The shard of a single rank."""
     (shard,) = shards(rows.files, [rows.rows, *[0] * (len(rows.files) - 1)], batch_size)
     return shard
 

@@ -1,4 +1,4 @@
-"""Files by URL, on disks and in stores, and how Petastorm is given them."""
+"""Files by URL, on local disks and in object stores, and how Petastorm reads them."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_a_single_last_row_joins_the_batch_before_it(tmp_path: Path, group: int,
 
 
 def test_a_single_last_row_joins_a_batch_of_the_block_before(tmp_path: Path) -> None:
-    rows = pinned(tmp_path, [33], 16)  # two row groups fill their batches, and the third is one row
+    rows = pinned(tmp_path, [33], 16)  # two row groups fill whole batches, and the third is one row
     for seed in range(1, 21):  # it comes last in a third of them
         read = list(batches(rows, seed=seed, shuffle_row_groups=1))
         assert [len(batch["item_index"]) for batch in read] == [8, 8, 8, 9], f"seed {seed}"

@@ -30,7 +30,7 @@ def urls(folder: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> PinnedFiles:
-    """Three files of pyarrow."""
+    """Three files written by pyarrow."""
     for number in range(3):
         table = pa.table({"item_index": range(100), "history": [[n, n] for n in range(100)], "age": [0.5] * 100})
         pq.write_table(table, tmp_path / f"part-{number}.parquet", row_group_size=30)
@@ -121,7 +121,7 @@ def test_an_error_of_the_store_is_not_reported_as_damage(files: PinnedFiles, tmp
 
 @pytest.fixture(scope="module")
 def spark_file(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as the lake has them: dictionaries, lists, nulls, several pages a column."""
+    """A file as in the lake: with dictionaries, lists, nulls, and several pages per column."""
     folder = tmp_path_factory.mktemp("spark")
     numbers = np.random.default_rng(0).integers(0, 1_000_000, ROWS).tolist()
     rows = [(n, [n, n + 1], None if n % 5 == 0 else n / 7, f"name {n % 9}", n) for n in numbers]
@@ -133,7 +133,7 @@ def spark_file(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def one_file(spark_file: Path, tmp_path: Path) -> Path:
-    """A copy without the checksum that Hadoop keeps on a local disk: other stores have none."""
+    """A copy without the checksum file that only Hadoop's local file system has."""
     return Path(shutil.copy(spark_file, tmp_path / "part-0.parquet"))
 
 
@@ -161,7 +161,7 @@ def reads(path: Path, column: str) -> pa.Table | None:
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_flipped_bit_inside_a_page_is_found(one_file: Path, column: str) -> None:
-    """pyarrow itself reads other rows from many such files, without a word."""
+    """pyarrow itself reads wrong rows from many such files without an error."""
     text, want = one_file.read_bytes(), reads(one_file, column)
     check(PinnedFiles(0, (one_file.as_uri(),), ROWS), COLUMNS)
     found = silent = 0
@@ -179,7 +179,7 @@ def test_a_flipped_bit_inside_a_page_is_found(one_file: Path, column: str) -> No
         found += fault != ""
         silent += other
     assert found >= 95
-    assert silent > 0  # or this module would not be needed
+    assert silent > 0  # otherwise `parquet_pages` would not be needed
 
 
 def test_a_column_that_is_not_read_is_not_verified(one_file: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_column_that_is_not_read_is_not_verified(one_file: Path) -> None:
 
 
 def test_a_flipped_bit_in_the_footer_never_ends_in_a_crash(one_file: Path) -> None:
-    """It is found, or it changes what nobody reads here (statistics, names of other columns)."""
+    """It is found, or it changes something that is not read here (statistics, names of other columns)."""
     text = one_file.read_bytes()
     first = len(text) - 8 - int.from_bytes(text[-8:-4], "little")
     draw = random.Random(0)

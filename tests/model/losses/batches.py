@@ -51,7 +51,7 @@ class Inputs:
 
 
 def naive_losses(inputs: Inputs, correction: str, log_weight: float = 0.0) -> Tensor:
-    """The formula of the loss read out row by row, [B]."""
+    """The formula of the loss, computed row by row: [B]."""
     losses = []
     for row in range(len(inputs.query)):
         query, positive_id = inputs.query[row] / inputs.temperature, int(inputs.positive_ids[row])
@@ -72,7 +72,7 @@ def naive_losses(inputs: Inputs, correction: str, log_weight: float = 0.0) -> Te
 
 
 def gradients(loss: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-    """The gradients, which must say something: not all zero, none NaN."""
+    """The gradients; asserts that each is finite and not all zero."""
     found = list(torch.autograd.grad(loss, leaves))
     for gradient in found:
         assert gradient.abs().max() > 1e-3

@@ -1,4 +1,4 @@
-"""Values of the loss, by hand, by a loop over rows and columns and in chunks, and what they cost in memory and time.
+"""Values of the loss, compared with hand-worked ones, a loop, and chunks; its memory and time.
 
 Axes: B rows, C columns, D embedding size, L excluded ids.
 """
@@ -137,7 +137,7 @@ def test_autocast_does_not_reach_into_the_loss() -> None:
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers how many elements the largest tensor had that any operation made."""
+    """Records the number of elements of the largest tensor that an operation returned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ def large_batch(rows: int, columns: int, excluded: int) -> tuple[Tensor, Tensor,
 @pytest.mark.parametrize(("chunk_size", "bound"), [(256, 2 * 64 * 256), (None, 2 * 64 * 8192)])
 def test_memory_is_rows_times_chunk(chunk_size: int | None, bound: int) -> None:
     query, positive, ids, columns, excluded = large_batch(64, 8192, excluded=50)
-    query, positive = query[:, :1], positive[:, :1]  # so narrow that embeddings, C * D, are not the largest
+    query, positive = query[:, :1], positive[:, :1]  # narrow, so that the embeddings, C * D, are not the largest tensor
     columns = columns._replace(embeddings=columns.embeddings[:, :1].detach())
     options: dict[str, Any] = {"excluded_ids": excluded, "chunk_size": chunk_size}
     with LargestTensor() as largest:
@@ -187,7 +187,7 @@ def test_excluded_ids_cost_at_most_a_fifth_more() -> None:
         return time.process_time() - started
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # waiting threads would count as time
+    torch.set_num_threads(1)  # process time includes threads that wait
     try:
         best = {True: math.inf, False: math.inf}
         for turn in range(24):

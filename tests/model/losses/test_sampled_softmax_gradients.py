@@ -22,7 +22,7 @@ def test_the_gradient_of_logq_negatives_is_the_corrected_logq_correction() -> No
     expected = gradients(form.mean(), leaves)
     plain = inputs.loss(row_negatives=None, excluded_ids=None, weights=None)
     torch.testing.assert_close(gradients(plain, leaves), expected, rtol=0, atol=1e-6)
-    assert not torch.isclose(form.mean(), plain)  # the gradients agree, the values need not
+    assert not torch.isclose(form.mean(), plain)  # the gradients are equal, but not the values
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 7, 22, 23, 100])

@@ -77,6 +77,6 @@ def test_a_count_that_cannot_be_names_its_items(count: float) -> None:
 def test_logq_refuses_a_positive_without_a_count() -> None:
     inputs = Inputs()
     inputs.positive_ids[2], inputs.positive_log_n[2] = 555, -math.inf
-    inputs.loss(correction="logq_negatives")  # which does not look at it
+    inputs.loss(correction="logq_negatives")  # which does not use it
     with pytest.raises(ValueError, match=r"positive_log_expected_count .* at item id 555$"):
         inputs.loss(correction="logq")

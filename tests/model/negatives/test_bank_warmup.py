@@ -1,4 +1,4 @@
-"""When the bank is used, and what is known of its columns."""
+"""When the bank is used, and the drift and age of its columns."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def test_it_is_warm_after_so_many_steps(steps: int, warm: bool) -> None:
     assert BankWarmup(5, 0.0, seed=1).is_warm(bank_of(-TABLE), steps, now) == warm
 
 
-def test_it_is_warm_before_that_once_its_vectors_stand_still() -> None:
+def test_it_is_warm_before_that_if_its_vectors_have_not_drifted() -> None:
     warmup = BankWarmup(10_000, 0.1, seed=1)
-    assert not warmup.is_warm(bank_of(-TABLE), MEASURED_EVERY, now)  # turned round: drift 2
+    assert not warmup.is_warm(bank_of(-TABLE), MEASURED_EVERY, now)  # opposite vectors: drift 2
     assert warmup.drift == pytest.approx(2)
     still = bank_of(TABLE)
     assert not warmup.is_warm(still, MEASURED_EVERY + 1, now)  # not measured at this step
@@ -79,7 +79,7 @@ def test_measuring_takes_no_gradient() -> None:
     assert asked == [False]
 
 
-def test_it_resumes_where_it_stood() -> None:
+def test_it_resumes_from_its_state() -> None:
     warmup, resumed = BankWarmup(10_000, 0.1, seed=1), BankWarmup(10_000, 0.1, seed=2)
     warmup.is_warm(bank_of(TABLE), MEASURED_EVERY, now)
     resumed.load_state_dict(warmup.state_dict())

@@ -1,9 +1,9 @@
-"""Sampled against full softmax: one query, 5,000 items of Zipf popularity, 20,000 sampled batches a mixture.
+"""Sampled compared with full softmax: one query, 5,000 items of Zipf popularity, 20,000 batches per mixture.
 
 Axes: I items, D embedding size, T batches, C columns of one batch.
-A call of the loss for each batch would take minutes. The batches are therefore worked off in blocks by tables
-over the items, and `test_the_tables_are_the_loss` holds the tables to the loss itself, in value and gradient.
-`pytest -rP` shows the figures.
+Calling the loss for each batch would take minutes. Instead, blocks of batches are computed from tables over the items,
+and `test_the_tables_are_the_loss` compares these with the loss itself, in value and gradient. `pytest -rP` shows the
+numbers.
 """
 
 from functools import cache
@@ -21,7 +21,7 @@ BATCH, CORPUS, UNCLICKED, BANK = 256, 256, 64, 2_048
 BATCHES, BLOCK = 20_000, 1_000
 MIXTURES = ("in_batch", "in_batch_large", "mns", "cbns", "mixed_cross_batch")
 # With 255 columns Z varies by 40 % from batch to batch, and the mean of 1 / Z is well above 1 / mean Z
-# (Jensen): the softmax is biased although Z is not. That is the price of few columns; more of them cure it.
+# (Jensen): the softmax is biased although Z is not. This is the cost of few columns; more columns remove it.
 STEADY = tuple(mixture for mixture in MIXTURES if mixture != "in_batch")
 
 
@@ -36,7 +36,7 @@ class World(NamedTuple):
 class Source(NamedTuple):
     probabilities: Tensor  # [I]
     draws: int
-    fresh: bool  # carries gradient
+    fresh: bool  # has a gradient
 
 
 class Estimate(NamedTuple):
@@ -64,7 +64,7 @@ def mixtures() -> dict[str, list[Source]]:
     ranks = torch.arange(1, ITEMS + 1, dtype=torch.float64)
     clicks = torch.where(ranks <= ITEMS - 500, 1e6 / ranks, 0.0)  # the last 500 items have no click
     q = clicks / clicks.sum()
-    everywhere = (1 / ranks) / (1 / ranks).sum()  # in-batch alone has to reach each item
+    everywhere = (1 / ranks) / (1 / ranks).sum()  # because in-batch columns alone must reach every item
     u = smoothed_probabilities(clicks, alpha=0.0)
     p = torch.where(clicks == 0, ranks, 0.0) / ranks[clicks == 0].sum()
     filled = (BATCH * q + CORPUS * u + UNCLICKED * p) / (BATCH + CORPUS + UNCLICKED)
@@ -86,7 +86,7 @@ def log_counts(sources: list[Source], only_fresh: bool = False) -> Tensor:
 
 
 def draw(sources: list[Source], batches: int, generator: torch.Generator) -> list[Tensor]:
-    """The item ids that each source brings, [T, draws]."""
+    """The item ids that each source draws, [T, draws]."""
     samplers = [CategoricalSampler(source.probabilities) for source in sources]
     return [
         sampler.sample(batches * source.draws, generator).view(batches, -1)
@@ -95,14 +95,14 @@ def draw(sources: list[Source], batches: int, generator: torch.Generator) -> lis
 
 
 def column_weights(log_n: Tensor) -> Tensor:
-    """e^(s - ln n) of every item as a column, [I], 0 where it is the positive."""
+    """e^(s - ln n) of every item as a column, [I]; 0 for the positive."""
     weights = (world().scores - log_n).exp()
     weights[world().positive] = 0.0
     return weights
 
 
 def estimate(sources: list[Source], log_n: Tensor, batches: int = BATCHES, seed: int = 0) -> Estimate:
-    """Mean Z, P(positive) and score gradients over so many sampled batches."""
+    """Mean Z, P(positive) and score gradients over `batches` sampled batches."""
     generator = torch.Generator().manual_seed(seed)
     weights, positive = column_weights(log_n), world().scores[world().positive].exp()
     sampled_z, inverses = [], []
@@ -134,7 +134,7 @@ def true_z() -> float:
 
 
 def negatives_of(gradient: Tensor) -> Tensor:
-    """Without the positive, whose gradient would hide all others."""
+    """The gradient without that of the positive, which would dominate."""
     return torch.cat([gradient[: world().positive], gradient[world().positive + 1 :]])
 
 
@@ -148,7 +148,7 @@ def query_gradient(shares: Tensor) -> Tensor:
 
 
 def gradient_factors(sources: list[Source]) -> Tensor:
-    """What `rescale_column_gradient` multiplies the gradient of a fresh column of each item by, [I]."""
+    """The factor by which `rescale_column_gradient` multiplies the gradient of an item's fresh columns, [I]."""
     one = torch.ones(ITEMS, 1, dtype=torch.float64, requires_grad=True)
     rescaled = rescale_column_gradient(one, log_counts(sources), log_counts(sources, only_fresh=True))
     (factors,) = torch.autograd.grad(rescaled.sum(), one)
@@ -179,7 +179,7 @@ def test_probabilities_in_the_place_of_counts_are_far_off() -> None:
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_mean_z_is_the_full_one(mixture: str) -> None:
     found = estimate_of(mixture)
-    assert found.error_of_z < 0.005  # 2 % are then four standard errors
+    assert found.error_of_z < 0.005  # so that 2 % is four standard errors
     assert found.mean_z == pytest.approx(true_z(), rel=0.02)
 
 

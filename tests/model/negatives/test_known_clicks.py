@@ -1,4 +1,4 @@
-"""Whose clicks are known, from the batch and from the steps before."""
+"""Which clicks of a user are known, from the batch and from earlier steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_users_rows_know_each_other_and_no_one_elses() -> None:
 def test_past_steps_are_remembered_up_to_the_capacity() -> None:
     known = KnownClicks(3)
     push(known, [5, 3], [30, 31])
-    push(known, [5, 9], [32, 33])  # 3's click goes first of all that are too many: the newest three stay
+    push(known, [5, 9], [32, 33])  # only the newest three are stored, so user 3's click is dropped
     assert of(known, [5, 3, 9], [40, 41, 42]) == [{40, 32, 30}, {41}, {42, 33}]
 
 

@@ -1,4 +1,4 @@
-"""Each preset's columns and counts, held against the loss called by hand; temperature, stream and saved state."""
+"""Each preset's columns and counts, compared with a direct call of the loss; temperature, stream, saved state."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_misspelt_choice_is_refused(name: str, value: str) -> None:
 
 
 def test_the_stream_knows_nothing_of_items_that_are_in_no_batch(queries: Tensor, table: Tensor) -> None:
-    """As many buckets as items that were never clicked: their guesses must not add up to a batch of their own."""
+    """Buckets of items that were never clicked have an initial estimate, which must not count."""
     streaming = objective(estimator=StreamingFrequency(ITEMS, alpha=0.01), corpus=6)
     for _ in range(3):
         streaming(queries, POSITIVES, lambda ids: table[ids])

@@ -10,7 +10,7 @@ from model.losses import Columns, sampled_softmax_loss
 from tests.model.negatives.objectives import ITEMS, POSITIVES, B, D, P, Q, U, by_hand, objective
 
 
-def test_the_bank_lends_past_columns_once_it_is_warm(queries: Tensor, table: Tensor) -> None:
+def test_the_bank_adds_past_columns_once_it_is_warm(queries: Tensor, table: Tensor) -> None:
     cbns = objective(bank=8, bank_warmup_steps=2)
     alone = by_hand(queries, table, POSITIVES, (B - 1) * Q)
     for _ in range(2):
@@ -21,10 +21,10 @@ def test_the_bank_lends_past_columns_once_it_is_warm(queries: Tensor, table: Ten
     ids = torch.cat([POSITIVES, old])
     n = ((B - 1) * Q + 8 * Q)[ids].log().float()
     wanted = sampled_softmax_loss(queries, 0.5 * table[POSITIVES], POSITIVES, Columns(halved, ids, n), temperature=0.5)
-    assert torch.allclose(loss, wanted)  # what the bank holds is as it was, what is fresh is of this step
+    assert torch.allclose(loss, wanted)  # stored columns are unchanged, fresh ones are of this step
 
 
-def test_a_bank_of_everything_is_counted_by_the_mixture_it_is_filled_from() -> None:
+def test_the_probabilities_of_a_bank_of_all_columns_are_those_of_the_mixture() -> None:
     mixed = objective(corpus=4, unclicked=1, bank=20, bank_holds="all")
     everything = torch.arange(ITEMS)
     assert torch.allclose(mixed.mixture.bank_probability(everything), (B * Q + 4 * U + 1 * P) / (B + 5))
@@ -33,7 +33,7 @@ def test_a_bank_of_everything_is_counted_by_the_mixture_it_is_filled_from() -> N
 
 
 @pytest.mark.parametrize(("holds", "size"), [("positives", B), ("all", B + 7)])
-def test_the_bank_is_filled_from_what_it_is_said_to_hold(queries: Tensor, table: Tensor, holds: str, size: int) -> None:
+def test_the_bank_is_filled_with_the_configured_columns(queries: Tensor, table: Tensor, holds: str, size: int) -> None:
     mixed = objective(corpus=7, bank=50, bank_holds=holds)
     mixed(queries, POSITIVES, lambda ids: table[ids])
     assert mixed.mixture.bank is not None
@@ -44,7 +44,7 @@ def test_the_bank_is_filled_from_what_it_is_said_to_hold(queries: Tensor, table:
     assert set(steps.tolist()) == {1}
 
 
-def test_the_cure_changes_the_items_gradient_and_nothing_else(queries: Tensor, table: Tensor) -> None:
+def test_rescaling_changes_the_items_gradient_and_nothing_else(queries: Tensor, table: Tensor) -> None:
     found = {}
     for cure in (True, False):
         cbns, weights, asked = (
@@ -68,7 +68,7 @@ def test_own_negatives_are_no_columns_of_the_bank(queries: Tensor, table: Tensor
 
 
 def test_what_a_full_bank_holds_of_each_source_is_what_its_counts_say() -> None:
-    """A capacity of three pushes and a half: of the push that the ring cuts, no source may stay more often."""
+    """The capacity is three and a half pushes: of the half push, each source must be stored equally often."""
     push = B + 5 + 10
     mixed = objective(corpus=5, unclicked=10, bank=7 * push // 2, bank_holds="all")
     unit = torch.nn.functional.normalize(torch.ones(ITEMS, D), dim=1)

@@ -56,7 +56,7 @@ def test_catalogues_larger_than_torch_multinomial_takes(monkeypatch: pytest.Monk
     assert drawn[drawn > 0].double().mean() == pytest.approx(items / 2, rel=0.02)
     assert float(sampler.expected_count(torch.tensor([0]), 10)) == pytest.approx(5)
     neighbours = torch.cat([torch.arange(1, 1_000), torch.arange(items - 1_000, items)])
-    middles = 0.5 + (neighbours.double() - 0.5) * each  # of the interval that belongs to each
+    middles = 0.5 + (neighbours.double() - 0.5) * each  # of each item's interval
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: middles)
     assert torch.equal(sampler.sample(len(neighbours)), neighbours)
 

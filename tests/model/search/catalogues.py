@@ -52,7 +52,7 @@ def brute_force(embeddings: np.ndarray, items: np.ndarray, queries: np.ndarray, 
 
 
 def some_exclusions(items: np.ndarray, queries: np.ndarray, embeddings: np.ndarray, n_best: int) -> Pair:
-    """By row in turn: none; the best; all, or nearly all twice; some twice and unknown ones."""
+    """In turn, row by row: none; the best; all, or nearly all twice; some twice, and unknown items."""
     best = items[np.argsort(-(queries @ embeddings.T), axis=1)[:, :n_best]]
     kinds = [
         lambda row: [],
@@ -72,9 +72,9 @@ def changed(array: np.ndarray, value: Any) -> np.ndarray:
 def recall_against_exact(
     index: ItemIndex, exact: ItemIndex, queries: np.ndarray, k: int, excluded: Pair | None = None
 ) -> float:
-    """The share of a query's exact results that `index` finds too, over queries that have any; NaN if none.
+    """The mean share of a query's exact results that `index` finds too, over queries with results; NaN if none has.
 
-    ValueError if `exact` is not exact or the two hold other items.
+    Raises ValueError if `exact` is not exact, or if the two have different items.
     """
     if not exact.is_exact or not np.array_equal(index.item_indices, exact.item_indices):
         raise ValueError("exact must be an exact index over the items of the other one")

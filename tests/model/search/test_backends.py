@@ -1,4 +1,4 @@
-"""Index backends by name, built in or from outside the package; what a folder names is never imported."""
+"""Index backends by name, built in or from outside the package; a name in a folder is never imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists merged from channels, against the rule written as Python loops."""
+"""Lists merged from channels, compared with the rule written as Python loops."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def no_annoy_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail if a file of a damaged folder reaches Annoy."""
+    """Fail if Annoy opens a file of a damaged folder."""
 
     class Guard(annoy.AnnoyIndex):
         def load(self, *_: Any, **__: Any) -> bool:

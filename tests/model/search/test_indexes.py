@@ -1,4 +1,4 @@
-"""Searches of every index backend against brute force."""
+"""Searches of every index backend compared with brute force."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_equal_scores_are_ordered_by_item_index(backend: str) -> None:
     expected, expected_scores = brute_force(embeddings, items, queries, 250, excluded)
     assert len(np.unique(expected_scores[0])) == 2
     np.testing.assert_array_equal(scores, expected_scores)
-    if backend == "ivf":  # faiss may name any of the tied items
+    if backend == "ivf":  # faiss may return any of the tied items
         np.testing.assert_array_equal(np.lexsort((found, -scores), axis=-1), np.tile(np.arange(250), (9, 1)))
     else:
         np.testing.assert_array_equal(found, expected)

@@ -26,7 +26,7 @@ def test_a_smaller_search_budget_misses_the_recall(backend: str, options: dict[s
     assert index.search_budget != found.search_budget
 
 
-def test_a_recall_out_of_reach_is_an_error_that_names_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recall_out_of_reach_is_an_error_with_the_best_recall(monkeypatch: pytest.MonkeyPatch) -> None:
     exact, index = build("exact", EMBEDDINGS, ITEMS), build("ivf", EMBEDDINGS, ITEMS, lists=40)
     wanted, _ = SAMPLE.search(exact)
     assert isinstance(index, ApproximateIndex)

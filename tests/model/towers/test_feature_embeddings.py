@@ -69,7 +69,7 @@ def test_a_missing_number_is_a_flag_and_no_value(missing: float) -> None:
     number.mean.fill_(40.0)
     want = number.project(torch.tensor([[0.0, 1.0]]))
     torch.testing.assert_close(number(torch.tensor([missing])), want)
-    assert not torch.allclose(number(torch.tensor([40.0])), want)  # the mean is a value: no flag
+    assert not torch.allclose(number(torch.tensor([40.0])), want)  # the mean is a value, which sets no flag
 
 
 def test_a_number_is_standardised() -> None:

@@ -67,7 +67,7 @@ def test_a_shared_table_is_one_table_that_both_towers_train() -> None:
     assert set(table.grad.coalesce().indices()[0].tolist()) == {2, 3, 4, 5}  # type: ignore[union-attr]
 
 
-def test_towers_share_nothing_where_they_are_not_told_to() -> None:
+def test_towers_share_no_table_by_default() -> None:
     model = towers()
     own = model.user.embedding("history").get_parameter("table.weight")
     assert own is not model.item.embedding("item_id").get_parameter("table.weight")

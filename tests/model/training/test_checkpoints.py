@@ -1,4 +1,4 @@
-"""Checkpoints: a state is read as it was written, or refused."""
+"""Checkpoints: a saved state is loaded unchanged, or refused."""
 
 from __future__ import annotations
 

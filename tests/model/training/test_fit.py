@@ -1,4 +1,4 @@
-"""What training learns on a small planted world. Axes: U users, I item indices."""
+"""What training learns on a small synthetic world. Axes: U users, I item indices."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_untrained_towers_do_not_find_the_clusters(world: World) -> None:
 
 
 def test_the_correction_ranks_popular_items_higher(values: dict[str, Any], world: World) -> None:
-    """Uncorrected in-batch softmax learns ln P(item | user) - ln q(item): the popular ones are pushed down."""
+    """Uncorrected in-batch softmax learns ln P(item | user) - ln q(item), which ranks popular items too low."""
     found = {}
     for correction in ("none", "logq"):
         fit(training_spec(values, correction, correction=correction))

@@ -25,7 +25,7 @@ def without(table: pa.Table, index: int) -> pa.Table:
 
 
 def put(values: dict[str, Any], name: str, table: pa.Table) -> None:
-    """Other rows for one of the pinned tables."""
+    """Replace the rows of one of the pinned tables."""
     path = Path(values["run"]["folder"]).with_name(f"{name}.parquet")
     pq.write_table(table, path, row_group_size=250)
     values["data"][name] = {"version": 0, "files": [path.as_uri()], "rows": table.num_rows}
@@ -58,7 +58,7 @@ def test_broken_probabilities_are_refused(values: dict[str, Any], world: World, 
 
 
 def test_a_directory_instead_of_files_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
-    """Its files may be of any version: what counts is the list of files of one."""
+    """Files in it can be of any table version; a spec must list the files of one version."""
     values["data"]["examples"]["files"] = [tmp_path.as_uri()]
     steps: list[Progress] = []
     with pytest.raises((OSError, PinnedFileDamaged)):
@@ -94,7 +94,7 @@ def test_a_loader_that_loses_rows_leaves_no_model(values: dict[str, Any], monkey
 
 
 def test_weights_that_are_not_finite_are_not_saved(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A finite loss may have a gradient that is not, and after the last step no loss would tell."""
+    """A finite loss can have an infinite gradient, which no later loss shows after the last step."""
 
     def spoilt(self: StepLoss, batch: Batch) -> torch.Tensor:
         return (self.towers.dense()[0].sum() * 0.0).sqrt()  # 0, with an infinite slope

@@ -24,7 +24,7 @@ def weights(values: dict[str, Any], folder: str) -> bytes:
 
 def test_the_same_seed_gives_the_same_model_bit_for_bit(values: dict[str, Any]) -> None:
     for folder, seed in (("one", 1), ("same", 1), ("other", 2)):
-        torch.rand(3)  # whatever the process drew before must not matter
+        torch.rand(3)  # earlier draws of the process must not matter
         fit(training_spec(values, folder, seed=seed, epochs=2))
     assert weights(values, "one") == weights(values, "same")
     assert weights(values, "one") != weights(values, "other")

@@ -1,4 +1,4 @@
-"""What a training run reads of its pinned files."""
+"""What a training run reads from its pinned files."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_the_last_loss_is_the_mean_over_the_rows_of_the_last_epoch() -> None:
 
 
 def test_an_interrupted_run_continues_after_its_last_step() -> None:
-    """After two steps of the first epoch's two, and after one of the second's."""
+    """It is interrupted after the first step, at the end of the first epoch, and within the second epoch."""
     undisturbed = nn.Parameter(torch.tensor(2.0))
     whole = train(mean_times(undisturbed), batches, [descent(undisturbed)], 2)
     for stop in (1, 2, 3):
@@ -136,7 +136,7 @@ def test_epochs_are_numbered_from_0() -> None:
 
 
 def test_only_time_spent_on_data_counts_as_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that data moves by 3 s a batch and 2 s at an epoch's end, a step by 5 s, the watchers by 7 and 100 s."""
+    """The clock moves by 3 s per batch read, 2 s at an epoch's end, 5 s per step, 7 and 100 s in the callbacks."""
     weight, clock = nn.Parameter(torch.tensor(1.0)), [0.0]
     monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 

@@ -1,4 +1,4 @@
-"""Row-wise Adagrad against a loop over rows. Axes: V rows of a table, D embedding size."""
+"""Row-wise Adagrad compared with a loop over rows. Axes: V rows of a table, D embedding size."""
 
 import copy
 from typing import Any
@@ -24,7 +24,7 @@ def train_step(embedding: nn.Embedding, optimizer: torch.optim.Optimizer, ids: l
 
 
 def naive_step(weight: Tensor, sums: Tensor, ids: list[int], lr: float, eps: float) -> None:
-    """The gradient of sum_i |row_i|^2 is 2 row, once for each time an id is named."""
+    """The gradient of sum_i |row_i|^2 is 2 row, once for each occurrence of the id."""
     for row in set(ids):
         gradient = 2 * weight[row] * ids.count(row)
         sums[row] += (gradient**2).mean()

@@ -10,7 +10,7 @@ import sys
 from tests.processes import all_ended, first_line, isolated_process, living_processes
 
 CHILD = "import time; from model.training.processes.parent_process import end_with_parent; end_with_parent(); {then}; time.sleep(600)"
-# A parent ends with an error when its child does, so that a child that fails early fails the test at once.
+# A parent fails if its child fails, so that the test also fails at once.
 START = "import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
 
 
@@ -26,7 +26,7 @@ def test_grandchildren_end_too() -> None:
 
 
 def test_without_the_call_a_child_survives_its_parent() -> None:
-    """The control: without the function, the child survives."""
+    """The control of the test above."""
     child = "import time; print('ready', flush=True); time.sleep(600)"
     with isolated_process(
         [sys.executable, "-c", START.format(child=child)], stdout=subprocess.PIPE, text=True

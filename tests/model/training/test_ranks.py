@@ -1,4 +1,4 @@
-"""Two processes equal one with the joined batch. Axes: B rows of all processes together, D embedding size, V rows."""
+"""Two processes learn the same as one with the joined batch. Axis: B rows of all processes together."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ from tests.model.small_world import World, changed
 from tests.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
-EVERY = 7  # steps between checkpoints: an epoch has 20 of them, and a block of row groups is mixed for 6
-# step: at that step; save: inside the write of the checkpoint of that step
+EVERY = 7  # steps between checkpoints; an epoch has 20 steps, and a block of shuffled row groups about 6
+# step: killed after that step; save: killed while the checkpoint of that step is written
 KILLED = """
 import json, os, signal, sys
 from model.training import fit
@@ -158,7 +158,7 @@ def test_a_changed_spec_does_not_continue_from_the_checkpoints(everything: dict[
 
 @pytest.mark.parametrize("victim", slow_after(1, [0, 1]))
 def test_if_one_rank_dies_all_ranks_end(everything: dict[str, Any], tmp_path: Path, victim: int) -> None:
-    """Two processes by torchrun; one is killed in the midst of training."""
+    """torchrun starts two processes, and one is killed during training."""
     values = changed(everything, ranks=2, epochs=2000, checkpoint_steps=20)
     (tmp_path / "training_spec.json").write_text(json.dumps(values))
     several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=0"]
@@ -181,7 +181,7 @@ def test_if_one_rank_dies_all_ranks_end(everything: dict[str, Any], tmp_path: Pa
 
 @pytest.mark.slow
 def test_two_killed_ranks_end_like_uninterrupted_ones(everything: dict[str, Any], tmp_path: Path) -> None:
-    """With early stopping, so that both return to the best epoch; the first rank dies in the second one."""
+    """With early stopping, so that both runs restore the best epoch; one run is killed in its second epoch."""
     values = changed(everything, ranks=2)
     found = {}
     for name, step in (("undisturbed", None), ("killed", 30), ("killed", None)):
@@ -206,7 +206,7 @@ def test_two_killed_ranks_end_like_uninterrupted_ones(everything: dict[str, Any]
     for name, weights in found["undisturbed"].items():
         assert (weights - found["killed"][name]).abs().max() < 1e-6, name
     metrics = json.loads((tmp_path / "killed" / "model" / MODEL.manifest).read_text())["metrics"]
-    assert metrics["validation"] != metrics["validations"][-1]  # it did return
+    assert metrics["validation"] != metrics["validations"][-1]  # an earlier epoch was restored
 
 
 def workers_of(pid: int) -> list[int]:

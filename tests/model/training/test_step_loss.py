@@ -1,4 +1,4 @@
-"""The loss of a batch, against a computation by hand."""
+"""The loss of a batch, compared with a direct computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rank of a click among all items, against a list sorted by hand."""
+"""The rank of a click among all items, compared with a sorted list."""
 
 from __future__ import annotations
 

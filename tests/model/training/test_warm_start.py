@@ -26,7 +26,7 @@ from tests.model.small_world import (
 
 
 def grown(values: dict[str, Any], older: Path) -> dict[str, Any]:
-    """The spec of a day later: five more users, and a warm start from the older model without any epoch."""
+    """The spec of the next day: five more users, and a warm start from the older model without epochs."""
     sizes = {**SPEC.vocabulary_sizes, "user_id": SPEC.vocabulary_sizes["user_id"] + 5}
     spec = replace(SPEC, vocabulary_sizes=sizes).to_json()
     return changed(values, model=spec, warm_start=str(older), epochs=0)
