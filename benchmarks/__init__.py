@@ -1,1 +1,1 @@
-"""One file for each claim of the README: `python -m benchmarks.NAME --help`. RESULTS.md holds what they gave."""
+"""One file for each measured claim: `python -m benchmarks.FOLDER.NAME --help`. RESULTS.md has the results."""

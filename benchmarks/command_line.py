@@ -1,4 +1,4 @@
-"""The command line that all benchmarks share: `--smoke`, and child processes that measure something of their own."""
+"""What the command lines of all benchmarks share: the option `--smoke`, and measuring in a child process."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def peak_mib(pid: int | str = "self") -> float:
-    """Peak resident memory in MiB of a process since its start (Linux); by default of this one, without its parent."""
+    """Peak resident memory in MiB of a process since its start or `reset_peak` (Linux); by default of this one."""
     status = Path(f"/proc/{pid}/status").read_text("ascii")
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 

@@ -4,8 +4,8 @@
 
 TensorFlow is installed into an environment of its own (--environment), which is reused. It reads arrays in memory;
 this project reads Parquet files through its loader. Both take turns, each training in its own process, and are
-evaluated by the same code: recall@100 of one held-out click per user. For each the best of a few learning rates is
-chosen on the held-out clicks of other users than those of the evaluation. With --smoke TensorFlow is skipped.
+evaluated by the same code: recall@100 of one held-out click per user. For each, the best of a few learning rates is
+chosen on the held-out clicks of users who are not in the evaluation. With --smoke, TensorFlow is skipped.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def recall(folder: Path, name: str, tuning: bool, k: int = 100) -> float:
 
 
 def run(kind: str, settings: dict[str, Any], python: Path | None) -> dict[str, float]:
-    """The metrics of a training in its own process; `python` is TensorFlow's, None in a smoke run."""
+    """The metrics of a training in its own process. python: TensorFlow's; None in a smoke run."""
     text = json.dumps(settings)
     if kind == "this project":
         printed = output_of("benchmarks.quality.against_tfrs", ["--one", text], smoke=python is None)

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def smoke() -> None:
-    """Compare two schemes on a tiny set, with one training per step of the comparison; the report goes nowhere."""
+    """Compare two schemes on a tiny set, with few trainings; the report is written to a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="compare-schemes-") as text:
         folder = Path(text)
         amazon_beauty.write_tiny_source(folder)
@@ -78,7 +78,7 @@ def smoke() -> None:
 
 
 def compare(chosen: SchemeSet, schemes: list[str], folder: Path, report_only: bool) -> None:
-    """Run what has not been run yet for a set, and write its part of the report."""
+    """Do the runs of a set that are not stored yet, and write its part of the report."""
     if reason := chosen.missing():
         print(f"{chosen.name}: skipped, {reason}", flush=True)
         return

@@ -1,4 +1,4 @@
-"""Training on a prepared folder and evaluating the lists of its users: what the quality benchmarks share.
+"""Trains on a prepared folder and evaluates the lists of its users, for all quality benchmarks.
 
 Prepared folders: `benchmarks.worlds.prepared_folder`. Axis letters: U users, I items, K list length.
 """
@@ -82,7 +82,7 @@ class Evaluator:
         return self.evaluate_lists(index.search(np.ones((len(self.users), 1), np.float32), max(AT), self.excluded)[0])
 
     def oracle(self) -> dict[str, float]:
-        """Metrics of the lists that the simulated world itself would show."""
+        """Metrics of the oracle's lists, which are the best by the simulated world's own click model."""
         flat, offsets = of_lists(self.users["oracle"].combine_chunks())
         lists = np.full((len(self.users), max(AT)), -1, dtype=np.int64)  # [U, K]
         for user, (start, end) in enumerate(itertools.pairwise(offsets)):

@@ -1,6 +1,6 @@
 """The same two towers in TensorFlow Recommenders.
 
-`benchmarks.quality.against_tfrs` runs this file in TensorFlow's environment. It imports nothing of this project: it
+`benchmarks.quality.against_tfrs` runs this file in TensorFlow's environment, so it imports nothing of this project. It
 reads arrays and writes vectors.
 """
 
@@ -65,7 +65,7 @@ def main() -> None:
     batches = batches.batch(settings["batch"], drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     model = Towers(settings["users"], settings["items"], settings["dim"], settings["temperature"])
     model.compile(optimizer=tf.keras.optimizers.Adagrad(settings["learning_rate"]))
-    model.fit(batches.take(3), verbose=0)  # traced and warm
+    model.fit(batches.take(3), verbose=0)  # traces the model before time is taken
     began = time.perf_counter()
     model.fit(batches, epochs=settings["epochs"], verbose=0)
     seconds = time.perf_counter() - began

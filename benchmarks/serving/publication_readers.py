@@ -2,7 +2,7 @@
 
 Every item and model version of a publication's lists contains its name. Readers are processes without Spark, as a
 ranking service is; they follow the publications, look a user up, and now and then read all lists. Every answer must be
-wholly of one publication. A rollback is timed within a running session, and as a command with the start of Spark.
+of one publication only. A rollback is timed within a running session, and as a command with the start of Spark.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from jobs.serving.rollback import roll_back
 DAY = dt.date(2026, 1, 1)
 AT = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 LIST = 20
-MAX_BACK = 3  # publications that a rollback goes back, at most
-ALL_LISTS_EVERY = 50  # one of so many reads is of all lists, the others look one user up
+MAX_BACK = 3  # the most publications that a rollback goes back
+ALL_LISTS_EVERY = 50  # every so many reads, all lists are read; the other reads look one user up
 
 
 @dataclass
@@ -83,7 +83,7 @@ def write_vectors(lake: Lake) -> None:
 
 
 def inconsistency(answer: Any, users: int) -> str | None:
-    """Why an answer for `users` users is not wholly of one publication; None if it is."""
+    """Why an answer for `users` users is not of one publication only; None if it is."""
     versions = set(answer["model_version"])
     if len(answer) != users * LIST or len(versions) != 1:
         return f"{len(answer)} rows of {sorted(versions)}, expected {users * LIST} of one publication"

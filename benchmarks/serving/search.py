@@ -29,9 +29,7 @@ FAISS_BLOCKS = 4_096, 1_024  # queries and items of a tile: the defaults of fais
 
 
 def exclusions(queries: int, items: int, each: int) -> tuple[np.ndarray, np.ndarray]:
-    flat = np.sort(
-        np.random.default_rng(3).integers(0, items, (queries, each))
-    ).ravel()  # in the form of user_histories
+    flat = np.sort(np.random.default_rng(3).integers(0, items, (queries, each))).ravel()  # sorted, as in user_histories
     return flat, np.arange(0, queries * each + 1, each)
 
 

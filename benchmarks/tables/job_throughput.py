@@ -40,7 +40,7 @@ DAY = FIRST + dt.timedelta(days=1)
 
 
 class Bare:
-    """For each job a bare one: its inputs joined on its keys, with the columns that it writes."""
+    """A bare counterpart of each job: its inputs, joined on its keys, with as many columns as it writes."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake, self.config = lake, load_config()

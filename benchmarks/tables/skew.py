@@ -1,7 +1,7 @@
 """A day in which one item, or one user, has 30 % of the rows, compared with an even day of the same size.
 
-Each day runs in its own process and has its own peak memory: that of the JVM (driver and executor, as in local mode)
-and of the Python driver. The day is built `--rounds` times after a first time that warms the JVM up.
+Each day is built in its own process, whose peak memory is that of the JVM (driver and executor in local mode) and of
+the Python driver. The day is built `--rounds` times, after a first time that warms the JVM up.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.training.embedding_step
 
-Each round times every optimiser once, in a random order, because each one starts with the caches that another one
-filled. Ratios are of medians.
+Each round times every optimiser once, in a random order, because an optimiser starts with the caches that the one
+before it has filled. Ratios are of medians.
 """
 
 from __future__ import annotations

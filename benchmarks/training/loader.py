@@ -63,7 +63,7 @@ def ours(files: list[str], rows: int, batch: int, readers: int) -> Iterator[Any]
 
 
 def by_pyarrow(files: list[str], batch: int) -> Iterator[Any]:
-    """The straightforward way without Petastorm: read files into numpy arrays one by one, permute blocks of them."""
+    """A simple loader without Petastorm: reads files into numpy arrays, and permutes the rows of each block."""
     order = np.random.default_rng(1)
     names = iter(order.permutation(files))
     while block := list(islice(names, BLOCK)):

@@ -25,7 +25,7 @@ from model.vocabulary import FIRST_INDEX
 
 
 def run(folder: Path, spec: TrainingSpec, ranks: int) -> dict[str, Any]:
-    """The metrics of a training by so many processes, each on a core of its own."""
+    """The metrics of a training by `ranks` processes, each on its own core."""
     file = folder / "training_spec.json"
     file.write_text(json.dumps(spec.to_json()))
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]

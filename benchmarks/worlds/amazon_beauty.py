@@ -1,8 +1,8 @@
 """Amazon Beauty (the M1 split) as prepared folders (see `benchmarks.worlds.prepared_folder`).
 
 The set consists of (user, item) pairs, without times, impressions or features. The history of an example is the user's
-other training items; the history of a user to rank for is all of them. The folder `validation` holds out part of the
-training pairs, so that hyper-parameters are chosen without the test file.
+other training items; in the evaluation, the history of a user is all training items. The folder `validation` holds out
+part of the training pairs, so that hyper-parameters are chosen without the test file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from model.vocabulary import FIRST_INDEX
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "amazon_beauty_m1"
 HISTORY_LENGTH = 50
-HELD_OUT_SHARE = 0.2  # of each user's training items, for validation; the test file holds .24 of all
+HELD_OUT_SHARE = 0.2  # of each user's training items, for validation; the test file has .24 of all pairs
 DIM = 64
 
 

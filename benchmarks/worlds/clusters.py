@@ -1,4 +1,4 @@
-"""Clicks of users on items of hidden clusters, as the files that the trainer reads; no Spark, no features but ids."""
+"""Clicks of users on items of hidden clusters, as files that the trainer reads; no Spark, no features but ids."""
 
 from __future__ import annotations
 

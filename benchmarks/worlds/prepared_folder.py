@@ -1,6 +1,6 @@
 """A prepared folder: one training and the users whose lists are then evaluated, without Spark.
 
-`training_spec.json` is what `jobs.train_two_tower` would hand to the trainer. `relevant.parquet` has a row per user:
+`training_spec.json` is the spec that `jobs.train_two_tower` would write. `relevant.parquet` has a row per user:
 the features, the `excluded` items, the items found `relevant` afterwards, and, of a simulated log, the `oracle` list.
 """
 
