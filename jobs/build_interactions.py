@@ -66,7 +66,7 @@ def days_changed_by_late_clicks(lake: Lake, config: Config, ds: dt.date) -> list
     window = AttributionWindow.from_config(config)
     changed = query(
         lake.spark,
-        "interactions/touched_days",
+        "interactions/days_changed_by_late_clicks",
         {"interactions": lake.read(tables.INTERACTIONS), "clicks": attributed_clicks(lake, config, ds)},
         ds=ds,
         first_ds=window.first_impression_day(ds),

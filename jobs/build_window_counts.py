@@ -25,7 +25,9 @@ from jobs.raw_log.encoding import union
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__)
-    parser.add_argument("--full", action="store_true", help="sum all days of the window, not yesterday's sums")
+    parser.add_argument(
+        "--full", action="store_true", help="sum all days of the window instead of updating yesterday's sums"
+    )
     return parser
 
 

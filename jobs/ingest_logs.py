@@ -35,7 +35,7 @@ def arg_parser() -> argparse.ArgumentParser:
     for name in NAMES:
         parser.add_argument(f"--{name}", metavar="PATH", help=f"file or folder of {name}")
     parser.add_argument(
-        "--format", choices=FORMATS, help="of all files (default: by their ending .parquet .csv .jsonl .json)"
+        "--format", choices=FORMATS, help="format of all files (default: by their ending .parquet .csv .jsonl .json)"
     )
     return parser
 

@@ -57,7 +57,7 @@ def maintain_tables(lake: Lake, days: int, *, dry_run: bool) -> int:
             print(f"{_name(path)}: {removable_files(lake, path, days):,} files would be removed", flush=True)
         else:
             maintain(lake, path, days)
-            print(f"{_name(path)}: {days} days are kept", flush=True)
+            print(f"{_name(path)}: removed files are kept for {days} days", flush=True)
     return len(paths)
 
 

@@ -35,7 +35,12 @@ def arg_parser() -> argparse.ArgumentParser:
         help="publish --ds even if a later day was published, or if its lists were rolled back",
     )
     parser.add_argument(
-        "--rollback", type=int, nargs="?", const=1, metavar="N", help="publish again what was published N steps before"
+        "--rollback",
+        type=int,
+        nargs="?",
+        const=1,
+        metavar="N",
+        help="publish again the publication N steps back (default: 1)",
     )
     return parser
 

@@ -56,7 +56,11 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--last", type=day_argument, metavar="DAY", help="run all days from --ds to this one")
     parser.add_argument("--tables-only", action="store_true", help="build the day's tables and stop before training")
     parser.add_argument(
-        "--against", type=day_argument, nargs="+", metavar="DAY", help="first and last day to evaluate on"
+        "--against",
+        type=day_argument,
+        nargs="+",
+        metavar="DAY",
+        help="first and last day of the clicks to evaluate on (default: --ds, for the candidates of the day before)",
     )
     return parser
 

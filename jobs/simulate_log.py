@@ -43,7 +43,7 @@ def arg_parser() -> argparse.ArgumentParser:
         "--taste",
         type=float,
         default=World.taste,
-        help=f"weight of affinity against popularity (default: {World.taste})",
+        help=f"weight of affinity relative to popularity (default: {World.taste})",
     )
     parser.add_argument("--seed", type=count_argument, default=1, help="seed of every draw (default: 1)")
     return parser

@@ -208,7 +208,7 @@ def test_files_and_functions_that_are_too_long_are_found(tree: Path) -> None:
     assert long_functions(tree) == ["jobs/build_x.py: main() has 16 lines", "tests/a.py: main() has 71 lines"]
 
 
-def test_files_of_the_rooms_are_read_in_one_sitting() -> None:
+def test_no_file_has_more_than_250_lines() -> None:
     assert long_files(ROOT) == []
 
 

@@ -1,4 +1,4 @@
-"""The set-up rejects an unfit machine in one line before it creates anything."""
+"""The set-up rejects an unfit machine in one line before it creates anything; no link of the checkout dangles."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("benchmarks", "dags", "docs", "jobs", "model", "requirements", "sql", "tests")
 MAKE_TEST = '.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"'
 TOOLS = [
     "awk", "bash", "cut", "date", "dirname", "flock", "grep", "head", "make", "mkdir", "rm", "sed", "tail",
@@ -201,3 +202,23 @@ def test_help_explains_every_target(machine: Machine) -> None:
     assert phony is not None
     explained = dict(re.findall(r"^  make (\S+) +(\S.*)$", machine.run("make").stdout, re.MULTILINE))
     assert set(explained) == set(phony.group(1).split())
+
+
+def dangling_links(root: Path) -> list[str]:
+    """Symbolic links in `root` or below one of FOLDERS that lead to no file."""
+    paths = [*root.glob("*"), *(path for folder in FOLDERS for path in (root / folder).rglob("*"))]
+    return sorted(path.relative_to(root).as_posix() for path in paths if path.is_symlink() and not path.exists())
+
+
+def test_a_dangling_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "dags" / "local").mkdir(parents=True)
+    (tmp_path / "target").touch()
+    for name, target in (("whole", "../../target"), ("broken", "../../moved")):
+        (tmp_path / "dags" / "local" / name).symlink_to(target)
+    (tmp_path / "top").symlink_to("moved")
+    assert dangling_links(tmp_path) == ["dags/local/broken", "top"]
+
+
+def test_no_link_dangles() -> None:
+    assert (ROOT / "dags" / "local" / "log4j2.properties").is_symlink()
+    assert dangling_links(ROOT) == []

@@ -70,7 +70,8 @@ class Features(Section):
                     raise ValueError(f"features.{side} must not have a feature named like the column {feature.name}")
         for feature in (*self.user, *self.item):
             if feature.name == HISTORY and (feature.kind != "item_list" or feature in self.item):
-                raise ValueError(f"history must be a user feature of kind item_list, got kind {feature.kind}")
+                got = "an item feature" if feature in self.item else f"kind {feature.kind}"
+                raise ValueError(f"history must be a user feature of kind item_list, got {got}")
         return self
 
     @property

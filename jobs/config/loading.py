@@ -70,7 +70,7 @@ class Config(Section):
         lists = [feature for feature in self.features.user if feature.kind == "item_list"]
         item_dims = [feature.dim for feature in self.features.item if feature.kind == "id"]  # one or none
         if lists and not item_dims:
-            raise ValueError("model.share_item_table requires the item feature item_id, and it is not declared")
+            raise ValueError("model.share_item_table requires the item feature item_id, which is not declared")
         if wrong := {feature.name: feature.dim for feature in lists if feature.dim != item_dims[0]}:
             raise ValueError(f"model.share_item_table: dim must be that of item_id ({item_dims[0]}), got {wrong}")
         return self
@@ -79,7 +79,7 @@ class Config(Section):
     def history_mask_has_a_history(self) -> Config:
         if self.negatives.mask == "history" and not self.features.history_length:
             raise ValueError(
-                'negatives.mask = "history" requires the user feature named history, and it is not declared'
+                'negatives.mask = "history" requires the user feature named history, which is not declared'
             )
         return self
 
@@ -108,8 +108,8 @@ class Config(Section):
     def explored_items_have_trained_vectors(self) -> Config:
         if self.scoring.explore_quota and not self.model.item_id_dropout:
             raise ValueError(
-                "model.item_id_dropout must be above 0 where scoring.explore_quota is: "
-                "without it no vector of an item without its id is trained, got 0"
+                "model.item_id_dropout must be above 0 where scoring.explore_quota is, got 0: "
+                "without id dropout, the model never learns vectors for items without their id"
             )
         return self
 

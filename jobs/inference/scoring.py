@@ -28,7 +28,7 @@ from model.search.channels import Cap, Lists
 from model.search.exact_index import ExactIndex
 from model.search.popular import PopularItems
 
-LISTS_AT_ONCE = 1 << 18  # candidates that a worker makes at a time; converting one to Arrow takes about 100 bytes
+CANDIDATES_AT_ONCE = 1 << 18  # candidates that a worker makes at a time; converting one to Arrow takes about 100 bytes
 REUSABLE, REUSABLE_SCORED_AT = "reusable_list", "reusable_scored_at"  # columns: a list of an earlier day, or null
 
 
@@ -63,7 +63,7 @@ def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan) -> DataFra
                 scored_at = pc.if_else(pa.array(reused), part.column(REUSABLE_SCORED_AT), None)
                 yield pa.RecordBatch.from_arrays([part.column("user_id"), lists, scored_at], schema.names)
 
-    at_once = max(LISTS_AT_ONCE // plan.quotas.k, 1)
+    at_once = max(CANDIDATES_AT_ONCE // plan.quotas.k, 1)
     schema = tables.CANDIDATES.pick("user_id", "candidates", "scored_at")
     return users.select(names).mapInArrow(score, schema)
 

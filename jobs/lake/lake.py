@@ -111,7 +111,8 @@ class Lake:
         features = DeltaTable.forPath(self.spark, path).detail().first()["tableFeatures"]  # type: ignore[index]
         if unsafe := {"deletionVectors", "columnMapping"}.intersection(features):
             raise ValueError(
-                f"table {table.name} in {path} must not use {sorted(unsafe)}: its Parquet files alone give other rows"
+                f"table {table.name} in {path} must not use {sorted(unsafe)}: "
+                "readers of plain Parquet files would see other rows"
             )
         version = self.version(table) if version is None else version
         first = last - dt.timedelta(days=days - 1)

@@ -46,7 +46,7 @@ def insert(stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str
                 commit(stored, table, rows.limit(0), None)
             inserted = _merge(stored, table, rows, key, one_row=count == 1)
     except WriteConflict as error:
-        raise KeyConflict(f"another writer was quicker in {stored.path}; {RETRY_HINT}") from error
+        raise KeyConflict(f"another writer committed first to {stored.path}; {RETRY_HINT}") from error
     if inserted != count:
         raise KeyConflict(f"{stored.path} has a row with the same {', '.join(key)} as a row to be added")
     return count

@@ -48,7 +48,7 @@ def require_trainable_day(lake: Lake, ds: dt.date) -> None:
     if row is None:
         raise DayStopped("not_reconciled", f"{ds} was not reconciled: run build_reconciliation")
     for code, fails, reason in (
-        ("no_clicks", row.clicked == 0, "not one impression was clicked"),
+        ("no_clicks", row.clicked == 0, "no impression was clicked"),
         ("one_user", row.users < 2, "all impressions are of one user"),
         ("one_item", row.items < 2, "all impressions are of one item"),
     ):

@@ -17,7 +17,7 @@ from jobs.report.charts import bar_chart, share_chart
 from jobs.report.figures import count, percent
 from jobs.report.page import Block, Figure, Item, Missing, People, Person, Section
 
-COUNTED = {"items": "items", "clicks": "clicks", "candidates": "places"}  # columns of sql/report/popularity.sql
+COUNTED = {"items": "items", "clicks": "clicks", "candidates": "positions"}  # columns of sql/report/popularity.sql
 PEOPLE, SHOWN = 8, 10  # users, and items of each of their lists
 
 
@@ -25,7 +25,7 @@ def popularity_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     """Section: whether the lists favour popular items more than clicks do."""
     title, lead = (
         "Popularity of the candidates",
-        "Lists should contain popular items, but not a larger share of them than the clicks.",
+        "Lists should contain popular items, but not a larger share of them than the clicks contain.",
     )
     lists = lake.day(tables.CANDIDATES, ds)
     if lists.isEmpty():
@@ -80,9 +80,9 @@ def _shares(counts: Iterable[int]) -> list[float]:
 
 def _by_source(lists: DataFrame) -> Figure:
     sources = query(lists.sparkSession, "report/sources", {"candidates": lists}).collect()  # one row per channel
-    shares = dict(zip([row.source for row in sources], _shares(row.places for row in sources), strict=True))
+    shares = dict(zip([row.source for row in sources], _shares(row.positions for row in sources), strict=True))
     legend = [
-        f"{row.source}: {count(row.places)} positions, {count(row.users)} user{'' if row.users == 1 else 's'}"
+        f"{row.source}: {count(row.positions)} positions, {count(row.users)} user{'' if row.users == 1 else 's'}"
         for row in sources
     ]
     title = "Positions by channel"

@@ -23,15 +23,6 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Note:
-    """A paragraph."""
-
-    text: str
-    kind: ClassVar[str] = "note"
-    layout: ClassVar[str] = ""
-
-
-@dataclass(frozen=True)
 class Facts:
     """Pairs of a name and a value."""
 
@@ -101,7 +92,7 @@ class People:
     layout: ClassVar[str] = ""
 
 
-Block = Missing | Note | Facts | Grid | Figure | People
+Block = Missing | Facts | Grid | Figure | People
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     if row is None or model is None:
         return Section("training", "Training", "", [no_model(lake, ds)])
     metrics, settings = model["metrics"], model["configuration"]["training"]
-    lead = "Two towers, sampled softmax."
+    lead = "A two-tower model trained with sampled softmax."
     if row.trained_on != ds:
         every = settings["retrain_every_days"]
         lead += f" The model of {row.trained_on} is used again: training.retrain_every_days is {every}."

@@ -32,7 +32,7 @@ class Verdict:
         bound, side = (self.max_value, "most") if self.min_value is None else (self.min_value, "least")
         if self.value is None or bound is None:
             return f"{self.rule}: not measured{'' if self.passed else ', but required'}"
-        missed_by = "" if self.passed else f", off by {abs(self.value - bound):.4g}"
+        missed_by = "" if self.passed else f", misses it by {abs(self.value - bound):.4g}"
         return f"{self.rule} must be at {side} {bound:.4g}, got {self.value:.4g}{missed_by}"
 
 

@@ -86,8 +86,9 @@ def require_current_probabilities(lake: Lake, config: Config, ds: dt.date) -> No
     assert wrong is not None  # the query aggregates into one row
     if wrong["items"]:
         raise StaleProbabilities(
-            f"item_sampling_probs of {ds} do not match the training examples: {wrong['items']} items have another "
-            f"share, item index {wrong['first']} is the first; run build_sampling_probs for {ds} again"
+            f"item_sampling_probs of {ds} do not match the training examples: the shares of "
+            f"{wrong['items']} items differ (first item index: {wrong['first']}); "
+            f"run build_sampling_probs for {ds} again"
         )
 
 

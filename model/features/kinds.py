@@ -1,7 +1,8 @@
 """The kinds of features: what a value is in the raw log, in the tables of the lake, and in a tower.
 
-A kind is one class, registered by name in `KINDS`. Spark types and Spark SQL are text, and the embedding is the name of
-a class, so that this module imports neither Spark nor torch.
+To add a kind: subclass `FeatureKind` and register it in `KINDS`; a new Spark type also goes into
+jobs/lake/tables/feature_types.py. Spark types and Spark SQL are text, and the embedding is the name of a class, so that
+this module imports neither Spark nor torch.
 """
 
 from __future__ import annotations

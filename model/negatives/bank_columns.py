@@ -26,7 +26,10 @@ class BankColumns:
         probability: Callable[[Tensor], Tensor],
         device: torch.device,
     ) -> None:
-        """probability: items [C] -> r [C] float64, the probability that a stored column is the item."""
+        """probability: items [C] -> r [C] float64, the probability that a stored column is the item.
+
+        r comes from `Mixture.bank_probability`.
+        """
         self.warmup, self.probability, self.device = warmup, probability, device
         self.capacity, self.dim = capacity, dim
         self.clear()

@@ -32,7 +32,7 @@ select
   first(clicked - first_clicks) as `#fail interactions that are clicked without a first click`,
   first(conflicting_impressions) as `#warn impressions that landed twice with different contents`,
   first(conflicting_clicks) as `#warn clicks that landed twice with different contents`,
-  first(if(volume_is_unusual, impressions, 0)) as `#warn impressions, outside the range of earlier days`,
+  first(if(volume_is_unusual, impressions, 0)) as `#warn number of impressions is outside the range of earlier days`,
   first(if(rate_is_unusual, try_divide(clicked, interactions), 0))
-    as `#warn click rate, outside the range of earlier days`
+    as `#warn click rate is outside the range of earlier days`
 from today

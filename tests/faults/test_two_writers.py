@@ -116,7 +116,7 @@ def test_no_index_is_given_twice(spark: SparkSession, stages: Stages, tmp_path: 
     with stopped_at_its_first_file(step, lake.uri) as job:
         add_items(lake, build_vocabularies.current_vocabularies(lake), "of-another")
     assert_conflict_in_one_line(
-        job, f"error: another writer was quicker in {lake.uri}/vocabularies; nothing was written"
+        job, f"error: another writer committed first to {lake.uri}/vocabularies; nothing was written"
     )
     before = lake.version(tables.VOCABULARIES)
     with pytest.raises(KeyConflict, match="as a row to be added"):  # both had read the same version

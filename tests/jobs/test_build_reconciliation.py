@@ -218,8 +218,10 @@ def test_a_day_unlike_those_before_it_is_a_warning(log: Log, capsys: pytest.Capt
     log.land()
     log.run(DAYS[0])
     said = capsys.readouterr().out
-    assert f"warning: reconciliation of {DAYS[0]}: impressions, outside the range of earlier days: 10" in said
-    assert f"warning: reconciliation of {DAYS[0]}: click rate, outside the range of earlier days: 1" in said
+    assert (
+        f"warning: reconciliation of {DAYS[0]}: number of impressions is outside the range of earlier days: 10" in said
+    )
+    assert f"warning: reconciliation of {DAYS[0]}: click rate is outside the range of earlier days: 1" in said
 
 
 @pytest.mark.parametrize("zone", slow_after(1, ["Europe/Copenhagen", "America/New_York", "Pacific/Kiritimati"]))

@@ -63,8 +63,8 @@ def test_every_rule_has_a_verdict_before_a_day_is_published(simulated: Lake) -> 
     ("verdict", "passed", "text"),
     [
         (Verdict("a", 0.5, min_value=0.5), True, "a must be at least 0.5, got 0.5"),
-        (Verdict("a", 0.4, min_value=0.5), False, "a must be at least 0.5, got 0.4, off by 0.1"),
-        (Verdict("a", 3.0, max_value=1.0), False, "a must be at most 1, got 3, off by 2"),
+        (Verdict("a", 0.4, min_value=0.5), False, "a must be at least 0.5, got 0.4, misses it by 0.1"),
+        (Verdict("a", 3.0, max_value=1.0), False, "a must be at most 1, got 3, misses it by 2"),
         (Verdict("a", 0.0, max_value=0.0), True, "a must be at most 0, got 0"),
         (Verdict("a", None, min_value=0.5), False, "a: not measured, but required"),
         (Verdict("a", None, min_value=0.5, required=False), True, "a: not measured"),
@@ -86,7 +86,7 @@ def test_a_worse_model_is_not_published_and_readers_keep_their_lists(
     ) as stop:
         gate_candidates.main(arguments(lake, THIRD))
     assert stop.value.code == "gate"
-    assert "recall_of_published must be at least 0.4, got 0.3, off by 0.1" in str(stop.value)
+    assert "recall_of_published must be at least 0.4, got 0.3, misses it by 0.1" in str(stop.value)
     assert "gate: FAILED recall_of_published" in capsys.readouterr().out
     with pytest.raises(
         NotPublishable, match="2026-03-01 failed rules of the gate: recall_of_published, recall_over_popularity"
@@ -141,7 +141,7 @@ def test_short_lists_equal_vectors_low_recall_and_lost_rows_fail_the_gate(simula
     assert "short_list_share must be at most 0.01, got 1" in text
     assert "user_mean_cosine must be at most 0.9, got 1" in text
     assert "index_recall must be at least 0.98, got 0.9" in text
-    assert "training_rows_lost must be at most 0, got 7, off by 7" in text
+    assert "training_rows_lost must be at most 0, got 7, misses it by 7" in text
     failed = lake.day(tables.GATE, THIRD).where("not passed").collect()
     assert {row.rule for row in failed} == {
         "short_list_share",

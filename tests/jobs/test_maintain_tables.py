@@ -109,7 +109,7 @@ def test_what_no_publication_of_the_kept_days_needs_is_removed(
     assert re.search(r"candidates: [1-9]\d* files would be removed", capsys.readouterr().out)
     assert is_readable(lake, gone)
     maintain_tables.main(["--lake", lake.uri])
-    assert "candidates: 42 days are kept" in capsys.readouterr().out
+    assert "candidates: removed files are kept for 42 days" in capsys.readouterr().out
     assert not is_readable(lake, gone)
     assert is_readable(lake, kept)
     assert read_candidates(lake.uri).equals(now)

@@ -117,10 +117,10 @@ def test_bins_of_popularity_count_every_item_click_and_position_once(simulated: 
     slices = item_slices(simulated, config, THIRD)
     found = query(simulated.spark, "report/popularity", {"candidates": lists, "item_slices": slices})
     assert {row.slice for row in found.collect()} == {"head", "middle", "tail"}
-    bins = found.groupBy("bin").agg(*(F.sum(name).alias(name) for name in ("items", "clicks", "places"))).collect()
+    bins = found.groupBy("bin").agg(*(F.sum(name).alias(name) for name in ("items", "clicks", "positions"))).collect()
     assert sum(row["items"] for row in bins) == items.count()
     assert sum(row.clicks for row in bins) == items.agg(F.sum("clicks")).first()[0]  # type: ignore[index]
-    assert sum(row.places for row in bins) == lists.select(F.explode("candidates")).count()
+    assert sum(row.positions for row in bins) == lists.select(F.explode("candidates")).count()
     for row in bins:
         first, last = (0, 0) if row.bin == 0 else (2 ** (row.bin - 1), 2**row.bin - 1)
         assert row["items"] == items.where(F.col("clicks").between(first, last)).count()

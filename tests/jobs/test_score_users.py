@@ -38,7 +38,7 @@ MINE = "tests.extensions.my_index:SignBuckets"
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker makes the lists of seven users at a time."""
-    monkeypatch.setattr(scoring, "LISTS_AT_ONCE", 7 * K)
+    monkeypatch.setattr(scoring, "CANDIDATES_AT_ONCE", 7 * K)
 
 
 def test_a_users_embedding_is_the_trainers(simulated_copy: Lake, config: Config) -> None:

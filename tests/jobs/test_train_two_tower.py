@@ -58,7 +58,7 @@ def test_probabilities_of_other_examples_are_refused_before_training(simulated_c
     first = less.agg(F.min("impression_id")).first()
     assert first is not None
     simulated_copy.overwrite(table, SECOND, less.where(F.col("impression_id") != first[0]))
-    with pytest.raises(StaleProbabilities, match=r"item_sampling_probs of 2026-03-01 .* \d+ items have another share"):
+    with pytest.raises(StaleProbabilities, match=r"item_sampling_probs of 2026-03-01 .* shares of \d+ items differ"):
         training_spec(simulated_copy, config, THIRD)
 
 
@@ -67,7 +67,7 @@ def test_probabilities_without_a_trained_item_are_refused(simulated_copy: Lake, 
     gone = probs.where("q > 0").agg(F.max("item_index")).first()
     assert gone is not None
     simulated_copy.overwrite(tables.ITEM_SAMPLING_PROBS, THIRD, probs.where(F.col("item_index") != gone[0]))
-    with pytest.raises(StaleProbabilities, match=f"1 items have another share, item index {gone[0]}"):
+    with pytest.raises(StaleProbabilities, match=rf"the shares of 1 items differ \(first item index: {gone[0]}\)"):
         training_spec(simulated_copy, config, THIRD)
 
 

@@ -162,12 +162,12 @@ def check_actions(version: int, found: list[dict[str, Any]]) -> None:
     metrics = info.get("operationMetrics") or {}
     removed = int(metrics.get("numRemovedFiles", 0))
     if kinds.count("remove") < removed:
-        raise UnreadableFile(f"is cut short: it has {kinds.count('remove')} of {removed} files that it removed")
+        raise UnreadableFile(f"is cut short: it lists {kinds.count('remove')} of the {removed} files that it removed")
     # rows are compared instead of files, because Delta counts empty files but does not list them
     rows = [json.loads(action["add"].get("stats") or "{}").get("numRecords") for action in found if "add" in action]
     written = int(metrics.get("numOutputRows", 0))
     if None not in rows and sum(rows) < written:
-        raise UnreadableFile(f"is cut short: it has {sum(rows)} of {written} rows that it wrote")
+        raise UnreadableFile(f"is cut short: it lists {sum(rows)} of the {written} rows that it wrote")
 
 
 def _has_all_parts(names: list[str]) -> bool:

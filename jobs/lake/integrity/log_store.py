@@ -33,8 +33,8 @@ def require_safe_commits(spark: SparkSession, uri: str, *, single_driver: bool) 
     raise UnsafeLogStore(
         f"two drivers could overwrite each other's commits in {uri}, which Delta writes through {name}: "
         f"spark.delta.logStore.{scheme}.impl must name a LogStore for several writers (on S3 "
-        "io.delta.storage.S3DynamoDBLogStore), or the configuration must have lake.single_driver = true, which says "
-        "that no two jobs ever write at the same time"
+        "io.delta.storage.S3DynamoDBLogStore), or the configuration must have lake.single_driver = true if only one "
+        "job ever writes at a time"
     )
 
 

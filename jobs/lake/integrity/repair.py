@@ -37,8 +37,8 @@ def plan_repair(log: DeltaLog, can_read: Callable[[str], bool]) -> RepairPlan | 
     version = _last_whole_version(log, commits, checkpoints)
     if version < 0:
         raise NotRepairable(
-            f"{log.table}: {_first_fault(commits, checkpoints)}, and the other files give no version; "
-            "nothing was changed"
+            f"{log.table}: {_first_fault(commits, checkpoints)}, and no version can be restored from the "
+            "other files; nothing was changed"
         )
     hint = _is_hint_damaged(log, version, checkpoints)
     files = [name for name in log.names if version_of(name) > version]

@@ -65,6 +65,10 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
             "history must be a user feature of kind item_list, got kind numeric",
         ),
         (
+            "[[features.item]]\nname = 'history'\nkind = 'item_list'\ndim = 8\nlength = 5\n",
+            "history must be a user feature of kind item_list, got an item feature",
+        ),
+        (
             "[[features.user]]\nname = 'age'\nkind = 'numeric'\ndim = 1\nlength = 3\n",
             "feature age of kind numeric: length must be 1, got 3",
         ),
