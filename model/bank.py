@@ -86,8 +86,8 @@ class CrossBatchBank:
         held, dtype = len(state["ids"]), state["embeddings"].dtype
         check_shape("embeddings of the saved bank", state["embeddings"], (held, self.dim))
         if held > self.capacity or dtype != self._embeddings.dtype:
-            wanted = f"at most {self.capacity} of {self._embeddings.dtype}"
-            raise ValueError(f"a saved bank holds {held} embeddings of {dtype}, wanted {wanted}")
+            wanted = f"at most {self.capacity} embeddings of {self._embeddings.dtype}"
+            raise ValueError(f"a saved bank must have {wanted}, got {held} of {dtype}")
         self._embeddings[:held] = state["embeddings"]
         self._ids[:held] = state["ids"]
         self._steps[:held] = state["steps"]

@@ -15,7 +15,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,8 +148,9 @@ def _replace(folder: Path, draft: Path) -> None:
 def _remove_old_drafts(folder: Path) -> None:
     for suffix in ("draft", "old"):
         for path in folder.parent.glob(f".{folder.name}.*.{suffix}"):
-            if time.time() - path.stat().st_mtime > DRAFT_MAX_AGE_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):  # its writer has renamed it in the meantime
+                if time.time() - path.stat().st_mtime > DRAFT_MAX_AGE_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def flush(path: Path) -> None:

@@ -62,10 +62,3 @@ def rows_of(ragged: Ragged, rows: np.ndarray) -> Ragged:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     return Ragged(ragged.flat[np.repeat(starts, lengths) + inside], offsets)
-
-
-def slots(rows: np.ndarray, n_rows: int) -> tuple[np.ndarray, int]:
-    """Each element's position in its row, [E], and the length of the longest row. rows [E]: ascending row numbers."""
-    lengths = np.bincount(rows, minlength=n_rows)
-    starts = np.cumsum(lengths) - lengths
-    return np.arange(len(rows)) - np.repeat(starts, lengths), int(lengths.max(initial=0))

@@ -64,8 +64,8 @@ class InBatch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ValueError if exactly one of the saved and the present state has an estimator."""
         if (state["estimator"] is None) != (self.estimator is None):
-            wanted = "absent" if self.estimator is None else "present"
-            raise ValueError(f"the saved estimator must be {wanted}, it is not")
+            wanted, got = ("no", "one") if self.estimator is None else ("an", "none")
+            raise ValueError(f"the saved state must have {wanted} estimator, got {got}")
         if self.estimator is not None:
             self.estimator.load_state_dict(state["estimator"])
         self.seen.copy_(state["seen"])

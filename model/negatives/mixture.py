@@ -146,7 +146,8 @@ class Mixture:
         if list(state["sources"]) != list(self.sources):
             raise ValueError(f"the saved sources must be {list(self.sources)}, got {list(state['sources'])}")
         if (state["bank"] is None) != (self.bank is None):
-            raise ValueError(f"the saved bank must be {'absent' if self.bank is None else 'present'}, it is not")
+            wanted, got = ("no", "one") if self.bank is None else ("a", "none")
+            raise ValueError(f"the saved state must have {wanted} bank, got {got}")
         self.steps = state["steps"]
         self.generator.set_state(state["generator"])
         self.in_batch.load_state_dict(state["in_batch"])

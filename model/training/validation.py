@@ -16,6 +16,7 @@ from model.vocabulary import PADDING
 
 BLOCK = 65_536  # items scored at once
 AT = (10, 100)
+TIE = 1e-6  # of |query| |item|: products of the same float32 vectors differ by less, in whatever order they are summed
 
 
 def ranks_of_positives(
@@ -29,6 +30,7 @@ def ranks_of_positives(
     """
     positions = torch.searchsorted(items, positives).clamp(max=len(items) - 1)  # [B]
     scores = (queries * vectors[positions]).sum(dim=1)  # [B]
+    scores = scores - TIE * queries.norm(dim=1) * vectors[positions].norm(dim=1)  # what is as high is a tie
     ranks = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     for start in range(0, len(items), BLOCK):
         above = queries @ vectors[start : start + BLOCK].T >= scores[:, None]  # [B, W]
@@ -44,7 +46,10 @@ def ranks_of_positives(
 def _seen_above(
     queries: Tensor, positives: Tensor, vectors: Tensor, items: Tensor, seen: Tensor, scores: Tensor
 ) -> Tensor:
-    """How many distinct items of `seen` rank above the positive of each row: [B]. scores [B]: of the positives."""
+    """How many distinct items of `seen` rank above the positive of each row: [B].
+
+    scores [B]: of the positives, less the tolerance of a tie.
+    """
     ordered = seen.sort(dim=1).values  # [B, L]
     repeated = torch.zeros_like(ordered, dtype=torch.bool)
     repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]

@@ -123,7 +123,7 @@ def test_a_saved_bank_that_does_not_fit_is_refused() -> None:
         CrossBatchBank(3, 2).load_state_dict(state)
     with pytest.raises(ValueError, match=r"\[4, 7\], got \[4, 2\]"):
         CrossBatchBank(5, 7).load_state_dict(state)
-    with pytest.raises(ValueError, match=r"wanted at most 5 of torch\.float64"):
+    with pytest.raises(ValueError, match=r"at most 5 embeddings of torch\.float64"):
         CrossBatchBank(5, 2, dtype=torch.float64).load_state_dict(state)
 
 

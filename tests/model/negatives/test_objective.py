@@ -191,9 +191,9 @@ def test_a_resumed_objective_goes_on_to_the_bit(queries: Tensor, table: Tensor) 
 
 
 def test_a_state_of_other_sources_is_refused() -> None:
-    with pytest.raises(ValueError, match="the saved bank must be absent"):
+    with pytest.raises(ValueError, match="the saved state must have no bank, got one"):
         objective().load_state_dict(objective(bank=8).state_dict())
-    with pytest.raises(ValueError, match="the saved estimator must be present"):
+    with pytest.raises(ValueError, match="the saved state must have an estimator, got none"):
         objective(estimator=StreamingFrequency(ITEMS)).load_state_dict(objective().state_dict())
     with pytest.raises(ValueError, match=r"the saved sources must be \['corpus'\], got \['unclicked'\]"):
         objective(corpus=2).load_state_dict(objective(unclicked=2).state_dict())

@@ -34,3 +34,15 @@ def test_towers_that_score_all_items_alike_find_nothing() -> None:
     items = torch.arange(2, 102)
     found = ranks_of_positives(torch.ones(5, 3), items[:5], torch.ones(100, 3), items, None)
     assert found.tolist() == [99] * 5
+
+
+def test_equal_vectors_tie_however_their_products_are_rounded() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.nn.functional.normalize(torch.randn(200, 64, generator=generator), dim=1)
+    items = torch.arange(2, 502)
+    vectors = torch.nn.functional.normalize(torch.randn(64, generator=generator), dim=0).expand(500, 64).contiguous()
+    assert not torch.equal(queries @ vectors.T, (queries * vectors[0]).sum(dim=1, keepdim=True).expand(200, 500))
+    seen = items[100:110].expand(200, 10)
+    assert ranks_of_positives(queries, items[:200], vectors, items, None).tolist() == [499] * 200
+    clicked = torch.where(torch.isin(items[:200], seen), 490, 489)  # a positive is never left out
+    assert ranks_of_positives(queries, items[:200], vectors, items, seen).tolist() == clicked.tolist()
