@@ -39,7 +39,7 @@ def test_a_killed_jvm_is_reported_in_one_line(simulated: Lake, simulated_copy: L
         _, errors = job.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < PATIENCE / 2
     assert job.returncode == TRY_AGAIN, errors
-    assert "error: the JVM of Spark has ended: killed, perhaps for want of memory" in errors
+    assert "error: the JVM of Spark has ended, perhaps killed for lack of memory" in errors
     assert "Traceback" not in errors
     assert len(errors.splitlines()) < 5, errors
     assert not changed(lake, simulated.uri)
