@@ -51,11 +51,11 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
     assert explored.join(clicked, "item_id", "left_semi").isEmpty()
     assert explored.select("item_id").distinct().count() > 5
     segments = simulated_copy.day(tables.USER_EMBEDDINGS, THIRD).select("user_id", "segment")
-    popular = simulated_copy.day(tables.POPULAR_ITEMS, THIRD).select("segment", "item_id", "rank")
+    popular = simulated_copy.day(tables.POPULAR_ITEMS, THIRD).select("segment", "item_id", "share")
     of_segment = (
         warm.where("source = 'popular'").join(segments, "user_id").join(popular, ["segment", "item_id"], "left")
     )
-    assert of_segment.where("rank is null").isEmpty()
+    assert of_segment.where("share is null").isEmpty()
     assert (
         popular.select("segment").distinct().count()
         == 1 + segments.select("segment").where("segment > 1").distinct().count()
