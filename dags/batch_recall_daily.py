@@ -1,4 +1,7 @@
-"""The daily run: waits for the day's log, then submits each job to Spark in order, up to publication.
+"""The daily run: waits for the day's log, then runs its jobs on Spark in stages, in order, up to publication.
+
+A stage is one spark-submit: a stretch of jobs/run_day.py. With BATCH_RECALL_TASKS=jobs in the environment of the
+dag-processor and the workers, each job is a task and a spark-submit of its own.
 
 Each installation configures the connection `batch_recall_spark` (the Spark master), these variables,
 
@@ -6,7 +9,7 @@ Each installation configures the connection `batch_recall_spark` (the Spark mast
     batch_recall_code        folder that contains jobs/ on the workers
     batch_recall_config      TOML file that overrides recall.toml (optional)
     batch_recall_py_files    the zip of `make dist`, if executors need it (optional)
-    batch_recall_conf        JSON, Spark configuration by job: {"score_users": {"spark.task.cpus": "8"}} (optional)
+    batch_recall_conf        JSON, Spark configuration by task: {"score": {"spark.task.cpus": "8"}} (optional)
 
 and the pool `batch_recall`. The bin folder of the compute environment must come first in the workers' PATH.
 """
@@ -25,6 +28,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 CANDIDATES = Asset("batch_recall_candidates")
 CRON = os.environ.get("BATCH_RECALL_CRON", "0 2 * * *")  # in UTC; "none": runs are only triggered
+# A task a stage, or a task a job. It decides which tasks exist, so it is read when the file is parsed, as CRON is.
+TASKS = os.environ.get("BATCH_RECALL_TASKS", "stages")
+if TASKS not in ("stages", "jobs"):
+    raise ValueError(f"BATCH_RECALL_TASKS must be 'stages' or 'jobs', got {TASKS!r}")
 
 # The day of a run: the parameter `day`, or the start of the run's data interval. Resolved here only.
 _DAY = "(params.day or ((dag_run.logical_date or dag_run.run_after) | ds))"
@@ -36,31 +43,31 @@ CODE = "{{ var.value.batch_recall_code }}"
 CONFIG = "{{ var.value.get('batch_recall_config', var.value.batch_recall_code ~ '/recall.toml') }}"
 PY_FILES = "{{ var.value.get('batch_recall_py_files', '') }}"
 
-# In the order of jobs/run_day.py; a test compares the two.
-JOBS = (
-    "build_interactions",
-    "rebuild_days",
-    "build_reconciliation",
-    "build_vocabularies",
-    "build_snapshots",
-    "build_training_examples",
-    "build_histories",
-    "build_item_counts",
-    "build_window_counts",
-    "build_negative_pools",
-    "build_sampling_probs",
-    "build_popular_items",
-    "train_two_tower",
-    "build_user_embeddings",
-    "build_item_index",
-    "score_users",
-    "evaluate_candidates",
-    "gate_candidates",
-    "publish_candidates",
-)
+# The jobs of each stage, in the order of jobs/run_day.py; a test compares the two.
+STAGES = {
+    "tables": (
+        "build_interactions",
+        "rebuild_days",
+        "build_reconciliation",
+        "build_vocabularies",
+        "build_snapshots",
+        "build_training_examples",
+        "build_histories",
+        "build_item_counts",
+        "build_window_counts",
+    ),
+    "training_inputs": ("build_negative_pools", "build_sampling_probs", "build_popular_items"),
+    "train": ("train_two_tower",),
+    "score": ("build_user_embeddings", "build_item_index", "score_users"),
+    "judge": ("evaluate_candidates", "gate_candidates"),
+    "publish": ("publish_candidates",),
+}
+JOBS = tuple(job for jobs in STAGES.values() for job in jobs)
+REPORT = "report_run"
+TASK_IDS = (*(STAGES if TASKS == "stages" else JOBS), REPORT)  # those that submit to Spark
 DAYS = {"evaluate_candidates": DAY_BEFORE}  # the day's clicks evaluate the candidates of the day before
 MORE_ARGUMENTS = {"evaluate_candidates": ["--if-any"]}
-HOURS = {"train_two_tower": 12, "score_users": 6}  # until a job is killed; 3 for the others
+HOURS = {"train_two_tower": 12, "score_users": 6}  # until a job's task is killed; 3 for the others
 
 
 def quoted(template: str) -> str:
@@ -74,18 +81,21 @@ def require_connection(context: Any) -> None:
 
 
 def prepare(context: Any) -> None:
-    """Add the job's entry of `batch_recall_conf` to its Spark configuration.
+    """Add the task's entry of `batch_recall_conf` to its Spark configuration.
 
-    Raises ValueError if the variable is not an object with an object per job; raises as `require_connection` does.
+    Raises ValueError if the variable is not an object with an object per task, or names a task that does not exist,
+    whose settings would be lost; raises as `require_connection` does.
     """
     require_connection(context)
-    task, by_job = context["task"], Variable.get("batch_recall_conf", default={}, deserialize_json=True)
-    job_conf = by_job.get(task.task_id, {}) if isinstance(by_job, dict) else by_job
-    if not isinstance(job_conf, dict):
+    task, by_task = context["task"], Variable.get("batch_recall_conf", default={}, deserialize_json=True)
+    task_conf = by_task.get(task.task_id, {}) if isinstance(by_task, dict) else by_task
+    if not isinstance(task_conf, dict):
         raise ValueError(
-            f"batch_recall_conf must be a JSON object with an object per job, got {type(job_conf).__name__}"
+            f"batch_recall_conf must be a JSON object with an object per task, got {type(task_conf).__name__}"
         )
-    task.conf = {**(task.conf or {}), **job_conf}
+    if unknown := sorted({*by_task} - {*TASK_IDS}):
+        raise ValueError(f"batch_recall_conf must name tasks among {', '.join(TASK_IDS)}, got {', '.join(unknown)}")
+    task.conf = {**(task.conf or {}), **task_conf}
 
 
 def require_publishing(context: Any) -> None:
@@ -100,20 +110,31 @@ def add_day_to_event(context: Any, result: Any) -> None:
     context["outlet_events"][CANDIDATES].extra = {"ds": context["task"].render_template(DAY, context)}
 
 
-def submit(job: str, **options: Any) -> SparkSubmitOperator:
-    """The task that submits a job with the arguments common to all jobs."""
+def submit(task_id: str, job: str, *more: str, hours: int, **options: Any) -> SparkSubmitOperator:
+    """The task that submits jobs/JOB.py with the arguments common to all jobs, and `more`."""
     return SparkSubmitOperator(
-        task_id=job,
-        name=f"{job} {DAY}",
+        task_id=task_id,
+        name=f"{task_id} {DAY}",
         conn_id="batch_recall_spark",
         application=f"{CODE}/jobs/{job}.py",
         py_files=PY_FILES,
-        application_args=["--lake", LAKE, "--ds", DAYS.get(job, DAY), "--config", CONFIG, *MORE_ARGUMENTS.get(job, [])],
+        application_args=["--lake", LAKE, "--ds", DAYS.get(job, DAY), "--config", CONFIG, *more],
         env_vars={"PYTHONPATH": CODE},  # the code of the same checkout, not an installed one
-        execution_timeout=timedelta(hours=HOURS.get(job, 3)),
+        execution_timeout=timedelta(hours=hours),
         pool="batch_recall",
         **{"pre_execute": prepare, **options},
     )
+
+
+def submit_job(job: str, **options: Any) -> SparkSubmitOperator:
+    return submit(job, job, *MORE_ARGUMENTS.get(job, []), hours=HOURS.get(job, 3), **options)
+
+
+def submit_stage(stage: str, **options: Any) -> SparkSubmitOperator:
+    """The task of a stage. It may run as long as its slowest job might, and an hour longer for each of the others."""
+    jobs = STAGES[stage]
+    hours = max(HOURS.get(job, 3) for job in jobs) + len(jobs) - 1
+    return submit(stage, "run_day", "--from", jobs[0], "--to", jobs[-1], hours=hours, **options)
 
 
 with DAG(
@@ -150,7 +171,8 @@ with DAG(
         poke_interval=300,
         timeout=timedelta(hours=12).total_seconds(),
     )
-    publish = {"pre_execute": require_publishing, "post_execute": add_day_to_event, "outlets": [CANDIDATES]}
-    jobs = [submit(job, **(publish if job == "publish_candidates" else {})) for job in JOBS]
+    *earlier, last = STAGES if TASKS == "stages" else JOBS
+    task = submit_stage if TASKS == "stages" else submit_job
+    publication = task(last, pre_execute=require_publishing, post_execute=add_day_to_event, outlets=[CANDIDATES])
     # a teardown always runs and does not count as a leaf of the DAG: only the publication decides the state of the run
-    chain(await_log, *jobs, submit("report_run").as_teardown())
+    chain(await_log, *map(task, earlier), publication, submit_job(REPORT).as_teardown())

@@ -11,6 +11,7 @@ import argparse
 import datetime as dt
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from jobs import (
     build_histories,
@@ -33,7 +34,7 @@ from jobs.raw_log.preconditions import require_previous_days_run
 # Jobs that read the outcomes of a day; they run again when outcomes change.
 OUTCOME_JOBS = (build_training_examples, build_histories, build_item_counts, build_window_counts)
 
-Step = Callable[[object, dt.date], None]
+Step = Callable[[ModuleType, dt.date], None]
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -65,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "rebuild_days")
     rows: list[int] = []
 
-    def step(job: object, day: dt.date) -> None:
-        rows.append(job.main([*shared_arguments(args), "--ds", day.isoformat()]))  # type: ignore[attr-defined]
-        print(f"{day}  {Path(job.__file__).stem}  {rows[-1]:,} rows", flush=True)  # type: ignore[attr-defined]
+    def step(job: ModuleType, day: dt.date) -> None:
+        rows.append(job.main([*shared_arguments(args), "--ds", day.isoformat()]))
+        print(f"{day}  {Path(str(job.__file__)).stem}  {rows[-1]:,} rows", flush=True)
 
     rebuild_days(lake, config, args.ds, step)
     return sum(rows)

@@ -1,16 +1,18 @@
 """Run all jobs of a day, in order, in one Spark session; print the rows and the seconds of each.
 
-Rebuilds the tables of earlier days that late clicks change (rebuild_days). With --tables-only it stops before training.
-It evaluates the candidates of the day before on this day's clicks; with --against it evaluates the new candidates on
-the clicks of later days that have already landed (a back-test). With --last it runs several days in order and stops at
-the first that fails; days before the published one require --tables-only.
+With --from and --to it runs a stretch of the day: these jobs and all between them. Each job has the same preconditions
+as when it runs alone. --tables-only is the stretch that stops before training. Rebuilds the tables of earlier days that
+late clicks change (rebuild_days). It evaluates the candidates of the day before on this day's clicks; with --against it
+evaluates the new candidates on the clicks of later days that have already landed (a back-test). With --last it runs
+several days in order and stops at the first that fails; days before the published one require --tables-only.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Protocol
 
 from jobs import (
@@ -26,6 +28,7 @@ from jobs import (
     evaluate_candidates,
     gate_candidates,
     publish_candidates,
+    rebuild_days,
     report_run,
     score_users,
     train_two_tower,
@@ -37,24 +40,77 @@ from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
-from jobs.raw_log.preconditions import require_impressions
-from jobs.rebuild_days import OUTCOME_JOBS, rebuild_days
 
-STATE_JOBS = (build_reconciliation, build_vocabularies, build_snapshots)
+# The order of a day is defined here only; dags/batch_recall_daily.py repeats it, and a test compares the two.
+TABLE_JOBS = (
+    build_interactions,
+    rebuild_days,
+    build_reconciliation,
+    build_vocabularies,
+    build_snapshots,
+    *rebuild_days.OUTCOME_JOBS,
+)
 WINDOW_JOBS = (build_negative_pools, build_sampling_probs, build_popular_items)
 MODEL_JOBS = (train_two_tower, build_user_embeddings, build_item_index, score_users)
+DECISION_JOBS = (gate_candidates, publish_candidates)  # they may stop the day, which is reported nevertheless
+DAY: tuple[ModuleType, ...] = (
+    *TABLE_JOBS,
+    *WINDOW_JOBS,
+    *MODEL_JOBS,
+    evaluate_candidates,
+    *DECISION_JOBS,
+    report_run,
+)
 
 
 class Step(Protocol):
     """Runs the main() of a job for a day. more: arguments in addition to the shared ones."""
 
-    def __call__(self, job: object, day: dt.date, *more: str) -> None: ...
+    def __call__(self, job: ModuleType, day: dt.date, *more: str) -> None: ...
+
+
+def job_name(job: ModuleType) -> str:
+    return job.__name__.split(".")[-1]
+
+
+NAMES = tuple(job_name(job) for job in DAY)
+
+
+def job_argument(text: str) -> str:
+    """The name of a job of the day, as an argparse type."""
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"must be one of the day's jobs {', '.join(NAMES)}, got {text!r}")
+    return text
 
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__)
     parser.add_argument("--last", type=day_argument, metavar="DAY", help="run all days from --ds to this one")
-    parser.add_argument("--tables-only", action="store_true", help="build the day's tables and stop before training")
+    parser.add_argument(
+        "--from",
+        dest="first_job",
+        type=job_argument,
+        default=NAMES[0],
+        metavar="JOB",
+        help="the first job to run (default: %(default)s)",
+    )
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument(
+        "--to",
+        dest="last_job",
+        type=job_argument,
+        default=NAMES[-1],
+        metavar="JOB",
+        help="the last job to run (default: %(default)s)",
+    )
+    end.add_argument(
+        "--tables-only",
+        dest="last_job",
+        action="store_const",
+        const=job_name(TABLE_JOBS[-1]),
+        default=NAMES[-1],
+        help="build the day's tables and stop before training (--to %(const)s)",
+    )
     parser.add_argument(
         "--against",
         type=day_argument,
@@ -75,6 +131,19 @@ def requested_days(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     return days
 
 
+def requested_jobs(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[ModuleType, ...]:
+    """The jobs from --from to --to, in order; exits with an error if the arguments contradict each other."""
+    first, last = NAMES.index(args.first_job), NAMES.index(args.last_job)
+    if first > last:
+        wanted = f"one of {', '.join(NAMES[: last + 1])}"
+        parser.error(f"--from must not be after the last job, {args.last_job}: {wanted}, got {args.first_job}")
+    jobs = DAY[first : last + 1]
+    if args.against and evaluate_candidates not in jobs:
+        stretch = f"{args.first_job} to {args.last_job}"
+        parser.error(f"--against must be given with a stretch that has evaluate_candidates, got {stretch}")
+    return jobs
+
+
 def run_day(
     lake: Lake,
     config: Config,
@@ -82,31 +151,25 @@ def run_day(
     shared: Sequence[str],
     display: Display,
     *,
-    tables_only: bool = False,
+    jobs: Sequence[ModuleType] = DAY,
     against: Sequence[dt.date] = (),
 ) -> None:
-    """Run the jobs of `ds`; `shared` are the arguments of every job, without the day."""
+    """Run `jobs`, a stretch of DAY, for `ds`; `shared` are the arguments of every job, without the day."""
     step = job_step(shared, display)
-    build_tables(lake, config, ds, step)
-    if tables_only:
-        return
-    for job in (*WINDOW_JOBS, *MODEL_JOBS):
-        step(job, ds)
-    evaluate(step, ds, against)
+    for job in jobs:
+        if job is rebuild_days:
+            rebuild_days.rebuild_days(lake, config, ds, step)
+        elif job is evaluate_candidates:
+            evaluate(step, ds, against)
+        elif job not in (*DECISION_JOBS, report_run):
+            step(job, ds)
     try:
-        step(gate_candidates, ds)
-        step(publish_candidates, ds)
+        for job in DECISION_JOBS:
+            if job in jobs:
+                step(job, ds)
     finally:  # also for a day that is not published
-        step(report_run, ds)
-
-
-def build_tables(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
-    """Build the day's tables, and rebuild those of earlier days that its clicks change."""
-    require_impressions(lake, ds)
-    step(build_interactions, ds)
-    rebuild_days(lake, config, ds, step)
-    for job in (*STATE_JOBS, *OUTCOME_JOBS):
-        step(job, ds)
+        if report_run in jobs:
+            step(report_run, ds)
 
 
 def evaluate(step: Step, ds: dt.date, against: Sequence[dt.date]) -> None:
@@ -122,10 +185,8 @@ def evaluate(step: Step, ds: dt.date, against: Sequence[dt.date]) -> None:
 def job_step(shared: Sequence[str], display: Display) -> Step:
     """A step that runs a job with the shared arguments and shows it on the display."""
 
-    def step(job: object, day: dt.date, *more: str) -> None:
-        main: Callable[[Sequence[str]], int] = job.main  # type: ignore[attr-defined]
-        arguments = [*shared, "--ds", day.isoformat(), *more]
-        display.step(job.__name__.split(".")[-1], day, lambda: main(arguments))  # type: ignore[attr-defined]
+    def step(job: ModuleType, day: dt.date, *more: str) -> None:
+        display.step(job_name(job), day, lambda: int(job.main([*shared, "--ds", day.isoformat(), *more])))
 
     return step
 
@@ -133,12 +194,11 @@ def job_step(shared: Sequence[str], display: Display) -> Step:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = arg_parser()
     args = parser.parse_args(argv)
-    days = requested_days(parser, args)
+    days, jobs = requested_days(parser, args), requested_jobs(parser, args)
     lake, config = open_lake(args, "run_day")
     display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
-    options = {"tables_only": args.tables_only, "against": args.against or ()}
     for day in days:
-        run_day(lake, config, day, shared_arguments(args), display, **options)
+        run_day(lake, config, day, shared_arguments(args), display, jobs=jobs, against=args.against or ())
     display.summary()
 
 

@@ -26,7 +26,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.raw_log.movielens import LOGICAL_DAYS
 from jobs.report.files import report_path
-from jobs.run_day import MODEL_JOBS, job_step, run_day
+from jobs.run_day import MODEL_JOBS, TABLE_JOBS, job_step, run_day
 from jobs.serving import read_candidates
 
 FIRST_DAY = dt.date(2026, 1, 1)
@@ -47,7 +47,7 @@ def run_demo(lake: Lake, config: Config, shared: Sequence[str], display: Display
     step = job_step(shared, display)
     step(ingest_movielens, FIRST_DAY)
     for day in DAYS[:-2]:
-        run_day(lake, config, day, shared, display, tables_only=True)
+        run_day(lake, config, day, shared, display, jobs=TABLE_JOBS)
     run_day(lake, config, SCORED_DAY, shared, display, against=[HELD_OUT_DAY])
     for job in MODEL_JOBS:
         step(job, SCORED_DAY, "--variant", VARIANT)

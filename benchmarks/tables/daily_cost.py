@@ -25,7 +25,7 @@ from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.raw_log.attribution import AttributionWindow
-from jobs.run_day import WINDOW_JOBS, run_day
+from jobs.run_day import TABLE_JOBS, WINDOW_JOBS, run_day
 
 FIRST = dt.date(2026, 1, 1)
 
@@ -43,9 +43,7 @@ class Run:
         """Build all tables of a day, pool and probabilities included; returns the seconds."""
         began = time.perf_counter()
         common = ["--lake", self.lake.uri]
-        run_day(self.lake, self.config, ds, common, Display(str(ds)), tables_only=True)
-        for job in WINDOW_JOBS:
-            job.main([*common, "--ds", str(ds)])
+        run_day(self.lake, self.config, ds, common, Display(str(ds)), jobs=(*TABLE_JOBS, *WINDOW_JOBS))
         return time.perf_counter() - began
 
     def remove_day(self, ds: dt.date) -> None:

@@ -33,7 +33,7 @@ from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
-from jobs.run_day import run_day
+from jobs.run_day import TABLE_JOBS, run_day
 
 FIRST = dt.date(2026, 1, 1)
 DAY = FIRST + dt.timedelta(days=1)
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         lake = Lake(spark_session("job_throughput"), folder)
         for ds in (FIRST, DAY):
             log.land(lake, load_config(), ds, first=ds == FIRST)
-            run_day(lake, load_config(), ds, ["--lake", folder], Display(str(ds)), tables_only=True)
+            run_day(lake, load_config(), ds, ["--lake", folder], Display(str(ds)), jobs=TABLE_JOBS)
         bare = Bare(lake)
 
         def written(made: Callable[[], DataFrame | tuple[DataFrame, ...]]) -> None:

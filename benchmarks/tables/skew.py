@@ -22,7 +22,7 @@ from jobs.cli.display import Display
 from jobs.config.loading import load_config
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
-from jobs.run_day import WINDOW_JOBS, run_day
+from jobs.run_day import TABLE_JOBS, WINDOW_JOBS, run_day
 
 DAY = dt.date(2026, 1, 1)
 CASES = {"even": {}, "hot item": {"hot_item": 0.3}, "hot user": {"hot_user": 0.3}}
@@ -39,10 +39,7 @@ def measure(case: str, impressions: int, rounds: int) -> dict[str, object]:
         log.land(lake, config, DAY, first=True)
         for _ in range(rounds + 1):
             display = Display(case)
-            run_day(lake, config, DAY, ["--lake", folder], display, tables_only=True)
-            for job in WINDOW_JOBS:
-                arguments = ["--lake", folder, "--ds", str(DAY)]
-                display.step(job.__name__.split(".")[-1], DAY, lambda job=job, a=arguments: job.main(a))  # type: ignore[misc]
+            run_day(lake, config, DAY, ["--lake", folder], display, jobs=(*TABLE_JOBS, *WINDOW_JOBS))
             taken.append({step.job: step.seconds for step in display.steps})
     return {"rounds": taken[1:], "jvm": peak_mib(pid), "python": peak_mib()}
 

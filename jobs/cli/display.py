@@ -1,4 +1,4 @@
-"""Shows a run in the terminal: rows and seconds of each job when it ends, and a table of all jobs at the end."""
+"""Shows a run in the terminal: rows and seconds of each job when it ends, which job failed, and a table at the end."""
 
 from __future__ import annotations
 
@@ -33,18 +33,27 @@ class Display:
         self.console.rule(self.title)
 
     def step(self, job: str, day: dt.date, work: Callable[[], int]) -> int:
-        """Run `work` and print its duration and the number of rows that it returns; returns that number."""
+        """Run `work` and print its duration and the number of rows that it returns; returns that number.
+
+        Prints which job failed, and raises its error.
+        """
         start = time.perf_counter()
-        # the trainer has its own progress bar
-        if self.console.is_terminal and job != "train_two_tower":
-            with self.console.status(f"{day}  {job}"):
-                rows = work()
-        else:
-            rows = work()
+        try:
+            rows = self._rows(job, day, work)
+        except BaseException:
+            self.console.print(f"{day}  {job:<26} {'failed':>17} {time.perf_counter() - start:>7.1f} s")
+            raise
         step = Step(job, day, rows, time.perf_counter() - start)
         self.steps.append(step)
         self.console.print(f"{day}  {job:<26} {step.rows:>12,} rows {step.seconds:>7.1f} s")
         return rows
+
+    def _rows(self, job: str, day: dt.date, work: Callable[[], int]) -> int:
+        # the trainer has its own progress bar
+        if self.console.is_terminal and job != "train_two_tower":
+            with self.console.status(f"{day}  {job}"):
+                return work()
+        return work()
 
     def summary(self) -> None:
         """Print a table with one line per job, summed over days."""

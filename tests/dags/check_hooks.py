@@ -1,8 +1,12 @@
-"""Runs in Airflow's environment: checks the functions of the DAG files with plain asserts, then prints `checked`."""
+"""Runs in Airflow's environment: checks the functions of the DAG files with plain asserts, then prints `checked`.
+
+BATCH_RECALL_TASKS says which form of the daily DAG is checked.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import sys
 from datetime import UTC, datetime
@@ -17,7 +21,11 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-PUBLICATION = {"_conn_id": "batch_recall_spark", "task_id": "publish_candidates", "conf": None}
+PUBLISH, SCORE, OTHER = {
+    "stages": ("publish", "score", "tables"),
+    "jobs": ("publish_candidates", "score_users", "build_item_counts"),
+}[os.environ["BATCH_RECALL_TASKS"]]
+PUBLICATION = {"_conn_id": "batch_recall_spark", "task_id": PUBLISH, "conf": None}
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 
 
@@ -49,23 +57,34 @@ def check_daily(daily: ModuleType) -> None:
     event = SimpleNamespace(extra=None)
     run = SimpleNamespace(logical_date=None, run_after=datetime(2026, 3, 5, tzinfo=UTC))
     context = {"outlet_events": {daily.CANDIDATES: event}, "dag_run": run, "params": {"day": "2026-02-14"}}
-    daily.add_day_to_event({**context, "task": daily.dag.get_task("publish_candidates")}, None)
+    daily.add_day_to_event({**context, "task": daily.dag.get_task(PUBLISH)}, None)
     assert event.extra == {"ds": "2026-02-14"}
 
 
 def check_conf(daily: ModuleType) -> None:
-    """A job's entry in the variable is added to its command and to no other command."""
-    os.environ["AIRFLOW_VAR_BATCH_RECALL_CONF"] = '{"score_users": {"spark.task.cpus": "8"}}'
+    """A task's entry in the variable is added to its command and to no other command."""
+    set_conf({SCORE: {"spark.task.cpus": "8"}, "report_run": {}})
     commands = {}
-    for job in ("score_users", "build_item_counts"):
-        task = daily.dag.get_task(job)
+    for name in (SCORE, OTHER):
+        task = daily.dag.get_task(name)
         daily.prepare({"task": task})
-        commands[job] = task._get_hook()._build_spark_submit_command("job.py")
-    assert "spark.task.cpus=8" in commands["score_users"]
-    assert "spark.task.cpus=8" not in commands["build_item_counts"]
-    for wrong in ('["spark.task.cpus"]', '{"score_users": "spark.task.cpus=8"}'):
-        os.environ["AIRFLOW_VAR_BATCH_RECALL_CONF"] = wrong
-        assert "must be a JSON object" in raised(ValueError, daily.prepare, {"task": daily.dag.get_task("score_users")})
+        commands[name] = task._get_hook()._build_spark_submit_command("job.py")
+    assert "spark.task.cpus=8" in commands[SCORE]
+    assert "spark.task.cpus=8" not in commands[OTHER]
+    context = {"task": daily.dag.get_task(SCORE)}
+    for wrong in (["spark.task.cpus"], {SCORE: "spark.task.cpus=8"}):
+        set_conf(wrong)
+        assert "must be a JSON object" in raised(ValueError, daily.prepare, context)
+    for unknown in ("score", "score_users", "await_log"):  # of the other form, or without Spark
+        if unknown != SCORE:
+            set_conf({SCORE: {}, unknown: {}})
+            complaint = raised(ValueError, daily.prepare, context)
+            assert f"must name tasks among {OTHER}, " in complaint or f", {OTHER}, " in complaint
+            assert complaint.endswith(f"got {unknown}")
+
+
+def set_conf(value: Any) -> None:
+    os.environ["AIRFLOW_VAR_BATCH_RECALL_CONF"] = json.dumps(value)
 
 
 def check_report(daily: ModuleType) -> None:

@@ -61,9 +61,9 @@ def described(dag: DAG) -> dict[str, Any]:
 
 
 def commands(day: str | None, logical: datetime | None) -> dict[str, list[str]]:
-    """Every task's command. The DAGs are loaded again, because rendering changes a task."""
-    dag = DagBag(DAGS).dags["batch_recall_daily"]
-    return {task.task_id: command(task, context(task, day, logical)) for task in dag.topological_sort()}
+    """Every task's command; none if the DAG has an error. The DAGs are loaded again, because rendering changes a task."""
+    dag = DagBag(DAGS).dags.get("batch_recall_daily")
+    return {task.task_id: command(task, context(task, day, logical)) for task in dag.topological_sort()} if dag else {}
 
 
 if __name__ == "__main__":

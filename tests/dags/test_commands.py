@@ -1,12 +1,13 @@
 """The commands that the daily DAG submits: they equal golden files, and each job's parser accepts its own.
 
+The DAG has two forms, a task a stage and a task a job (BATCH_RECALL_TASKS); each has a folder of golden files.
+
 `GOLDEN=write make test PYTEST_ARGS=tests/dags` writes the files again, after `make airflow` has set Airflow up.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import importlib
 import json
 import os
 import subprocess
@@ -17,15 +18,15 @@ import pytest
 
 from jobs import await_log, run_day
 from jobs.cli.run import TRY_AGAIN
+from tests.recorded_day import DAY, LAKE, ROOT, Recorder, calls, parsed, recorded_jobs
 
-ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
 AIRFLOW = ROOT / ".airflow"
-DAY = "2026-03-01"
-# Names the connection, the lake and the code. The shell would expand this lake if the sensor did not quote it.
+FORMS = ("stages", "jobs")
+# Names the connection, the lake and the code.
 PLACE = {
     "AIRFLOW_CONN_BATCH_RECALL_SPARK": '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}',
-    "AIRFLOW_VAR_BATCH_RECALL_LAKE": "/lake of $HOME",
+    "AIRFLOW_VAR_BATCH_RECALL_LAKE": LAKE,
     "AIRFLOW_VAR_BATCH_RECALL_CODE": "/code",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
 }
@@ -49,82 +50,77 @@ def render(folder: Path, **place: str) -> dict[str, Any]:
     return json.loads((folder / "found.json").read_text("utf-8"))
 
 
+@pytest.fixture(scope="module", params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return render(tmp_path_factory.mktemp("airflow"))
+def rendered(form: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return render(tmp_path_factory.mktemp("airflow"), BATCH_RECALL_TASKS=form)
 
 
-def golden(name: str) -> list[str]:
-    return (GOLDEN / f"{name}.txt").read_text("utf-8").splitlines()
+def golden(form: str, name: str) -> list[str]:
+    return (GOLDEN / form / f"{name}.txt").read_text("utf-8").splitlines()
 
 
-def parsed(job: str, argv: list[str]) -> dict[str, Any]:
-    """The arguments as the job's own parser reads them."""
-    here = [argument.replace("/code/", f"{ROOT}/") for argument in argv]
-    return vars(importlib.import_module(f"jobs.{job}").arg_parser().parse_args(here))
+def spark_tasks(form: str) -> list[str]:
+    """The tasks that submit to Spark, in order: all but the first one, which waits for the log."""
+    return golden(form, "order")[1:]
 
 
-def arguments(command: list[str]) -> list[str]:
-    """The arguments of the job itself, which follow its file."""
+def submitted(command: list[str]) -> tuple[str, list[str]]:
+    """The job that a command submits, and the job's arguments, which follow its file."""
     (file,) = (number for number, argument in enumerate(command) if argument.endswith(".py"))
-    return command[file + 1 :]
-
-
-class Recorder:
-    """Replaces Display, and the main() of every job."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, list[str]]] = []
-
-    def step(self, job: str, day: dt.date, work: Any) -> None:
-        work()
-
-    def main(self, job: str) -> Any:
-        return lambda argv: self.calls.append((job, argv))
+    return Path(command[file]).stem, command[file + 1 :]
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
-    """(job, arguments) of everything that run_day runs for a day, in order."""
-    recorder = Recorder()
-    for job in golden("order")[1:]:  # the first one waits for the log, which run_day does not
-        module = importlib.import_module(f"jobs.{job}")
-        monkeypatch.setattr(module, "main", recorder.main(job))
-    common = ["--lake", "/lake of $HOME", "--config", str(ROOT / "recall.toml")]
-    monkeypatch.setattr(run_day, "require_impressions", lambda lake, ds: None)
-    rebuilt = [*common, "--ds", DAY]
-    monkeypatch.setattr(run_day, "rebuild_days", lambda *_: recorder.calls.append(("rebuild_days", rebuilt)))
-    run_day.run_day(None, None, dt.date.fromisoformat(DAY), common, recorder)  # type: ignore[arg-type]
-    return recorder.calls
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    return recorded_jobs(monkeypatch)
 
 
-def test_the_dag_runs_what_run_day_runs_in_its_order_with_its_arguments(calls: list[tuple[str, list[str]]]) -> None:
-    assert [job for job, _ in calls] == golden("order")[1:]
-    for job, argv in calls:
-        assert parsed(job, arguments(golden(job))) == parsed(job, argv), job
+def test_a_task_a_job_runs_what_run_day_runs_in_its_order_with_its_arguments(recorder: Recorder) -> None:
+    tasks = [submitted(golden("jobs", task)) for task in spark_tasks("jobs")]
+    assert [job for job, _ in tasks] == spark_tasks("jobs") == list(run_day.NAMES)
+    assert [(job, parsed(job, argv)) for job, argv in tasks] == calls(recorder, [])
 
 
-def test_there_is_a_golden_command_for_each_task_and_no_other() -> None:
-    assert sorted(path.stem for path in GOLDEN.glob("*.txt")) == sorted([*golden("order"), "order"])
+def test_the_stages_together_run_what_run_day_runs(recorder: Recorder) -> None:
+    *stages, report = [submitted(golden("stages", task)) for task in spark_tasks("stages")]
+    assert {job for job, _ in stages} == {"run_day"}
+    found = [(report[0], parsed(*report))]
+    for _, argv in reversed(stages):
+        args = parsed("run_day", argv)
+        assert (args["lake"], str(args["ds"]), args["last"], args["against"]) == (LAKE, DAY, None, None)
+        found = calls(recorder, ["--from", args["first_job"], "--to", args["last_job"]]) + found
+    assert found == calls(recorder, [])
 
 
-def test_no_golden_command_goes_to_yarn_by_mistake() -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_there_is_a_golden_command_for_each_task_and_no_other(form: str) -> None:
+    assert sorted(path.stem for path in (GOLDEN / form).iterdir()) == sorted([*golden(form, "order"), "order"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_golden_command_goes_to_yarn_by_mistake(form: str) -> None:
     """With an unknown connection, the hook would use `yarn` without an error."""
-    for job in golden("order")[1:]:
-        assert golden(job)[:3] == ["spark-submit", "--master", "local[2]"], job
+    for task in spark_tasks(form):
+        assert golden(form, task)[:3] == ["spark-submit", "--master", "local[2]"], task
 
 
 def test_the_sensor_knows_the_exit_code_for_not_yet() -> None:
-    (line,) = golden("await_log")
+    (line,) = golden("stages", "await_log")
+    assert golden("jobs", "await_log") == [line]
     quoted = f"python -m jobs.await_log --lake '/lake of $HOME' --ds {DAY} --config /code/recall.toml"
     assert line.startswith(f"cd /code && {quoted}; ")
-    argv = ["--lake", "/lake of $HOME", "--ds", DAY, "--config", "/code/recall.toml"]
+    argv = ["--lake", LAKE, "--ds", DAY, "--config", "/code/recall.toml"]
     assert parsed("await_log", argv)["ds"] == dt.date.fromisoformat(DAY)
     assert f"retry_exit_code={await_log.NOT_YET}" in (ROOT / "dags" / "batch_recall_daily.py").read_text("utf-8")
 
 
 def test_the_sensor_fails_only_if_the_job_refuses_the_day(tmp_path: Path) -> None:
-    line = golden("await_log")[0].replace("/code ", f"{tmp_path} ", 1)
+    line = golden("stages", "await_log")[0].replace("/code ", f"{tmp_path} ", 1)
     (tmp_path / "python").write_text('#!/bin/bash\n[ "$ENDS" = killed ] && kill -9 $$\nexit "$ENDS"\n')
     (tmp_path / "python").chmod(0o755)
     ended = {}
@@ -138,24 +134,30 @@ def test_the_sensor_fails_only_if_the_job_refuses_the_day(tmp_path: Path) -> Non
     assert missing.returncode == await_log.NOT_YET
 
 
-def test_rendered_commands_are_the_golden_ones(rendered: dict[str, Any]) -> None:
+def test_rendered_commands_are_the_golden_ones(form: str, rendered: dict[str, Any]) -> None:
     commands = rendered["scheduled"] | {"order": list(rendered["dags"]["batch_recall_daily"]["tasks"])}
     if os.environ.get("GOLDEN") == "write":
         for name, lines in commands.items():
-            (GOLDEN / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    assert commands == {name: golden(name) for name in commands}
+            (GOLDEN / form / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    assert commands == {name: golden(form, name) for name in commands}
 
 
-def test_the_day_is_what_is_asked_for_then_the_interval_then_the_clock(rendered: dict[str, Any]) -> None:
+def test_the_day_is_what_is_asked_for_then_the_interval_then_the_clock(form: str, rendered: dict[str, Any]) -> None:
     for way, day, before in (
         ("scheduled", "2026-03-01", "2026-02-28"),
         ("asked_for", "2026-02-14", "2026-02-13"),
         ("neither", "2026-03-05", "2026-03-04"),
     ):
-        for job in golden("order")[1:]:
-            found = parsed(job, arguments(rendered[way][job]))["ds"]
-            assert found.isoformat() == (before if job == "evaluate_candidates" else day), (way, job)
+        for task in spark_tasks(form):
+            job, argv = submitted(rendered[way][task])
+            found = parsed(job, argv)["ds"]
+            assert found.isoformat() == (before if job == "evaluate_candidates" else day), (way, task)
         assert f" --ds {day} " in rendered[way]["await_log"][0]
+
+
+def test_a_form_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    (error,) = render(tmp_path, BATCH_RECALL_TASKS="job")["errors"]
+    assert "BATCH_RECALL_TASKS must be 'stages' or 'jobs', got 'job'" in error
 
 
 def test_the_zip_and_the_configuration_of_the_variables_are_in_the_command(tmp_path: Path) -> None:
@@ -163,6 +165,6 @@ def test_the_zip_and_the_configuration_of_the_variables_are_in_the_command(tmp_p
         "AIRFLOW_VAR_BATCH_RECALL_PY_FILES": "/code/dist/batch-recall.zip",
         "AIRFLOW_VAR_BATCH_RECALL_CONFIG": "/own.toml",
     }
-    found = render(tmp_path, **place)["scheduled"]["score_users"]
+    found = render(tmp_path, **place)["scheduled"]["score"]
     assert found[found.index("--py-files") + 1] == "/code/dist/batch-recall.zip"
     assert found[found.index("--config") + 1] == "/own.toml"

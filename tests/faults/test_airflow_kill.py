@@ -1,4 +1,7 @@
-"""A task that Airflow kills and retries: no process of the first attempt survives, and the day is committed once."""
+"""A task that Airflow kills and retries: no process of the first attempt survives, and the day is committed once.
+
+A task is a job, or a stage, which is a stretch of run_day.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from jobs.lake.lake import Lake
-from tests.faults.steps import THIRD, changed, of_day, rows, versions, written
+from tests.faults.steps import THIRD, Step, changed, of_day, rows, versions, written
 from tests.processes import PATIENCE, all_ended, isolated_process, living_processes, wait_until
 
 QUICK_TO_START = (
@@ -19,14 +24,24 @@ QUICK_TO_START = (
     *("--conf", "spark.sql.codegen.factoryMode=NO_CODEGEN"),
 )
 ROOT = Path(__file__).resolve().parents[2]
+COUNTS = ("--from", "build_item_counts", "--to", "build_window_counts")
 
 
-def test_a_killed_and_retried_task_commits_once(simulated: Lake, simulated_copy: Lake) -> None:
+@pytest.mark.parametrize(
+    ("step", "outputs"),
+    [
+        (of_day("build_item_counts", THIRD), ["daily_item_counts"]),
+        (of_day("run_day", THIRD, *COUNTS), ["daily_item_counts", "window_item_counts"]),
+    ],
+    ids=["job", "stage"],
+)
+def test_a_killed_and_retried_task_commits_once(
+    step: Step, outputs: list[str], simulated: Lake, simulated_copy: Lake
+) -> None:
     """SIGTERM to the process group of the task, then SIGKILL to spark-submit: what the supervisor and the hook do."""
-    lake, old, step = simulated_copy.uri, simulated.uri, of_day("build_item_counts", THIRD)
-    before = versions(lake, "daily_item_counts")
+    lake, old = simulated_copy.uri, simulated.uri
     submit = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", "local[2]", *QUICK_TO_START]
-    command = [*submit, str(ROOT / "jobs" / "build_item_counts.py"), *step.argv(lake)]
+    command = [*submit, str(ROOT / "jobs" / f"{step.job}.py"), *step.argv(lake)]
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     environment.pop("PYSPARK_GATEWAY_PORT", None)
     options = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -43,6 +58,7 @@ def test_a_killed_and_retried_task_commits_once(simulated: Lake, simulated_copy:
     with isolated_process(command, **options) as second:
         assert second.wait(PATIENCE) == 0
         assert all_ended(second.pid)
-    assert changed(lake, old) == ["daily_item_counts"]
-    assert versions(lake, "daily_item_counts") == before + 1
-    assert rows(lake, "daily_item_counts") == rows(old, "daily_item_counts")
+    assert changed(lake, old) == outputs
+    for table in outputs:
+        assert versions(lake, table) == versions(old, table) + 1
+        assert rows(lake, table) == rows(old, table)

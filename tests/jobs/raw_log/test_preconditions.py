@@ -56,14 +56,21 @@ def test_a_day_without_its_preconditions_stops_with_a_code_before_training(simul
     assert lake.version(tables.MODEL_VERSIONS) == version
 
 
-def test_an_empty_day_publishes_nothing_and_ends_with_its_code(simulated_copy: Lake) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--last", str(FOURTH + dt.timedelta(days=1))],  # a range ends with the first day that fails
+        ["--from", "build_interactions", "--to", "build_window_counts"],  # a stage of the DAG
+    ],
+    ids=["range", "stage"],
+)
+def test_an_empty_day_publishes_nothing_and_ends_with_its_code(simulated_copy: Lake, more: list[str]) -> None:
     lake = simulated_copy
     spoil(lake, "empty_day")
     before = read_candidates(lake.uri)
     root = Path(__file__).resolve().parents[3]
     command = [sys.executable, "-m", "jobs.run_day", "--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]
-    command += ["--last", str(FOURTH + dt.timedelta(days=1))]  # a range ends with the first day that fails
-    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    done = subprocess.run([*command, *more], capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error [empty_day]: no impression landed on {FOURTH}")
     after = read_candidates(lake.uri)

@@ -1,0 +1,68 @@
+"""Stretches of a day: run_day --from JOB --to JOB, without running the jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs import run_day
+from jobs.cli.run import USER_ERROR
+from jobs.raw_log.preconditions import DayStopped
+from tests.recorded_day import Recorder, calls, recorded_jobs
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    return recorded_jobs(monkeypatch)
+
+
+@pytest.mark.parametrize(("first", "last"), [(3, 5), (0, 0), (17, 19), (18, 18), (19, 19)])
+def test_a_stretch_runs_both_of_its_ends_and_all_jobs_between(first: int, last: int, recorder: Recorder) -> None:
+    found = calls(recorder, ["--from", run_day.NAMES[first], "--to", run_day.NAMES[last]])
+    assert [job for job, _ in found] == list(run_day.NAMES[first : last + 1])
+
+
+@pytest.mark.parametrize(("stops", "ends_with"), [("publish_candidates", "report_run"), ("score_users", "score_users")])
+def test_a_day_that_is_not_published_is_reported(stops: str, ends_with: str, recorder: Recorder) -> None:
+    recorder.stops = stops
+    with pytest.raises(DayStopped):
+        calls(recorder, ["--from", "score_users"])
+    assert recorder.calls[-1][0] == ends_with
+    recorder.stops = "gate_candidates"
+    with pytest.raises(DayStopped):
+        calls(recorder, ["--to", "publish_candidates"])  # without the report
+    assert recorder.calls[-1][0] == "gate_candidates"
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["--from", "score"], "argument --from: must be one of the day's jobs build_interactions, "),
+        (["--to", "score"], "report_run, got 'score'"),
+        (
+            ["--from", "score_users", "--to", "rebuild_days"],
+            "--from must not be after the last job, rebuild_days: one of build_interactions, rebuild_days, got score_users",
+        ),
+        (["--tables-only", "--to", "score_users"], "--to: not allowed with argument --tables-only"),
+        (
+            ["--tables-only", "--from", "train_two_tower"],
+            "--from must not be after the last job, build_window_counts: ",
+        ),
+        (
+            ["--tables-only", "--against", "2026-03-02"],
+            "--against must be given with a stretch that has evaluate_candidates, got build_interactions to build_window",
+        ),
+    ],
+)
+def test_a_stretch_that_is_none_is_refused(
+    more: list[str], complaint: str, recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        calls(recorder, more)
+    assert stop.value.code == USER_ERROR
+    assert complaint in capsys.readouterr().err
+    assert recorder.calls == []
+
+
+def test_tables_only_is_a_stretch(recorder: Recorder) -> None:
+    assert calls(recorder, ["--tables-only"]) == calls(recorder, ["--to", "build_window_counts"])
+    assert [job for job, _ in calls(recorder, ["--tables-only"])] == list(run_day.NAMES[:9])

@@ -1,0 +1,64 @@
+"""A day, or a stretch of it, as a record of the jobs that run_day calls and of their arguments; no job runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import rebuild_days, run_day
+from jobs.cli.arguments import shared_arguments
+from jobs.raw_log.preconditions import DayStopped
+
+ROOT = Path(__file__).resolve().parents[1]
+DAY = "2026-03-01"
+LAKE = "/lake of $HOME"  # a shell would expand it if it were not quoted
+
+
+def parsed(job: str, argv: list[str]) -> dict[str, Any]:
+    """The arguments as the job's own parser reads them."""
+    here = [argument.replace("/code/", f"{ROOT}/") for argument in argv]
+    return vars(importlib.import_module(f"jobs.{job}").arg_parser().parse_args(here))
+
+
+class Recorder:
+    """Replaces Display, and the main() of every job."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[str]]] = []
+        self.stops: str | None = None  # the job that stops the day
+
+    def step(self, job: str, day: dt.date, work: Any) -> None:
+        work()
+
+    def main(self, job: str) -> Any:
+        def main(argv: list[str]) -> int:
+            self.calls.append((job, argv))
+            if job == self.stops:
+                raise DayStopped("gate", "stopped")
+            return 1
+
+        return main
+
+
+def recorded_jobs(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Replaces the main() of every job of a day."""
+    recorder = Recorder()
+    for job in run_day.DAY:
+        monkeypatch.setattr(job, "main", recorder.main(run_day.job_name(job)))
+    rebuilt = ["--lake", LAKE, "--config", str(ROOT / "recall.toml"), "--ds", DAY]
+    monkeypatch.setattr(rebuild_days, "rebuild_days", lambda *_: recorder.calls.append(("rebuild_days", rebuilt)))
+    return recorder
+
+
+def calls(recorder: Recorder, more: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """(job, parsed arguments) of everything that run_day runs for a day with these arguments, in order."""
+    recorder.calls.clear()
+    parser = run_day.arg_parser()
+    args = parser.parse_args(["--lake", LAKE, "--config", str(ROOT / "recall.toml"), "--ds", DAY, *more])
+    jobs = run_day.requested_jobs(parser, args)
+    run_day.run_day(None, None, args.ds, shared_arguments(args), recorder, jobs=jobs)  # type: ignore[arg-type]
+    return [(job, parsed(job, argv)) for job, argv in recorder.calls]
