@@ -8,6 +8,10 @@ setup(
     description="Daily recall candidates from two towers: Spark, Delta, Petastorm and torch",
     python_requires="==3.11.*",
     packages=find_packages(include=["jobs", "jobs.*", "model", "model.*", "sql"]),
-    package_data={"jobs.lake": ["log4j2.properties"], "jobs.report": ["page.html", "page.css"], "sql": ["*/*.sql"]},
+    package_data={
+        "jobs.lake.session": ["log4j2.properties"],
+        "jobs.report": ["page.html", "page.css"],
+        "sql": ["*/*.sql"],
+    },
     data_files=[("share/batch-recall", ["recall.toml"])],
 )

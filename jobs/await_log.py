@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = arg_parser().parse_args(argv)
     require_closed(args.ds, now())
     lake, _ = open_lake(args, "await_log")
-    if lake.day(tables.IMPRESSIONS, args.ds).isEmpty():
+    if not lake.has_day(tables.IMPRESSIONS, args.ds):
         print(f"no impression of {args.ds} has landed in {lake.table_path(tables.IMPRESSIONS)} yet")
         sys.exit(NOT_YET)
     print(f"the log of {args.ds} has landed in {lake.uri}")

@@ -63,14 +63,17 @@ def with_examined(rows: DataFrame, rule: str, positions: int) -> DataFrame:
 
 def days_changed_by_late_clicks(lake: Lake, config: Config, ds: dt.date) -> list[dt.date]:
     """The days before `ds`, in order, that must be rebuilt: clicks that landed on `ds` change their outcomes."""
-    window = AttributionWindow.from_config(config)
+    window, yesterday = AttributionWindow.from_config(config), ds - dt.timedelta(days=1)
     changed = query(
         lake.spark,
         "interactions/days_changed_by_late_clicks",
-        {"interactions": lake.read(tables.INTERACTIONS), "clicks": attributed_clicks(lake, config, ds)},
+        {
+            "interactions": lake.window(tables.INTERACTIONS, yesterday, window.window_days),
+            "clicks": attributed_clicks(lake, config, ds),
+        },
         ds=ds,
         first_ds=window.first_impression_day(ds),
-        day_before=ds - dt.timedelta(days=1),
+        day_before=yesterday,
         clock_skew_seconds=window.clock_skew_seconds,
     )
     return sorted(row.ds for row in changed.collect())  # at most one row per day of the window
@@ -81,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_interactions")
     require_impressions(lake, args.ds)
     clicks = attributed_clicks(lake, config, args.ds)
-    rows = interactions(lake.read(tables.IMPRESSIONS), clicks, args.ds, AttributionWindow.from_config(config))
+    window = AttributionWindow.from_config(config)
+    impressions = lake.window(tables.IMPRESSIONS, args.ds, (args.ds - window.first_duplicate_day(args.ds)).days + 1)
+    rows = interactions(impressions, clicks, args.ds, window)
     rows = with_examined(rows, config.log.examination, config.log.examined_positions)
     return overwrite_checked(lake, tables.INTERACTIONS, args.ds, rows)
 

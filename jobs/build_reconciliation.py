@@ -69,13 +69,13 @@ def overwrite(lake: Lake, ds: dt.date, rows: DataFrame) -> int:
     """Check the row and write it. Raises CheckFailed if a row of the log was lost or counted twice."""
     past = lake.window(tables.RECONCILIATION, ds - dt.timedelta(days=1), PAST_DAYS)
     with checked(tables.RECONCILIATION, ds, rows, {"past": past}, band=BAND, min_days=MIN_DAYS) as row:
-        return lake.overwrite(tables.RECONCILIATION, ds, row.select(tables.RECONCILIATION.columns))
+        return lake.overwrite(tables.RECONCILIATION, ds, row.rows.select(tables.RECONCILIATION.columns))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_reconciliation")
-    lake.required_day(tables.INTERACTIONS, args.ds)
+    lake.require_day(tables.INTERACTIONS, args.ds)
     rows = reconciliation(
         lake.read(tables.IMPRESSIONS),
         lake.read(tables.CLICKS),

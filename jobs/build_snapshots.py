@@ -98,18 +98,18 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     with materialized(changed_rows(landed, seen, previous, key)) as updated:
         if side == "user":
             features, seen_days = config.features.user, config.log.user_retention_days
-            snapshot = user_snapshot(updated, seen, previous, vocabularies, features, ds, seen_days)
-        elif updated.isEmpty():
+            snapshot = user_snapshot(updated.rows, seen, previous, vocabularies, features, ds, seen_days)
+        elif not updated.count:
             snapshot = previous
         else:
-            snapshot = item_snapshot(updated, previous, vocabularies, config.features.item)
+            snapshot = item_snapshot(updated.rows, previous, vocabularies, config.features.item)
         return overwrite_checked(lake, table, ds, snapshot)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_snapshots")
-    lake.required_day(tables.INTERACTIONS, args.ds)
+    lake.require_day(tables.INTERACTIONS, args.ds)
     with ThreadPoolExecutor(2) as executor:  # two independent tables
         return sum(executor.map(lambda side: build(lake, config, args.ds, side), ("item", "user")))
 

@@ -85,10 +85,10 @@ def overwrite(lake: Lake, config: Config, ds: dt.date, rows: DataFrame) -> int:
     """Check the day's examples and write them, one row group per file; returns their number."""
     table, settings = tables.training_examples(config), config.examples
     with checked(table, ds, rows) as examples:
-        count = examples.count()
+        count = examples.count
         groups = row_group_count(count, settings.row_group_rows, settings.ranks * settings.readers)
         with one_row_group_per_file(lake.spark):
-            return lake.overwrite(table, ds, in_equal_row_groups(examples, "impression_id", count, groups))
+            return lake.overwrite(table, ds, in_equal_row_groups(examples.rows, "impression_id", count, groups))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -44,12 +44,6 @@ def with_indices(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> Dat
     return query(unseen.sparkSession, "vocabularies/query", {"unseen": unseen, "vocabularies": vocabularies}, ds=ds)
 
 
-def current_vocabularies(lake: Lake) -> DataFrame:
-    """The vocabularies, pinned to the present version; without it, each query would read the newest one at its time."""
-    version = lake.version(tables.VOCABULARIES) if lake.has(tables.VOCABULARIES) else None
-    return lake.read(tables.VOCABULARIES, version=version)
-
-
 def add_to_vocabularies(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
     """Check the new rows and add them; returns their number.
 
@@ -57,7 +51,7 @@ def add_to_vocabularies(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
     two such runs have an index in common.
     """
     with checked(tables.VOCABULARIES, ds, rows) as new:
-        return lake.insert(tables.VOCABULARIES, new, key=("feature", "index"))
+        return lake.insert(tables.VOCABULARIES, new.rows, new.count, key=("feature", "index"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,11 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_vocabularies")
     interactions = lake.required_day(tables.INTERACTIONS, args.ds)
     users, items = lake.day(tables.users(config), args.ds), lake.day(tables.items(config), args.ds)
-    vocabularies = current_vocabularies(lake)
+    vocabularies = lake.read(tables.VOCABULARIES)
     with materialized(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
-        return (
-            0 if unseen.isEmpty() else add_to_vocabularies(lake, with_indices(unseen, vocabularies, args.ds), args.ds)
-        )
+        if not unseen.count:
+            return 0
+        return add_to_vocabularies(lake, with_indices(unseen.rows, vocabularies, args.ds), args.ds)
 
 
 if __name__ == "__main__":

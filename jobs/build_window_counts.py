@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_window_counts")
     days = config.log.examples_window_days
-    lake.required_day(tables.DAILY_ITEM_COUNTS, args.ds)
+    lake.require_day(tables.DAILY_ITEM_COUNTS, args.ds)
     rows = window_item_counts(window_parts(lake, args.ds, days, args.full), days)
     examples = lake.window(tables.training_examples(config), args.ds, days)
     return overwrite_checked(lake, tables.WINDOW_ITEM_COUNTS, args.ds, rows, training_examples=examples)

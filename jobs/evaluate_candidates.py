@@ -50,15 +50,17 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
     items = lake.required_day(tables.item_snapshot(config), ds)
     histories = excluded_items(lake.day(tables.USER_HISTORIES, ds))
     at = [*config.evaluation.cutoffs]
-    with materialized(item_slices(lake, config, ds)) as slices:
+    with materialized(item_slices(lake, config, ds)) as sliced:
+        slices = sliced.rows
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
-        with materialized(query(lake.spark, "evaluation/relevant", frames)) as relevant:
+        with materialized(query(lake.spark, "evaluation/relevant", frames)) as clicked:
+            relevant = clicked.rows
             lists = {
                 CANDIDATES: candidates.select("user_id", F.col("candidates.item_id").alias("item_ids")),
                 POPULARITY: popular_lists(relevant, slices, items, histories, max(at)),
             }
-            if not (oracle := lake.day(tables.ORACLE, ds)).isEmpty():
-                lists[ORACLE] = oracle_lists(oracle, relevant, slices, histories, max(at))
+            if lake.has_day(tables.ORACLE, ds):
+                lists[ORACLE] = oracle_lists(lake.day(tables.ORACLE, ds), relevant, slices, histories, max(at))
             channels = [
                 evaluation(rows, relevant, slices, items, at).withColumn("channel", F.lit(channel))
                 for channel, rows in lists.items()
@@ -81,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     first, last = days_of_clicks(parser, args)
     lake, config = open_lake(args, "evaluate_candidates")
-    if args.if_any and lake.day(tables.CANDIDATES, args.ds).isEmpty():
+    if args.if_any and not lake.has_day(tables.CANDIDATES, args.ds):
         return 0
-    lake.required_day(tables.INTERACTIONS, last)
+    lake.require_day(tables.INTERACTIONS, last)
     with day_evaluation(lake, config, args.ds, first, last) as rows:
         return lake.overwrite(tables.EVALUATION, args.ds, rows)
 

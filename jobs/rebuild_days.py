@@ -54,10 +54,10 @@ def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
     skew_start = AttributionWindow.from_config(config).first_click_day(ds)
     for day in days_between(min(first, skew_start), yesterday):
         # days that were never run are left out
-        if not lake.day(tables.INTERACTIONS if day >= first else tables.RECONCILIATION, day).isEmpty():
+        if lake.has_day(tables.INTERACTIONS if day >= first else tables.RECONCILIATION, day):
             step(build_reconciliation, day)
     for day in days_between(first, yesterday):
-        for job in OUTCOME_JOBS if not lake.day(tables.INTERACTIONS, day).isEmpty() else ():
+        for job in OUTCOME_JOBS if lake.has_day(tables.INTERACTIONS, day) else ():
             step(job, day)
 
 

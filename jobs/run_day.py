@@ -155,7 +155,7 @@ def run_day(
     against: Sequence[dt.date] = (),
 ) -> None:
     """Run `jobs`, a stretch of DAY, for `ds`; `shared` are the arguments of every job, without the day."""
-    step = job_step(shared, display)
+    step, lake = job_step(shared, display), lake.for_job()
     for job in jobs:
         if job is rebuild_days:
             rebuild_days.rebuild_days(lake, config, ds, step)
@@ -197,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     days, jobs = requested_days(parser, args), requested_jobs(parser, args)
     lake, config = open_lake(args, "run_day")
     display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
+    if len(days) > 1:
+        _ = lake.spark  # started here, with settings for all of these days
     for day in days:
         run_day(lake, config, day, shared_arguments(args), display, jobs=jobs, against=args.against or ())
     display.summary()

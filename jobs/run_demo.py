@@ -62,7 +62,7 @@ def metrics(lake: Lake, ds: dt.date, channel: str) -> dict[str, float]:
 
 def show_comparison(lake: Lake, ds: dt.date, console: Console) -> None:
     """Print popularity, the uncorrected variant and the corrected model side by side."""
-    variant = Lake(lake.spark, lake.uri, VARIANT)
+    variant = lake.of_variant(VARIANT)
     table = Table("", "Recall@20", "NDCG@20", "Recall@100", "items shown", "never clicked")
     table.title = "Effect of the correction, on the held-out last day"
     table.columns[0].no_wrap = True

@@ -37,7 +37,7 @@ SMALL_DAYS = {
 
 def write_settings(file: Path, zipped: Path) -> Path:
     """Write a file for `--properties-file`: settings for small days, and the logging configuration of the zip."""
-    log4j2 = f"-Dlog4j2.configurationFile=jar:{zipped.as_uri()}!/jobs/lake/log4j2.properties"
+    log4j2 = f"-Dlog4j2.configurationFile=jar:{zipped.as_uri()}!/jobs/lake/session/log4j2.properties"
     settings = {**SMALL_DAYS, "spark.driver.extraJavaOptions": f"{QUICK_START} {log4j2}"}
     file.write_text("".join(f"{key} {value}\n" for key, value in settings.items()), "utf-8")
     return file

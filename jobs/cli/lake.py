@@ -4,22 +4,54 @@ from __future__ import annotations
 
 import argparse
 
+from pyspark.sql import SparkSession
+
 from jobs.config.loading import Config, load_config
+from jobs.lake import tables
+from jobs.lake.days import days_between
 from jobs.lake.integrity.log_store import require_safe_commits
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
+from jobs.lake.snapshots import can_read_without_spark
+
+SMALL_DAY_ROWS = 250_000  # up to here, settings for little data are faster
 
 
-def open_lake(
-    args: argparse.Namespace, name: str, *, small_days: bool = False, written: str | None = None
-) -> tuple[Lake, Config]:
-    """Start Spark; returns the lake and the configuration, those of the variant if `--variant` is given.
+def open_lake(args: argparse.Namespace, name: str, *, written: str | None = None) -> tuple[Lake, Config]:
+    """The lake and the configuration, those of the variant if `--variant` is given. Spark starts when it is needed.
 
-    name: of the Spark application. small_days: as in `spark_session`. written: the lake to which the job writes, if
-    it is not `--lake`. Raises UnsafeLogStore if concurrent drivers could overwrite each other's commits there.
+    name: of the Spark application. written: the lake to which the job writes, if it is not `--lake`. The start raises
+    UnsafeLogStore if concurrent drivers could overwrite each other's commits there.
     """
     variant = getattr(args, "variant", None)
     config = load_config(args.config).with_variant(variant)
-    spark = spark_session(name, args.master, small_days=small_days)
-    require_safe_commits(spark, written or args.lake, single_driver=config.lake.single_driver)
-    return Lake(spark, args.lake, variant), config
+
+    def start() -> SparkSession:
+        spark = spark_session(name, args.master, small_days=are_days_small(args, config))
+        require_safe_commits(spark, written or args.lake, single_driver=config.lake.single_driver)
+        return spark
+
+    return Lake(start, args.lake, variant, opens_once=True), config
+
+
+def are_days_small(args: argparse.Namespace, config: Config) -> bool:
+    """Whether the days `--ds` to `--last` have landed with few rows, from the logs of their tables.
+
+    Counts impressions, and the users and items that are known since the day before. False for a running session, which
+    has its settings, and for a lake that only Spark can read.
+    """
+    if SparkSession.getActiveSession() is not None or args.ds is None or not can_read_without_spark(args.lake):
+        return False
+    lake = Lake(_no_session, args.lake, opens_once=True)
+    counted = (tables.IMPRESSIONS, tables.user_snapshot(config), tables.item_snapshot(config))
+    try:
+        days = days_between(args.ds, getattr(args, "last", None) or args.ds)
+        landed = [lake.row_count(tables.IMPRESSIONS, day) for day in days]
+        sizes = [sum(of.rows for table in counted if (of := lake.days_of(table, day, 2)) is not None) for day in days]
+    except ValueError:  # a damaged or foreign table: the job that reads it says so
+        return False
+    return any(landed) and max(sizes) <= SMALL_DAY_ROWS
+
+
+def _no_session() -> SparkSession:
+    raise RuntimeError("a day is measured without Spark")

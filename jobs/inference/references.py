@@ -43,10 +43,10 @@ class IndexReference:
 
 def model_row(lake: Lake, ds: dt.date) -> Row:
     """The day's row of model_versions. Raises NoSuchDay if there is none."""
-    row = lake.day(tables.MODEL_VERSIONS, ds).first()
-    if row is None:
+    rows = lake.rows(tables.MODEL_VERSIONS, ds)
+    if not rows:
         raise NoSuchDay(f"no model was trained for {ds} in {lake.table_path(tables.MODEL_VERSIONS)}")
-    return row
+    return rows[0]
 
 
 def model_version(lake: Lake, ds: dt.date) -> str:
@@ -103,7 +103,7 @@ def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
     index.build_backends, because a class that is named only in the data must not be imported.
     """
     version = model_version(lake, ds)
-    chosen = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen").first()
+    chosen = next((row for row in lake.rows(tables.ITEM_INDEXES, ds) if row.is_chosen), None)
     if chosen is None:
         raise NoSuchDay(f"no index was built for {ds} in {lake.table_path(tables.ITEM_INDEXES)}")
     if chosen.model_version != version:

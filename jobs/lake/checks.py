@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.lake.lake import Lake
-from jobs.lake.queries import materialized, query
+from jobs.lake.queries import Materialized, materialized, query
 from jobs.lake.tables import Table
 
 FAIL, WARN = "#fail ", "#warn "
@@ -61,14 +61,14 @@ def raise_failures(table: Table, ds: dt.date, found: Sequence[Finding]) -> None:
 @contextmanager
 def checked(
     table: Table, ds: dt.date, rows: DataFrame, frames: dict[str, DataFrame] | None = None, **args: Any
-) -> Iterator[DataFrame]:
+) -> Iterator[Materialized]:
     """`rows` with the column `ds`, computed once. Raises CheckFailed if they violate a rule of the table."""
     with materialized(rows.withColumn("ds", F.lit(ds))) as of_day:
-        raise_failures(table, ds, findings(of_day, table.name, frames, **args))
+        raise_failures(table, ds, findings(of_day.rows, table.name, frames, **args))
         yield of_day
 
 
 def overwrite_checked(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, **frames: DataFrame) -> int:
     """Like `Lake.overwrite`, after the table's checks; `frames` are further inputs of the checks."""
     with checked(table, ds, rows, frames) as of_day:
-        return lake.overwrite(table, ds, of_day)
+        return lake.overwrite(table, ds, of_day.rows)

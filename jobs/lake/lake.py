@@ -1,33 +1,70 @@
-"""The lake: where each table is stored, how its days are read, and how they are written."""
+"""The lake: where each table is stored, how its days are read, and how they are written.
+
+The lake of a job opens each table once: all its reads are of the version that was the newest then, until the job writes
+the table itself.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from threading import RLock
+from urllib.parse import unquote
 
-from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+import polars as pl
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from jobs.lake import writing
 from jobs.lake.files import glob_statuses
-from jobs.lake.integrity.detect import StoredTable, delta_errors, open_table
+from jobs.lake.integrity.detect import StoredTable, delta_errors
+from jobs.lake.queries import empty_frame
+from jobs.lake.session.settings import LISTED_FILES
+from jobs.lake.snapshots import Snapshot, can_read_without_spark, is_local, read_rows
 from jobs.lake.tables import Table, check_schema
 from model.data.pinned_files import PinnedFiles
+
+GLOB = frozenset("*?[]{}")  # Spark would expand them in the name of a file
 
 
 class NoSuchDay(ValueError):
     """The table has no rows for the requested day."""
 
 
-@dataclass(frozen=True)
 class Lake:
     """The folder of all tables (any Hadoop URI). A variant of the model has its own tables of model outputs."""
 
-    spark: SparkSession
-    uri: str
-    variant: str | None = None
+    def __init__(
+        self,
+        spark: SparkSession | Callable[[], SparkSession],
+        uri: str,
+        variant: str | None = None,
+        *,
+        opens_once: bool = False,
+    ) -> None:
+        """spark: the session, or a function that starts it when it is first needed.
+
+        opens_once: whether a table is opened only at its first use, so that all reads are of one version; otherwise
+        each read is of the newest version.
+        """
+        self._start, self.uri, self.variant, self.opens_once = spark, uri, variant, opens_once
+        self._snapshots: dict[tuple[str, int | None], Snapshot | None] = {}
+        self._lock = RLock()
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        return self._start if isinstance(self._start, SparkSession) else self._start()
+
+    def for_job(self) -> Lake:
+        """The same lake, which opens each table once, at its newest version."""
+        return Lake(lambda: self.spark, self.uri, self.variant, opens_once=True)
+
+    def of_variant(self, variant: str | None) -> Lake:
+        """The same lake as a variant of the model sees it; None: the main model."""
+        return Lake(lambda: self.spark, self.uri, variant, opens_once=self.opens_once)
 
     def path(self, *parts: str) -> str:
         return "/".join([self.uri.rstrip("/"), *parts])
@@ -45,36 +82,56 @@ class Lake:
             for status in glob_statuses(self.spark, self.path(pattern, "_delta_log")):
                 yield str(status.getPath().getParent().toString())
 
+    def snapshot(self, table: Table, version: int | None = None) -> Snapshot | None:
+        """A version of a table, by default the newest; None if it was never written.
+
+        Raises TableDamaged, VersionLost, or SchemaMismatch if the stored columns differ from the declared ones.
+        """
+        key = self.table_path(table), version
+        with self._lock:
+            if key not in self._snapshots:
+                self._snapshots[key] = self._stored(table).snapshot(table.partition, version)
+            snapshot = self._snapshots[key]
+            if not self.opens_once:
+                self._snapshots.clear()
+        if snapshot is not None:
+            check_schema(table, snapshot.schema)
+        return snapshot
+
     def has(self, table: Table) -> bool:
         """Whether the table has a commit. If its first commit was interrupted, it has a log without a commit."""
-        return self._stored(table).exists()
+        return self.snapshot(table) is not None
 
     def version(self, table: Table) -> int:
-        """The newest Delta version of a table. Raises NoSuchDay if the table does not exist."""
-        with open_table(self._stored(table)) as log:
-            if log is None or not log.commits:
-                raise NoSuchDay(f"there is no table {table.name} in {self.table_path(table)}")
-            history = DeltaTable.forPath(self.spark, self.table_path(table)).history(1)
-            return int(history.select("version").first()[0])  # type: ignore[index]
+        """The version of a table that this lake reads. Raises NoSuchDay if the table does not exist."""
+        return self._required_snapshot(table).version
+
+    def days_of(self, table: Table, last: dt.date, days: int, version: int | None = None) -> Snapshot | None:
+        """The part of a table's snapshot with `days` days, the latest of which is `last`; None if there is no table."""
+        snapshot = self.snapshot(table, version)
+        return None if snapshot is None else snapshot.between(last - dt.timedelta(days=days - 1), last)
+
+    def row_count(self, table: Table, ds: dt.date, *, version: int | None = None) -> int:
+        """The number of rows of a day, from the table's log."""
+        of_day = self.days_of(table, ds, 1, version)
+        return 0 if of_day is None else of_day.rows
+
+    def has_day(self, table: Table, ds: dt.date, *, version: int | None = None) -> bool:
+        """Whether a day has rows, from the table's log."""
+        return self.row_count(table, ds, version=version) > 0
 
     def read(self, table: Table, *, version: int | None = None) -> DataFrame:
         """A whole table with its declared columns; an empty frame if it was never written.
 
         Raises SchemaMismatch if the stored columns differ from the declared ones.
         """
-        stored = self._stored(table)
-        if not stored.exists():
-            return self.spark.createDataFrame([], table.schema)
-        reader = self.spark.read.format("delta")
-        with delta_errors(stored) if version is None else open_table(stored, version):
-            rows = (reader if version is None else reader.option("versionAsOf", version)).load(stored.path)
-        check_schema(table, rows.schema)
-        return rows.select(table.columns)
+        return self._frame(table, self.snapshot(table, version))
 
     def window(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> DataFrame:
         """The rows of `days` days, the latest of which is `last`."""
         first = last - dt.timedelta(days=days - 1)
-        return self.read(table, version=version).where(F.col("ds").between(F.lit(first), F.lit(last)))
+        rows = self._frame(table, self.days_of(table, last, days, version))
+        return rows.where(F.col("ds").between(F.lit(first), F.lit(last)))
 
     def day(self, table: Table, ds: dt.date, *, version: int | None = None) -> DataFrame:
         """The rows of the day `ds`; may be empty."""
@@ -82,22 +139,41 @@ class Lake:
 
     def required_day(self, table: Table, ds: dt.date, *, version: int | None = None) -> DataFrame:
         """Like `day`, but raises NoSuchDay if there are no rows."""
-        rows = self.day(table, ds, version=version)
-        if rows.isEmpty():
+        self.require_day(table, ds, version=version)
+        return self.day(table, ds, version=version)
+
+    def require_day(self, table: Table, ds: dt.date, *, version: int | None = None) -> None:
+        """Raises NoSuchDay if a table has no rows of a day."""
+        if not self.has_day(table, ds, version=version):
             raise NoSuchDay(f"table {table.name} has no row for {ds} in {self.table_path(table)}")
-        return rows
+
+    def rows(self, table: Table, ds: dt.date | None = None, *, version: int | None = None) -> list[Row]:
+        """The rows of a day, or of all days, of a small table; times are in UTC. Read without Spark where possible."""
+        columns = table.columns
+        return [
+            Row(**dict(zip(columns, row, strict=True))) for row in self.small_table(table, ds, version=version).rows()
+        ]
+
+    def small_table(self, table: Table, ds: dt.date | None = None, *, version: int | None = None) -> pl.DataFrame:
+        """Like `rows`, as a Polars frame."""
+        snapshot = self.snapshot(table, version) if ds is None else self.days_of(table, ds, 1, version)
+        if snapshot is None:
+            return read_rows(Snapshot.empty(self.table_path(table), table.schema, table.partition))
+        if can_read_without_spark(self.uri) and not snapshot.unsafe_features:
+            return read_rows(snapshot, table.columns)
+        rows = self._frame(table, snapshot)
+        rows = rows if ds is None else rows.where(F.col("ds") == F.lit(ds))
+        return pl.DataFrame(rows.toArrow())
 
     def latest_before(self, table: Table, ds: dt.date, days: int) -> DataFrame:
         """The rows of `latest_day_before`; an empty frame if there is no such day."""
         last = self.latest_day_before(table, ds, days)
-        return self.day(table, last) if last else self.read(table).limit(0)
+        return self.day(table, last) if last else empty_frame(self.spark, table.schema)
 
     def latest_day_before(self, table: Table, ds: dt.date, days: int) -> dt.date | None:
         """The latest of the `days` days before `ds` that has rows; None if none has."""
-        yesterday = ds - dt.timedelta(days=1)
-        if not self.day(table, yesterday).isEmpty():
-            return yesterday
-        return self.window(table, yesterday, days).agg(F.max("ds")).first()[0]  # type: ignore[index]
+        before = self.days_of(table, ds - dt.timedelta(days=1), days)
+        return None if before is None else before.latest_day()
 
     def pinned(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> PinnedFiles:
         """The files and the row count of `days` days of a version (default: the newest), for readers without Spark.
@@ -105,22 +181,13 @@ class Lake:
         Raises NoSuchDay if there are no rows, ValueError if the table uses Delta features that plain Parquet
         readers ignore.
         """
-        path = self.table_path(table)
-        if not self.has(table):
-            raise NoSuchDay(f"there is no table {table.name} in {path}")
-        features = DeltaTable.forPath(self.spark, path).detail().first()["tableFeatures"]  # type: ignore[index]
-        if unsafe := {"deletionVectors", "columnMapping"}.intersection(features):
-            raise ValueError(
-                f"table {table.name} in {path} must not use {sorted(unsafe)}: "
-                "readers of plain Parquet files would see other rows"
-            )
-        version = self.version(table) if version is None else version
+        snapshot = self._required_snapshot(table, version)
+        snapshot.require_plain_files()
         first = last - dt.timedelta(days=days - 1)
-        rows = self.window(table, last, days, version=version)
-        count = rows.count()
-        if count == 0:
-            raise NoSuchDay(f"table {table.name} has no row from {first} to {last} in {path}")
-        return PinnedFiles(version, tuple(sorted(rows.inputFiles())), count)
+        window = snapshot.between(first, last)
+        if window.rows == 0:
+            raise NoSuchDay(f"table {table.name} has no row from {first} to {last} in {self.table_path(table)}")
+        return PinnedFiles(snapshot.version, tuple(window.urls), window.rows)
 
     def overwrite(self, table: Table, ds: dt.date, rows: DataFrame) -> int:
         """Replace the table's day `ds` by `rows` in one commit; returns the number of rows written.
@@ -136,19 +203,54 @@ class Lake:
 
     def append(self, table: Table, rows: DataFrame) -> int:
         """Add `rows` in one commit."""
-        return writing.commit(self._stored(table), table, rows, None)
+        with self._written(table) as existing:
+            return writing.commit(self._stored(table), table, rows, None, existing)
 
     def overwrite_where(self, table: Table, rows: DataFrame, predicate: str) -> int:
         """Replace the rows that fulfil the SQL `predicate`, which must not contain user input, by `rows`."""
-        return writing.commit(self._stored(table), table, rows, predicate)
+        with self._written(table) as existing:
+            return writing.commit(self._stored(table), table, rows, predicate, existing)
 
-    def insert(self, table: Table, rows: DataFrame, key: Sequence[str] = ()) -> int:
-        """Add `rows` in one commit; raises KeyConflict if the table has a row with one of their keys.
+    def insert(self, table: Table, rows: DataFrame, count: int, key: Sequence[str] = ()) -> int:
+        """Add `rows`, `count` in number, in one commit; raises KeyConflict if the table has one of their keys.
 
         `key` names the columns that must be unique (default: the table's key).
         """
-        return writing.insert(self._stored(table), table, rows, key or table.key)
+        with self._written(table) as existing:
+            return writing.insert(self._stored(table), table, rows, key or table.key, count, existing)
+
+    def _required_snapshot(self, table: Table, version: int | None = None) -> Snapshot:
+        snapshot = self.snapshot(table, version)
+        if snapshot is None:
+            raise NoSuchDay(f"there is no table {table.name} in {self.table_path(table)}")
+        return snapshot
+
+    def _frame(self, table: Table, snapshot: Snapshot | None) -> DataFrame:
+        """At least the rows of a snapshot's files, with the declared columns: of all files, if there are many.
+
+        A few files on a local disk are read by name: Delta would run a Spark job to find them, for every query.
+        """
+        if snapshot is None or snapshot.rows == 0:
+            return empty_frame(self.spark, table.schema)
+        can_list = is_local(self.uri) and not GLOB & set(self.uri) and not snapshot.unsafe_features
+        if can_list and len(snapshot.files) <= LISTED_FILES:
+            reader = self.spark.read.schema(snapshot.schema).option("basePath", snapshot.table)
+            rows = reader.parquet(*(unquote(url) for url in snapshot.urls))
+        else:
+            with delta_errors(self._stored(table)):
+                rows = self.spark.read.format("delta").option("versionAsOf", snapshot.version).load(snapshot.table)
+        return rows.select(table.columns)
+
+    @contextmanager
+    def _written(self, table: Table) -> Iterator[StructType | None]:
+        """Yield the columns of the stored table, None if there is none; its next read is of the new version."""
+        snapshot = self.snapshot(table)
+        try:
+            yield None if snapshot is None else snapshot.schema
+        finally:
+            with self._lock:
+                self._snapshots.pop((self.table_path(table), None), None)
 
     def _stored(self, table: Table) -> StoredTable:
         variant = self.variant if table.per_variant else None
-        return StoredTable(self.spark, self.uri, table.name, self.table_path(table), variant)
+        return StoredTable(lambda: self.spark, self.uri, table.name, self.table_path(table), variant)

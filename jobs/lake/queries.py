@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 import sql
 
@@ -26,21 +29,41 @@ def query(spark: SparkSession, name: str, frames: dict[str, DataFrame], **args: 
     return spark.sql(sql.read(name), args=args, **frames)
 
 
+def empty_frame(spark: SparkSession, schema: StructType) -> DataFrame:
+    """A frame without rows, which Spark leaves out of every plan; one that is made of an empty list costs a job."""
+    columns = (F.lit(None).cast(field.dataType).alias(field.name) for field in schema)
+    return spark.sql("select 1 as x where false").select(*columns)
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """Rows that are computed once, and their number."""
+
+    rows: DataFrame
+    counted: Observation | None = None
+
+    @cached_property
+    def count(self) -> int:
+        return self.rows.count() if self.counted is None else int(self.counted.get["rows"])
+
+
 @contextmanager
-def materialized(rows: DataFrame) -> Iterator[DataFrame]:
+def materialized(rows: DataFrame) -> Iterator[Materialized]:
     """Compute `rows` once and cache them until the block ends.
 
     On a cluster the rows keep their plan, so that those lost with an executor are computed again. In a single process
     no executor can be lost, and the plan is dropped: otherwise every query on the rows would analyse it again.
     """
     if str(rows.sparkSession.sparkContext.master).startswith("local["):
-        rows = rows.localCheckpoint()
+        counted = Observation()
+        rows = rows.observe(counted, F.count(F.lit(1)).alias("rows")).localCheckpoint()
+        made = Materialized(rows, counted)
         cached = rows._jdf.queryExecution().analyzed().rdd()
         release = partial(cached.unpersist, False)
     else:
-        rows = rows.persist()
-        release = partial(rows.unpersist, False)
+        made = Materialized(rows.persist())
+        release = partial(made.rows.unpersist, False)
     try:
-        yield rows
+        yield made
     finally:
         release()

@@ -8,20 +8,24 @@ from delta.tables import DeltaTable
 from pyspark.errors.exceptions.captured import SparkRuntimeException
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from jobs.lake.errors import RETRY_HINT, KeyConflict, WriteConflict, commit_errors
 from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.tables import Table, check_schema
 
 
-def commit(stored: StoredTable, table: Table, rows: DataFrame, predicate: str | None) -> int:
+def commit(
+    stored: StoredTable, table: Table, rows: DataFrame, predicate: str | None, existing: StructType | None
+) -> int:
     """Replace the rows that fulfil `predicate` by `rows`, or append `rows` if it is None; returns their number.
 
-    Raises SchemaMismatch (before anything is written), WriteConflict or DiskFull.
+    existing: the columns of the stored table, None if there is none. Raises SchemaMismatch (before anything is
+    written), WriteConflict or DiskFull.
     """
     check_schema(table, rows.schema)
-    if stored.exists():
-        check_schema(table, stored.spark.read.format("delta").load(stored.path).schema)
+    if existing is not None:
+        check_schema(table, existing)
     counted = Observation()
     writer = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows")).write.format("delta")
     writer = writer.partitionBy(table.partition).mode("append")
@@ -32,18 +36,19 @@ def commit(stored: StoredTable, table: Table, rows: DataFrame, predicate: str | 
     return int(counted.get["rows"])
 
 
-def insert(stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str]) -> int:
-    """Add `rows` in one commit; returns their number.
+def insert(
+    stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str], count: int, existing: StructType | None
+) -> int:
+    """Add `rows` in one commit; returns their number, which must be `count`. existing: as in `commit`.
 
     Raises KeyConflict, and adds no row, if the table has a row with one of their keys or another writer adds one at
     the same time.
     """
     check_schema(table, rows.schema)
-    count = rows.count()
     try:
         with commit_errors(stored.path):
-            if not stored.exists():
-                commit(stored, table, rows.limit(0), None)
+            if existing is None:
+                commit(stored, table, rows.limit(0), None, None)
             inserted = _merge(stored, table, rows, key, one_row=count == 1)
     except WriteConflict as error:
         raise KeyConflict(f"another writer committed first to {stored.path}; {RETRY_HINT}") from error

@@ -11,7 +11,6 @@ import datetime as dt
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
@@ -76,9 +75,9 @@ def attributed_clicks(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     """
     window = AttributionWindow.from_config(config)
     first, last = window.first_duplicate_day(ds), window.last_click_day(window.last_impression_day(ds))
-    clicks = lake.read(tables.CLICKS).where(F.col("ds").between(F.lit(first), F.lit(last)))
+    clicks = lake.window(tables.CLICKS, last, (last - first).days + 1)
     if config.log.attribution == "impression_id":
         return clicks
-    days = F.col("ds").between(F.lit(window.first_impression_day(first)), F.lit(last))
-    frames = {"clicks": clicks, "impressions": lake.read(tables.IMPRESSIONS).where(days)}
+    days = (last - window.first_impression_day(first)).days + 1
+    frames = {"clicks": clicks, "impressions": lake.window(tables.IMPRESSIONS, last, days)}
     return query(lake.spark, "clicks/attributed", frames, clock_skew_seconds=window.clock_skew_seconds)

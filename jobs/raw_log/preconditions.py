@@ -18,7 +18,7 @@ class DayStopped(ValueError):
 
 def require_impressions(lake: Lake, ds: dt.date) -> None:
     """Raises DayStopped `empty_day` if no impression landed on `ds`."""
-    if lake.day(tables.IMPRESSIONS, ds).isEmpty():
+    if not lake.has_day(tables.IMPRESSIONS, ds):
         raise DayStopped("empty_day", f"no impression landed on {ds} in {lake.table_path(tables.IMPRESSIONS)}")
 
 
@@ -34,7 +34,7 @@ def require_previous_days_run(lake: Lake, ds: dt.date, days: int) -> None:
         return
     for number in range(1, (ds - last).days):
         day = last + dt.timedelta(days=number)
-        if not lake.day(tables.IMPRESSIONS, day).isEmpty():
+        if lake.has_day(tables.IMPRESSIONS, day):
             message = f"{ds} depends on {day}, which has landed but was not run: run {day} first"
             raise DayStopped("day_not_run", message)
 
@@ -44,9 +44,10 @@ def require_trainable_day(lake: Lake, ds: dt.date) -> None:
 
     The tables of the day are not removed: rows that land later may still complete it.
     """
-    row = lake.day(tables.RECONCILIATION, ds).first()
-    if row is None:
+    rows = lake.rows(tables.RECONCILIATION, ds)
+    if not rows:
         raise DayStopped("not_reconciled", f"{ds} was not reconciled: run build_reconciliation")
+    row = rows[0]
     for code, fails, reason in (
         ("no_clicks", row.clicked == 0, "no impression was clicked"),
         ("one_user", row.users < 2, "all impressions are of one user"),

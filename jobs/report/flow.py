@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import polars as pl
 
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.lake.queries import query
+from jobs.lake.snapshots import Snapshot, read_rows
 from jobs.lake.tables import Table
-from jobs.raw_log.encoding import union
 from jobs.report.charts import share_chart
 from jobs.report.figures import NONE, count, duration, growth, moment, percent
 from jobs.report.page import Cell, Figure, Grid, Missing, Section
@@ -62,27 +60,29 @@ def stages(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
 
 
 def table_days(lake: Lake, config: Config, ds: dt.date) -> dict[str, TableDay]:
-    """For each table with rows on the day or the day before: its rows of both days."""
+    """For each table with rows on the day or the day before: its rows of both days, from the table's log."""
     listed = [table for stage in stages(config).values() for table, _ in stage]
-    counted = [row_counts(lake, table, ds) for table in listed if lake.has(table)]
-    if not counted:
-        return {}
-    rows = {(row.table, row.ds): row for row in union(counted).collect()}  # two rows per table
-    found = {}
-    for name in dict.fromkeys(name for name, _ in rows):
-        today, before = rows.get((name, ds)), rows.get((name, ds - dt.timedelta(days=1)))
-        found[name] = TableDay(
-            today.rows if today else 0, before.rows if before else 0, today.written if today else None
-        )
-    return found
+    found = {table.name: of_days for table in listed if (of_days := _table_day(lake, table, ds)) is not None}
+    return {name: day for name, day in found.items() if day.rows or day.before}
 
 
-def row_counts(lake: Lake, table: Table, ds: dt.date) -> DataFrame:
-    """Rows (table, ds, rows, written) for the day and the day before."""
-    written = F.col("_metadata.file_modification_time").alias("written")  # from Delta's log, not the disk
-    files = lake.read(table).select("ds", written)
-    days = {"today": ds, "yesterday": ds - dt.timedelta(days=1)}
-    return query(lake.spark, "report/row_counts", {"files": files}, table=table.name, **days)
+def _table_day(lake: Lake, table: Table, ds: dt.date) -> TableDay | None:
+    snapshot = lake.snapshot(table)
+    if snapshot is None:
+        return None
+    (today, written), (before, _) = (_day_of(snapshot, day) for day in (ds, ds - dt.timedelta(days=1)))
+    return TableDay(today, before, written)
+
+
+def _day_of(snapshot: Snapshot, ds: dt.date) -> tuple[int, int | None]:
+    """(rows, when the newest file was written) of a day. Only files that may have other days too are read."""
+    files = snapshot.with_day(ds)
+    mixed = files.files.filter(pl.col("first_ds") != pl.col("last_ds"))
+    uniform = files.rows - int(mixed["rows"].sum())
+    counted = read_rows(replace(files, files=mixed), ["ds"]).filter(pl.col("ds") == ds).height if mixed.height else 0
+    rows = uniform + counted
+    written = files.files["modified"].max() if rows else None
+    return rows, written  # type: ignore[return-value]  # a number, as the column
 
 
 def seconds_by_table(config: Config, found: Mapping[str, TableDay]) -> dict[str, float]:

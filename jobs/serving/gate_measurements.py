@@ -16,6 +16,7 @@ from jobs.inference.references import required_manifest
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
+from jobs.lake.snapshots import Snapshot
 from jobs.serving.gate_rules import ListMeasurements, TrainingMeasurements, VectorMeasurements
 
 MAX_SAMPLED_VECTORS = 100_000  # a mean cosine is computed from about one to two times this many vectors
@@ -26,9 +27,10 @@ def training_measurements(lake: Lake, config: Config, ds: dt.date, model: Row) -
     metrics = required_manifest(lake, model.model_version)["metrics"]
     validation, popularity = metrics["validation"] or {}, metrics.get("popularity") or {}
     window = _training_window(lake, config, model)
-    can_hold_out = (window.first_day or model.trained_on) < model.trained_on
-    examples = lake.window(tables.training_examples(config), ds, config.log.examples_window_days)
-    newest = examples.agg(F.max("ds")).first()[0]  # type: ignore[index]
+    can_hold_out = any(day < model.trained_on for day in window.days())
+    days = config.log.examples_window_days
+    newest = lake.latest_day_before(tables.training_examples(config), ds + dt.timedelta(days=1), days)
+    assert newest is not None  # the model was trained on examples of these days
     return TrainingMeasurements(
         recall_at_10=validation.get("recall@10"),
         recall_at_100=validation.get("recall@100"),
@@ -41,18 +43,18 @@ def training_measurements(lake: Lake, config: Config, ds: dt.date, model: Row) -
     )
 
 
-def _training_window(lake: Lake, config: Config, model: Row) -> Row:
-    """(rows, first_day) of the model's training window, at the version of the table that training read."""
-    pinned = lake.read(tables.training_examples(config), version=model.training_examples_version)
-    first = model.trained_on - dt.timedelta(days=config.log.examples_window_days - 1)
-    rows = pinned.where(F.col("ds").between(F.lit(first), F.lit(model.trained_on)))
-    return _only_row(rows.agg(F.count(F.lit(1)).alias("rows"), F.min("ds").alias("first_day")))
+def _training_window(lake: Lake, config: Config, model: Row) -> Snapshot:
+    """The model's training window, at the version of the table that training read."""
+    table, days = tables.training_examples(config), config.log.examples_window_days
+    window = lake.days_of(table, model.trained_on, days, model.training_examples_version)
+    assert window is not None  # training has read it
+    return window
 
 
 def _published_metrics(lake: Lake, ds: dt.date) -> Mapping[str, Any]:
     """The metrics of the model last published for a day before `ds`; empty if there is none."""
-    earlier = lake.read(tables.PUBLICATIONS).where(F.col("ds") < F.lit(ds))
-    last = earlier.orderBy(F.desc("publication")).first()
+    earlier = [row for row in lake.rows(tables.PUBLICATIONS) if row.ds < ds]
+    last = max(earlier, key=lambda row: row.publication, default=None)
     metrics: Mapping[str, Any] = required_manifest(lake, last.model_version)["metrics"] if last is not None else {}
     return metrics
 
@@ -78,19 +80,25 @@ def list_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mapping
 
 def vector_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int]) -> VectorMeasurements:
     """Measurements of the day's embeddings at `versions` and of the index that scoring searched."""
-    index = lake.day(tables.ITEM_INDEXES, ds).where("is_chosen")
+    index = next(row for row in lake.rows(tables.ITEM_INDEXES, ds) if row.is_chosen)
     users = lake.required_day(tables.USER_EMBEDDINGS, ds, version=versions["user_embeddings_version"])
     items = lake.required_day(tables.ITEM_EMBEDDINGS, ds, version=versions["item_embeddings_version"])
     return VectorMeasurements(
-        user_mean_cosine=_mean_cosine(users.select(F.col("user_id").alias("id"), "embedding")),
-        item_mean_cosine=_mean_cosine(items.select(F.col("item_id").alias("id"), "embedding")),
-        index_recall=_only_row(index).recall,
+        user_mean_cosine=_mean_cosine(
+            users.select(F.col("user_id").alias("id"), "embedding"),
+            lake.row_count(tables.USER_EMBEDDINGS, ds, version=versions["user_embeddings_version"]),
+        ),
+        item_mean_cosine=_mean_cosine(
+            items.select(F.col("item_id").alias("id"), "embedding"),
+            lake.row_count(tables.ITEM_EMBEDDINGS, ds, version=versions["item_embeddings_version"]),
+        ),
+        index_recall=index.recall,
     )
 
 
-def _mean_cosine(vectors: DataFrame) -> float | None:
-    """The mean cosine of two vectors in rows (id, embedding), of a sample of them."""
-    one_in = max(vectors.count() // MAX_SAMPLED_VECTORS, 1)
+def _mean_cosine(vectors: DataFrame, rows: int) -> float | None:
+    """The mean cosine of two of the vectors in `rows` rows (id, embedding), of a sample of them."""
+    one_in = max(rows // MAX_SAMPLED_VECTORS, 1)
     cosine: float | None = _only_row(
         query(vectors.sparkSession, "gate/mean_cosine", {"vectors": vectors}, one_in=one_in)
     )[0]

@@ -34,7 +34,7 @@ def require_complete_lists(lake: Lake, config: Config, target: Mapping[str, Any]
         F.count_if(F.col("model_version") != version).alias("of_other_models"),
     ).first()
     assert counts is not None  # an aggregate
-    users = lake.day(tables.user_snapshot(config), ds).count()
+    users = lake.row_count(tables.user_snapshot(config), ds)
     if counts.rows != users or counts.users != users:
         raise NotPublishable(
             f"candidates of {ds} must have one row for each of {users} users, got {counts.rows} rows of "
@@ -62,7 +62,7 @@ def _require_none_blocked(lake: Lake, config: Config, lists: DataFrame, target: 
 def require_gate_passed(lake: Lake, target: Mapping[str, Any]) -> None:
     """Raises NotPublishable unless the gate passed exactly the lists that the target points to."""
     ds = target["ds"]
-    verdicts = lake.day(tables.GATE, ds).collect()  # a dozen rows
+    verdicts = lake.rows(tables.GATE, ds)
     lists = (target["model_version"], last_scored_at(lake, ds, target["candidates_version"]))
     if not verdicts or {(row.model_version, row.scored_at) for row in verdicts} != {lists}:
         raise NotPublishable(f"the gate has not checked these candidates of {ds}: run gate_candidates")
@@ -75,17 +75,19 @@ def require_never_published(lake: Lake, last: Row, target: Mapping[str, Any]) ->
 
     Without this check, running a day again after a rollback would publish the withdrawn lists again.
     """
-    ds, publications = target["ds"], lake.read(tables.PUBLICATIONS)
-    later = publications.where(F.col("ds") > F.lit(ds)).agg(F.max("ds")).first()[0]  # type: ignore[index]
+    ds, publications = target["ds"], lake.rows(tables.PUBLICATIONS)
+    later = max((row.ds for row in publications if row.ds > ds), default=None)
     if later is not None:
         raise NotPublishable(f"{ds} is before {later}, which was published already; --republish publishes it anyway")
     if last.ds == ds:
         return
     # the table's version also changes when other days are written: lists scored before a publication are those it named
     scored_at = last_scored_at(lake, ds, target["candidates_version"])
-    same = (F.col("candidates_version") == target["candidates_version"]) | (F.col("published_at") >= F.lit(scored_at))
-    of_day = (F.col("ds") == F.lit(ds)) & (F.col("model_version") == target["model_version"])
-    if (row := publications.where(of_day & same).first()) is not None:
+    version = target["candidates_version"]
+    for row in publications:
+        same_lists = row.candidates_version == version or (scored_at is not None and row.published_at >= scored_at)
+        if (row.ds, row.model_version) != (ds, target["model_version"]) or not same_lists:
+            continue
         raise NotPublishable(
             f"these lists of {ds} were publication {row.publication}, and were rolled back: readers follow {last.ds}; "
             "--republish publishes them anyway"

@@ -22,12 +22,13 @@ from jobs.lake.queries import query
 from jobs.lake.tables import SchemaMismatch
 
 PINNED_TABLES = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 PUBLISHED_LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"
 
 
 def last_publication(lake: Lake) -> Row | None:
     """The publication that readers follow now; None before the first publication."""
-    return lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
+    return max(lake.rows(tables.PUBLICATIONS), key=lambda row: row.publication, default=None)
 
 
 def newest_versions(lake: Lake) -> dict[str, int]:
@@ -39,9 +40,10 @@ def newest_versions(lake: Lake) -> dict[str, int]:
 
 
 def last_scored_at(lake: Lake, ds: dt.date, version: int) -> dt.datetime | None:
-    """When the last list of a day was scored. With the model version, this identifies the day's lists."""
+    """When the last list of a day was scored, in UTC. With the model version, this identifies the day's lists."""
     lists = lake.day(tables.CANDIDATES, ds, version=version)
-    return lists.agg(F.max("scored_at")).first()[0]  # type: ignore[index]
+    micros = lists.agg(F.unix_micros(F.max("scored_at"))).first()[0]  # type: ignore[index]
+    return None if micros is None else EPOCH + dt.timedelta(microseconds=micros)
 
 
 def is_readable(lake: Lake, publication: Row) -> bool:
@@ -72,13 +74,13 @@ def published_lists(lake: Lake, model_version: str | None) -> DataFrame:
     """Rows (user_id, scored_from, candidates, scored_at) of a model's last publication; no rows if there is none."""
     last = None
     if model_version is not None:
-        of_model = lake.read(tables.PUBLICATIONS).where(F.col("model_version") == model_version)
-        last = of_model.orderBy(F.desc("publication")).first()
+        of_model = [row for row in lake.rows(tables.PUBLICATIONS) if row.model_version == model_version]
+        last = max(of_model, key=lambda row: row.publication, default=None)
     if last is None:
         candidates_type = tables.CANDIDATES.schema["candidates"].dataType.simpleString()
         return lake.spark.createDataFrame([], PUBLISHED_LISTS.format(candidates_type))
-    lists = lake.read(tables.CANDIDATES, version=last.candidates_version).where(F.col("ds") == last.ds)
-    users = lake.read(tables.USER_EMBEDDINGS, version=last.user_embeddings_version).where(F.col("ds") == last.ds)
+    lists = lake.day(tables.CANDIDATES, last.ds, version=last.candidates_version)
+    users = lake.day(tables.USER_EMBEDDINGS, last.ds, version=last.user_embeddings_version)
     joined = lists.join(users.select("user_id", "scored_from"), "user_id")
     return joined.select("user_id", "scored_from", "candidates", "scored_at")
 
@@ -92,5 +94,5 @@ def published_candidates(lake: Lake) -> DataFrame:
     current = last_publication(lake)
     if current is None:
         raise NoSuchDay(f"nothing is published in {lake.uri}")
-    candidates = lake.read(tables.CANDIDATES, version=current.candidates_version)
+    candidates = lake.day(tables.CANDIDATES, current.ds, version=current.candidates_version)
     return query(lake.spark, "candidates/current", {"candidates": candidates, "publications": publications})

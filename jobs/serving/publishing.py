@@ -58,7 +58,7 @@ def add_publication(lake: Lake, last: Row | None, target: Mapping[str, object], 
     ordered = tuple(values[name] for name in tables.PUBLICATIONS.columns)
     row = lake.spark.createDataFrame([ordered], tables.PUBLICATIONS.schema)
     try:
-        lake.insert(tables.PUBLICATIONS, row)
+        lake.insert(tables.PUBLICATIONS, row, 1)
     except KeyConflict as error:
         raise PublicationConflict(
             f"another publisher has added publication {number}; nothing was published by this run"

@@ -41,7 +41,7 @@ def unused_folders(lake: Lake, keep_days: int, retained_days: int, at: dt.dateti
     first = at.date() - dt.timedelta(days=retained_days)
     variants = [status.getPath().getName() for status in glob_statuses(lake.spark, lake.path("variants", "*"))]
     for variant in (None, *variants):
-        of_variant = Lake(lake.spark, lake.uri, variant)
+        of_variant = lake.of_variant(variant)
         used = {*_named_folders(of_variant, first), *_published_models(of_variant, keep_days, at)}
         for pattern in (f"{MODELS}/*", f"{INDEXES}/*/*"):
             for status in glob_statuses(lake.spark, of_variant.model_path(pattern)):

@@ -6,7 +6,6 @@ import datetime as dt
 from typing import Any
 
 from pyspark.sql import Row
-from pyspark.sql import functions as F
 
 from jobs.lake import tables
 from jobs.lake.lake import Lake
@@ -23,7 +22,7 @@ def roll_back(lake: Lake, steps: int, published_at: dt.datetime) -> dict[str, An
     Raises NotPublishable if there is no such publication or its files have been removed, and as
     `target_without_forgotten_users` does. Raises PublicationConflict if another publisher is faster.
     """
-    rows = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).limit(1 + MAX_STEPS).collect()
+    rows = sorted(lake.rows(tables.PUBLICATIONS), key=lambda row: -row.publication)[: 1 + MAX_STEPS]
     earlier = rows[steps] if 0 < steps < len(rows) else None
     if earlier is None or not is_readable(lake, earlier):
         reason = "there is no such publication" if earlier is None else "its files have been removed"
@@ -51,4 +50,4 @@ def target_without_forgotten_users(lake: Lake, publication: Row) -> dict[str, An
             f"publication {publication.publication} has users who were forgotten since, and {ds} was scored again: "
             "publish that with --ds and --republish, or roll back to another publication"
         )
-    return {**newest, "users": lake.day(tables.CANDIDATES, ds, version=newest["candidates_version"]).count()}
+    return {**newest, "users": lake.row_count(tables.CANDIDATES, ds, version=newest["candidates_version"])}

@@ -56,4 +56,4 @@ def reusable_model(lake: Lake, config: Config, ds: dt.date) -> Row | None:
 def _last_trained(lake: Lake, ds: dt.date, days: int) -> Row | None:
     """The newest row of model_versions in the `days` days before `ds`."""
     last = lake.latest_day_before(tables.MODEL_VERSIONS, ds, days) if days else None
-    return lake.day(tables.MODEL_VERSIONS, last).first() if last else None
+    return lake.rows(tables.MODEL_VERSIONS, last)[0] if last else None

@@ -34,7 +34,7 @@ def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
     items = lake.pinned(tables.item_snapshot(config), ds, 1)
     probabilities = lake.pinned(tables.ITEM_SAMPLING_PROBS, ds, 1)
     require_current_probabilities(lake, config, ds)
-    settings = spec_settings(config, pool_is_empty=lake.day(tables.UNCLICKED_ITEMS, ds).isEmpty())
+    settings = spec_settings(config, pool_is_empty=not lake.has_day(tables.UNCLICKED_ITEMS, ds))
     older = warm_start_model(lake, config, ds)
     if older is not None:
         settings["run"]["epochs"] = _warm_epochs(config, ds, older, last_day)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,8 +15,9 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import SparkSession
 
+from jobs.lake.integrity import arrow_log, hadoop_log
 from jobs.lake.integrity.delta_log import DeltaLog
-from jobs.lake.integrity.hadoop_log import read_log
+from jobs.lake.snapshots import Snapshot, can_read_without_spark, read_snapshot, read_snapshot_by_spark, url_of
 
 # Delta's errors for a log from which it cannot build a version.
 BROKEN_LOG = re.compile(
@@ -43,16 +44,29 @@ class DataFileDamaged(ValueError):
 class StoredTable:
     """A table as it is stored in a lake; `variant` names the variant whose model it belongs to, if any."""
 
-    spark: SparkSession
+    session: Callable[[], SparkSession]  # starts Spark if it is needed
     lake_uri: str
     name: str
     path: str  # path or URI
     variant: str | None = None
 
-    def exists(self) -> bool:
-        """Whether the table has a commit. If its first commit was interrupted, it has a log without a commit."""
-        with open_table(self) as log:
-            return log is not None and bool(log.commits)
+    @property
+    def spark(self) -> SparkSession:
+        return self.session()
+
+    def snapshot(self, partition: str, version: int | None = None) -> Snapshot | None:
+        """A version of the table (default: the newest); None if it has no commit. partition: its partition column.
+
+        If its first commit was interrupted, it has a log without a commit. Raises what `open_table` raises, and
+        VersionLost for a version that does not exist.
+        """
+        with open_table(self, version) as log:
+            if log is None or not log.commits:
+                return None
+            number = log.commits[-1] if version is None else version
+            if can_read_without_spark(self.path):
+                return read_snapshot(self.path, number, partition)
+            return read_snapshot_by_spark(self.spark, self.path, number, partition)
 
     def repair_command(self) -> str:
         words = ["python", "-m", "jobs.repair_table", "--lake", self.lake_uri, "--table", self.name]
@@ -66,9 +80,9 @@ def open_table(table: StoredTable, version: int | None = None) -> Iterator[Delta
     Raises TableDamaged if the log is damaged, VersionLost if only the requested old version is affected. Inside the
     block, errors that Delta raises on a damaged log become TableDamaged.
     """
-    log = read_log(table.spark, table.path)
+    log = _read_log(table)
     if log is not None and log.first_fault(version) is not None:
-        log = read_log(table.spark, table.path)  # another writer may have committed between two reads
+        log = _read_log(table)  # another writer may have committed between two reads
     if log is not None and (fault := log.first_fault(version)):
         if version is not None and log.first_fault() is None:
             raise VersionLost(
@@ -77,6 +91,12 @@ def open_table(table: StoredTable, version: int | None = None) -> Iterator[Delta
         raise TableDamaged(_message(table, fault))
     with delta_errors(table):
         yield log
+
+
+def _read_log(table: StoredTable) -> DeltaLog | None:
+    if can_read_without_spark(table.path):
+        return arrow_log.read_log(table.path, url_of(table.path))
+    return hadoop_log.read_log(table.spark, table.path)
 
 
 @contextmanager

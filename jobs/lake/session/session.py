@@ -1,0 +1,61 @@
+"""The Spark session of a job: embedded and local by default, that of a cluster under spark-submit or `--master`."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+
+from pyspark.sql import SparkSession
+
+from jobs.lake.session.settings import (
+    SETTINGS,
+    SMALL_DAYS_SETTINGS,
+    apply_defaults,
+    embedded_settings,
+    local_settings,
+)
+
+APPLICATIONS: set[str] = set()  # Spark applications of this process that have their defaults
+
+
+def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:
+    """The running session, or a new one. The call is the same under `python -m`, spark-submit and run_day.
+
+    name: of the application. small_days: optimise for little data, at the cost of large data; ignored if the session
+    was opened before. Raises RuntimeError if Delta's JARs are not on the class path.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(name)
+    for key, value in SETTINGS.items():
+        builder = builder.config(key, value)
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        master = master or "local[*]"
+        builder = builder.master(master)
+        if master.startswith("local"):
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        for key, value in embedded_settings(master, small_days=small_days).items():
+            builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    if spark.sparkContext.applicationId not in APPLICATIONS:
+        _prepare(spark, small_days=small_days)
+        APPLICATIONS.add(spark.sparkContext.applicationId)
+    return spark
+
+
+def _prepare(spark: SparkSession, *, small_days: bool) -> None:
+    """Check a new session and set its defaults."""
+    _require_delta(spark)
+    master = str(spark.sparkContext.master)
+    defaults = local_settings(spark.sparkContext.defaultParallelism) if master.startswith("local") else {}
+    apply_defaults(spark, defaults | (SMALL_DAYS_SETTINGS if small_days else {}))
+    if master.startswith("local-cluster"):
+        atexit.register(spark.stop)  # its workers are in the driver's JVM, and would restart executors during its exit
+
+
+def _require_delta(spark: SparkSession) -> None:
+    loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
+    if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
+        raise RuntimeError(
+            "Delta's JARs must be on the class path: run `make`, or pass --packages io.delta:delta-spark_2.13:4.0.1"
+        )

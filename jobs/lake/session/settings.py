@@ -1,0 +1,95 @@
+"""Settings of Spark sessions: required ones, those of a JVM that a job starts, and defaults for little data.
+
+Defaults never replace a setting that the user gave: on the command line of spark-submit, in spark-defaults.conf, in
+PYSPARK_SUBMIT_ARGS, or in the running session.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+CODE = Path(__file__).resolve().parents[3]  # the checkout, site-packages, or the zip of `make dist`
+LOG4J2 = f"jar:{CODE.as_uri()}!/jobs/lake/session/log4j2.properties"
+WRITERS = "spark.sql.maxConcurrentOutputFileWriters"
+# Tables are wrong or unreadable without these, so a user's setting is replaced.
+SETTINGS = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    # a damaged page raises an error instead of giving wrong numbers
+    "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
+    "spark.databricks.delta.schema.autoMerge.enabled": "false",
+    # Keeps the order of a day's rows. Otherwise Spark sorts rows by day, and loses the order if the sort spills.
+    WRITERS: "2",  # files that a task may have open before Spark sorts instead
+    # readers that ignore deletion vectors would see deleted rows
+    "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+    # VACUUM refuses to keep less than a table's retention (default: 7 days), as training reads older versions
+    "spark.databricks.delta.retentionDurationCheck.enabled": "true",
+}
+# For a JVM that this process starts; spark-submit has started its own.
+EMBEDDED_SETTINGS = {
+    "spark.driver.memory": os.environ.get("SPARK_DRIVER_MEMORY", "3g"),
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=256m -Duser.timezone=UTC "
+    f"-Dlog4j2.configurationFile={LOG4J2 if CODE.is_file() else Path(__file__).with_name('log4j2.properties')}",
+    # workers and their children get the zip from which the driver runs; spark-submit has sent its --py-files
+    **({"spark.submit.pyFiles": str(CODE), "spark.executorEnv.PYTHONPATH": CODE.name} if CODE.is_file() else {}),
+}
+# Only without a cluster: executors on other machines could not reach the driver.
+LOOPBACK_SETTINGS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+# For days of about 100,000 rows: generated code and the JVM's second compiler cost more time than they save, and so do
+# adaptive plans, which run each stage of a query as a Spark job of its own.
+SMALL_DAYS_SETTINGS = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+}
+SMALL_DAYS_OPTIONS = "-XX:TieredStopAtLevel=1"
+MIN_SHUFFLE_PARTITIONS = 4
+PARTITIONS_PER_CORE = 2
+LISTED_FILES = 256  # paths that are looked up one by one; Spark starts a job for more
+
+
+def local_settings(cores: int) -> dict[str, str]:
+    """Defaults on one machine, `local-cluster` included: with Spark's own, scheduling would take most of the time."""
+    return {
+        "spark.sql.shuffle.partitions": str(max(MIN_SHUFFLE_PARTITIONS, PARTITIONS_PER_CORE * cores)),
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",  # tasks of a vacuum; default: 10,000
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": str(LISTED_FILES),
+    }
+
+
+def embedded_settings(master: str, *, small_days: bool) -> dict[str, str]:
+    """The settings of a JVM that this process starts, without those that the user gave."""
+    settings = EMBEDDED_SETTINGS | (LOOPBACK_SETTINGS if master.startswith("local") else {})
+    if small_days:
+        options = settings["spark.driver.extraJavaOptions"]
+        settings = settings | {"spark.driver.extraJavaOptions": f"{SMALL_DAYS_OPTIONS} {options}"}
+    given = _given_to_jvm()
+    return {key: value for key, value in settings.items() if key not in given}
+
+
+def apply_defaults(spark: SparkSession, defaults: Mapping[str, str]) -> None:
+    """Set the defaults in a running session, except settings that the user gave."""
+    started_with = spark.sparkContext.getConf()
+    for key, value in defaults.items():
+        if not (started_with.contains(key) or spark._jsparkSession.conf().contains(key)):
+            spark.conf.set(key, value)
+
+
+def _given_to_jvm() -> set[str]:
+    """The keys of PYSPARK_SUBMIT_ARGS and of spark-defaults.conf."""
+    words = shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
+    given = {words[n + 1].partition("=")[0] for n, word in enumerate(words[:-1]) if word in ("--conf", "-c")}
+    given |= {"spark.driver.memory"} if "--driver-memory" in words else set()
+    folder = os.environ.get("SPARK_CONF_DIR") or f"{os.environ.get('SPARK_HOME', '')}/conf"
+    defaults = Path(folder, "spark-defaults.conf")
+    lines = defaults.read_text("utf-8").splitlines() if defaults.is_file() else []
+    return given | {line.split(maxsplit=1)[0].partition("=")[0] for line in lines if line.strip().startswith("spark.")}
