@@ -12,16 +12,17 @@ from jobs.lake.days import days_between
 from jobs.lake.integrity.log_store import require_safe_commits
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
-from jobs.lake.snapshots import can_read_without_spark
+from jobs.lake.snapshots import can_read_without_spark, is_local
 
 SMALL_DAY_ROWS = 250_000  # up to here, settings for little data are faster
 
 
 def open_lake(args: argparse.Namespace, name: str, *, written: str | None = None) -> tuple[Lake, Config]:
-    """The lake and the configuration, those of the variant if `--variant` is given. Spark starts when it is needed.
+    """The lake and the configuration, those of the variant if `--variant` is given.
 
-    name: of the Spark application. written: the lake to which the job writes, if it is not `--lake`. The start raises
-    UnsafeLogStore if concurrent drivers could overwrite each other's commits there.
+    Spark starts when it is first needed, for a lake that is not on a local disk at once. name: of the Spark
+    application. written: the lake to which the job writes, if it is not `--lake`. The start raises UnsafeLogStore if
+    concurrent drivers could overwrite each other's commits there.
     """
     variant = getattr(args, "variant", None)
     config = load_config(args.config).with_variant(variant)
@@ -31,7 +32,10 @@ def open_lake(args: argparse.Namespace, name: str, *, written: str | None = None
         require_safe_commits(spark, written or args.lake, single_driver=config.lake.single_driver)
         return spark
 
-    return Lake(start, args.lake, variant, opens_once=True), config
+    lake = Lake(start, args.lake, variant, opens_once=True)
+    if not is_local(args.lake):
+        _ = lake.spark  # an unsafe store is refused before it is read
+    return lake, config
 
 
 def are_days_small(args: argparse.Namespace, config: Config) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from threading import RLock
-from urllib.parse import unquote
 
 import polars as pl
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -22,12 +21,16 @@ from jobs.lake import writing
 from jobs.lake.files import glob_statuses
 from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.queries import empty_frame
-from jobs.lake.session.settings import LISTED_FILES
-from jobs.lake.snapshots import Snapshot, can_read_without_spark, is_local, read_rows
+from jobs.lake.snapshots import (
+    Snapshot,
+    can_list_files,
+    can_read_without_spark,
+    read_listed_files,
+    read_rows,
+    read_version,
+)
 from jobs.lake.tables import Table, check_schema
 from model.data.pinned_files import PinnedFiles
-
-GLOB = frozenset("*?[]{}")  # Spark would expand them in the name of a file
 
 
 class NoSuchDay(ValueError):
@@ -121,10 +124,7 @@ class Lake:
         return self.row_count(table, ds, version=version) > 0
 
     def read(self, table: Table, *, version: int | None = None) -> DataFrame:
-        """A whole table with its declared columns; an empty frame if it was never written.
-
-        Raises SchemaMismatch if the stored columns differ from the declared ones.
-        """
+        """A whole table with its declared columns; an empty frame if it was never written."""
         return self._frame(table, self.snapshot(table, version))
 
     def window(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> DataFrame:
@@ -178,8 +178,7 @@ class Lake:
     def pinned(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> PinnedFiles:
         """The files and the row count of `days` days of a version (default: the newest), for readers without Spark.
 
-        Raises NoSuchDay if there are no rows, ValueError if the table uses Delta features that plain Parquet
-        readers ignore.
+        Raises NoSuchDay if there are no rows, and what `Snapshot.require_plain_files` raises.
         """
         snapshot = self._required_snapshot(table, version)
         snapshot.require_plain_files()
@@ -226,19 +225,14 @@ class Lake:
         return snapshot
 
     def _frame(self, table: Table, snapshot: Snapshot | None) -> DataFrame:
-        """At least the rows of a snapshot's files, with the declared columns: of all files, if there are many.
-
-        A few files on a local disk are read by name: Delta would run a Spark job to find them, for every query.
-        """
+        """At least the rows of a snapshot's files, with the declared columns: of all files of its version, if many."""
         if snapshot is None or snapshot.rows == 0:
             return empty_frame(self.spark, table.schema)
-        can_list = is_local(self.uri) and not GLOB & set(self.uri) and not snapshot.unsafe_features
-        if can_list and len(snapshot.files) <= LISTED_FILES:
-            reader = self.spark.read.schema(snapshot.schema).option("basePath", snapshot.table)
-            rows = reader.parquet(*(unquote(url) for url in snapshot.urls))
+        if can_list_files(snapshot):
+            rows = read_listed_files(self.spark, snapshot)
         else:
             with delta_errors(self._stored(table)):
-                rows = self.spark.read.format("delta").option("versionAsOf", snapshot.version).load(snapshot.table)
+                rows = read_version(self.spark, snapshot)
         return rows.select(table.columns)
 
     @contextmanager

@@ -9,6 +9,7 @@ import sys
 from pyspark.sql import SparkSession
 
 from jobs.lake.session.settings import (
+    DELTA_DEFAULTS,
     SETTINGS,
     SMALL_DAYS_SETTINGS,
     apply_defaults,
@@ -47,8 +48,8 @@ def _prepare(spark: SparkSession, *, small_days: bool) -> None:
     """Check a new session and set its defaults."""
     _require_delta(spark)
     master = str(spark.sparkContext.master)
-    defaults = local_settings(spark.sparkContext.defaultParallelism) if master.startswith("local") else {}
-    apply_defaults(spark, defaults | (SMALL_DAYS_SETTINGS if small_days else {}))
+    local = local_settings(spark.sparkContext.defaultParallelism) if master.startswith("local") else {}
+    apply_defaults(spark, DELTA_DEFAULTS | local | (SMALL_DAYS_SETTINGS if small_days else {}))
     if master.startswith("local-cluster"):
         atexit.register(spark.stop)  # its workers are in the driver's JVM, and would restart executors during its exit
 

@@ -41,6 +41,9 @@ EMBEDDED_SETTINGS = {
     # workers and their children get the zip from which the driver runs; spark-submit has sent its --py-files
     **({"spark.submit.pyFiles": str(CODE), "spark.executorEnv.PYTHONPATH": CODE.name} if CODE.is_file() else {}),
 }
+# Statistics of the first columns of a table (`ds` and its key) only: no query filters by others, and for a small day
+# they cost more than all else of a commit. For new tables; `ALTER TABLE` changes it.
+DELTA_DEFAULTS = {"spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "4"}
 # Only without a cluster: executors on other machines could not reach the driver.
 LOOPBACK_SETTINGS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 # For days of about 100,000 rows: generated code and the JVM's second compiler cost more time than they save, and so do

@@ -22,6 +22,7 @@ from jobs.lake.snapshots.urls import file_url, is_local, local_folder_of
 from model.data.file_systems import open_file
 
 UNSAFE_FEATURES = frozenset({"deletionVectors", "columnMapping"})  # readers of plain Parquet files see other rows
+ENDS = ("min", "max")
 FILE_COLUMNS = {
     "path": pl.String, "value": pl.String, "rows": pl.Int64, "modified": pl.Int64, "first_ds": pl.String,
     "last_ds": pl.String,
@@ -101,14 +102,14 @@ def read_snapshot(table: str, version: int, partition: str) -> Snapshot:
         files = pl.DataFrame(schema=FILE_COLUMNS)
     else:
         known = {*actions.columns}
-        first, last = (name if name in known else f"partition.{partition}" for name in ("min.ds", "max.ds"))
+        first, last = (next((name for name in (f"{end}.ds", "partition.ds") if name in known), None) for end in ENDS)
         files = actions.select(
             "path",
-            value=pl.col(f"partition.{partition}").cast(pl.String),
+            value=(pl.col(column) if (column := f"partition.{partition}") in known else pl.lit(None)).cast(pl.String),
             rows=pl.col("num_records") if "num_records" in known else pl.lit(None, pl.Int64),
             modified="modification_time",
-            first_ds=pl.col(first).cast(pl.String),
-            last_ds=pl.col(last).cast(pl.String),
+            first_ds=(pl.col(first) if first else pl.lit(None)).cast(pl.String),
+            last_ds=(pl.col(last) if last else pl.lit(None)).cast(pl.String),
         )
     schema = StructType.fromJson(json.loads(delta.schema().to_json()))
     return _counted(Snapshot(table, version, schema, partition, files, features))
@@ -125,13 +126,11 @@ def read_snapshot_by_spark(spark: SparkSession, table: str, version: int, partit
         F.get_json_object("stats", "$.numRecords").cast("long").alias("rows"),
         F.col("modificationTime").alias("modified"),
         *(
-            F.coalesce(F.get_json_object("stats", f"$.{name}Values.ds"), F.col("partitionValues")[partition])
-            for name in ("min", "max")
+            F.coalesce(F.get_json_object("stats", f"$.{name}Values.ds"), F.col("partitionValues")["ds"])
+            for name in ENDS
         ),
     )
-    files = pl.DataFrame(
-        [tuple(row) for row in actions.collect()], schema=FILE_COLUMNS, orient="row"
-    )  # the table's log
+    files = pl.DataFrame(actions.toDF(*FILE_COLUMNS).toArrow()).cast(FILE_COLUMNS)  # type: ignore[arg-type]
     protocol = log.protocol().readerFeatureNames().mkString(",").split(",")
     mapped = str(log.metadata().columnMappingMode().name()) != "none"
     features = UNSAFE_FEATURES.intersection([*protocol, *(["columnMapping"] if mapped else [])])

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 LOCAL_SCHEMES = ("", "file")
-SCHEMES = (*LOCAL_SCHEMES, "s3", "s3a", "s3n", "gs")  # stores that both pyarrow and delta-rs can read
+PATH_CHARACTERS = "/:@!$&'()*+,;=~"  # that a URL need not escape in a path
 
 
 def is_local(uri: str) -> bool:
@@ -15,8 +15,8 @@ def is_local(uri: str) -> bool:
 
 
 def can_read_without_spark(uri: str) -> bool:
-    """Whether pyarrow and delta-rs can read a path or URI; otherwise only Spark can."""
-    return urlsplit(uri).scheme in SCHEMES
+    """Whether tables at a path or URI are read without Spark; of other stores, Spark's configuration has the access."""
+    return is_local(uri)
 
 
 def local_folder_of(uri: str) -> Path:
@@ -27,11 +27,11 @@ def local_folder_of(uri: str) -> Path:
 def url_of(uri: str) -> str:
     """The escaped URL of a path or URI; Hadoop's URIs are not escaped."""
     if is_local(uri):
-        return local_folder_of(uri).as_uri()
+        return f"file://{quote(str(local_folder_of(uri)), PATH_CHARACTERS)}"
     parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc}{quote(parts.path)}"
+    return f"{parts.scheme}://{parts.netloc}{quote(parts.path, PATH_CHARACTERS)}"
 
 
 def file_url(table: str, path: str) -> str:
     """The escaped URL of a file of the table at the path or URI `table`. path: as in the table's log."""
-    return path if urlsplit(path).scheme else f"{url_of(table)}/{quote(unquote(path))}"
+    return path if urlsplit(path).scheme else f"{url_of(table)}/{quote(unquote(path), PATH_CHARACTERS)}"
