@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from jobs import rebuild_days, run_day
 from jobs.cli.arguments import shared_arguments
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,11 +56,16 @@ def recorded_jobs(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
+def _no_session() -> SparkSession:
+    raise AssertionError("no job runs, so Spark must not start")
+
+
 def calls(recorder: Recorder, more: list[str]) -> list[tuple[str, dict[str, Any]]]:
     """(job, parsed arguments) of everything that run_day runs for a day with these arguments, in order."""
     recorder.calls.clear()
     parser = run_day.arg_parser()
     args = parser.parse_args(["--lake", LAKE, "--config", str(ROOT / "recall.toml"), "--ds", DAY, *more])
     jobs = run_day.requested_jobs(parser, args)
-    run_day.run_day(None, None, args.ds, shared_arguments(args), recorder, jobs=jobs)  # type: ignore[arg-type]
+    lake = Lake(_no_session, LAKE)
+    run_day.run_day(lake, None, args.ds, shared_arguments(args), recorder, jobs=jobs)  # type: ignore[arg-type]
     return [(job, parsed(job, argv)) for job, argv in recorder.calls]

@@ -210,13 +210,13 @@ class Lake:
         with self._written(table) as existing:
             return writing.commit(self._stored(table), table, rows, predicate, existing)
 
-    def insert(self, table: Table, rows: DataFrame, count: int, key: Sequence[str] = ()) -> int:
-        """Add `rows`, `count` in number, in one commit; raises KeyConflict if the table has one of their keys.
+    def insert(self, table: Table, rows: DataFrame, count: int | None = None, key: Sequence[str] = ()) -> int:
+        """Add `rows` in one commit; raises KeyConflict if the table has one of their keys. count: their number, if known.
 
         `key` names the columns that must be unique (default: the table's key).
         """
         with self._written(table) as existing:
-            return writing.insert(self._stored(table), table, rows, key or table.key, count, existing)
+            return writing.insert(self._stored(table), table, rows, key or table.key, count or rows.count(), existing)
 
     def _required_snapshot(self, table: Table, version: int | None = None) -> Snapshot:
         snapshot = self.snapshot(table, version)
