@@ -211,9 +211,9 @@ class Lake:
             return writing.commit(self._stored(table), table, rows, predicate, existing)
 
     def insert(self, table: Table, rows: DataFrame, count: int | None = None, key: Sequence[str] = ()) -> int:
-        """Add `rows` in one commit; raises KeyConflict if the table has one of their keys. count: their number, if known.
+        """Add `rows` in one commit; raises KeyConflict if the table has one of their keys.
 
-        `key` names the columns that must be unique (default: the table's key).
+        count: the number of rows, if known. key: the columns that must be unique (default: the table's key).
         """
         with self._written(table) as existing:
             return writing.insert(self._stored(table), table, rows, key or table.key, count or rows.count(), existing)
