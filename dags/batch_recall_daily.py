@@ -134,7 +134,7 @@ def submit_stage(stage: str, **options: Any) -> SparkSubmitOperator:
     """The task of a stage. It may run as long as its slowest job might, and an hour longer for each of the others."""
     jobs = STAGES[stage]
     hours = max(HOURS.get(job, 3) for job in jobs) + len(jobs) - 1
-    return submit(stage, "run_day", "--from", jobs[0], "--to", jobs[-1], hours=hours, **options)
+    return submit(stage, "run_day", "--from", jobs[0], "--to", jobs[-1], "--skip-done", hours=hours, **options)
 
 
 with DAG(

@@ -1,17 +1,20 @@
 """Run all jobs of a day, in order, in one Spark session; print the rows and the seconds of each.
 
 With --from and --to it runs a stretch of the day: these jobs and all between them. Each job has the same preconditions
-as when it runs alone. --tables-only is the stretch that stops before training. Rebuilds the tables of earlier days that
-late clicks change (rebuild_days). It evaluates the candidates of the day before on this day's clicks; with --against it
-evaluates the new candidates on the clicks of later days that have already landed (a back-test). With --last it runs
-several days in order and stops at the first that fails; days before the published one require --tables-only.
+as when it runs alone. --tables-only is the stretch that stops before training. With --skip-done, an attempt after one
+that was interrupted skips the jobs that had ended, if nothing has changed since (jobs/cli/progress.py).
+
+Rebuilds the tables of earlier days that late clicks change (rebuild_days). It evaluates the candidates of the day
+before on this day's clicks; with --against it evaluates the new candidates on the clicks of later days that have
+already landed (a back-test). With --last it runs several days in order and stops at the first that fails; days before
+the published one require --tables-only.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Protocol
 
@@ -36,6 +39,7 @@ from jobs import (
 from jobs.cli.arguments import day_argument, job_parser, shared_arguments
 from jobs.cli.display import Display
 from jobs.cli.lake import open_lake
+from jobs.cli.progress import recorded
 from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake.days import days_between
@@ -111,6 +115,7 @@ def arg_parser() -> argparse.ArgumentParser:
         default=NAMES[-1],
         help="build the day's tables and stop before training (--to %(const)s)",
     )
+    parser.add_argument("--skip-done", action="store_true", help="skip the jobs that an interrupted attempt had ended")
     parser.add_argument(
         "--against",
         type=day_argument,
@@ -126,6 +131,8 @@ def requested_days(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     days = days_between(args.ds, args.last or args.ds)
     if not days:
         parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
+    if len(days) > 1 and args.skip_done:
+        parser.error("--skip-done must not be combined with --last: it records the progress of one day")
     if len(days) > 1 and args.against:
         parser.error("--against must not be combined with --last: it evaluates the candidates of one day")
     return days
@@ -153,23 +160,46 @@ def run_day(
     *,
     jobs: Sequence[ModuleType] = DAY,
     against: Sequence[dt.date] = (),
+    job_ended: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Run `jobs`, a stretch of DAY, for `ds`; `shared` are the arguments of every job, without the day."""
+    """Run `jobs`, a stretch of DAY, for `ds`; calls `job_ended` with the name of each job that ended without an error.
+
+    shared: the arguments of every job, without the day.
+    """
     step, lake = job_step(shared, display), lake.for_job()
     for job in jobs:
+        if job in (*DECISION_JOBS, report_run):
+            continue
         if job is rebuild_days:
             rebuild_days.rebuild_days(lake, config, ds, step)
         elif job is evaluate_candidates:
             evaluate(step, ds, against)
-        elif job not in (*DECISION_JOBS, report_run):
+        else:
             step(job, ds)
+        job_ended(job_name(job))
     try:
         for job in DECISION_JOBS:
             if job in jobs:
                 step(job, ds)
+                job_ended(job_name(job))
     finally:  # also for a day that is not published
         if report_run in jobs:
             step(report_run, ds)
+
+
+def run_stretch(
+    lake: Lake, config: Config, ds: dt.date, args: argparse.Namespace, display: Display, jobs: Sequence[ModuleType]
+) -> None:
+    """Call `run_day` with the arguments of the command line; --skip-done leaves out what an attempt has done."""
+    shared, against = shared_arguments(args), args.against or ()
+    if not args.skip_done:
+        run_day(lake, config, ds, shared, display, jobs=jobs, against=against)
+        return
+    with recorded(lake, config, args, [job_name(job) for job in jobs]) as progress:
+        for name in progress.done:
+            display.skipped(name, ds)
+        rest = jobs[len(progress.done) :]
+        run_day(lake, config, ds, shared, display, jobs=rest, against=against, job_ended=progress.job_ended)
 
 
 def evaluate(step: Step, ds: dt.date, against: Sequence[dt.date]) -> None:
@@ -200,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(days) > 1:
         _ = lake.spark  # started here, with settings for all of these days
     for day in days:
-        run_day(lake, config, day, shared_arguments(args), display, jobs=jobs, against=args.against or ())
+        run_stretch(lake, config, day, args, display, jobs)
     display.summary()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,15 @@ def _no_session() -> SparkSession:
     raise AssertionError("no job runs, so Spark must not start")
 
 
-def calls(recorder: Recorder, more: list[str]) -> list[tuple[str, dict[str, Any]]]:
+def calls(
+    recorder: Recorder, more: list[str], job_ended: Callable[[str], None] = lambda _: None
+) -> list[tuple[str, dict[str, Any]]]:
     """(job, parsed arguments) of everything that run_day runs for a day with these arguments, in order."""
     recorder.calls.clear()
     parser = run_day.arg_parser()
     args = parser.parse_args(["--lake", LAKE, "--config", str(ROOT / "recall.toml"), "--ds", DAY, *more])
     jobs = run_day.requested_jobs(parser, args)
+    shared, options = shared_arguments(args), {"jobs": jobs, "job_ended": job_ended}
     lake = Lake(_no_session, LAKE)
-    run_day.run_day(lake, None, args.ds, shared_arguments(args), recorder, jobs=jobs)  # type: ignore[arg-type]
+    run_day.run_day(lake, None, args.ds, shared, recorder, **options)  # type: ignore[arg-type]
     return [(job, parsed(job, argv)) for job, argv in recorder.calls]

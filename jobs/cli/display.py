@@ -48,6 +48,10 @@ class Display:
         self.console.print(f"{day}  {job:<26} {step.rows:>12,} rows {step.seconds:>7.1f} s")
         return rows
 
+    def skipped(self, job: str, day: dt.date) -> None:
+        """Print that a job does not run."""
+        self.console.print(f"{day}  {job:<26} ended in an earlier attempt")
+
     def _rows(self, job: str, day: dt.date, work: Callable[[], int]) -> int:
         # the trainer has its own progress bar
         if self.console.is_terminal and job != "train_two_tower":

@@ -15,6 +15,7 @@ from model.training.processes.parent_process import end_with_parent
 
 USER_ERROR = 2  # the same command would fail again
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later
+TEMPORARY = (WriteConflict, DiskFull)  # ValueErrors that end a job with TRY_AGAIN
 
 
 def run(main: Callable[[Sequence[str] | None], object]) -> None:
@@ -32,7 +33,7 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     except ValueError as error:
         code = f" [{error.code}]" if isinstance(error, DayStopped) else ""
         print(f"error{code}: {error}", file=sys.stderr)
-        sys.exit(TRY_AGAIN if isinstance(error, WriteConflict | DiskFull) else USER_ERROR)
+        sys.exit(TRY_AGAIN if isinstance(error, TEMPORARY) else USER_ERROR)
     except Exception as error:
         if (line := user_message(error)) is None:
             raise

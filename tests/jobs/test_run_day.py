@@ -105,6 +105,10 @@ def test_late_clicks_give_the_same_tables_as_clicks_on_time(simulated: Lake, con
     [
         (["--last", str(FIRST)], f"--last must not be before --ds {SECOND}, got {FIRST}"),
         (
+            ["--last", str(THIRD), "--skip-done"],
+            "--skip-done must not be combined with --last: it records the progress of one day",
+        ),
+        (
             ["--last", str(THIRD), "--against", str(FOURTH)],
             "--against must not be combined with --last: it evaluates the candidates of one day",
         ),

@@ -63,6 +63,18 @@ def test_a_stretch_that_is_none_is_refused(
     assert recorder.calls == []
 
 
+def test_each_job_that_ends_is_passed_on_by_name(recorder: Recorder) -> None:
+    ended: list[str] = []
+    recorder.stops = "gate_candidates"
+    with pytest.raises(DayStopped):
+        calls(recorder, ["--from", "score_users"], ended.append)
+    assert ended == ["score_users", "evaluate_candidates"]
+    recorder.stops = None
+    ended.clear()
+    calls(recorder, [], ended.append)
+    assert ended == list(run_day.NAMES[:-1])  # the report is not skipped
+
+
 def test_tables_only_is_a_stretch(recorder: Recorder) -> None:
     assert calls(recorder, ["--tables-only"]) == calls(recorder, ["--to", "build_window_counts"])
     assert [job for job, _ in calls(recorder, ["--tables-only"])] == list(run_day.NAMES[:9])

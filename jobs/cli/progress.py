@@ -1,0 +1,143 @@
+"""How far an interrupted stretch of a day had come, so that its next attempt skips the jobs that ended.
+
+After each job, progress/<ds>/progress.json in the lake names the jobs that ended and the newest commit of every table.
+An attempt skips them only if nothing that they read or wrote has changed since: the same code, configuration,
+arguments and blocklist, and no commit in between. Every commit of an attempt is marked with its id: a commit of
+someone else during the attempt ends the record, because a job may have read the rows before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jobs.cli.run import TEMPORARY
+from jobs.config.loading import Config
+from jobs.lake.files import glob_statuses, hadoop_path, put_folder, read_text
+from jobs.lake.lake import Lake
+from jobs.lake.session.settings import CODE
+
+MARK = "spark.databricks.delta.commitInfo.userMetadata"
+FILE = "progress.json"
+Commit = list[int]  # version of a table, and length and modification time of the commit's file
+
+
+class Progress:
+    """The record of one attempt at a stretch. names: the jobs of the stretch, in order."""
+
+    def __init__(self, lake: Lake, folder: str, inputs: str, names: Sequence[str]) -> None:
+        self.lake, self.folder, self.inputs, self.names = lake, folder, inputs, names
+        self.id = uuid.uuid4().hex
+        self.commits: dict[str, Commit] | None = newest_commits(lake, {})  # None: someone else has committed
+        self.done = self._done_before()
+
+    def _done_before(self) -> list[str]:
+        """The first jobs of the stretch if an earlier attempt ended them and nothing has changed since."""
+        try:
+            record = json.loads(read_text(self.lake.spark, f"{self.folder}/{FILE}") or "null")
+        except json.JSONDecodeError:  # the store was interrupted while it wrote the file
+            record = None
+        same = {"inputs": self.inputs, "names": [*self.names], "commits": self.commits}
+        return record["done"] if record and {name: record[name] for name in same} == same else []
+
+    def job_ended(self, name: str) -> None:
+        """Record that the next job of the stretch has ended."""
+        self.done.append(name)
+        if self.commits is not None:
+            now = newest_commits(self.lake, self.commits)
+            self.commits = now if self._all_mine(self.commits, now) else None
+        if self.commits is None:
+            self.clear()
+        elif len(self.done) < len(self.names):
+            record = {"inputs": self.inputs, "names": [*self.names], "commits": self.commits, "done": self.done}
+            with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder:
+                (Path(folder) / FILE).write_text(json.dumps(record), "utf-8")
+                put_folder(self.lake.spark, Path(folder), self.folder)
+
+    def _all_mine(self, before: dict[str, Commit], now: dict[str, Commit]) -> bool:
+        """Whether this attempt made every commit between two states of the lake."""
+        return before.keys() <= now.keys() and all(
+            f'"userMetadata":"{self.id}"' in (read_text(self.lake.spark, commit_file(path, number)) or "")
+            for path, (version, *_) in now.items()
+            for number in range(before.get(path, [-1])[0] + 1, version + 1)
+        )
+
+    def clear(self) -> None:
+        """Remove the record: the next attempt runs every job."""
+        filesystem, path = hadoop_path(self.lake.spark, self.folder)
+        filesystem.delete(path, True)
+
+
+@contextmanager
+def recorded(lake: Lake, config: Config, args: argparse.Namespace, names: Sequence[str]) -> Iterator[Progress]:
+    """The progress of the stretch `names` of the day `args.ds`.
+
+    A stretch that ended is run again by the next attempt, and so is one that stopped with an error that is not
+    temporary: what it had done may be the reason.
+    """
+    folder = lake.path("progress", str(args.ds))
+    progress = Progress(lake, folder, hash_of_inputs(lake, config, args), names)
+    lake.spark.conf.set(MARK, progress.id)
+    try:
+        yield progress
+        progress.clear()
+    except ValueError as error:
+        if not isinstance(error, TEMPORARY):
+            progress.clear()
+        raise
+    finally:
+        lake.spark.conf.unset(MARK)
+
+
+def hash_of_inputs(lake: Lake, config: Config, args: argparse.Namespace) -> str:
+    """A hash of what decides the rows of a day besides the tables: code, configuration, arguments, blocklist."""
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    digest.update(repr(sorted(vars(args).items())).encode())
+    for status in glob_statuses(lake.spark, config.exclusions.blocklist) if config.exclusions.blocklist else ():
+        digest.update(repr(size_and_time(status)).encode())
+    files = [CODE] if CODE.is_file() else sorted(path for room in ("jobs", "model", "sql") for path in code_of(room))
+    for file in files:
+        digest.update(f"{file.relative_to(CODE)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def code_of(room: str) -> list[Path]:
+    return [path for path in (CODE / room).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+
+
+def newest_commits(lake: Lake, known: dict[str, Commit]) -> dict[str, Commit]:
+    """The newest commit of every table of the lake, by its path. known: earlier ones, from which to search."""
+    found = {}
+    for path in lake.delta_paths():
+        commit = known.get(path) or last_listed(lake, path)
+        while commit is not None:
+            found[path] = commit
+            commit = commit_of(lake, path, commit[0] + 1)
+    return found
+
+
+def last_listed(lake: Lake, path: str) -> Commit | None:
+    """A table's newest commit by the list of its log; None if its first commit was interrupted."""
+    names = [str(status.getPath().getName()) for status in glob_statuses(lake.spark, commit_file(path, "*"))]
+    versions = [int(name.removesuffix(".json")) for name in names if name.removesuffix(".json").isdigit()]
+    return commit_of(lake, path, max(versions)) if versions else None
+
+
+def commit_of(lake: Lake, path: str, version: int) -> Commit | None:
+    statuses = glob_statuses(lake.spark, commit_file(path, version))
+    return [version, *size_and_time(statuses[0])] if statuses else None
+
+
+def commit_file(path: str, version: int | str) -> str:
+    return f"{path}/_delta_log/{version if isinstance(version, str) else f'{version:020}'}.json"
+
+
+def size_and_time(status: Any) -> tuple[int, int]:
+    return int(status.getLen()), int(status.getModificationTime())
