@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -50,23 +50,27 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
     items = lake.required_day(tables.item_snapshot(config), ds)
     histories = excluded_items(lake.day(tables.USER_HISTORIES, ds))
     at = [*config.evaluation.cutoffs]
-    with materialized(item_slices(lake, config, ds)) as sliced:
-        slices = sliced.rows
+    with ExitStack() as stack:
+
+        def computed(rows: DataFrame) -> DataFrame:
+            return stack.enter_context(materialized(rows)).rows
+
+        slices = computed(item_slices(lake, config, ds))
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
-        with materialized(query(lake.spark, "evaluation/relevant", frames)) as clicked:
-            relevant = clicked.rows
-            lists = {
-                CANDIDATES: candidates.select("user_id", F.col("candidates.item_id").alias("item_ids")),
-                POPULARITY: popular_lists(relevant, slices, items, histories, max(at)),
-            }
-            if lake.has_day(tables.ORACLE, ds):
-                lists[ORACLE] = oracle_lists(lake.day(tables.ORACLE, ds), relevant, slices, histories, max(at))
-            channels = [
-                evaluation(rows, relevant, slices, items, at).withColumn("channel", F.lit(channel))
-                for channel, rows in lists.items()
-            ]
-            labels = {"against_from": first, "against_to": last, "model_version": version}
-            yield union(channels).withColumns({name: F.lit(label) for name, label in labels.items()})
+        relevant = computed(query(lake.spark, "evaluation/relevant", frames))
+        lists = {
+            CANDIDATES: candidates.select("user_id", F.col("candidates.item_id").alias("item_ids")),
+            POPULARITY: computed(popular_lists(relevant, slices, items, histories, max(at))),
+        }
+        if lake.has_day(tables.ORACLE, ds):
+            oracle = lake.day(tables.ORACLE, ds)
+            lists[ORACLE] = computed(oracle_lists(oracle, relevant, slices, histories, max(at)))
+        channels = [
+            evaluation(rows, relevant, slices, items, at).withColumn("channel", F.lit(channel))
+            for channel, rows in lists.items()
+        ]
+        labels = {"against_from": first, "against_to": last, "model_version": version}
+        yield union(channels).withColumns({name: F.lit(label) for name, label in labels.items()})
 
 
 def days_of_clicks(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[dt.date, dt.date]:
