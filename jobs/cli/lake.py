@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from jobs.config.loading import Config, load_config
@@ -44,7 +45,8 @@ def are_days_small(args: argparse.Namespace, config: Config) -> bool:
     Counts impressions, and the users and items that are known since the day before. False for a running session, which
     has its settings, and for a lake that only Spark can read.
     """
-    if SparkSession.getActiveSession() is not None or args.ds is None or not can_read_without_spark(args.lake):
+    # a session is not active in a thread that did not start it
+    if SparkContext._active_spark_context is not None or args.ds is None or not can_read_without_spark(args.lake):
         return False
     lake = Lake(_no_session, args.lake, opens_once=True)
     counted = (tables.IMPRESSIONS, tables.user_snapshot(config), tables.item_snapshot(config))
@@ -58,4 +60,4 @@ def are_days_small(args: argparse.Namespace, config: Config) -> bool:
 
 
 def _no_session() -> SparkSession:
-    raise RuntimeError("a day is measured without Spark")
+    raise ValueError("a lake that is measured without Spark must be one that delta-rs can read")

@@ -23,13 +23,14 @@ from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.queries import empty_frame
 from jobs.lake.snapshots import (
     Snapshot,
+    as_rows,
     can_list_files,
     can_read_without_spark,
     read_listed_files,
     read_rows,
     read_version,
 )
-from jobs.lake.tables import Table, check_schema
+from jobs.lake.tables import Table, check_partition, check_schema
 from model.data.pinned_files import PinnedFiles
 
 
@@ -99,6 +100,7 @@ class Lake:
                 self._snapshots.clear()
         if snapshot is not None:
             check_schema(table, snapshot.schema)
+            check_partition(table, snapshot.partitioned_by)
         return snapshot
 
     def has(self, table: Table) -> bool:
@@ -149,10 +151,7 @@ class Lake:
 
     def rows(self, table: Table, ds: dt.date | None = None, *, version: int | None = None) -> list[Row]:
         """The rows of a day, or of all days, of a small table; times are in UTC. Read without Spark where possible."""
-        columns = table.columns
-        return [
-            Row(**dict(zip(columns, row, strict=True))) for row in self.small_table(table, ds, version=version).rows()
-        ]
+        return as_rows(self.small_table(table, ds, version=version))
 
     def small_table(self, table: Table, ds: dt.date | None = None, *, version: int | None = None) -> pl.DataFrame:
         """Like `rows`, as a Polars frame."""

@@ -66,6 +66,15 @@ class DeltaLog:
         """The highest version in any file name except drafts; -1 if there is none."""
         return max((version_of(name) for name in self.names), default=-1)
 
+    @property
+    def readable_versions(self) -> list[int]:
+        """The versions that can be rebuilt from a first commit or a checkpoint; Delta's clean-up removes older ones."""
+        commits = self.commits
+        if not commits or commits[0] == 0:
+            return commits
+        first = min(self.checkpoints, default=commits[-1] + 1)
+        return [number for number in commits if number >= first]
+
     def first_fault(self, version: int | None = None) -> str | None:
         """The first fault that affects `version` (default: the newest); None if there is none.
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from deltalake.exceptions import DeltaError
 from py4j.protocol import Py4JJavaError
 from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import SparkSession
@@ -24,8 +25,8 @@ BROKEN_LOG = re.compile(
     "DELTA_MISSING_PART_FILES|DELTA_VERSIONS_NOT_CONTIGUOUS|DELTA_TRUNCATED_TRANSACTION_LOG|DELTA_LOG_FILE_NOT_FOUND"
     "|DELTA_STATE_RECOVER_ERROR|Could not find any delta files"
 )
-BROKEN_FILE = re.compile(r"FAILED_READ_FILE|ChecksumException|FileReadException")
-FILE = re.compile(r"(?:reading file|Checksum error:) (\S+?)(?:\.\s|\s|$)")
+BROKEN_FILE = re.compile(r"FAILED_READ_FILE|ChecksumException|FileReadException|PATH_NOT_FOUND")
+FILE = re.compile(r"(?:reading file|Checksum error:|Path does not exist:) (\S+?)(?:\.\s|\s|$)")
 
 
 class TableDamaged(ValueError):
@@ -64,8 +65,13 @@ class StoredTable:
             if log is None or not log.commits:
                 return None
             number = log.commits[-1] if version is None else version
+            if number not in (readable := log.readable_versions):
+                raise VersionLost(
+                    f"version of table {self.name} in {self.path} must be {_listed(readable)}, got {number}"
+                )
             if can_read_without_spark(self.path):
-                return read_snapshot(self.path, number, partition)
+                with suppress(DeltaError):  # Delta supports more tables, and says what is wrong with a log
+                    return read_snapshot(self.path, number, partition)
             return read_snapshot_by_spark(self.spark, self.path, number, partition)
 
     def repair_command(self) -> str:
@@ -127,6 +133,10 @@ def data_file_errors() -> Iterator[None]:
 
 def _message(table: StoredTable, fault: str) -> str:
     return f"table {table.name} in {table.path} is damaged: {fault}; to restore it: {table.repair_command()}"
+
+
+def _listed(versions: Sequence[int]) -> str:
+    return f"from {versions[0]} to {versions[-1]}" if versions else "one that its log can rebuild, which has none"
 
 
 def _first_line(text: str) -> str:

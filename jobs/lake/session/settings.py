@@ -7,10 +7,13 @@ PYSPARK_SUBMIT_ARGS, or in the running session.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
+from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
 
 CODE = Path(__file__).resolve().parents[3]  # the checkout, site-packages, or the zip of `make dist`
@@ -54,6 +57,13 @@ SMALL_DAYS_SETTINGS = {
     "spark.sql.adaptive.enabled": "false",
 }
 SMALL_DAYS_OPTIONS = "-XX:TieredStopAtLevel=1"
+# Options of spark-submit that stand for a setting; each may be followed by a space or by "=".
+OPTIONS = {
+    "--driver-memory": "spark.driver.memory",
+    "--driver-java-options": "spark.driver.extraJavaOptions",
+    "--py-files": "spark.submit.pyFiles",
+}
+LONG_OPTION = re.compile(r"(?<!\S)(--[a-z-]+)=")
 MIN_SHUFFLE_PARTITIONS = 4
 PARTITIONS_PER_CORE = 2
 LISTED_FILES = 256  # paths that are looked up one by one; Spark starts a job for more
@@ -88,11 +98,18 @@ def apply_defaults(spark: SparkSession, defaults: Mapping[str, str]) -> None:
 
 
 def _given_to_jvm() -> set[str]:
-    """The keys of PYSPARK_SUBMIT_ARGS and of spark-defaults.conf."""
-    words = shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", ""))
-    given = {words[n + 1].partition("=")[0] for n, word in enumerate(words[:-1]) if word in ("--conf", "-c")}
-    given |= {"spark.driver.memory"} if "--driver-memory" in words else set()
-    folder = os.environ.get("SPARK_CONF_DIR") or f"{os.environ.get('SPARK_HOME', '')}/conf"
-    defaults = Path(folder, "spark-defaults.conf")
-    lines = defaults.read_text("utf-8").splitlines() if defaults.is_file() else []
-    return given | {line.split(maxsplit=1)[0].partition("=")[0] for line in lines if line.strip().startswith("spark.")}
+    """The keys of PYSPARK_SUBMIT_ARGS, and of the file that it names or spark-defaults.conf."""
+    given, files = set(), []
+    words = shlex.split(LONG_OPTION.sub(r"\1 ", os.environ.get("PYSPARK_SUBMIT_ARGS", "")))
+    for option, value in pairwise(words):
+        if option in ("--conf", "-c"):
+            given.add(value.partition("=")[0])
+        elif option == "--properties-file":
+            files.append(Path(value))
+        elif option in OPTIONS:
+            given.add(OPTIONS[option])
+    folder = os.environ.get("SPARK_CONF_DIR") or Path(_find_spark_home(), "conf")
+    for file in files or [Path(folder, "spark-defaults.conf")]:
+        text = file.read_text("utf-8") if file.is_file() else ""
+        given.update(re.findall(r"^\s*(spark\.[^\s=:]+)", text, re.MULTILINE))
+    return given

@@ -14,13 +14,14 @@ GLOB = frozenset("*?[]{}")  # Spark would expand them in the name of a file
 
 
 def can_list_files(snapshot: Snapshot) -> bool:
-    """Whether Spark may read the files by their names.
+    """Whether Spark may read the files by their names, of which it takes the value of the partition column.
 
     That saves the Spark job with which Delta finds the files of a table, for each table of each query. A store would be
     asked for each file, and Delta's index is faster for many files.
     """
     is_plain = is_local(snapshot.table) and not GLOB & set(snapshot.table) and not snapshot.unsafe_features
-    return is_plain and len(snapshot.files) <= LISTED_FILES
+    in_folders = snapshot.files["path"].str.starts_with(f"{snapshot.partition}=").all()
+    return is_plain and in_folders and len(snapshot.files) <= LISTED_FILES
 
 
 def read_listed_files(spark: SparkSession, snapshot: Snapshot) -> DataFrame:

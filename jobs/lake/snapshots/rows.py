@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark.sql import Row
 from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import DataType
 
@@ -32,9 +34,20 @@ def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.Da
     return rows
 
 
+def as_rows(frame: pl.DataFrame) -> list[Row]:
+    """The rows of a frame as Spark collects them, with times in UTC."""
+    return [_as_collected(row) for row in frame.to_dicts()]
+
+
+def _as_collected(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Row(**{name: _as_collected(part) for name, part in value.items()})
+    return [_as_collected(part) for part in value] if isinstance(value, list) else value
+
+
 def _read_file(url: str, schema: pa.Schema, partition: str, value: str | None) -> pa.Table:
     """A file's rows in the given schema; the partition column, which the file lacks, has the one value `value`."""
-    file = pq.ParquetFile(open_file(url))
+    file = pq.ParquetFile(open_file(url), coerce_int96_timestamp_unit="us")  # in nanoseconds, later years overflow
     stored = set(file.schema_arrow.names)
     read = file.read(columns=[name for name in schema.names if name in stored])
     arrays = []

@@ -7,22 +7,14 @@ is answered from the log; no query runs for it.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import dataclass, replace
-from typing import Any
 
 import polars as pl
-import pyarrow.parquet as pq
-from deltalake import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from jobs.lake.snapshots.urls import file_url, is_local, local_folder_of
-from model.data.file_systems import open_file
+from jobs.lake.snapshots.urls import file_url
 
 UNSAFE_FEATURES = frozenset({"deletionVectors", "columnMapping"})  # readers of plain Parquet files see other rows
-ENDS = ("min", "max")
 FILE_COLUMNS = {
     "path": pl.String, "value": pl.String, "rows": pl.Int64, "modified": pl.Int64, "first_ds": pl.String,
     "last_ds": pl.String,
@@ -33,9 +25,9 @@ FILE_COLUMNS = {
 class Snapshot:
     """A version of a table, or some partitions of it.
 
-    files: one row per file: path (as in the log), value (of the partition column, as text), rows, modified (epoch ms),
-    and the lowest and highest `ds` of its rows, null if the log does not say. unsafe_features: those of UNSAFE_FEATURES
-    that the table uses.
+    files: one row per file: path (as in the log), value (of the partition column, as text), rows (without those that a
+    deletion vector deletes), modified (epoch ms), and the lowest and highest `ds` of its rows, null if the log does not
+    say. unsafe_features: those of UNSAFE_FEATURES that the table uses.
     """
 
     table: str  # path or URI
@@ -43,12 +35,13 @@ class Snapshot:
     schema: StructType
     partition: str  # the column
     files: pl.DataFrame
+    partitioned_by: tuple[str, ...]  # columns; the days of a table that is not partitioned by `partition` are unknown
     unsafe_features: frozenset[str] = frozenset()
 
     @classmethod
     def empty(cls, table: str, schema: StructType, partition: str) -> Snapshot:
         """A table without files."""
-        return cls(table, -1, schema, partition, pl.DataFrame(schema=FILE_COLUMNS))
+        return cls(table, -1, schema, partition, pl.DataFrame(schema=FILE_COLUMNS), (partition,))
 
     def between(self, first: object, last: object) -> Snapshot:
         """The partitions whose values, as text, are from `first` to `last`."""
@@ -88,61 +81,3 @@ class Snapshot:
         return [
             dt.date.fromisoformat(value) for value in self.files.filter(pl.col("rows") > 0)["value"].unique().sort()
         ]
-
-
-def read_snapshot(table: str, version: int, partition: str) -> Snapshot:
-    """A version of the Delta table at a path or URI, read by delta-rs. partition: its partition column."""
-    delta = DeltaTable(str(local_folder_of(table)) if is_local(table) else table, version=version)
-    protocol, settings = delta.protocol(), delta.metadata().configuration
-    features = UNSAFE_FEATURES.intersection(protocol.reader_features or ())
-    if settings.get("delta.columnMapping.mode", "none") != "none":
-        features |= {"columnMapping"}
-    actions = pl.DataFrame(delta.get_add_actions(flatten=True))
-    if actions.is_empty():
-        files = pl.DataFrame(schema=FILE_COLUMNS)
-    else:
-        known = {*actions.columns}
-        first, last = (next((name for name in (f"{end}.ds", "partition.ds") if name in known), None) for end in ENDS)
-        files = actions.select(
-            "path",
-            value=(pl.col(column) if (column := f"partition.{partition}") in known else pl.lit(None)).cast(pl.String),
-            rows=pl.col("num_records") if "num_records" in known else pl.lit(None, pl.Int64),
-            modified="modification_time",
-            first_ds=(pl.col(first) if first else pl.lit(None)).cast(pl.String),
-            last_ds=(pl.col(last) if last else pl.lit(None)).cast(pl.String),
-        )
-    schema = StructType.fromJson(json.loads(delta.schema().to_json()))
-    return _counted(Snapshot(table, version, schema, partition, files, features))
-
-
-def read_snapshot_by_spark(spark: SparkSession, table: str, version: int, partition: str) -> Snapshot:
-    """Like `read_snapshot`, for stores that only Spark can read."""
-    frame = spark.read.format("delta").option("versionAsOf", version).load(table)
-    relation: Any = frame._jdf.queryExecution().analyzed().collectLeaves().head().relation()
-    log = relation.location().getSnapshot()
-    actions = DataFrame(log.allFiles().toDF(), spark).select(
-        "path",
-        F.col("partitionValues")[partition].alias("value"),
-        F.get_json_object("stats", "$.numRecords").cast("long").alias("rows"),
-        F.col("modificationTime").alias("modified"),
-        *(
-            F.coalesce(F.get_json_object("stats", f"$.{name}Values.ds"), F.col("partitionValues")["ds"])
-            for name in ENDS
-        ),
-    )
-    files = pl.DataFrame(actions.toDF(*FILE_COLUMNS).toArrow()).cast(FILE_COLUMNS)  # type: ignore[arg-type]
-    protocol = log.protocol().readerFeatureNames().mkString(",").split(",")
-    mapped = str(log.metadata().columnMappingMode().name()) != "none"
-    features = UNSAFE_FEATURES.intersection([*protocol, *(["columnMapping"] if mapped else [])])
-    return _counted(Snapshot(table, version, frame.schema, partition, files, features))
-
-
-def _counted(snapshot: Snapshot) -> Snapshot:
-    """The snapshot with the rows of files whose writer recorded no statistics, read from their footers."""
-    files = snapshot.files
-    unknown = files.filter(pl.col("rows").is_null())["path"]
-    if unknown.is_empty():
-        return snapshot
-    counts = {path: pq.ParquetFile(open_file(file_url(snapshot.table, path))).metadata.num_rows for path in unknown}
-    known = pl.col("rows").fill_null(pl.col("path").replace_strict(counts, default=None, return_dtype=pl.Int64))
-    return replace(snapshot, files=files.with_columns(known))

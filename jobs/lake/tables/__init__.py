@@ -29,7 +29,7 @@ from jobs.lake.tables.model_outputs import (
     USER_EMBEDDINGS,
 )
 from jobs.lake.tables.raw import CLICKS, IMPRESSION, IMPRESSIONS, ORACLE, QUARANTINE, items, users
-from jobs.lake.tables.table import SchemaMismatch, Table, check_schema
+from jobs.lake.tables.table import SchemaMismatch, Table, check_partition, check_schema
 
 __all__ = [
     "CANDIDATE",
@@ -60,6 +60,7 @@ __all__ = [
     "WINDOW_ITEM_COUNTS",
     "SchemaMismatch",
     "Table",
+    "check_partition",
     "check_schema",
     "item_snapshot",
     "items",

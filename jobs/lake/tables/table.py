@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql.types import (
@@ -65,6 +65,12 @@ def check_schema(table: Table, got: StructType) -> None:
     ]
     if faults:
         raise SchemaMismatch(f"table {table.name}: " + "; ".join(faults))
+
+
+def check_partition(table: Table, got: Sequence[str]) -> None:
+    """Raises SchemaMismatch if a stored table is not partitioned by exactly the table's partition column."""
+    if tuple(got) != (table.partition,):
+        raise SchemaMismatch(f"table {table.name} must be partitioned by {table.partition}, got {list(got)}")
 
 
 def _types(fields: Iterable[StructField]) -> dict[str, str]:
