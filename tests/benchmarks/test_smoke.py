@@ -32,7 +32,7 @@ def run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_all_benchmarks_are_found() -> None:
     assert len(WITH_MAIN) > 15
-    assert {"benchmarks.serving.scoring", "benchmarks.tables.daily_cost"} <= SPARK
+    assert {"benchmarks.serving.scoring", "benchmarks.tables.daily_cost", "benchmarks.tables.fixed_costs"} <= SPARK
     assert set(WITH_MAIN) >= PROCESSES | PART_OF_ANOTHER
     assert "benchmarks.training.loader" in FAST
 

@@ -26,7 +26,7 @@ from jobs.lake.session.settings import (
 ROOT = Path(__file__).resolve().parents[3]
 DAY = dt.date(2024, 2, 29)
 SHUFFLE, SNAPSHOT = "spark.sql.shuffle.partitions", "spark.databricks.delta.snapshotPartitions"
-ADAPTIVE, CODEGEN, FACTORY = SMALL_DAYS_SETTINGS
+CODEGEN, FACTORY, ADAPTIVE = SMALL_DAYS_SETTINGS
 ZONE, MEMORY, PROGRESS = "spark.sql.session.timeZone", "spark.driver.memory", "spark.ui.showConsoleProgress"
 
 PRINT = """
