@@ -102,7 +102,7 @@ def remove_pages(lake: Lake, user_ids: Sequence[str]) -> None:
     forgotten = {escape(user_id) for user_id in user_ids}
     for status in glob_statuses(lake.spark, lake.path("reports", "*", PAGE)):
         page = str(status.getPath().toString())
-        if forgotten.intersection(NAME_ON_PAGE.findall(read_text(lake.spark, page) or "")):
+        if forgotten.intersection(NAME_ON_PAGE.findall(read_text(lambda: lake.spark, page) or "")):
             hadoop_path(lake.spark, page)[0].delete(status.getPath(), False)
             print(f"removed {page}, which showed one of them: report_run can write it again", flush=True)
 
@@ -110,7 +110,7 @@ def remove_pages(lake: Lake, user_ids: Sequence[str]) -> None:
 def remove_checkpoints(lake: Lake) -> None:
     for pattern in ("checkpoints", "variants/*/checkpoints"):
         for status in glob_statuses(lake.spark, lake.path(pattern)):
-            folder = local_path(lake.spark, str(status.getPath().toString()))
+            folder = local_path(str(status.getPath().toString()))
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -173,7 +173,7 @@ def test_the_publication_is_read_without_spark(ran: Ran) -> None:
 
 
 def test_the_day_leaves_a_report_and_no_draft(ran: Ran) -> None:
-    page = read_text(ran.remote.spark, report_path(ran.remote.uri, DAY))
+    page = read_text(lambda: ran.remote.spark, report_path(ran.remote.uri, DAY))
     assert page is not None
     assert page.rstrip().endswith("</html>")
     listed = fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:]).get_file_info(

@@ -2,7 +2,7 @@
 
 Every item and model version of a publication's lists contains its name. Readers are processes without Spark, as a
 ranking service is; they follow the publications, look a user up, and now and then read all lists. Every answer must be
-of one publication only. A rollback is timed within a running session, and as a command with the start of Spark.
+of one publication only. A rollback is timed within a running session, and as a command.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             began = time.perf_counter()
             output_of("jobs.publish_candidates", ["--lake", lake.uri, "--rollback"], smoke=args.smoke)
             taken.append(time.perf_counter() - began)
-        print(f"rollback, the whole command with the start of Spark: {json.dumps([round(one, 1) for one in taken])} s")
+        print(f"rollback, the whole command: {json.dumps([round(one, 1) for one in taken])} s")
 
 
 def report(seen: list[dict[str, Any]]) -> None:

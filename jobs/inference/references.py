@@ -59,8 +59,8 @@ def model_path(lake: Lake, version: str) -> str:
 
 
 def model_manifest(lake: Lake, version: str) -> dict[str, Any] | None:
-    """The content of model.json, read through Spark; None if the file does not exist."""
-    text = read_text(lake.spark, f"{model_path(lake, version)}/{MODEL.manifest}")
+    """The content of model.json; None if the file does not exist."""
+    text = read_text(lambda: lake.spark, f"{model_path(lake, version)}/{MODEL.manifest}")
     return json.loads(text) if text else None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from delta.exceptions import captured
+from deltalake.exceptions import DeltaError
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark import SparkContext
 from pyspark.errors.exceptions.captured import CapturedException
@@ -64,7 +65,7 @@ def disk_full_errors(uri: str) -> Iterator[None]:
     """Raise DiskFull, with the free space, if there is no space to write `uri`."""
     try:
         yield
-    except (OSError, Py4JJavaError, CapturedException) as error:
+    except (OSError, DeltaError, Py4JJavaError, CapturedException) as error:
         if jvm_is_gone(error) or not is_full(error):
             raise
         raise DiskFull(f"no space to write {uri}; {free_space(uri)}") from error

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
+from pyarrow import fs
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from jobs.lake.errors import disk_full_errors, jvm_is_gone
+from jobs.lake.snapshots import can_read_without_spark, is_local, local_folder_of, url_of
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
+from model.data.file_systems import open_file, resolve_url
 
 SHIPPED = "shipped:"  # prefix of a reference to a folder that Spark copies to the workers
 
@@ -67,14 +71,20 @@ def local_folder(reference: str) -> Path:
     return Path(SparkFiles.get(reference.removeprefix(SHIPPED)) if reference.startswith(SHIPPED) else reference)
 
 
-def local_path(spark: SparkSession, uri: str) -> Path | None:
+def local_path(uri: str) -> Path | None:
     """The path of a URI on a local or mounted disk, which need not exist; None for any other store."""
-    filesystem, path = hadoop_path(spark, uri)
-    return Path(str(path.toUri().getPath())) if filesystem.getUri().getScheme() == "file" else None
+    return local_folder_of(uri) if is_local(uri) else None
 
 
-def read_text(spark: SparkSession, uri: str) -> str | None:
-    """The text of a file; None if it does not exist."""
+def read_text(session: Callable[[], SparkSession], uri: str) -> str | None:
+    """The text of a file; None if it does not exist. Read without Spark (`session` starts it) where possible."""
+    if can_read_without_spark(uri):
+        try:
+            with open_file(url_of(uri)) as file:
+                return bytes(file.read()).decode("utf-8")
+        except FileNotFoundError:
+            return None
+    spark = session()
     filesystem, path = hadoop_path(spark, uri)
     if not filesystem.exists(path):
         return None
@@ -83,6 +93,15 @@ def read_text(spark: SparkSession, uri: str) -> str | None:
         return str(spark._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))  # type: ignore[union-attr]
     finally:
         stream.close()
+
+
+def all_exist(session: Callable[[], SparkSession], urls: Sequence[str]) -> bool:
+    """Whether all files exist, given by escaped URLs of one store. Asked without Spark (`session`) where possible."""
+    if all(map(can_read_without_spark, urls)):
+        by_store = [resolve_url(url) for url in urls]
+        return all(store.get_file_info(path).type == fs.FileType.File for store, path in by_store)
+    paths = (hadoop_path(session(), unquote(url)) for url in urls)
+    return all(filesystem.exists(path) for filesystem, path in paths)
 
 
 def hadoop_path(spark: SparkSession, uri: str) -> tuple[Any, Any]:

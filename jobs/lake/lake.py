@@ -1,16 +1,13 @@
-"""The lake: where each table is stored, how its days are read, and how they are written.
-
-The lake of a job opens each table once: all its reads are of the version that was the newest then, until the job writes
-the table itself.
-"""
+"""The lake: where each table is stored, how its days are read, and how they are written."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from threading import RLock
+from typing import Any
 
 import polars as pl
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -21,15 +18,7 @@ from jobs.lake import writing
 from jobs.lake.files import glob_statuses
 from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.queries import empty_frame
-from jobs.lake.snapshots import (
-    Snapshot,
-    as_rows,
-    can_list_files,
-    can_read_without_spark,
-    read_listed_files,
-    read_rows,
-    read_version,
-)
+from jobs.lake.snapshots import Snapshot, as_rows, read_batches, read_rows, sampled, spark_frame
 from jobs.lake.tables import Table, check_partition, check_schema
 from model.data.pinned_files import PinnedFiles
 
@@ -51,8 +40,8 @@ class Lake:
     ) -> None:
         """spark: the session, or a function that starts it when it is first needed.
 
-        opens_once: whether a table is opened only at its first use, so that all reads are of one version; otherwise
-        each read is of the newest version.
+        opens_once: whether a table is opened only at its first use, so that all reads are of one version, until this
+        lake writes the table; otherwise each read is of the newest version.
         """
         self._start, self.uri, self.variant, self.opens_once = spark, uri, variant, opens_once
         self._snapshots: dict[tuple[str, int | None], Snapshot | None] = {}
@@ -131,9 +120,8 @@ class Lake:
 
     def window(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> DataFrame:
         """The rows of `days` days, the latest of which is `last`."""
-        first = last - dt.timedelta(days=days - 1)
         rows = self._frame(table, self.days_of(table, last, days, version))
-        return rows.where(F.col("ds").between(F.lit(first), F.lit(last)))
+        return rows.where(F.col("ds").between(F.lit(last - dt.timedelta(days=days - 1)), F.lit(last)))
 
     def day(self, table: Table, ds: dt.date, *, version: int | None = None) -> DataFrame:
         """The rows of the day `ds`; may be empty."""
@@ -153,16 +141,27 @@ class Lake:
         """The rows of a day, or of all days, of a small table; times are in UTC. Read without Spark where possible."""
         return as_rows(self.small_table(table, ds, version=version))
 
-    def small_table(self, table: Table, ds: dt.date | None = None, *, version: int | None = None) -> pl.DataFrame:
-        """Like `rows`, as a Polars frame."""
-        snapshot = self.snapshot(table, version) if ds is None else self.days_of(table, ds, 1, version)
-        if snapshot is None:
-            return read_rows(Snapshot.empty(self.table_path(table), table.schema, table.partition))
-        if can_read_without_spark(self.uri) and not snapshot.unsafe_features:
+    def small_table(
+        self, table: Table, ds: dt.date | None = None, *, days: int = 1, version: int | None = None
+    ) -> pl.DataFrame:
+        """Like `rows`, as a Polars frame. days: how many days, the latest of which is `ds`."""
+        snapshot = self.snapshot(table, version) if ds is None else self.days_of(table, ds, days, version)
+        snapshot = snapshot or Snapshot.empty(self.table_path(table), table.schema, table.partition)
+        if snapshot.is_readable_without_spark:
             return read_rows(snapshot, table.columns)
-        rows = self._frame(table, snapshot)
-        rows = rows if ds is None else rows.where(F.col("ds") == F.lit(ds))
+        rows = self._frame(table, snapshot) if ds is None else self.window(table, ds, days, version=version)
         return pl.DataFrame(rows.toArrow())
+
+    def batches(
+        self, table: Table, ds: dt.date, columns: Sequence[str], max_rows: int | None = None, version: int | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Batches of a day's rows: all of them, or about `max_rows` of a larger day. Read without Spark if possible."""
+        snapshot = self.days_of(table, ds, 1, version)
+        if snapshot is not None and snapshot.is_readable_without_spark:
+            yield from read_batches(snapshot, columns, max_rows)
+        elif snapshot is not None:
+            rows = self.day(table, ds, version=version).select(*columns)
+            yield pl.DataFrame(sampled(rows, snapshot.rows, max_rows).toArrow())
 
     def latest_before(self, table: Table, ds: dt.date, days: int) -> DataFrame:
         """The rows of `latest_day_before`; an empty frame if there is no such day."""
@@ -201,11 +200,10 @@ class Lake:
 
     def append(self, table: Table, rows: DataFrame) -> int:
         """Add `rows` in one commit."""
-        with self._written(table) as existing:
-            return writing.commit(self._stored(table), table, rows, None, existing)
+        return self.overwrite_where(table, rows, None)
 
-    def overwrite_where(self, table: Table, rows: DataFrame, predicate: str) -> int:
-        """Replace the rows that fulfil the SQL `predicate`, which must not contain user input, by `rows`."""
+    def overwrite_where(self, table: Table, rows: DataFrame, predicate: str | None) -> int:
+        """Replace the rows that fulfil the SQL `predicate`, which must not contain user input, by `rows`; None: add."""
         with self._written(table) as existing:
             return writing.commit(self._stored(table), table, rows, predicate, existing)
 
@@ -217,6 +215,11 @@ class Lake:
         with self._written(table) as existing:
             return writing.insert(self._stored(table), table, rows, key or table.key, count or rows.count(), existing)
 
+    def insert_row(self, table: Table, values: Mapping[str, Any]) -> None:
+        """Like `insert` for one row, whose key is its partition; without Spark on a local disk. values: by column."""
+        with self._written(table) as existing:
+            writing.insert_row(self._stored(table), table, values, existing)
+
     def _required_snapshot(self, table: Table, version: int | None = None) -> Snapshot:
         snapshot = self.snapshot(table, version)
         if snapshot is None:
@@ -224,15 +227,11 @@ class Lake:
         return snapshot
 
     def _frame(self, table: Table, snapshot: Snapshot | None) -> DataFrame:
-        """At least the rows of a snapshot's files, with the declared columns: of all files of its version, if many."""
+        """At least the rows of a snapshot's files, with the declared columns: of all files, if there are many."""
         if snapshot is None or snapshot.rows == 0:
             return empty_frame(self.spark, table.schema)
-        if can_list_files(snapshot):
-            rows = read_listed_files(self.spark, snapshot)
-        else:
-            with delta_errors(self._stored(table)):
-                rows = read_version(self.spark, snapshot)
-        return rows.select(table.columns)
+        with delta_errors(self._stored(table)):
+            return spark_frame(self.spark, snapshot).select(table.columns)
 
     @contextmanager
     def _written(self, table: Table) -> Iterator[StructType | None]:

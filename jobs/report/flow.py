@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import polars as pl
+from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.lake.snapshots import Snapshot, read_rows
+from jobs.lake.snapshots import Snapshot, read_batches
 from jobs.lake.tables import Table
 from jobs.report.charts import share_chart
 from jobs.report.figures import NONE, count, duration, growth, moment, percent
@@ -70,17 +71,19 @@ def _table_day(lake: Lake, table: Table, ds: dt.date) -> TableDay | None:
     snapshot = lake.snapshot(table)
     if snapshot is None:
         return None
-    (today, written), (before, _) = (_day_of(snapshot, day) for day in (ds, ds - dt.timedelta(days=1)))
+    (today, written), (before, _) = (_day_of(lake, table, snapshot, day) for day in (ds, ds - dt.timedelta(days=1)))
     return TableDay(today, before, written)
 
 
-def _day_of(snapshot: Snapshot, ds: dt.date) -> tuple[int, int | None]:
+def _day_of(lake: Lake, table: Table, snapshot: Snapshot, ds: dt.date) -> tuple[int, int | None]:
     """(rows, when the newest file was written) of a day. Only files that may have other days too are read."""
     files = snapshot.with_day(ds)
-    mixed = files.files.filter(pl.col("first_ds") != pl.col("last_ds"))
-    uniform = files.rows - int(mixed["rows"].sum())
-    counted = read_rows(replace(files, files=mixed), ["ds"]).filter(pl.col("ds") == ds).height if mixed.height else 0
-    rows = uniform + counted
+    mixed = replace(files, files=files.files.filter(pl.col("first_ds") != pl.col("last_ds")))
+    rows = files.rows - mixed.rows
+    if mixed.rows and mixed.is_readable_without_spark:
+        rows += sum(int((batch["ds"] == ds).sum()) for batch in read_batches(mixed, ["ds"]))
+    elif mixed.rows:
+        rows = lake.read(table).where(F.col("ds") == F.lit(ds)).count()
     written = files.files["modified"].max() if rows else None
     return rows, written  # type: ignore[return-value]  # a number, as the column
 
@@ -128,7 +131,7 @@ def _row(name: str, what: str, day: TableDay | None, seconds: float | None, long
 
 def log_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     """Section: what became of the impressions and clicks that landed on the day."""
-    row = lake.day(tables.RECONCILIATION, ds).first()
+    row = next(iter(lake.rows(tables.RECONCILIATION, ds)), None)
     lead = "Each row that landed is counted exactly once; otherwise the day stops."
     if row is None:
         return Section("log", "Reconciliation of the log", lead, [Missing(f"reconciliation has no row for {ds}.")])

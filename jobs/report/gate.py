@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 
 from pyspark.sql import Row
-from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
@@ -16,7 +15,7 @@ from jobs.report.page import Cell, Grid, Missing, Section
 
 def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     """Section: each rule with its value and its bound, failed rules first."""
-    verdicts = lake.day(tables.GATE, ds).orderBy(F.col("passed"), "rule").collect()  # a dozen rows
+    verdicts = sorted(lake.rows(tables.GATE, ds), key=lambda row: (row.passed, row.rule))
     lead = "Rules that a day must pass before it is published. Their bounds are in [gate] of the configuration."
     if not verdicts:
         return Section("gate", "Gate", lead, [Missing(f"The gate was not run for {ds}.")])

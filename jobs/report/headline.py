@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from pyspark.sql import functions as F
-
 from jobs.config.loading import Config
 from jobs.inference.evaluation import POPULARITY
 from jobs.lake import tables
@@ -14,26 +12,28 @@ from jobs.lake.lake import Lake
 from jobs.report.figures import count, decimal, difference, direction, growth, moment
 from jobs.report.page import Headline, KeyFigure
 from jobs.report.quality import Evaluation, evaluations
+from jobs.report.training import model_of
 
 
 def headline(lake: Lake, ds: dt.date) -> Headline:
     """The heading of the page."""
-    model = lake.day(tables.MODEL_VERSIONS, ds).first()
+    model = model_of(lake, ds)
     status, tone, about = _published(lake, ds)
     return Headline(str(ds), model.model_version if model else "no model", status, tone, about)
 
 
 def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:
     """(status, tone, about): whether the day is published, and which publication readers follow."""
-    publications = lake.read(tables.PUBLICATIONS).withColumn("at", F.unix_millis("published_at"))
-    newest = publications.orderBy(F.desc("publication")).first()
-    own = publications.where(F.col("ds") == F.lit(ds)).orderBy(F.desc("publication")).first()
+    publications = sorted(lake.rows(tables.PUBLICATIONS), key=lambda row: row.publication)
+    newest = publications[-1] if publications else None
+    own = next((row for row in reversed(publications) if row.ds == ds), None)
     follow = (
         f"Readers follow publication {newest.publication}, of {newest.ds}." if newest else "Nothing is published yet."
     )
     if own is None:
         return "not published", "bad", follow
-    when = f"Publication {own.publication}, {count(own.users)} users, {moment(own['at'])} UTC."
+    at = moment(int(own.published_at.timestamp() * 1_000))
+    when = f"Publication {own.publication}, {count(own.users)} users, {at} UTC."
     if newest is not None and newest.publication == own.publication:
         return "published", "good", f"{when} Readers follow it."
     return "published, superseded", "muted", f"{when} {follow}"
@@ -82,10 +82,10 @@ def _of_day(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
 
 
 def _counts(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
-    model, log = lake.day(tables.MODEL_VERSIONS, ds).first(), lake.day(tables.RECONCILIATION, ds).first()
+    model, log = model_of(lake, ds), next(iter(lake.rows(tables.RECONCILIATION, ds)), None)
     return {
         "clicks": log.clicked if log else None,
-        "lists": lake.day(tables.CANDIDATES, ds).count(),
+        "lists": lake.row_count(tables.CANDIDATES, ds),
         "rows": model.training_rows if model else None,
         "loss": model.final_loss if model else None,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from pyspark.sql import functions as F
+import polars as pl
 
 from jobs.config.loading import Config
 from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY
@@ -61,13 +61,13 @@ class Evaluation:
 
 def evaluations(lake: Lake, config: Config, ds: dt.date) -> list[Evaluation]:
     """The newest evaluation up to a day and the one before it, at most two."""
-    known = lake.window(tables.EVALUATION, ds, config.log.state_lookback_days)
-    days = [row.ds for row in known.select("ds").distinct().orderBy(F.desc("ds")).limit(2).collect()]
-    return [_evaluation(lake, day) for day in days]
+    known = lake.days_of(tables.EVALUATION, ds, config.log.state_lookback_days)
+    days = [] if known is None else known.days()
+    return [_evaluation(lake, day) for day in reversed(days[-2:])]
 
 
 def _evaluation(lake: Lake, day: dt.date) -> Evaluation:
-    rows = lake.day(tables.EVALUATION, day).collect()  # a few hundred rows
+    rows = lake.rows(tables.EVALUATION, day)  # a few hundred
     values = {(row.channel, row.slice, row.metric, row.k): row.value for row in rows}
     return Evaluation(day, rows[0].against_from, rows[0].against_to, values)
 
@@ -106,9 +106,9 @@ def _by_slice(now: Evaluation) -> Figure:
 
 
 def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> Figure:
-    rows = lake.window(tables.EVALUATION, ds, config.log.state_lookback_days)
-    rows = rows.where((F.col("metric") == "recall") & (F.col("slice") == "all") & (F.col("k") == k))
-    points = sorted((row.channel, row.ds, row.value) for row in rows.collect())  # one row per channel and day
+    rows = lake.small_table(tables.EVALUATION, ds, days=config.log.state_lookback_days)
+    rows = rows.filter(pl.col("metric") == "recall", pl.col("slice") == "all", pl.col("k") == k)
+    points = sorted(rows.select("channel", "ds", "value").iter_rows())  # one row per channel and day
     first = min(when for _, when, _ in points)
     lines = {
         channel: [(float((when - first).days), value) for name, when, value in points if name == channel]

@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from pyspark.sql import functions as F
+import polars as pl
+from pyspark.sql import Row
 
 from jobs.config.loading import Config
 from jobs.inference.references import model_manifest
@@ -18,21 +19,26 @@ from jobs.report.page import Block, Cell, Facts, Figure, Grid, Missing, Section
 from model.artifacts.formats import MODEL
 
 
+def model_of(lake: Lake, ds: dt.date) -> Row | None:
+    """The day's row of model_versions; None if there is no model."""
+    return next(iter(lake.rows(tables.MODEL_VERSIONS, ds)), None)
+
+
 def manifest(lake: Lake, ds: dt.date) -> dict[str, Any] | None:
     """The model.json of the day's model version; None if there is no model or no such file."""
-    row = lake.day(tables.MODEL_VERSIONS, ds).first()
+    row = model_of(lake, ds)
     return model_manifest(lake, row.model_version) if row else None
 
 
 def no_model(lake: Lake, ds: dt.date) -> Missing:
     """A message that says whether the model or only its manifest is missing."""
-    found = not lake.day(tables.MODEL_VERSIONS, ds).isEmpty()
+    found = model_of(lake, ds) is not None
     return Missing(f"There is no {MODEL.manifest} of the model of {ds}." if found else f"There is no model of {ds}.")
 
 
 def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     """Section: loss by step, recall by epoch, and facts of the training."""
-    row, model = lake.day(tables.MODEL_VERSIONS, ds).first(), manifest(lake, ds)
+    row, model = model_of(lake, ds), manifest(lake, ds)
     if row is None or model is None:
         return Section("training", "Training", "", [no_model(lake, ds)])
     metrics, settings = model["metrics"], model["configuration"]["training"]
@@ -105,8 +111,10 @@ def estimator_section(lake: Lake, config: Config, ds: dt.date) -> Section:
 
 def _worst(lake: Lake, config: Config, ds: dt.date, worst: list[Mapping[str, Any]]) -> Grid:
     indices = [item["item_index"] for item in worst]  # a handful
-    items = lake.day(tables.item_snapshot(config), ds).where(F.col("item_index").isin(indices))
-    names = {row.item_index: row.item_id for row in items.select("item_index", "item_id").collect()}
+    names: dict[int, str] = {}
+    columns = ["item_index", "item_id"]
+    for batch in lake.batches(tables.item_snapshot(config), ds, columns):
+        names |= dict(batch.filter(pl.col("item_index").is_in(indices)).select(columns).iter_rows())
     rows = [
         [
             Cell(names.get(item["item_index"], f"index {item['item_index']}"), "code"),
@@ -120,7 +128,7 @@ def _worst(lake: Lake, config: Config, ds: dt.date, worst: list[Mapping[str, Any
 
 def index_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     """Section: the indexes that were built over the item embeddings, and which one scoring searches."""
-    built = lake.day(tables.ITEM_INDEXES, ds).orderBy("backend").collect()  # one row per backend
+    built = sorted(lake.rows(tables.ITEM_INDEXES, ds), key=lambda row: str(row.backend))  # one per backend
     lead = "Recall is the share of the exact lists that an index finds. Speed is measured on one core."
     if not built:
         return Section("indexes", "Indexes", lead, [Missing(f"item_indexes has no row for {ds}.")])

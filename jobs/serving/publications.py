@@ -1,4 +1,4 @@
-"""Reads the table publications with Spark: its last row is the pointer that readers follow.
+"""Reads the table publications: its last row is the pointer that readers follow.
 
 A publication names a day, a model version and exact Delta versions of the tables in PINNED_TABLES. Publications are
 added by compare-and-set in `jobs.serving.publishing`.
@@ -7,22 +7,22 @@ added by compare-and-set in `jobs.serving.publishing`.
 from __future__ import annotations
 
 import datetime as dt
-from urllib.parse import unquote
 
 from delta.tables import DeltaTable
+from deltalake.exceptions import DeltaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.lake import tables
-from jobs.lake.files import hadoop_path
+from jobs.lake.files import all_exist
 from jobs.lake.integrity.detect import VersionLost
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
+from jobs.lake.snapshots import can_read_without_spark, operations_after
 from jobs.lake.tables import SchemaMismatch
 
 PINNED_TABLES = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 PUBLISHED_LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"
 
 
@@ -41,9 +41,8 @@ def newest_versions(lake: Lake) -> dict[str, int]:
 
 def last_scored_at(lake: Lake, ds: dt.date, version: int) -> dt.datetime | None:
     """When the last list of a day was scored, in UTC. With the model version, this identifies the day's lists."""
-    lists = lake.day(tables.CANDIDATES, ds, version=version)
-    micros = lists.agg(F.unix_micros(F.max("scored_at"))).first()[0]  # type: ignore[index]
-    return None if micros is None else EPOCH + dt.timedelta(microseconds=micros)
+    ends = [batch["scored_at"].max() for batch in lake.batches(tables.CANDIDATES, ds, ["scored_at"], version=version)]
+    return max((end for end in ends if isinstance(end, dt.datetime)), default=None)
 
 
 def is_readable(lake: Lake, publication: Row) -> bool:
@@ -53,21 +52,22 @@ def is_readable(lake: Lake, publication: Row) -> bool:
     """
     for table in PINNED_TABLES:
         try:
-            files = lake.day(table, publication.ds, version=publication[f"{table.name}_version"]).inputFiles()
-        except (SchemaMismatch, VersionLost, AnalysisException):
+            of_day = lake.days_of(table, publication.ds, 1, publication[f"{table.name}_version"])
+        except (SchemaMismatch, VersionLost, DeltaError, AnalysisException):
             return False
-        paths = (hadoop_path(lake.spark, unquote(file)) for file in files)
-        exists = (filesystem.exists(path) for filesystem, path in paths)
-        if not all(exists) or (table is tables.CANDIDATES and not files):
+        files = [] if of_day is None else of_day.urls
+        if not all_exist(lambda: lake.spark, files) or (table is tables.CANDIDATES and not files):
             return False
     return True
 
 
 def were_users_forgotten(lake: Lake, version: int) -> bool:
     """Whether `forget_users` removed users from candidates after this version: no other job merges into that table."""
-    later = F.col("version") > version
-    history = DeltaTable.forPath(lake.spark, lake.table_path(tables.CANDIDATES)).history()
-    return not history.where(later & (F.col("operation") == "MERGE")).isEmpty()
+    path = lake.table_path(tables.CANDIDATES)
+    if can_read_without_spark(path):
+        return "MERGE" in operations_after(path, version)
+    history = DeltaTable.forPath(lake.spark, path).history()
+    return not history.where((F.col("version") > version) & (F.col("operation") == "MERGE")).isEmpty()
 
 
 def published_lists(lake: Lake, model_version: str | None) -> DataFrame:

@@ -55,10 +55,8 @@ def add_publication(lake: Lake, last: Row | None, target: Mapping[str, object], 
     """
     number, follows = (last.publication + 1, last.publication) if last is not None else (1, None)
     values = {**target, "publication": number, "follows": follows, "published_at": published_at}
-    ordered = tuple(values[name] for name in tables.PUBLICATIONS.columns)
-    row = lake.spark.createDataFrame([ordered], tables.PUBLICATIONS.schema)
     try:
-        lake.insert(tables.PUBLICATIONS, row, 1)
+        lake.insert_row(tables.PUBLICATIONS, values)
     except KeyConflict as error:
         raise PublicationConflict(
             f"another publisher has added publication {number}; nothing was published by this run"

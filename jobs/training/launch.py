@@ -45,7 +45,7 @@ def train(lake: Lake, config: Config, spec: TrainingSpec) -> dict[str, Any]:
 
 def checkpoint_folder(lake: Lake, version: str) -> Path | None:
     """The folder of a model version's checkpoints; None for a lake that is not on a local or mounted disk."""
-    return local_path(lake.spark, lake.model_path("checkpoints", version))
+    return local_path(lake.model_path("checkpoints", version))
 
 
 def remove_checkpoints(lake: Lake, version: str) -> None:
@@ -91,7 +91,7 @@ def _shared_folder(lake: Lake, config: Config) -> Path | None:
     """
     if config.training.launch != "spark_executors":
         return None
-    folder = local_path(lake.spark, lake.model_path(MODELS))
+    folder = local_path(lake.model_path(MODELS))
     if folder is None:
         raise ValueError(
             f'training.launch = "spark_executors" requires a lake that every machine mounts, got {lake.uri}'

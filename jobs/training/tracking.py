@@ -32,7 +32,7 @@ def tracking_uri(lake: Lake, config: Config) -> str | None:
         return None
     if config.tracking.uri != "local":
         return config.tracking.uri
-    folder = local_path(lake.spark, lake.uri)
+    folder = local_path(lake.uri)
     return None if folder is None else f"sqlite:///{folder.absolute()}/mlflow.db"
 
 

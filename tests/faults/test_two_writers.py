@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,13 +19,44 @@ from jobs.cli.run import TRY_AGAIN
 from jobs.lake import tables
 from jobs.lake.errors import KeyConflict
 from jobs.lake.lake import Lake
-from jobs.serving.publications import PINNED_TABLES
 from tests.conftest import DAYS, SMALL
 from tests.faults.steps import Stages, Step, changed, commits, of_day, rows, written
 from tests.processes import PATIENCE, first_line, isolated_process, living_processes, wait_until
 
 THIRD, FOURTH = DAYS[2:]
-PUBLISHED = ("publications", *(table.name for table in PINNED_TABLES))
+
+
+# A rollback that stops itself between its data file and its commit.
+ROLLBACK = """
+import os, signal, sys
+from jobs import publish_candidates
+from jobs.cli.run import run
+from jobs.lake.writing import one_row
+
+def stopped(*arguments):
+    write(*arguments)
+    print("written", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+write, one_row._write_file = one_row._write_file, stopped
+run(lambda _: publish_candidates.main(sys.argv[1:]))
+"""
+
+
+@contextmanager
+def stopped_before_its_commit(arguments: list[str], then: signal.Signals) -> Iterator[subprocess.Popen]:
+    """Run a rollback as a process that stops itself; it gets the signal `then` when the block ends."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with isolated_process([sys.executable, "-c", ROLLBACK, *arguments], **pipes) as job:
+        assert first_line(job) == "written\n"
+        assert wait_until(lambda: is_stopped(job.pid))
+        yield job
+        job.send_signal(then)
+        job.said, job.errors = job.communicate(timeout=PATIENCE)  # type: ignore[attr-defined]
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @contextmanager
@@ -67,10 +99,7 @@ def test_of_two_writers_of_a_day_one_fails(simulated_copy: Lake) -> None:
 def test_of_two_publishers_one_fails(simulated_copy: Lake) -> None:
     """The other publisher commits after the first has read the last publication and written its row."""
     lake, step = simulated_copy.uri, Step("publish_candidates", ("--rollback", "--config", SMALL))
-    for folder in Path(lake).iterdir():  # fewer files to poll, so that it is stopped at once
-        if folder.name not in PUBLISHED:
-            shutil.rmtree(folder)
-    with stopped_at_its_first_file(step, lake) as job:
+    with stopped_before_its_commit(step.argv(lake), signal.SIGCONT) as job:
         step.run(lake)
     # not to be retried as it is: a second rollback would go back one publication too far
     assert_conflict_in_one_line(
@@ -78,6 +107,18 @@ def test_of_two_publishers_one_fails(simulated_copy: Lake) -> None:
     )
     publications = simulated_copy.read(tables.PUBLICATIONS).orderBy("publication").collect()
     assert [row.follows for row in publications] == [None, 1, 2, 3]
+
+
+def test_a_rollback_that_is_killed_before_its_commit_changes_nothing(simulated_copy: Lake) -> None:
+    lake, step = simulated_copy.uri, Step("publish_candidates", ("--rollback", "--config", SMALL))
+    before, files = rows(lake, "publications"), written(lake, "file")
+    with stopped_before_its_commit(step.argv(lake), signal.SIGKILL) as job:
+        assert len(written(lake, "file") - files) == 1
+    assert job.returncode == -signal.SIGKILL
+    assert rows(lake, "publications") == before
+    assert sorted(row.publication for row in simulated_copy.rows(tables.PUBLICATIONS)) == [1, 2, 3]
+    step.run(lake)
+    assert simulated_copy.read(tables.PUBLICATIONS).count() == 4
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
@@ -17,6 +18,7 @@ from jobs.serving.publishing import PublicationConflict, newest_target, publish
 from jobs.serving.rollback import roll_back
 from tests.conftest import DAYS, SMALL
 from tests.marks import slow_after
+from tests.no_session import no_session
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
@@ -74,6 +76,23 @@ def test_a_day_that_is_run_again_does_not_bring_back_what_was_rolled_back(simula
     roll_back(lake, 1, AT)
     next_day = {**newest_target(lake, THIRD), "ds": FOURTH, "users": 400}
     assert publish(lake, next_day, AT, republish=False) == 9
+
+
+def test_a_rollback_needs_no_spark_session(
+    simulated_copy: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("jobs.cli.lake.spark_session", no_session)
+    lake = simulated_copy
+    arguments = ["--lake", lake.uri, "--config", SMALL, "--rollback"]
+    publish_candidates.main([*arguments, "2"])
+    assert f"readers get {FIRST} again" in capsys.readouterr().out
+    Path(lake.path("candidates", f"ds={SECOND}")).rename(lake.path("elsewhere"))
+    with pytest.raises(
+        NotPublishable, match=rf"cannot roll back 2 publications, its files .*; possible: 1 \({THIRD}\), 3 \({FIRST}\)$"
+    ):
+        publish_candidates.main([*arguments, "2"])
+    days = {row.publication: row.ds for row in lake.rows(tables.PUBLICATIONS)}
+    assert days == {1: FIRST, 2: SECOND, 3: THIRD, 4: FIRST}
 
 
 def test_a_day_that_is_scored_again_does_not_reach_readers(simulated_copy: Lake) -> None:

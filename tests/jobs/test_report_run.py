@@ -15,16 +15,14 @@ from pyspark.sql import functions as F
 
 from jobs import report_run
 from jobs.config.loading import Config, load_config
-from jobs.inference.item_slices import item_slices
 from jobs.inference.references import model_path, model_version
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.lake.queries import query
 from jobs.report.files import report_path
-from jobs.report.lists import clicks_of
 from jobs.report.training import estimator_section, manifest
 from tests.conftest import DAYS, SMALL
 from tests.jobs.report.pages import Page
+from tests.no_session import no_session
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell", "chromium-headless-shell")
@@ -112,19 +110,15 @@ def test_the_publication_status_is_on_the_page(simulated: Lake, text: str, page:
     assert "not published" in report_run.report(simulated, load_config(SMALL), FOURTH)
 
 
-def test_bins_of_popularity_count_every_item_click_and_position_once(simulated: Lake, config: Config) -> None:
-    items, lists = simulated.day(tables.ITEM_SAMPLING_PROBS, THIRD), simulated.day(tables.CANDIDATES, THIRD)
-    slices = item_slices(simulated, config, THIRD)
-    found = query(simulated.spark, "report/popularity", {"candidates": lists, "item_slices": slices})
-    assert {row.slice for row in found.collect()} == {"head", "middle", "tail"}
-    bins = found.groupBy("bin").agg(*(F.sum(name).alias(name) for name in ("items", "clicks", "positions"))).collect()
-    assert sum(row["items"] for row in bins) == items.count()
-    assert sum(row.clicks for row in bins) == items.agg(F.sum("clicks")).first()[0]  # type: ignore[index]
-    assert sum(row.positions for row in bins) == lists.select(F.explode("candidates")).count()
-    for row in bins:
-        first, last = (0, 0) if row.bin == 0 else (2 ** (row.bin - 1), 2**row.bin - 1)
-        assert row["items"] == items.where(F.col("clicks").between(first, last)).count()
-        assert clicks_of(row.bin).rstrip("+") == str(first)
+def test_no_spark_session_is_needed(simulated_copy: Lake, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.cli.lake.spark_session", no_session)
+    with pytest.raises(RuntimeError, match="no JVM"):
+        _ = Lake(no_session, simulated_copy.uri).spark  # the control
+    page = Path(report_path(simulated_copy.uri, THIRD))
+    page.write_text("an older page", "utf-8")
+    report_run.main(["--lake", simulated_copy.uri, "--config", SMALL, "--ds", str(THIRD)])
+    assert page.read_text("utf-8") == text
+    assert [path.name for path in page.parent.iterdir()] == [page.name]
 
 
 def test_users_have_the_items_of_their_list_and_history(simulated: Lake, page: Page) -> None:

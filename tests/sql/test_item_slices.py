@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.inference.item_slices import ITEM_SLICES
+from jobs.inference.item_slices import ITEM_SLICES, with_slices
 from jobs.lake.queries import query
 from model.metrics import popularity_slices
 
@@ -28,3 +29,5 @@ def test_both_rules_give_the_same_slices(spark: SparkSession, shares: tuple[floa
         by_sql = [row.slice for row in sorted(found, key=lambda row: row.item_index)]
         by_numpy = [ITEM_SLICES[number] for number in popularity_slices(np.array(counts), *shares)]
         assert by_sql == by_numpy, name
+        items = pl.DataFrame(rows, ["item_id", "item_index", "clicks"], orient="row")
+        assert with_slices(items, *shares)["slice"].to_list() == by_sql, name

@@ -12,8 +12,9 @@ from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-# A leading dot marks a checksum file that Hadoop writes on a local disk. Drafts of a commit (.tmp) do not match.
-VERSIONED = re.compile(r"\.?(\d{20})\.(?!.*\.tmp$)")
+# A leading dot marks a checksum file that Hadoop writes on a local disk. Drafts of a file do not match: .tmp is Spark's
+# ending, #1 that of delta-rs.
+VERSIONED = re.compile(r"\.?(\d{20})\.(?!.*(?:\.tmp|#\d+)$)")
 CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10})|\.[0-9a-f-]{36})?\.(parquet|json)")
 HINT = "_last_checkpoint"
 MAGIC = b"PAR1"

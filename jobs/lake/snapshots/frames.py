@@ -13,6 +13,11 @@ from jobs.lake.snapshots.urls import is_local
 GLOB = frozenset("*?[]{}")  # Spark would expand them in the name of a file
 
 
+def spark_frame(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
+    """At least the rows of a snapshot's files: of all files of its version, if there are many."""
+    return read_listed_files(spark, snapshot) if can_list_files(snapshot) else read_version(spark, snapshot)
+
+
 def can_list_files(snapshot: Snapshot) -> bool:
     """Whether Spark may read the files by their names, of which it takes the value of the partition column.
 
@@ -33,3 +38,8 @@ def read_listed_files(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
 def read_version(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
     """All rows of the snapshot's version of the table, read through Delta, whichever files the snapshot has."""
     return spark.read.format("delta").option("versionAsOf", snapshot.version).load(snapshot.table)
+
+
+def sampled(rows: DataFrame, count: int, max_rows: int | None) -> DataFrame:
+    """`rows`, `count` of them, or about `max_rows` of them if they are more."""
+    return rows if max_rows is None or count <= max_rows else rows.sample(max_rows / count, seed=0)

@@ -27,7 +27,7 @@ def read_snapshot(table: str, version: int, partition: str) -> Snapshot:
 
     Raises deltalake's DeltaError for a log that is damaged or uses what delta-rs does not support.
     """
-    delta = DeltaTable(str(local_folder_of(table)) if is_local(table) else table, version=version)
+    delta = _open(table, version)
     schema = StructType.fromJson(json.loads(delta.schema().to_json()))
     actions, stored_ds = pl.DataFrame(delta.get_add_actions(flatten=True)), _physical_name(schema, "ds")
     files = actions.select(
@@ -49,6 +49,15 @@ def read_snapshot(table: str, version: int, partition: str) -> Snapshot:
     masks = pl.DataFrame(delta.deletion_vectors())  # of the files that have one; true: a row is not deleted
     deleted = dict(masks.select("filepath", pl.col("selection_vector").list.eval(~pl.element()).list.sum()).rows())
     return _without(snapshot, _by_path(snapshot, deleted))
+
+
+def operations_after(table: str, version: int) -> set[str]:
+    """The operations of a table's commits after a version, such as MERGE, read by delta-rs."""
+    return {commit["operation"] for commit in _open(table).history() if commit["version"] > version}
+
+
+def _open(table: str, version: int | None = None) -> DeltaTable:
+    return DeltaTable(str(local_folder_of(table)) if is_local(table) else table, version=version)
 
 
 def read_snapshot_by_spark(spark: SparkSession, table: str, version: int, partition: str) -> Snapshot:

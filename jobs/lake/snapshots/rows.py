@@ -1,8 +1,10 @@
-"""Reads the rows of a snapshot from its Parquet files by pyarrow: for small tables, without Spark."""
+"""Reads the rows of a snapshot from its Parquet files by pyarrow: of small tables, or a sample of a large one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -16,6 +18,9 @@ from jobs.lake.snapshots.snapshot import Snapshot
 from jobs.lake.snapshots.urls import file_url
 from model.data.file_systems import open_file
 
+BATCH_ROWS = 10_000  # rows of a batch of `read_batches`
+SAMPLED_FILES = 64  # of a larger table, so many files are opened
+
 
 def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The columns (default: all) of a snapshot's rows; times are in UTC.
@@ -23,15 +28,34 @@ def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.Da
     A column that a file lacks is null in its rows. Raises ValueError if the table uses Delta features that readers of
     plain Parquet files ignore.
     """
-    snapshot.require_plain_files()
-    names = snapshot.schema.fieldNames() if columns is None else list(columns)
-    schema = pa.schema([(name, _arrow_type(snapshot.schema[name].dataType)) for name in names])
+    schema = _schema_of(snapshot, columns)
     parts = [schema.empty_table()]
-    for path, value in snapshot.files.select("path", "value").iter_rows():
-        parts.append(_read_file(file_url(snapshot.table, path), schema, snapshot.partition, value))
-    rows = pl.from_arrow(pa.concat_tables(parts))
-    assert isinstance(rows, pl.DataFrame)  # a table, not a column
-    return rows
+    for file, value in _open_files(snapshot):
+        parts.append(_in_schema(file.read(columns=_stored(file, schema)), schema, snapshot.partition, value))
+    return _frame(pa.concat_tables(parts))
+
+
+def read_batches(snapshot: Snapshot, columns: Sequence[str], max_rows: int | None = None) -> Iterator[pl.DataFrame]:
+    """Batches of a snapshot's rows: all of them, or about `max_rows` of a larger one if that is given.
+
+    A sample consists of row groups that are evenly spread over the files, or of the beginnings of large ones. Columns,
+    types and errors are those of `read_rows`.
+    """
+    schema = _schema_of(snapshot, columns)
+    share = 1.0
+    if max_rows is not None and snapshot.rows > max_rows:
+        listed = snapshot.files.sort("path").with_row_index()
+        chosen = _spread(listed.height, SAMPLED_FILES)
+        snapshot = replace(snapshot, files=listed.filter(pl.col("index").is_in(chosen)).drop("index"))
+        share = min(max_rows / max(snapshot.rows, 1), 1.0)
+    for file, value in _open_files(snapshot):
+        groups = _spread(file.num_row_groups, math.ceil(file.num_row_groups * share))
+        left = math.ceil(file.metadata.num_rows * share)
+        for batch in file.iter_batches(BATCH_ROWS, groups, _stored(file, schema)) if left else ():
+            yield _frame(_in_schema(pa.Table.from_batches([batch]), schema, snapshot.partition, value))
+            left -= batch.num_rows
+            if left <= 0:
+                break
 
 
 def as_rows(frame: pl.DataFrame) -> list[Row]:
@@ -45,19 +69,49 @@ def _as_collected(value: Any) -> Any:
     return [_as_collected(part) for part in value] if isinstance(value, list) else value
 
 
-def _read_file(url: str, schema: pa.Schema, partition: str, value: str | None) -> pa.Table:
-    """A file's rows in the given schema; the partition column, which the file lacks, has the one value `value`."""
-    file = pq.ParquetFile(open_file(url), coerce_int96_timestamp_unit="us")  # in nanoseconds, later years overflow
+def _spread(count: int, chosen: int) -> list[int]:
+    """`chosen` of the numbers below `count`, evenly spread; all of them if there are no more."""
+    return list(range(count)) if count <= chosen else [(2 * n + 1) * count // (2 * chosen) for n in range(chosen)]
+
+
+def _schema_of(snapshot: Snapshot, columns: Sequence[str] | None) -> pa.Schema:
+    snapshot.require_plain_files()
+    names = snapshot.schema.fieldNames() if columns is None else columns
+    return pa.schema([(name, _arrow_type(snapshot.schema[name].dataType)) for name in names])
+
+
+def _open_files(snapshot: Snapshot) -> Iterator[tuple[pq.ParquetFile, str | None]]:
+    """Each file with its value of the partition column."""
+    for path, value in snapshot.files.select("path", "value").iter_rows():
+        yield _parquet_file(file_url(snapshot.table, path)), value
+
+
+def _parquet_file(url: str) -> pq.ParquetFile:
+    return pq.ParquetFile(open_file(url), coerce_int96_timestamp_unit="us")  # in nanoseconds, later years overflow
+
+
+def _stored(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
+    """The columns of the schema that a file has."""
     stored = set(file.schema_arrow.names)
-    read = file.read(columns=[name for name in schema.names if name in stored])
+    return [name for name in schema.names if name in stored]
+
+
+def _in_schema(read: pa.Table, schema: pa.Schema, partition: str, value: str | None) -> pa.Table:
+    """The rows of a file in the given schema; the partition column, which the file lacks, has the one value `value`."""
     arrays = []
     for field in schema:
-        if field.name in stored:
+        if field.name in read.column_names:
             arrays.append(_in_utc(read[field.name]).cast(field.type))
         else:
             text = pa.array([value if field.name == partition else None], pa.string()).cast(field.type)
             arrays.append(pa.chunked_array([pa.repeat(text[0], read.num_rows)], field.type))
     return pa.table(arrays, schema=schema)
+
+
+def _frame(rows: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)  # a table, not a column
+    return frame
 
 
 def _in_utc(column: pa.ChunkedArray) -> pa.ChunkedArray:

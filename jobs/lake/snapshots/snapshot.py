@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 from pyspark.sql.types import StructType
 
-from jobs.lake.snapshots.urls import file_url
+from jobs.lake.snapshots.urls import can_read_without_spark, file_url
 
 UNSAFE_FEATURES = frozenset({"deletionVectors", "columnMapping"})  # readers of plain Parquet files see other rows
 FILE_COLUMNS = {
@@ -56,6 +56,11 @@ class Snapshot:
     def urls(self) -> list[str]:
         """The escaped URLs of the files, in order."""
         return sorted(file_url(self.table, path) for path in self.files["path"])
+
+    @property
+    def is_readable_without_spark(self) -> bool:
+        """Whether pyarrow can open the files, and plain Parquet readers see the table's rows in them."""
+        return can_read_without_spark(self.table) and not self.unsafe_features
 
     def with_day(self, ds: dt.date) -> Snapshot:
         """The files that may have rows of a day."""
