@@ -22,9 +22,8 @@ from jobs.cli.run import TEMPORARY
 from jobs.config.loading import Config
 from jobs.lake.files import glob_statuses, hadoop_path, put_folder, read_text
 from jobs.lake.lake import Lake
-from jobs.lake.session.settings import CODE
+from jobs.lake.session.settings import CODE, MARK
 
-MARK = "spark.databricks.delta.commitInfo.userMetadata"
 FILE = "progress.json"
 Commit = list[int]  # version of a table, and length and modification time of the commit's file
 
@@ -41,7 +40,7 @@ class Progress:
     def _done_before(self) -> list[str]:
         """The first jobs of the stretch if an earlier attempt ended them and nothing has changed since."""
         try:
-            record = json.loads(read_text(self.lake.spark, f"{self.folder}/{FILE}") or "null")
+            record = json.loads(read_text(lambda: self.lake.spark, f"{self.folder}/{FILE}") or "null")
         except json.JSONDecodeError:  # the store was interrupted while it wrote the file
             record = None
         same = {"inputs": self.inputs, "names": [*self.names], "commits": self.commits}
@@ -64,7 +63,7 @@ class Progress:
     def _all_mine(self, before: dict[str, Commit], now: dict[str, Commit]) -> bool:
         """Whether this attempt made every commit between two states of the lake."""
         return before.keys() <= now.keys() and all(
-            f'"userMetadata":"{self.id}"' in (read_text(self.lake.spark, commit_file(path, number)) or "")
+            f'"userMetadata":"{self.id}"' in (read_text(lambda: self.lake.spark, commit_file(path, number)) or "")
             for path, (version, *_) in now.items()
             for number in range(before.get(path, [-1])[0] + 1, version + 1)
         )

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 CODE = Path(__file__).resolve().parents[3]  # the checkout, site-packages, or the zip of `make dist`
 LOG4J2 = f"jar:{CODE.as_uri()}!/jobs/lake/session/log4j2.properties"
 WRITERS = "spark.sql.maxConcurrentOutputFileWriters"
+MARK = "spark.databricks.delta.commitInfo.userMetadata"  # a text that is recorded in each commit of the session
 # Tables are wrong or unreadable without these, so a user's setting is replaced.
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",

@@ -21,12 +21,14 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
+from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from jobs.lake.errors import KeyConflict, commit_errors
 from jobs.lake.integrity.delta_log import commit_name
 from jobs.lake.integrity.detect import StoredTable
+from jobs.lake.session.settings import MARK
 from jobs.lake.snapshots import is_local, local_folder_of
 from jobs.lake.tables import Table, check_schema
 from jobs.lake.writing.by_spark import insert
@@ -97,13 +99,17 @@ def _commit(read: DeltaTable, add: AddAction, partition: str) -> None:
     """Add a file as the version after `read`. Raises DeltaError if that version exists.
 
     Without a retry, which would append the file to whatever version is the newest. maintain_tables cleans the log up.
+    The commit has the mark of the running Spark session, if there is one that marks its commits.
     """
+    session = SparkSession.getActiveSession()
+    mark = None if session is None else session.conf.get(MARK, None)
+    recorded = {"operationMetrics": ONE_ROW, **({} if mark is None else {"userMetadata": mark})}
     read.create_write_transaction(
         [add],
         "append",
         read.schema(),
         [partition],
-        commit_properties=CommitProperties(max_commit_retries=0, custom_metadata={"operationMetrics": ONE_ROW}),
+        commit_properties=CommitProperties(max_commit_retries=0, custom_metadata=recorded),
         post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
     )
 

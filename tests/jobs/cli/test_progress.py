@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from jobs import run_day
-from jobs.cli.progress import MARK, Progress, recorded
+from jobs.cli.progress import Progress, recorded
 from jobs.config.loading import Config
+from jobs.lake import tables
 from jobs.lake.errors import WriteConflict
 from jobs.lake.lake import Lake
+from jobs.lake.session.settings import MARK
 from jobs.raw_log.preconditions import DayStopped
 
 NAMES = ["build_first", "build_second", "build_third"]
@@ -100,6 +102,17 @@ def test_nothing_is_skipped_if_others_commit_during_the_attempt(lake: Lake, conf
     with pytest.raises(Interrupted):
         attempt(lake, config, jobs=2, error=Interrupted(), meanwhile=lambda: foreign_commit(lake))
     assert done(lake, config) == []
+
+
+def test_a_publication_by_delta_rs_is_a_commit_of_the_attempt(lake: Lake, config: Config) -> None:
+    publication = dict.fromkeys(tables.PUBLICATIONS.columns)
+    lake.insert_row(tables.PUBLICATIONS, publication | {"publication": 1})
+    with suppress(Interrupted), stretch(lake, config) as progress:
+        lake.insert_row(tables.PUBLICATIONS, publication | {"publication": 2})
+        progress.job_ended(NAMES[0])
+        raise Interrupted
+    assert done(lake, config) == NAMES[:1]
+    assert "delta-rs" in Path(lake.path("publications", "_delta_log", f"{2:020}.json")).read_text("utf-8")
 
 
 def foreign_commit(lake: Lake) -> None:
