@@ -7,16 +7,18 @@ value is the number of violations.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
+import sql
 from jobs.lake.lake import Lake
-from jobs.lake.queries import Materialized, materialized, query
+from jobs.lake.queries import Materialized, is_one_process, materialized, query
 from jobs.lake.tables import Table
 
 FAIL, WARN = "#fail ", "#warn "
@@ -63,12 +65,62 @@ def checked(
     table: Table, ds: dt.date, rows: DataFrame, frames: dict[str, DataFrame] | None = None, **args: Any
 ) -> Iterator[Materialized]:
     """`rows` with the column `ds`, computed once. Raises CheckFailed if they violate a rule of the table."""
-    with materialized(rows.withColumn("ds", F.lit(ds))) as of_day:
-        raise_failures(table, ds, findings(of_day.rows, table.name, frames, **args))
-        yield of_day
+    with materialized(rows.withColumn("ds", F.lit(ds))) as made:
+        raise_failures(table, ds, findings(made.rows, table.name, frames, **args))
+        yield made
+
+
+@dataclass(frozen=True)
+class RowRules:
+    """Checks that need no second pass: `violated` by rule, a condition on a row; `warnings`, aggregates by column."""
+
+    violated: dict[str, str]
+    warnings: dict[str, str]
+
+    @classmethod
+    def of(cls, name: str) -> RowRules | None:
+        """The checks in `sql/NAME/checks.sql`; None if some compare rows with each other or with other tables."""
+        select = re.fullmatch(r"select\s+(.*\S)\s+from \{rows\}", sql.read(f"{name}/checks"), re.DOTALL)
+        if select is None or re.search(r"\bdistinct\b|\bselect\b", select[1]):
+            return None
+        checks = {column: text for text, column in re.findall(r"(.*?)\s+as\s+`([^`]+)`,?\s*", select[1], re.DOTALL)}
+        fails = {column: re.fullmatch(r"count_if\((.*)\)", checks[column], re.DOTALL) for column in checks}
+        violated = {c.removeprefix(FAIL): found[1] for c, found in fails.items() if found and c.startswith(FAIL)}
+        warnings = {column: text for column, text in checks.items() if column.startswith(WARN)}
+        return cls(violated, warnings) if len(violated) + len(warnings) == len(checks) else None
+
+    def guarded(self, rows: DataFrame, column: str) -> DataFrame:
+        """`rows`; computing `column` of a row that violates a rule raises an error."""
+        value = column
+        for rule, violated in self.violated.items():
+            value = f"if({violated}, raise_error('{rule}'), {value})"
+        # in a projection: a filter could be pushed down, to rows that the query leaves out
+        return rows.withColumn(column, F.expr(value))
+
+
+def overwrite_guarded(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, rules: RowRules) -> int:
+    """Write the rows while they are checked, in one pass. Raises CheckFailed, and nothing is committed."""
+    rows = rows.withColumn("ds", F.lit(ds))
+    observed = Observation()
+    counted = [F.expr(text).alias(column) for column, text in rules.warnings.items()] or [F.count(F.lit(1))]
+    try:
+        written = lake.overwrite(table, ds, rules.guarded(rows, table.key[0]).observe(observed, *counted))
+    except Exception as error:
+        if "USER_RAISED_EXCEPTION" not in str(error):
+            raise
+        raise_failures(table, ds, findings(rows, table.name))  # counts the violations
+        raise
+    raise_failures(table, ds, [Finding(WARN, c[len(WARN) :], float(n)) for c, n in observed.get.items() if n])
+    return written
 
 
 def overwrite_checked(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, **frames: DataFrame) -> int:
-    """Like `Lake.overwrite`, after the table's checks; `frames` are further inputs of the checks."""
-    with checked(table, ds, rows, frames) as of_day:
-        return lake.overwrite(table, ds, of_day.rows)
+    """Like `Lake.overwrite`, after the table's checks; `frames` are further inputs of the checks.
+
+    On a cluster the rows are cached only for checks that need a second pass.
+    """
+    rules = None if is_one_process(rows.sparkSession) else RowRules.of(table.name)
+    if rules is not None:
+        return overwrite_guarded(lake, table, ds, rows, rules)
+    with checked(table, ds, rows, frames) as made:
+        return lake.overwrite(table, ds, made.rows)

@@ -35,6 +35,11 @@ def empty_frame(spark: SparkSession, schema: StructType) -> DataFrame:
     return spark.sql("select 1 as x where false").select(*columns)
 
 
+def is_one_process(spark: SparkSession) -> bool:
+    """Whether tasks run in the driver's process, and not on the executors of a cluster."""
+    return str(spark.sparkContext.master).startswith("local[")
+
+
 @dataclass(frozen=True)
 class Materialized:
     """Rows that are computed once, and their number."""
@@ -54,7 +59,7 @@ def materialized(rows: DataFrame) -> Iterator[Materialized]:
     On a cluster the rows keep their plan, so that those lost with an executor are computed again. In a single process
     no executor can be lost, and the plan is dropped: otherwise every query on the rows would analyse it again.
     """
-    if str(rows.sparkSession.sparkContext.master).startswith("local["):
+    if is_one_process(rows.sparkSession):
         counted = Observation()
         rows = rows.observe(counted, F.count(F.lit(1)).alias("rows")).localCheckpoint()
         made = Materialized(rows, counted)

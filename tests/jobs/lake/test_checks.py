@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 import sql
 from jobs import build_item_counts
 from jobs.lake import tables
-from jobs.lake.checks import CheckFailed, findings, overwrite_checked
+from jobs.lake.checks import CheckFailed, RowRules, findings, overwrite_checked
 from jobs.lake.lake import Lake
 
 DAY = dt.date(2026, 1, 5)
@@ -35,6 +35,48 @@ def test_a_warning_is_said_and_the_day_is_written(
     overwrite_checked(lake, tables.INTERACTIONS, DAY, spark.createDataFrame([row], tables.INTERACTIONS.schema))
     assert "warning: interactions of 2026-01-05: a day without a single click: 1" in capsys.readouterr().out
     assert lake.day(tables.INTERACTIONS, DAY).count() == 1
+
+
+def test_on_a_cluster_row_rules_are_checked_during_the_write(
+    lake: Lake, spark: SparkSession, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are not cached, and nothing of a day that breaks a rule is committed."""
+    monkeypatch.setattr("jobs.lake.checks.is_one_process", lambda _: False)
+    monkeypatch.setattr("jobs.lake.checks.materialized", None)
+    table, time = tables.INTERACTIONS, dt.datetime.combine(DAY, dt.time(9), dt.UTC)
+    shown = (DAY, "a", "r", "u", "i", 1, time, False, None, None, time, True)
+    assert overwrite_checked(lake, table, DAY, spark.createDataFrame([shown], table.schema)) == 1
+    assert "warning: interactions of 2026-01-05: a day without a single click: 1" in capsys.readouterr().out
+    late = (DAY, "b", "r", "", "i", 2, time, True, time + dt.timedelta(hours=1), 2.0, time, True)
+    unclicked = (DAY, "c", "r", "u", "i", 2, time, False, None, 2.0, time, True)
+    with pytest.raises(CheckFailed, match="interactions of 2026-01-05 was not written: ") as failed:
+        overwrite_checked(lake, table, DAY, spark.createDataFrame([late, unclicked, shown], table.schema))
+    for rule in ("without a user or an item: 1", "after their attribution window: 1", "rewards without a click: 1"):
+        assert rule in str(failed.value)
+    assert lake.version(table) == 0
+    assert [row.impression_id for row in lake.day(table, DAY).collect()] == ["a"]
+
+
+def test_a_rule_is_not_applied_to_rows_that_a_query_leaves_out(
+    lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.lake.checks.is_one_process", lambda _: False)
+    table, time = tables.INTERACTIONS, dt.datetime.combine(DAY, dt.time(9), dt.UTC)
+    good = (DAY, "a", "r", "u", "i", 1, time, False, None, None, time, True)
+    bad = (DAY, "b", "r", "", "", 2, time, False, None, None, time, True)
+    rows = spark.createDataFrame([good, bad], table.schema)
+    left_out = spark.createDataFrame([("b",)], "impression_id string")
+    assert overwrite_checked(lake, table, DAY, rows.join(left_out, "impression_id", "left_anti")) == 1
+
+
+def test_which_checks_need_no_second_pass() -> None:
+    rules = RowRules.of("interactions")
+    assert rules is not None
+    assert len(rules.violated) == 4
+    assert list(rules.warnings) == ["#warn a day without a single click"]
+    assert RowRules.of("daily_item_counts") is None  # items are compared with each other
+    assert RowRules.of("unclicked_items") is None
+    assert RowRules.of("item_sampling_probs") is None
 
 
 @pytest.mark.parametrize(
