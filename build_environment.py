@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent
 SPARK = {"pyspark", "py4j"}
-# Packages that Python workers import, except in jobs that run the towers (torch): a fifteenth of the full size.
-WORKERS = ("annoy", "delta-spark", "faiss-cpu", "numpy", "pandas", "pyarrow", "pydantic")
+# Packages that Python workers import, except in jobs that run the towers (torch).
+WORKERS = ("annoy", "delta-spark", "deltalake", "faiss-cpu", "numpy", "pandas", "polars", "pyarrow", "pydantic")
 SITE = f"lib/python3.{sys.version_info.minor}/site-packages"
 LEVEL = 6  # of gzip
 

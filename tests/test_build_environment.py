@@ -33,7 +33,7 @@ def test_spark_and_development_stay_out_and_torch_is_in_the_full_one_alone(packi
     workers, full = (names(packing.needed(wanted)) for wanted in (packing.WORKERS, packing.all_packages()))
     assert workers < full
     assert not full & {"pyspark", "py4j", "batch-recall", "pytest", "ruff", "mypy"}
-    assert full - workers >= {"torch", "petastorm", "deltalake", "duckdb", "mlflow-skinny"}
+    assert full - workers >= {"torch", "petastorm", "duckdb", "mlflow-skinny"}
 
 
 def test_workers_find_all_that_they_import(packing: ModuleType, tmp_path: Path) -> None:
