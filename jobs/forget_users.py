@@ -122,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     published = last_publication(lake)
     can_republish = published is not None and is_newest(lake, published, user_ids)
     removed = forget_users(lake, user_ids)
+    lake = lake.for_job()  # the merges did not go through it, and it would repeat the versions from before them
     if published is None:
         return removed
     if can_republish:
