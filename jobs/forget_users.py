@@ -120,9 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, _ = open_lake(args, "forget_users")
     user_ids = users_to_forget(lake, args.users)
     published = last_publication(lake)
-    can_republish = published is not None and is_newest(lake, published, user_ids)
+    can_republish = published is not None and is_newest(lake.for_job(), published, user_ids)  # opened before the merges
     removed = forget_users(lake, user_ids)
-    lake = lake.for_job()  # the merges did not go through it, and it would repeat the versions from before them
     if published is None:
         return removed
     if can_republish:
