@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
+from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.checks import checked
 from jobs.lake.lake import Lake
@@ -65,6 +66,21 @@ def reconciliation(
     )
 
 
+def reconciliation_of_day(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
+    """The day's row, from the days of the lake's tables that can matter for it."""
+    window = AttributionWindow.from_config(config)
+    last = window.last_impression_day(ds)
+    return reconciliation(
+        lake.window(tables.IMPRESSIONS, ds, (ds - window.first_duplicate_day(ds)).days + 1),
+        lake.day(tables.CLICKS, ds),
+        attributed_clicks(lake, config, ds),
+        lake.day(tables.QUARANTINE, ds),
+        lake.window(tables.INTERACTIONS, last, (last - window.first_impression_day(ds)).days + 1),
+        ds,
+        window,
+    )
+
+
 def overwrite(lake: Lake, ds: dt.date, rows: DataFrame) -> int:
     """Check the row and write it. Raises CheckFailed if a row of the log was lost or counted twice."""
     past = lake.window(tables.RECONCILIATION, ds - dt.timedelta(days=1), PAST_DAYS)
@@ -76,16 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_reconciliation")
     lake.require_day(tables.INTERACTIONS, args.ds)
-    rows = reconciliation(
-        lake.read(tables.IMPRESSIONS),
-        lake.read(tables.CLICKS),
-        attributed_clicks(lake, config, args.ds),
-        lake.read(tables.QUARANTINE),
-        lake.read(tables.INTERACTIONS),
-        args.ds,
-        AttributionWindow.from_config(config),
-    )
-    return overwrite(lake, args.ds, rows)
+    return overwrite(lake, args.ds, reconciliation_of_day(lake, config, args.ds))
 
 
 if __name__ == "__main__":

@@ -117,10 +117,10 @@ def remove_checkpoints(lake: Lake) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, _ = open_lake(args, "forget_users")
+    lake, _ = open_lake(args, "forget_users", opens_once=False)  # the merges do not go through it
     user_ids = users_to_forget(lake, args.users)
     published = last_publication(lake)
-    can_republish = published is not None and is_newest(lake.for_job(), published, user_ids)  # opened before the merges
+    can_republish = published is not None and is_newest(lake, published, user_ids)
     removed = forget_users(lake, user_ids)
     if published is None:
         return removed

@@ -104,7 +104,7 @@ def _name(path: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, _ = open_lake(args, "maintain_tables")
+    lake, _ = open_lake(args, "maintain_tables", opens_once=False)
     at = args.at or now()
     days = retention_days(lake, args.keep_days, at)
     maintained = maintain_tables(lake, days, dry_run=args.dry_run)

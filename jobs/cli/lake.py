@@ -18,12 +18,15 @@ from jobs.lake.snapshots import can_read_without_spark, is_local
 SMALL_DAY_ROWS = 250_000  # up to here, settings for little data are faster
 
 
-def open_lake(args: argparse.Namespace, name: str, *, written: str | None = None) -> tuple[Lake, Config]:
+def open_lake(
+    args: argparse.Namespace, name: str, *, written: str | None = None, opens_once: bool = True
+) -> tuple[Lake, Config]:
     """The lake and the configuration, those of the variant if `--variant` is given.
 
     Spark starts when it is first needed, for a lake that is not on a local disk at once. name: of the Spark
-    application. written: the lake to which the job writes, if it is not `--lake`. The start raises UnsafeLogStore if
-    concurrent drivers could overwrite each other's commits there.
+    application. written: the lake to which the job writes, if it is not `--lake`. opens_once: as in `Lake`; False for
+    jobs that change tables in other ways. The start raises UnsafeLogStore if concurrent drivers could overwrite each
+    other's commits.
     """
     variant = getattr(args, "variant", None)
     config = load_config(args.config).with_variant(variant)
@@ -33,7 +36,7 @@ def open_lake(args: argparse.Namespace, name: str, *, written: str | None = None
         require_safe_commits(spark, written or args.lake, single_driver=config.lake.single_driver)
         return spark
 
-    lake = Lake(start, args.lake, variant, opens_once=True)
+    lake = Lake(start, args.lake, variant, opens_once=opens_once)
     if not is_local(args.lake):
         _ = lake.spark  # an unsafe store is refused before it is read
     return lake, config
