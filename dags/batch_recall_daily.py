@@ -1,7 +1,7 @@
 """The daily run: waits for the day's log, then runs its jobs on Spark in stages, in order, up to publication.
 
 A stage is one spark-submit: a stretch of jobs/run_day.py. With BATCH_RECALL_TASKS=jobs in the environment of the
-dag-processor and the workers, each job is a task and a spark-submit of its own.
+dag-processor and the workers, each job is a separate task and spark-submit.
 
 Each installation configures the connection `batch_recall_spark` (the Spark master), these variables,
 
@@ -28,7 +28,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 CANDIDATES = Asset("batch_recall_candidates")
 CRON = os.environ.get("BATCH_RECALL_CRON", "0 2 * * *")  # in UTC; "none": runs are only triggered
-# A task a stage, or a task a job. It decides which tasks exist, so it is read when the file is parsed, as CRON is.
+# One task per stage, or one per job. It decides which tasks exist, so it is read when the file is parsed, like CRON.
 TASKS = os.environ.get("BATCH_RECALL_TASKS", "stages")
 if TASKS not in ("stages", "jobs"):
     raise ValueError(f"BATCH_RECALL_TASKS must be 'stages' or 'jobs', got {TASKS!r}")
@@ -131,7 +131,7 @@ def submit_job(job: str, **options: Any) -> SparkSubmitOperator:
 
 
 def submit_stage(stage: str, **options: Any) -> SparkSubmitOperator:
-    """The task of a stage. It may run as long as its slowest job might, and an hour longer for each of the others."""
+    """The task of a stage. Its limit of time is that of its slowest job, and an hour more for each of the others."""
     jobs = STAGES[stage]
     hours = max(HOURS.get(job, 3) for job in jobs) + len(jobs) - 1
     return submit(stage, "run_day", "--from", jobs[0], "--to", jobs[-1], "--skip-done", hours=hours, **options)

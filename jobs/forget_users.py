@@ -26,8 +26,9 @@ from jobs.cli.run import run
 from jobs.inference.eligibility import ids_from_file
 from jobs.lake import tables
 from jobs.lake.file_layout import merge_in_order, row_group_size
-from jobs.lake.files import glob_statuses, hadoop_path, local_path, read_text
+from jobs.lake.files import glob_statuses, hadoop_path, read_text
 from jobs.lake.lake import Lake
+from jobs.lake.snapshots import local_path
 from jobs.report.files import PAGE
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.forgetting import expiry_messages, is_newest, republish

@@ -1,8 +1,8 @@
 """Run all jobs of a day, in order, in one Spark session; print the rows and the seconds of each.
 
 With --from and --to it runs a stretch of the day: these jobs and all between them. Each job has the same preconditions
-as when it runs alone. --tables-only is the stretch that stops before training. With --skip-done, an attempt after one
-that was interrupted skips the jobs that had ended, if nothing has changed since (jobs/cli/progress.py).
+as when it runs alone. --tables-only is the stretch that stops before training. With --skip-done, an attempt that
+follows an interrupted one skips the jobs that had ended, if nothing has changed since (jobs/cli/progress.py).
 
 Rebuilds the tables of earlier days that late clicks change (rebuild_days). It evaluates the candidates of the day
 before on this day's clicks; with --against it evaluates the new candidates on the clicks of later days that have
@@ -190,7 +190,7 @@ def run_day(
 def run_stretch(
     lake: Lake, config: Config, ds: dt.date, args: argparse.Namespace, display: Display, jobs: Sequence[ModuleType]
 ) -> None:
-    """Call `run_day` with the arguments of the command line; --skip-done leaves out what an attempt has done."""
+    """Call `run_day` with the arguments of the command line; with --skip-done, without the jobs that had ended."""
     shared, against = shared_arguments(args), args.against or ()
     if not args.skip_done:
         run_day(lake, config, ds, shared, display, jobs=jobs, against=against)

@@ -5,7 +5,7 @@
 Each day lands, then `make airflow-run` takes it from the log to its publication. Before the third day the items of the
 first two days' examples are shuffled, as by a broken join; the held-out third day stays as it is. Prints the time of
 each day and ends with exit code 1 if one did not end as expected. With --forms the first day runs twice instead, each
-time in a lake of its own: with a task a job, and with a task a stage; prints both times and their ratio. With --smoke
+time in a new lake: with one task per job, and with one per stage; prints both times and their ratio. With --smoke
 one tiny day lands, its tables are built and shuffled without Airflow, which needs minutes and its own environment.
 """
 
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = benchmark_parser(__doc__)
     parser.add_argument("--lake", type=Path, help="a new folder (required without --smoke)")
     parser.add_argument(
-        "--forms", action="store_true", help="compare a task a job with a task a stage on the first day"
+        "--forms", action="store_true", help="compare one task per job with one per stage on the first day"
     )
     parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--shuffle", nargs="+", type=day_argument, help=argparse.SUPPRESS)

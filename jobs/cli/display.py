@@ -49,7 +49,7 @@ class Display:
         return rows
 
     def skipped(self, job: str, day: dt.date) -> None:
-        """Print that a job does not run."""
+        """Print that a job is skipped, because an earlier attempt has run it."""
         self.console.print(f"{day}  {job:<26} ended in an earlier attempt")
 
     def _rows(self, job: str, day: dt.date, work: Callable[[], int]) -> int:

@@ -23,9 +23,9 @@ def open_lake(
 ) -> tuple[Lake, Config]:
     """The lake and the configuration, those of the variant if `--variant` is given.
 
-    Spark starts when it is first needed, for a lake that is not on a local disk at once. name: of the Spark
+    Spark starts when it is first needed, but at once for a lake that is not on a local disk. name: of the Spark
     application. written: the lake to which the job writes, if it is not `--lake`. opens_once: as in `Lake`; False for
-    jobs that change tables in other ways. The start raises UnsafeLogStore if concurrent drivers could overwrite each
+    jobs that change tables without it. The start raises UnsafeLogStore if concurrent drivers could overwrite each
     other's commits.
     """
     variant = getattr(args, "variant", None)
@@ -45,8 +45,9 @@ def open_lake(
 def are_days_small(args: argparse.Namespace, config: Config) -> bool:
     """Whether the days `--ds` to `--last` have landed with few rows, from the logs of their tables.
 
-    Counts impressions, and the users and items that are known since the day before. False for a running session, which
-    has its settings, and for a lake that only Spark can read.
+    Counts the impressions and the rows of the user and item snapshots, each of the day and of the day before, because
+    the day's snapshots may not be built yet. False if Spark runs, whose settings are chosen, and for a lake that only
+    Spark can read.
     """
     # a session is not active in a thread that did not start it
     if SparkContext._active_spark_context is not None or args.ds is None or not can_read_without_spark(args.lake):
@@ -57,7 +58,7 @@ def are_days_small(args: argparse.Namespace, config: Config) -> bool:
         days = days_between(args.ds, getattr(args, "last", None) or args.ds)
         landed = [lake.row_count(tables.IMPRESSIONS, day) for day in days]
         sizes = [sum(of.rows for table in counted if (of := lake.days_of(table, day, 2)) is not None) for day in days]
-    except ValueError:  # a damaged or foreign table: the job that reads it says so
+    except ValueError:  # a table is damaged or has other columns: the job that reads it says so
         return False
     return any(landed) and max(sizes) <= SMALL_DAY_ROWS
 

@@ -1,9 +1,10 @@
-"""How far an interrupted stretch of a day had come, so that its next attempt skips the jobs that ended.
+"""Records how far an attempt at a stretch of a day has come, so that the next attempt skips the jobs that ended.
 
 After each job, progress/<ds>/progress.json in the lake names the jobs that ended and the newest commit of every table.
-An attempt skips them only if nothing that they read or wrote has changed since: the same code, configuration,
-arguments and blocklist, and no commit in between. Every commit of an attempt is marked with its id: a commit of
-someone else during the attempt ends the record, because a job may have read the rows before it.
+The next attempt skips them only if nothing that they read or wrote has changed since: the code, the configuration, the
+arguments and the blocklist are the same, and no table has a newer commit. Every commit of an attempt is marked with the
+attempt's id. If another writer commits during an attempt, the record is removed, because a job may have read the rows
+before that commit.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Progress:
     def __init__(self, lake: Lake, folder: str, inputs: str, names: Sequence[str]) -> None:
         self.lake, self.folder, self.inputs, self.names = lake, folder, inputs, names
         self.id = uuid.uuid4().hex
-        self.commits: dict[str, Commit] | None = newest_commits(lake, {})  # None: someone else has committed
+        self.commits: dict[str, Commit] | None = newest_commits(lake, {})  # None: another writer has committed
         self.done = self._done_before()
 
     def _done_before(self) -> list[str]:
@@ -78,8 +79,8 @@ class Progress:
 def recorded(lake: Lake, config: Config, args: argparse.Namespace, names: Sequence[str]) -> Iterator[Progress]:
     """The progress of the stretch `names` of the day `args.ds`.
 
-    A stretch that ended is run again by the next attempt, and so is one that stopped with an error that is not
-    temporary: what it had done may be the reason.
+    The record is removed when the stretch has ended, and when it stops with a user error (exit code 2), for which a job
+    that ended may be the reason: the next attempt then runs every job.
     """
     folder = lake.path("progress", str(args.ds))
     progress = Progress(lake, folder, hash_of_inputs(lake, config, args), names)
@@ -101,18 +102,19 @@ def hash_of_inputs(lake: Lake, config: Config, args: argparse.Namespace) -> str:
     digest.update(repr(sorted(vars(args).items())).encode())
     for status in glob_statuses(lake.spark, config.exclusions.blocklist) if config.exclusions.blocklist else ():
         digest.update(repr(size_and_time(status)).encode())
-    files = [CODE] if CODE.is_file() else sorted(path for room in ("jobs", "model", "sql") for path in code_of(room))
+    files = [CODE] if CODE.is_file() else sorted(path for name in ("jobs", "model", "sql") for path in files_in(name))
     for file in files:
         digest.update(f"{file.relative_to(CODE)}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 
 
-def code_of(room: str) -> list[Path]:
-    return [path for path in (CODE / room).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+def files_in(folder: str) -> list[Path]:
+    """The files of a top-level folder of the code, without compiled ones."""
+    return [path for path in (CODE / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
 
 
 def newest_commits(lake: Lake, known: dict[str, Commit]) -> dict[str, Commit]:
-    """The newest commit of every table of the lake, by its path. known: earlier ones, from which to search."""
+    """The newest commit of every table of the lake, by path of the table. known: where the search starts."""
     found = {}
     for path in lake.delta_paths():
         commit = known.get(path) or last_listed(lake, path)
@@ -123,7 +125,7 @@ def newest_commits(lake: Lake, known: dict[str, Commit]) -> dict[str, Commit]:
 
 
 def last_listed(lake: Lake, path: str) -> Commit | None:
-    """A table's newest commit by the list of its log; None if its first commit was interrupted."""
+    """A table's newest commit, found by listing its log; None if its first commit was interrupted."""
     names = [str(status.getPath().getName()) for status in glob_statuses(lake.spark, commit_file(path, "*"))]
     versions = [int(name.removesuffix(".json")) for name in names if name.removesuffix(".json").isdigit()]
     return commit_of(lake, path, max(versions)) if versions else None

@@ -72,14 +72,18 @@ def checked(
 
 @dataclass(frozen=True)
 class RowRules:
-    """Checks that need no second pass: `violated` by rule, a condition on a row; `warnings`, aggregates by column."""
+    """The checks of a table that are made while its rows are written, because each is about a single row.
+
+    violated: for each rule, the SQL condition of a row that violates it. warnings: for each `#warn` column of the
+    checks file, its aggregate over the rows.
+    """
 
     violated: dict[str, str]
     warnings: dict[str, str]
 
     @classmethod
     def of(cls, name: str) -> RowRules | None:
-        """The checks in `sql/NAME/checks.sql`; None if some compare rows with each other or with other tables."""
+        """The checks in `sql/NAME/checks.sql`; None if one compares rows with each other or with other tables."""
         select = re.fullmatch(r"select\s+(.*\S)\s+from \{rows\}", sql.read(f"{name}/checks"), re.DOTALL)
         if select is None or re.search(r"\bdistinct\b|\bselect\b", select[1]):
             return None
@@ -90,16 +94,19 @@ class RowRules:
         return cls(violated, warnings) if len(violated) + len(warnings) == len(checks) else None
 
     def guarded(self, rows: DataFrame, column: str) -> DataFrame:
-        """`rows`; computing `column` of a row that violates a rule raises an error."""
+        """`rows`, in which the value of `column` is an error for a row that violates a rule."""
         value = column
         for rule, violated in self.violated.items():
             value = f"if({violated}, raise_error('{rule}'), {value})"
-        # in a projection: a filter could be pushed down, to rows that the query leaves out
+        # not in a filter, which could be pushed down to rows that the query leaves out
         return rows.withColumn(column, F.expr(value))
 
 
 def overwrite_guarded(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, rules: RowRules) -> int:
-    """Write the rows while they are checked, in one pass. Raises CheckFailed, and nothing is committed."""
+    """Check the rows while they are written, in one pass; returns their number.
+
+    Raises CheckFailed, and commits nothing, if a row violates a rule.
+    """
     rows = rows.withColumn("ds", F.lit(ds))
     observed = Observation()
     counted = [F.expr(text).alias(column) for column, text in rules.warnings.items()] or [F.count(F.lit(1))]

@@ -1,4 +1,4 @@
-"""Copies folders (models, indexes) between a local disk and the lake, on any file system that Spark can access."""
+"""Files and folders of the lake that are not tables, on any file system that Spark can access; texts without Spark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from jobs.lake.errors import disk_full_errors, jvm_is_gone
-from jobs.lake.snapshots import can_read_without_spark, is_local, local_folder_of, url_of
+from jobs.lake.snapshots import can_read_without_spark, url_of
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 from model.data.file_systems import open_file, resolve_url
 
@@ -71,13 +71,8 @@ def local_folder(reference: str) -> Path:
     return Path(SparkFiles.get(reference.removeprefix(SHIPPED)) if reference.startswith(SHIPPED) else reference)
 
 
-def local_path(uri: str) -> Path | None:
-    """The path of a URI on a local or mounted disk, which need not exist; None for any other store."""
-    return local_folder_of(uri) if is_local(uri) else None
-
-
 def read_text(session: Callable[[], SparkSession], uri: str) -> str | None:
-    """The text of a file; None if it does not exist. Read without Spark (`session` starts it) where possible."""
+    """The text of a file; None if it does not exist. session: starts Spark; called only for stores that need it."""
     if can_read_without_spark(uri):
         try:
             with open_file(url_of(uri)) as file:
@@ -96,7 +91,7 @@ def read_text(session: Callable[[], SparkSession], uri: str) -> str | None:
 
 
 def all_exist(session: Callable[[], SparkSession], urls: Sequence[str]) -> bool:
-    """Whether all files exist, given by escaped URLs of one store. Asked without Spark (`session`) where possible."""
+    """Whether all files exist, given by escaped URLs of one store. session: as in `read_text`."""
     if all(map(can_read_without_spark, urls)):
         by_store = [resolve_url(url) for url in urls]
         return all(store.get_file_info(path).type == fs.FileType.File for store, path in by_store)

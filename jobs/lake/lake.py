@@ -40,8 +40,8 @@ class Lake:
     ) -> None:
         """spark: the session, or a function that starts it when it is first needed.
 
-        opens_once: whether a table is opened only at its first use, so that all reads are of one version, until this
-        lake writes the table; otherwise each read is of the newest version.
+        opens_once: whether a table is opened only at its first use and after this lake has written it, so that all
+        reads in between are of one version; otherwise each read opens the newest version.
         """
         self._start, self.uri, self.variant, self.opens_once = spark, uri, variant, opens_once
         self._snapshots: dict[tuple[str, int | None], Snapshot | None] = {}
@@ -227,7 +227,7 @@ class Lake:
         return snapshot
 
     def _frame(self, table: Table, snapshot: Snapshot | None) -> DataFrame:
-        """At least the rows of a snapshot's files, with the declared columns: of all files, if there are many."""
+        """The declared columns of `spark_frame`, which may have rows of other days."""
         if snapshot is None or snapshot.rows == 0:
             return empty_frame(self.spark, table.schema)
         with delta_errors(self._stored(table)):
@@ -235,7 +235,7 @@ class Lake:
 
     @contextmanager
     def _written(self, table: Table) -> Iterator[StructType | None]:
-        """Yield the columns of the stored table, None if there is none; its next read is of the new version."""
+        """Yield the columns of the stored table (None if there is none) to a writer; the next read opens it again."""
         snapshot = self.snapshot(table)
         try:
             yield None if snapshot is None else snapshot.schema

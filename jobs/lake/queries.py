@@ -30,7 +30,7 @@ def query(spark: SparkSession, name: str, frames: dict[str, DataFrame], **args: 
 
 
 def empty_frame(spark: SparkSession, schema: StructType) -> DataFrame:
-    """A frame without rows, which Spark leaves out of every plan; one that is made of an empty list costs a job."""
+    """A frame without rows, which Spark leaves out of every plan; one created from an empty list costs a Spark job."""
     columns = (F.lit(None).cast(field.dataType).alias(field.name) for field in schema)
     return spark.sql("select 1 as x where false").select(*columns)
 
@@ -57,7 +57,7 @@ def materialized(rows: DataFrame) -> Iterator[Materialized]:
     """Compute `rows` once and cache them until the block ends.
 
     On a cluster the rows keep their plan, so that those lost with an executor are computed again. In a single process
-    no executor can be lost, and the plan is dropped: otherwise every query on the rows would analyse it again.
+    no executor can be lost, so the plan is dropped: every query on the rows would have to analyse it again.
     """
     if is_one_process(rows.sparkSession):
         counted = Observation()

@@ -10,8 +10,9 @@ import uuid
 from pathlib import Path
 
 from jobs.lake.errors import disk_full_errors
-from jobs.lake.files import local_path, put_folder
+from jobs.lake.files import put_folder
 from jobs.lake.lake import Lake
+from jobs.lake.snapshots import local_path
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 
 PAGE = "index.html"

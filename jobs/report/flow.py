@@ -31,8 +31,8 @@ class TableDay:
     written: int | None
 
 
-def stages(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
-    """The tables by stage, in the order of the flow, each with a description of one row."""
+def table_groups(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
+    """The tables in named groups, in the order of the flow, each with a description of one row."""
     return {
         LOG: [
             (tables.IMPRESSIONS, "an impression"), (tables.CLICKS, "a click"),
@@ -62,7 +62,7 @@ def stages(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
 
 def table_days(lake: Lake, config: Config, ds: dt.date) -> dict[str, TableDay]:
     """For each table with rows on the day or the day before: its rows of both days, from the table's log."""
-    listed = [table for stage in stages(config).values() for table, _ in stage]
+    listed = [table for group in table_groups(config).values() for table, _ in group]
     found = {table.name: of_days for table in listed if (of_days := _table_day(lake, table, ds)) is not None}
     return {name: day for name, day in found.items() if day.rows or day.before}
 
@@ -76,7 +76,7 @@ def _table_day(lake: Lake, table: Table, ds: dt.date) -> TableDay | None:
 
 
 def _day_of(lake: Lake, table: Table, snapshot: Snapshot, ds: dt.date) -> tuple[int, int | None]:
-    """(rows, when the newest file was written) of a day. Only files that may have other days too are read."""
+    """(rows, when the newest file was written) of a day. Only files that may also have other days are read."""
     files = snapshot.with_day(ds)
     mixed = replace(files, files=files.files.filter(pl.col("first_ds") != pl.col("last_ds")))
     rows = files.rows - mixed.rows
@@ -90,19 +90,19 @@ def _day_of(lake: Lake, table: Table, snapshot: Snapshot, ds: dt.date) -> tuple[
 
 def seconds_by_table(config: Config, found: Mapping[str, TableDay]) -> dict[str, float]:
     """For each built table, the seconds since the previous table was written. Raw tables are left out."""
-    landed = {table.name for table, _ in stages(config)[LOG]}
+    landed = {table.name for table, _ in table_groups(config)[LOG]}
     steps = sorted((day.written, name) for name, day in found.items() if day.written and name not in landed)
     return {name: (end - begin) / 1000 for (begin, _), (end, name) in pairwise(steps)}
 
 
 def flow_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """Section: the tables of the day, by stage."""
+    """Section: the tables of the day, in groups."""
     found = table_days(lake, config, ds)
     seconds = seconds_by_table(config, found)
     longest = max(seconds.values(), default=0.0)
     rows: list[list[Cell]] = []
-    for stage, listed in stages(config).items():
-        rows.append([Cell(stage, "heading")])
+    for group, listed in table_groups(config).items():
+        rows.append([Cell(group, "heading")])
         rows += [
             _row(table.name, what, found.get(table.name), seconds.get(table.name), longest) for table, what in listed
         ]

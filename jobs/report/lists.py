@@ -22,7 +22,7 @@ from jobs.report.page import Block, Figure, Item, Missing, People, Person, Secti
 
 COUNTED = {"items": "items", "clicks": "clicks", "candidates": "positions"}  # columns of `popularity`
 PEOPLE, SHOWN = 8, 10  # users, and items of each of their lists
-MAX_USERS = 100_000  # whose lists are read; figures of more users are those of a sample
+MAX_USERS = 100_000  # whose lists are read; for more users the figures are those of a sample
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def popularity_section(lake: Lake, config: Config, ds: dt.date) -> Section:
 
 
 def _of_sample(users: int, of: int) -> str:
-    """A sentence that says that figures are of a sample; empty if they are not."""
+    """A sentence that says that the figures are those of a sample; empty if all users were read."""
     return f" Figures of the lists are of a sample of {count(users)} of {count(of)} users." if users < of else ""
 
 

@@ -97,7 +97,7 @@ def vector_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mappi
 
 
 def _mean_cosine(vectors: DataFrame, rows: int) -> float | None:
-    """The mean cosine of two of the vectors in `rows` rows (id, embedding), of a sample of them."""
+    """The mean cosine of pairs in a sample of vectors. vectors: `rows` rows (id, embedding)."""
     one_in = max(rows // MAX_SAMPLED_VECTORS, 1)
     cosine: float | None = _only_row(
         query(vectors.sparkSession, "gate/mean_cosine", {"vectors": vectors}, one_in=one_in)

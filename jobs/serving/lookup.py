@@ -11,9 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
 import pandas as pd
 import polars as pl
@@ -25,6 +23,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from jobs.lake import tables
 from jobs.lake.lake import NoSuchDay
+from jobs.lake.snapshots import file_url
 from model.data.file_systems import open_file
 
 COLUMNS = ["user_id", "candidates", "model_version"]
@@ -132,9 +131,7 @@ def _last_row(lake: str, publications: DeltaTable) -> dict[str, Any]:
 
 def _sorted_file(root: str, path: str, first: str = LOWEST, last: str = HIGHEST) -> SortedFile:
     """A file listed in the log of the table at `root`. The path of `root` is not escaped; the URI of the file is."""
-    parts = urlsplit(root)
-    base = f"{parts.scheme}://{parts.netloc}{quote(parts.path)}" if parts.scheme else Path(root).resolve().as_uri()
-    return SortedFile(f"{base}/{unquote(path)}", first, last)
+    return SortedFile(file_url(root, path), first, last)
 
 
 def _any_in_range(ids: Sequence[str], first: str, last: str) -> bool:

@@ -13,8 +13,9 @@ from typing import Any
 
 from jobs.config.loading import Config
 from jobs.inference.references import MODELS, model_path
-from jobs.lake.files import local_path, put_folder
+from jobs.lake.files import put_folder
 from jobs.lake.lake import Lake
+from jobs.lake.snapshots import local_path
 from model.artifacts.formats import MODEL
 from model.training.spec import TrainingSpec
 

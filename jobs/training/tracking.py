@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.config.loading import Config
 from jobs.inference.references import model_path
-from jobs.lake.files import local_path
 from jobs.lake.lake import Lake
+from jobs.lake.snapshots import local_path
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -1,6 +1,6 @@
 """The commands that the daily DAG submits: they equal golden files, and each job's parser accepts its own.
 
-The DAG has two forms, a task a stage and a task a job (BATCH_RECALL_TASKS); each has a folder of golden files.
+The DAG has two forms, one task per stage and one per job (BATCH_RECALL_TASKS); each has a folder of golden files.
 
 `GOLDEN=write make test PYTEST_ARGS=tests/dags` writes the files again, after `make airflow` has set Airflow up.
 """
@@ -80,7 +80,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorded_jobs(monkeypatch)
 
 
-def test_a_task_a_job_runs_what_run_day_runs_in_its_order_with_its_arguments(recorder: Recorder) -> None:
+def test_tasks_of_jobs_run_what_run_day_runs_in_its_order_with_its_arguments(recorder: Recorder) -> None:
     tasks = [submitted(golden("jobs", task)) for task in spark_tasks("jobs")]
     assert [job for job, _ in tasks] == spark_tasks("jobs") == list(run_day.NAMES)
     assert [(job, parsed(job, argv)) for job, argv in tasks] == calls(recorder, [])

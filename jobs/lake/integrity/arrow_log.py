@@ -11,7 +11,7 @@ from pyarrow import fs
 from jobs.lake.integrity.delta_log import HINT, DeltaLog, UnreadableFile
 from model.data.file_systems import resolve_url
 
-CRC_HEADER = 8  # bytes before the sums in one of Hadoop's checksum files: a mark, and the bytes that each sum covers
+CRC_HEADER = 8  # bytes before the sums in Hadoop's checksum files: a magic number, and how many bytes a sum covers
 
 
 @dataclass(frozen=True)

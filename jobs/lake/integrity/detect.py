@@ -70,7 +70,7 @@ class StoredTable:
                     f"version of table {self.name} in {self.path} must be {_listed(readable)}, got {number}"
                 )
             if can_read_without_spark(self.path):
-                with suppress(DeltaError):  # Delta supports more tables, and says what is wrong with a log
+                with suppress(DeltaError):  # Spark supports more tables, and says what is wrong with a log
                     return read_snapshot(self.path, number, partition)
             return read_snapshot_by_spark(self.spark, self.path, number, partition)
 

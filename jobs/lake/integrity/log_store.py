@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 # Delta's own stores, each with the URI schemes on which it is safe: of two commits with the same number the second one
 # fails, because the rename or put does not overwrite. On S3, Delta 4.0 only has a lock within its own process. On a
 # local disk ("file") it looks for the file and then renames, so commits within the same moment are not kept apart; the
-# publications, for which that matters, are committed otherwise there (`jobs.lake.writing.one_row`).
+# publications, for which that matters, are committed by delta-rs there (`jobs.lake.writing.one_row`).
 CONDITIONAL: dict[str, frozenset[str]] = {
     "HDFSLogStore": frozenset({"file", "hdfs", "viewfs"}),
     "LocalLogStore": frozenset({"file"}),

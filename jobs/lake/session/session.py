@@ -17,14 +17,14 @@ from jobs.lake.session.settings import (
     local_settings,
 )
 
-APPLICATIONS: set[str] = set()  # Spark applications of this process that have their defaults
+APPLICATIONS: set[str] = set()  # ids of the Spark applications whose defaults this process has set
 
 
 def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:
     """The running session, or a new one. The call is the same under `python -m`, spark-submit and run_day.
 
-    name: of the application. small_days: optimise for little data, at the cost of large data; ignored if the session
-    was opened before. Raises RuntimeError if Delta's JARs are not on the class path.
+    name: of the application. small_days: optimise for little data, which slows large data down; ignored if
+    this process has opened the session before. Raises RuntimeError if Delta's JARs are not on the class path.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)

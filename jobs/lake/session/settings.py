@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 CODE = Path(__file__).resolve().parents[3]  # the checkout, site-packages, or the zip of `make dist`
 LOG4J2 = f"jar:{CODE.as_uri()}!/jobs/lake/session/log4j2.properties"
 WRITERS = "spark.sql.maxConcurrentOutputFileWriters"
-MARK = "spark.databricks.delta.commitInfo.userMetadata"  # a text that is recorded in each commit of the session
+MARK = "spark.databricks.delta.commitInfo.userMetadata"  # a text that Delta records in each commit of the session
 # Tables are wrong or unreadable without these, so a user's setting is replaced.
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -50,8 +50,8 @@ EMBEDDED_SETTINGS = {
 DELTA_DEFAULTS = {"spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "4"}
 # Only without a cluster: executors on other machines could not reach the driver.
 LOOPBACK_SETTINGS = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-# For days of about 100,000 rows: generated code and the JVM's second compiler cost more time than they save, and so do
-# adaptive plans, which run each stage of a query as a Spark job of its own.
+# For small days (`are_days_small` in jobs/cli/lake.py): generated code and the JVM's second compiler cost more time
+# than they save, and so do adaptive plans, which run each stage of a query as a separate Spark job.
 SMALL_DAYS_SETTINGS = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -67,7 +67,7 @@ OPTIONS = {
 LONG_OPTION = re.compile(r"(?<!\S)(--[a-z-]+)=")
 MIN_SHUFFLE_PARTITIONS = 4
 PARTITIONS_PER_CORE = 2
-LISTED_FILES = 256  # paths that are looked up one by one; Spark starts a job for more
+LISTED_FILES = 256  # up to so many files, Spark looks each up in the driver; it starts a job for more
 
 
 def local_settings(cores: int) -> dict[str, str]:

@@ -4,7 +4,7 @@ from jobs.lake.snapshots.frames import sampled, spark_frame
 from jobs.lake.snapshots.reading import operations_after, read_snapshot, read_snapshot_by_spark
 from jobs.lake.snapshots.rows import as_rows, read_batches, read_rows
 from jobs.lake.snapshots.snapshot import Snapshot
-from jobs.lake.snapshots.urls import can_read_without_spark, file_url, is_local, local_folder_of, url_of
+from jobs.lake.snapshots.urls import can_read_without_spark, file_url, is_local, local_path, url_of
 
 __all__ = [
     "Snapshot",
@@ -12,7 +12,7 @@ __all__ = [
     "can_read_without_spark",
     "file_url",
     "is_local",
-    "local_folder_of",
+    "local_path",
     "operations_after",
     "read_batches",
     "read_rows",

@@ -10,21 +10,24 @@ from jobs.lake.session.settings import LISTED_FILES
 from jobs.lake.snapshots.snapshot import Snapshot
 from jobs.lake.snapshots.urls import is_local
 
-GLOB = frozenset("*?[]{}")  # Spark would expand them in the name of a file
+GLOB_CHARACTERS = frozenset("*?[]{}")  # Spark would expand them in the name of a file
 
 
 def spark_frame(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
-    """At least the rows of a snapshot's files: of all files of its version, if there are many."""
+    """The rows of a snapshot's files; all rows of its version unless `can_list_files`.
+
+    So a caller that needs only some days must filter them.
+    """
     return read_listed_files(spark, snapshot) if can_list_files(snapshot) else read_version(spark, snapshot)
 
 
 def can_list_files(snapshot: Snapshot) -> bool:
-    """Whether Spark may read the files by their names, of which it takes the value of the partition column.
+    """Whether Spark should read the files by their names, from which it takes the value of the partition column.
 
-    That saves the Spark job with which Delta finds the files of a table, for each table of each query. A store would be
-    asked for each file, and Delta's index is faster for many files.
+    That saves the Spark job with which Delta finds the files of a table, for each table of each query. In an object
+    store it would cost a request per file; for many files Delta's index is faster.
     """
-    is_plain = is_local(snapshot.table) and not GLOB & set(snapshot.table) and not snapshot.unsafe_features
+    is_plain = is_local(snapshot.table) and not GLOB_CHARACTERS & set(snapshot.table) and not snapshot.unsafe_features
     in_folders = snapshot.files["path"].str.starts_with(f"{snapshot.partition}=").all()
     return is_plain and in_folders and len(snapshot.files) <= LISTED_FILES
 
@@ -41,5 +44,5 @@ def read_version(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
 
 
 def sampled(rows: DataFrame, count: int, max_rows: int | None) -> DataFrame:
-    """`rows`, `count` of them, or about `max_rows` of them if they are more."""
+    """`rows`, or a random sample of about `max_rows` of them if there are more. count: how many rows there are."""
     return rows if max_rows is None or count <= max_rows else rows.sample(max_rows / count, seed=0)

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from jobs.lake.snapshots.snapshot import FILE_COLUMNS, UNSAFE_FEATURES, Snapshot
-from jobs.lake.snapshots.urls import file_url, is_local, local_folder_of
+from jobs.lake.snapshots.urls import file_url, local_path
 from model.data.file_systems import open_file
 
 PHYSICAL_NAME = "delta.columnMapping.physicalName"  # of a mapped column in files and in their statistics
@@ -57,7 +57,7 @@ def operations_after(table: str, version: int) -> set[str]:
 
 
 def _open(table: str, version: int | None = None) -> DeltaTable:
-    return DeltaTable(str(local_folder_of(table)) if is_local(table) else table, version=version)
+    return DeltaTable(str(local_path(table) or table), version=version)
 
 
 def read_snapshot_by_spark(spark: SparkSession, table: str, version: int, partition: str) -> Snapshot:
@@ -83,8 +83,8 @@ def read_snapshot_by_spark(spark: SparkSession, table: str, version: int, partit
     kinds = FILE_COLUMNS | {"deleted": pl.Int64}
     described = pl.DataFrame(actions.toDF(*kinds).toArrow()).cast(kinds)  # type: ignore[arg-type]
     settings = {"delta.columnMapping.mode": str(metadata.columnMappingMode().name())}
-    features = _unsafe_features(_words(log.protocol().readerFeatureNames().toSeq()), settings)
-    partitioned_by = _words(metadata.partitionColumns())
+    features = _unsafe_features(_strings(log.protocol().readerFeatureNames().toSeq()), settings)
+    partitioned_by = _strings(metadata.partitionColumns())
     snapshot = Snapshot(
         table, version, _logical(schema), partition, described.drop("deleted"), partitioned_by, features
     )
@@ -97,7 +97,7 @@ def read_snapshot_by_spark(spark: SparkSession, table: str, version: int, partit
 
 
 def _first_known(actions: pl.DataFrame, *names: str, kind: Any = pl.String) -> pl.Expr:
-    """The first of the columns that exists, cast to `kind`; null if none does."""
+    """The first of the named columns that exists, cast to `kind`; null if none exists."""
     known = [name for name in names if name in actions.columns]
     return (pl.col(known[0]) if known else pl.lit(None)).cast(kind)
 
@@ -118,8 +118,8 @@ def _unsafe_features(reader_features: Iterable[str], settings: Mapping[str, str]
     return UNSAFE_FEATURES.intersection([*reader_features, *(["columnMapping"] if mapped else [])])
 
 
-def _words(strings: Any) -> tuple[str, ...]:
-    """A sequence of Scala as a tuple; its strings must not contain line breaks."""
+def _strings(strings: Any) -> tuple[str, ...]:
+    """A Scala sequence of strings, which must not contain line breaks, as a tuple."""
     return tuple(str(strings.mkString("\n")).splitlines())
 
 
@@ -133,12 +133,12 @@ def _footer_rows(url: str) -> int:
 
 
 def _counted(snapshot: Snapshot, counts: Mapping[str, int]) -> Snapshot:
-    """The snapshot with the rows of files, by path, that the log does not count."""
+    """The snapshot with the row counts, by path, of files that have none in the log."""
     return replace(snapshot, files=snapshot.files.with_columns(pl.col("rows").fill_null(_of_paths(counts))))
 
 
 def _without(snapshot: Snapshot, deleted: Mapping[str, int]) -> Snapshot:
-    """The snapshot without the deleted rows, whose number is given by path."""
+    """The snapshot without deleted rows. deleted: their number, by path."""
     if not deleted:
         return snapshot
     return replace(snapshot, files=snapshot.files.with_columns(pl.col("rows") - _of_paths(deleted).fill_null(0)))
@@ -149,7 +149,7 @@ def _of_paths(numbers: Mapping[str, int]) -> pl.Expr:
 
 
 def _by_path(snapshot: Snapshot, of_uris: Mapping[str, int]) -> dict[str, int]:
-    """Numbers of files, given by URI, by the paths in the log."""
+    """Numbers by file: `of_uris` has the URI of each file, the result its path in the log."""
     paths = {path: f"/{unquote(path)}" for path in snapshot.files["path"]}
     return {
         path: number

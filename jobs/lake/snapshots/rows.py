@@ -19,7 +19,7 @@ from jobs.lake.snapshots.urls import file_url
 from model.data.file_systems import open_file
 
 BATCH_ROWS = 10_000  # rows of a batch of `read_batches`
-SAMPLED_FILES = 64  # of a larger table, so many files are opened
+SAMPLED_FILES = 64  # files that are opened for a sample
 
 
 def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -38,8 +38,8 @@ def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.Da
 def read_batches(snapshot: Snapshot, columns: Sequence[str], max_rows: int | None = None) -> Iterator[pl.DataFrame]:
     """Batches of a snapshot's rows: all of them, or about `max_rows` of a larger one if that is given.
 
-    A sample consists of row groups that are evenly spread over the files, or of the beginnings of large ones. Columns,
-    types and errors are those of `read_rows`.
+    A sample has row groups that are evenly spread over evenly spread files; of a large row group only the first rows.
+    Columns, types and errors are those of `read_rows`.
     """
     schema = _schema_of(snapshot, columns)
     share = 1.0
@@ -70,7 +70,7 @@ def _as_collected(value: Any) -> Any:
 
 
 def _spread(count: int, chosen: int) -> list[int]:
-    """`chosen` of the numbers below `count`, evenly spread; all of them if there are no more."""
+    """`chosen` of the numbers below `count`, evenly spread; all of them if `count` is not larger."""
     return list(range(count)) if count <= chosen else [(2 * n + 1) * count // (2 * chosen) for n in range(chosen)]
 
 

@@ -1,4 +1,4 @@
-"""URLs of tables and their files, for readers other than Spark: pyarrow, delta-rs, Polars."""
+"""Paths and URLs of tables and their files, for readers other than Spark: pyarrow, delta-rs, Polars."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 LOCAL_SCHEMES = ("", "file")
-PATH_CHARACTERS = "/:@!$&'()*+,;=~"  # that a URL need not escape in a path
+PATH_CHARACTERS = "/:@!$&'()*+,;=~"  # need not be escaped in the path of a URL
 
 
 def is_local(uri: str) -> bool:
@@ -15,19 +15,21 @@ def is_local(uri: str) -> bool:
 
 
 def can_read_without_spark(uri: str) -> bool:
-    """Whether tables at a path or URI are read without Spark; of other stores, Spark's configuration has the access."""
+    """Whether files at a path or URI are read without Spark. Only Spark's configuration has the access to stores."""
     return is_local(uri)
 
 
-def local_folder_of(uri: str) -> Path:
-    """The folder of a local path or URI, which is not escaped."""
+def local_path(uri: str) -> Path | None:
+    """The path of an unescaped URI on a local or mounted disk, which need not exist; None for any other store."""
+    if not is_local(uri):
+        return None
     return Path(urlsplit(uri).path if urlsplit(uri).scheme else uri).absolute()
 
 
 def url_of(uri: str) -> str:
     """The escaped URL of a path or URI; Hadoop's URIs are not escaped."""
-    if is_local(uri):
-        return f"file://{quote(str(local_folder_of(uri)), PATH_CHARACTERS)}"
+    if (path := local_path(uri)) is not None:
+        return f"file://{quote(str(path), PATH_CHARACTERS)}"
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc}{quote(parts.path, PATH_CHARACTERS)}"
 

@@ -1,6 +1,6 @@
 """Writes rows as one commit of a Delta table. Only this folder writes Delta tables in a day's run.
 
-Spark writes, except one row that is inserted on a local disk (`insert_row`): delta-rs does that without a JVM.
+Spark writes them, except a single row on a local disk (`insert_row`), which delta-rs inserts without a JVM.
 """
 
 from jobs.lake.writing.by_spark import commit, insert

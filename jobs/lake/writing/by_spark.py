@@ -1,4 +1,4 @@
-"""Writes rows as one commit of a Delta table. Only this file writes Delta tables in a day's run."""
+"""Writes rows as one commit of a Delta table, by Spark."""
 
 from __future__ import annotations
 

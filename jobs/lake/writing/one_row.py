@@ -29,27 +29,30 @@ from jobs.lake.errors import KeyConflict, commit_errors
 from jobs.lake.integrity.delta_log import commit_name
 from jobs.lake.integrity.detect import StoredTable
 from jobs.lake.session.settings import MARK
-from jobs.lake.snapshots import is_local, local_folder_of
+from jobs.lake.snapshots import local_path
 from jobs.lake.tables import Table, check_schema
 from jobs.lake.writing.by_spark import insert
 
 LOG = "_delta_log"
-ONE_ROW = {"numFiles": "1", "numOutputRows": "1"}  # recorded as Spark does; a log that is cut short lists fewer rows
+# As Spark records them. A commit that is cut short is detected by them: it lists fewer rows.
+ONE_ROW = {"numFiles": "1", "numOutputRows": "1"}
 
 
 def insert_row(stored: StoredTable, table: Table, values: Mapping[str, Any], existing: StructType | None) -> None:
-    """Add a row (values by column) whose key is its partition, in one commit. existing: as in `commit`.
+    """Add a row (values by column) in one commit. existing: as in `commit`.
 
-    Raises KeyConflict, and adds nothing, if the table has a row with the key; SchemaMismatch, TableDamaged or DiskFull.
+    The table's key must be its partition column, and a number: its text is part of a file's path. Raises
+    KeyConflict, and adds nothing, if the table has a row with the key; SchemaMismatch, TableDamaged or DiskFull.
     """
-    if existing is None or not is_local(stored.path) or not can_link(local_folder_of(stored.path) / LOG):
+    folder = local_path(stored.path)
+    if existing is None or folder is None or not can_link(folder / LOG):
         row = stored.spark.createDataFrame([tuple(values[name] for name in table.columns)], table.schema)
         insert(stored, table, row, table.key, 1, existing)
         return
     check_schema(table, existing)
     with commit_errors(stored.path):
-        while not _insert_after_newest_version(stored, table, values):
-            pass  # another writer has added the version; each time the row is compared with a newer one
+        while not _insert_after_newest_version(stored, folder, table, values):
+            pass  # another writer has added the version; the row is compared with the newer one
 
 
 def can_link(folder: Path) -> bool:
@@ -66,10 +69,10 @@ def can_link(folder: Path) -> bool:
     return True
 
 
-def _insert_after_newest_version(stored: StoredTable, table: Table, values: Mapping[str, Any]) -> bool:
-    """Commit the row as the version after the newest; False, and nothing is added, if another writer adds it first.
+def _insert_after_newest_version(stored: StoredTable, folder: Path, table: Table, values: Mapping[str, Any]) -> bool:
+    """Commit the row as the next version; False, and nothing is added, if another writer adds that version first.
 
-    Raises KeyConflict if the newest version has a row with the key.
+    folder: of the stored table. Raises KeyConflict if the newest version has a row with the key.
     """
     key = str(values[table.partition])
     snapshot = stored.snapshot(table.partition)
@@ -77,7 +80,6 @@ def _insert_after_newest_version(stored: StoredTable, table: Table, values: Mapp
     version = snapshot.version
     if key in snapshot.files["value"]:
         raise KeyConflict(f"{stored.path} has a row with the same {table.partition} as a row to be added")
-    folder = local_folder_of(stored.path)
     path = f"{table.partition}={key}/part-00000-{uuid.uuid4()}-c000.snappy.parquet"
     file, commit = folder / path, folder / LOG / commit_name(version + 1)
     _write_file(file, table, values)
@@ -98,8 +100,8 @@ def _insert_after_newest_version(stored: StoredTable, table: Table, values: Mapp
 def _commit(read: DeltaTable, add: AddAction, partition: str) -> None:
     """Add a file as the version after `read`. Raises DeltaError if that version exists.
 
-    Without a retry, which would append the file to whatever version is the newest. maintain_tables cleans the log up.
-    The commit has the mark of the running Spark session, if there is one that marks its commits.
+    There is no retry, which would append the file to any newer version. The clean-up of the log is left to
+    maintain_tables. The commit has the mark (`MARK`) of the running Spark session, if that has one.
     """
     session = SparkSession.getActiveSession()
     mark = None if session is None else session.conf.get(MARK, None)
