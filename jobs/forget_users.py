@@ -36,7 +36,7 @@ from jobs.serving.publications import last_publication
 
 NAMED_ELSEWHERE = {tables.VOCABULARIES.name, tables.QUARANTINE.name}  # users are not in a column user_id
 MAX_USERS = 100_000  # per run: the ids become a condition of a query on every table
-NAME_ON_PAGE = re.compile("<h3>(.*?)</h3>")  # of a user in jobs/report/page.html
+NAME_ON_PAGE = re.compile("<h3>(.*?)</h3>", re.DOTALL)  # of a user in jobs/report/page.html
 
 
 def arg_parser() -> argparse.ArgumentParser:

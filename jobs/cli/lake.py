@@ -58,7 +58,7 @@ def are_days_small(args: argparse.Namespace, config: Config) -> bool:
         days = days_between(args.ds, getattr(args, "last", None) or args.ds)
         landed = [lake.row_count(tables.IMPRESSIONS, day) for day in days]
         sizes = [sum(of.rows for table in counted if (of := lake.days_of(table, day, 2)) is not None) for day in days]
-    except ValueError:  # a table is damaged or has other columns: the job that reads it says so
+    except (ValueError, OSError):  # a table is damaged or has other columns: the job that reads it says so
         return False
     return any(landed) and max(sizes) <= SMALL_DAY_ROWS
 

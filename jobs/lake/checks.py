@@ -70,6 +70,22 @@ def checked(
         yield made
 
 
+def literal(text: str) -> str:
+    """The text as a string of SQL."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def is_balanced(text: str) -> bool:
+    """Whether each parenthesis of an SQL text is closed in it, and opened before."""
+    depth = 0
+    for sign in re.sub("'[^']*'", "", text):
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 @dataclass(frozen=True)
 class RowRules:
     """The checks of a table that are made while its rows are written, because each is about a single row.
@@ -89,7 +105,11 @@ class RowRules:
             return None
         checks = {column: text for text, column in re.findall(r"(.*?)\s+as\s+`([^`]+)`,?\s*", select[1], re.DOTALL)}
         fails = {column: re.fullmatch(r"count_if\((.*)\)", checks[column], re.DOTALL) for column in checks}
-        violated = {c.removeprefix(FAIL): found[1] for c, found in fails.items() if found and c.startswith(FAIL)}
+        violated = {
+            column.removeprefix(FAIL): found[1]
+            for column, found in fails.items()
+            if found and column.startswith(FAIL) and is_balanced(found[1])
+        }
         warnings = {column: text for column, text in checks.items() if column.startswith(WARN)}
         return cls(violated, warnings) if len(violated) + len(warnings) == len(checks) else None
 
@@ -97,7 +117,7 @@ class RowRules:
         """`rows`, in which the value of `column` is an error for a row that violates a rule."""
         value = column
         for rule, violated in self.violated.items():
-            value = f"if({violated}, raise_error('{rule}'), {value})"
+            value = f"if({violated}, raise_error({literal(rule)}), {value})"
         # not in a filter, which could be pushed down to rows that the query leaves out
         return rows.withColumn(column, F.expr(value))
 

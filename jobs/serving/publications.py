@@ -19,7 +19,7 @@ from jobs.lake.files import all_exist
 from jobs.lake.integrity.detect import VersionLost
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
-from jobs.lake.snapshots import can_read_without_spark, operations_after
+from jobs.lake.snapshots import can_open_by_delta_rs, operations_after
 from jobs.lake.tables import SchemaMismatch
 
 PINNED_TABLES = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
@@ -64,7 +64,7 @@ def is_readable(lake: Lake, publication: Row) -> bool:
 def were_users_forgotten(lake: Lake, version: int) -> bool:
     """Whether `forget_users` removed users from candidates after this version: no other job merges into that table."""
     path = lake.table_path(tables.CANDIDATES)
-    if can_read_without_spark(path):
+    if can_open_by_delta_rs(path):
         return "MERGE" in operations_after(path, version)
     history = DeltaTable.forPath(lake.spark, path).history()
     return not history.where((F.col("version") > version) & (F.col("operation") == "MERGE")).isEmpty()

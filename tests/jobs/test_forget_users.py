@@ -125,3 +125,7 @@ def test_a_list_that_is_not_there_or_empty_is_refused(
         file.write_text(text)
     with pytest.raises(ValueError, match=message):
         forget_users.main(["--lake", lake.uri, "--users", str(file)])
+
+
+def test_a_user_whose_id_has_a_line_break_is_found_on_a_page() -> None:
+    assert forget_users.NAME_ON_PAGE.findall("<h3>a\nb</h3>\n<h3>c</h3>") == ["a\nb", "c"]

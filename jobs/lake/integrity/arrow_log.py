@@ -68,5 +68,5 @@ def _read_hint(filesystem: fs.FileSystem, folder: str) -> bytes | None:
         return None
     try:
         return ArrowLogStorage(filesystem, folder, files).read(HINT)
-    except UnreadableFile:
+    except (UnreadableFile, FileNotFoundError):  # or a writer replaces it now
         return b""  # not readable

@@ -18,7 +18,14 @@ from pyspark.sql import SparkSession
 
 from jobs.lake.integrity import arrow_log, hadoop_log
 from jobs.lake.integrity.delta_log import DeltaLog
-from jobs.lake.snapshots import Snapshot, can_read_without_spark, read_snapshot, read_snapshot_by_spark, url_of
+from jobs.lake.snapshots import (
+    Snapshot,
+    can_open_by_delta_rs,
+    can_read_without_spark,
+    read_snapshot,
+    read_snapshot_by_spark,
+    url_of,
+)
 
 # Delta's errors for a log from which it cannot build a version.
 BROKEN_LOG = re.compile(
@@ -69,7 +76,7 @@ class StoredTable:
                 raise VersionLost(
                     f"version of table {self.name} in {self.path} must be {_listed(readable)}, got {number}"
                 )
-            if can_read_without_spark(self.path):
+            if can_open_by_delta_rs(self.path):
                 with suppress(DeltaError):  # Spark supports more tables, and says what is wrong with a log
                     return read_snapshot(self.path, number, partition)
             return read_snapshot_by_spark(self.spark, self.path, number, partition)

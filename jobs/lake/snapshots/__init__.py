@@ -4,11 +4,19 @@ from jobs.lake.snapshots.frames import sampled, spark_frame
 from jobs.lake.snapshots.reading import operations_after, read_snapshot, read_snapshot_by_spark
 from jobs.lake.snapshots.rows import as_rows, read_batches, read_rows
 from jobs.lake.snapshots.snapshot import Snapshot
-from jobs.lake.snapshots.urls import can_read_without_spark, file_url, is_local, local_path, url_of
+from jobs.lake.snapshots.urls import (
+    can_open_by_delta_rs,
+    can_read_without_spark,
+    file_url,
+    is_local,
+    local_path,
+    url_of,
+)
 
 __all__ = [
     "Snapshot",
     "as_rows",
+    "can_open_by_delta_rs",
     "can_read_without_spark",
     "file_url",
     "is_local",

@@ -53,7 +53,7 @@ def read_snapshot(table: str, version: int, partition: str) -> Snapshot:
 
 def operations_after(table: str, version: int) -> set[str]:
     """The operations of a table's commits after a version, such as MERGE, read by delta-rs."""
-    return {commit["operation"] for commit in _open(table).history() if commit["version"] > version}
+    return {str(commit.get("operation")) for commit in _open(table).history() if commit["version"] > version}
 
 
 def _open(table: str, version: int | None = None) -> DeltaTable:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 LOCAL_SCHEMES = ("", "file")
+DECODED_BY_DELTA_RS = re.compile(r"%[0-9A-Fa-f]{2}|\\")  # in a path: it would open another folder
 PATH_CHARACTERS = "/:@!$&'()*+,;=~"  # need not be escaped in the path of a URL
 
 
@@ -17,6 +19,11 @@ def is_local(uri: str) -> bool:
 def can_read_without_spark(uri: str) -> bool:
     """Whether files at a path or URI are read without Spark. Only Spark's configuration has the access to stores."""
     return is_local(uri)
+
+
+def can_open_by_delta_rs(uri: str) -> bool:
+    """Whether delta-rs opens the table at exactly this path or URI, without Spark."""
+    return can_read_without_spark(uri) and not DECODED_BY_DELTA_RS.search(uri)
 
 
 def local_path(uri: str) -> Path | None:

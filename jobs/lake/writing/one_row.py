@@ -26,16 +26,17 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from jobs.lake.errors import KeyConflict, commit_errors
-from jobs.lake.integrity.delta_log import commit_name
+from jobs.lake.integrity.delta_log import HINT, commit_name
 from jobs.lake.integrity.detect import StoredTable
 from jobs.lake.session.settings import MARK
-from jobs.lake.snapshots import local_path
+from jobs.lake.snapshots import can_open_by_delta_rs, local_path
 from jobs.lake.tables import Table, check_schema
 from jobs.lake.writing.by_spark import insert
 
 LOG = "_delta_log"
 # As Spark records them. A commit that is cut short is detected by them: it lists fewer rows.
 ONE_ROW = {"numFiles": "1", "numOutputRows": "1"}
+PLAIN_WRITER = 2  # the writer version without features, such as constraints, that a commit of delta-rs would ignore
 
 
 def insert_row(stored: StoredTable, table: Table, values: Mapping[str, Any], existing: StructType | None) -> None:
@@ -45,7 +46,7 @@ def insert_row(stored: StoredTable, table: Table, values: Mapping[str, Any], exi
     KeyConflict, and adds nothing, if the table has a row with the key; SchemaMismatch, TableDamaged or DiskFull.
     """
     folder = local_path(stored.path)
-    if existing is None or folder is None or not can_link(folder / LOG):
+    if existing is None or folder is None or not (can_link(folder / LOG) and can_commit(stored.path, folder)):
         row = stored.spark.createDataFrame([tuple(values[name] for name in table.columns)], table.schema)
         insert(stored, table, row, table.key, 1, existing)
         return
@@ -69,6 +70,14 @@ def can_link(folder: Path) -> bool:
     return True
 
 
+def can_commit(uri: str, folder: Path) -> bool:
+    """Whether delta-rs can commit to a table, given by its path or URI and its folder, as Spark would."""
+    try:
+        return can_open_by_delta_rs(uri) and DeltaTable(str(folder)).protocol().min_writer_version <= PLAIN_WRITER
+    except DeltaError:
+        return False
+
+
 def _insert_after_newest_version(stored: StoredTable, folder: Path, table: Table, values: Mapping[str, Any]) -> bool:
     """Commit the row as the next version; False, and nothing is added, if another writer adds that version first.
 
@@ -84,6 +93,8 @@ def _insert_after_newest_version(stored: StoredTable, folder: Path, table: Table
     file, commit = folder / path, folder / LOG / commit_name(version + 1)
     _write_file(file, table, values)
     add = AddAction(path, file.stat().st_size, {table.partition: key}, _now(), True, _statistics(table, values))
+    # delta-rs may replace the name of the newest checkpoint, but not Hadoop's checksum of it
+    (folder / LOG / f".{HINT}.crc").unlink(missing_ok=True)
     try:
         _commit(DeltaTable(str(folder), version=version), add, table.partition)
     except (DeltaError, OSError):

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 import sql
 from jobs import build_item_counts
 from jobs.lake import tables
-from jobs.lake.checks import CheckFailed, RowRules, findings, overwrite_checked
+from jobs.lake.checks import CheckFailed, RowRules, findings, literal, overwrite_checked
 from jobs.lake.lake import Lake
 
 DAY = dt.date(2026, 1, 5)
@@ -128,3 +128,19 @@ def test_each_table_that_a_day_makes_has_checks() -> None:
 def test_a_job_says_what_is_wrong_in_one_line(lake: Lake) -> None:
     with pytest.raises(ValueError, match="interactions has no row for 2026-01-05"):
         build_item_counts.main(["--lake", lake.uri, "--ds", str(DAY)])
+
+
+@pytest.mark.parametrize(
+    ("fail", "condition"),
+    [("count_if(a in (1, 2))", "a in (1, 2)"), ("count_if(a = ')(')", "a = ')('"), ("count_if(a) - count_if(b)", None)],
+)
+def test_only_a_count_of_one_condition_is_checked_row_by_row(
+    fail: str, condition: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "read", lambda name: f"select\n  {fail} as `#fail an item's rule`\nfrom {{rows}}")
+    rules = RowRules.of("some_table")
+    assert (None if rules is None else rules.violated) == (condition and {"an item's rule": condition})
+
+
+def test_a_text_in_sql_keeps_its_quotes() -> None:
+    assert literal("an item's \\ rule") == r"'an item\'s \\ rule'"

@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -181,6 +182,9 @@ def test_a_session_is_for_small_days_if_the_days_are_small(
     assert started == [small]
     (tmp_path / "impressions" / "_delta_log" / commit_name(0)).write_text('{"add"', "utf-8")
     assert not cli.are_days_small(args, config)  # the job that reads it says what is damaged
+    shutil.rmtree(tmp_path / "impressions")
+    (tmp_path / "impressions").touch()
+    assert not cli.are_days_small(args, config)  # a file in place of the table
 
 
 def test_a_lake_that_only_spark_reads_has_no_size_before_spark_starts(
