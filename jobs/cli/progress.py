@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.session.settings import CODE, MARK
 
 FILE = "progress.json"
+PART = re.compile(r'"([A-Za-z_][\w.]*):[A-Za-z_]\w*"')  # in JSON: "package.module:Class"
 Commit = list[int]  # version of a table, and length and modification time of the commit's file
 
 
@@ -105,7 +108,19 @@ def hash_of_inputs(lake: Lake, config: Config, args: argparse.Namespace) -> str:
     files = [CODE] if CODE.is_file() else sorted(path for name in ("jobs", "model", "sql") for path in files_in(name))
     for file in files:
         digest.update(f"{file.relative_to(CODE)}\n".encode() + file.read_bytes())
+    for file in modules_of_parts(config):
+        digest.update(f"{file}\n".encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def modules_of_parts(config: Config) -> list[Path]:
+    """The files of the modules that the configuration names as "package.module:Class"; not what they import."""
+    files = set()
+    for module in PART.findall(config.model_dump_json()):
+        with suppress(ImportError, ValueError):  # the job that needs the part says that it cannot be imported
+            if (spec := find_spec(module)) is not None and spec.origin is not None:
+                files.add(Path(spec.origin))
+    return sorted(file for file in files if file.is_file())
 
 
 def files_in(folder: str) -> list[Path]:

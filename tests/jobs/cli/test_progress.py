@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from jobs import run_day
-from jobs.cli.progress import Progress, recorded
+from jobs.cli.progress import Progress, hash_of_inputs, recorded
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.errors import WriteConflict
 from jobs.lake.lake import Lake
 from jobs.lake.session.settings import MARK
 from jobs.raw_log.preconditions import DayStopped
+from tests.no_session import no_session
 
 NAMES = ["build_first", "build_second", "build_third"]
 
@@ -168,3 +170,18 @@ def test_a_removed_table_counts_as_a_change(interrupted: Lake, config: Config) -
     assert done(interrupted, config) == []
     Path(interrupted.path("elsewhere")).rename(interrupted.path(NAMES[0]))
     assert done(interrupted, config) == NAMES[:2]
+
+
+def test_the_code_of_a_part_from_outside_the_package_is_an_input(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module, args = tmp_path / "part_of_mine.py", run_day.arg_parser().parse_args(["--lake", "l", "--ds", "2026-03-01"])
+    monkeypatch.syspath_prepend(tmp_path)
+    named = config.model_copy(update={"model": config.model.model_copy(update={"user_encoder": "part_of_mine:Mine"})})
+    hashes = set()
+    for code in (None, "class Mine: ...", "class Mine: 1"):
+        if code is not None:
+            module.write_text(code, "utf-8")
+        importlib.invalidate_caches()
+        hashes.add(hash_of_inputs(Lake(no_session, "l"), named, args))
+    assert len(hashes) == 3
