@@ -48,7 +48,8 @@ class Progress:
         except json.JSONDecodeError:  # the store was interrupted while it wrote the file
             record = None
         same = {"inputs": self.inputs, "names": [*self.names], "commits": self.commits}
-        return record["done"] if record and {name: record[name] for name in same} == same else []
+        is_known = bool(self.commits)  # Hadoop lists no table of a lake with one of *?[]{} in its path
+        return record["done"] if is_known and record and {name: record[name] for name in same} == same else []
 
     def job_ended(self, name: str) -> None:
         """Record that the next job of the stretch has ended."""
@@ -87,6 +88,7 @@ def recorded(lake: Lake, config: Config, args: argparse.Namespace, names: Sequen
     """
     folder = lake.path("progress", str(args.ds))
     progress = Progress(lake, folder, hash_of_inputs(lake, config, args), names)
+    given = lake.spark.conf.get(MARK, None)
     lake.spark.conf.set(MARK, progress.id)
     try:
         yield progress
@@ -97,6 +99,8 @@ def recorded(lake: Lake, config: Config, args: argparse.Namespace, names: Sequen
         raise
     finally:
         lake.spark.conf.unset(MARK)
+        if given is not None:
+            lake.spark.conf.set(MARK, given)
 
 
 def hash_of_inputs(lake: Lake, config: Config, args: argparse.Namespace) -> str:

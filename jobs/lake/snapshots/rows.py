@@ -45,14 +45,17 @@ def read_batches(snapshot: Snapshot, columns: Sequence[str], max_rows: int | Non
     share = 1.0
     if max_rows is not None and snapshot.rows > max_rows:
         listed = snapshot.files.sort("path").with_row_index()
-        chosen = _spread(listed.height, SAMPLED_FILES)
+        # many small files: as many as have the rows; few large ones: a part of each of some
+        wanted = max(SAMPLED_FILES, math.ceil(listed.height * max_rows / snapshot.rows))
+        chosen = _spread(listed.height, wanted)
         snapshot = replace(snapshot, files=listed.filter(pl.col("index").is_in(chosen)).drop("index"))
         share = min(max_rows / max(snapshot.rows, 1), 1.0)
     for file, value in _open_files(snapshot):
         groups = _spread(file.num_row_groups, math.ceil(file.num_row_groups * share))
         left = math.ceil(file.metadata.num_rows * share)
         for batch in file.iter_batches(BATCH_ROWS, groups, _stored(file, schema)) if left else ():
-            yield _frame(_in_schema(pa.Table.from_batches([batch]), schema, snapshot.partition, value))
+            rows = pa.Table.from_batches([batch.slice(0, left)])
+            yield _frame(_in_schema(rows, schema, snapshot.partition, value))
             left -= batch.num_rows
             if left <= 0:
                 break
