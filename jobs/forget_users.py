@@ -29,7 +29,7 @@ from jobs.lake.file_layout import merge_in_order, row_group_size
 from jobs.lake.files import glob_statuses, hadoop_path, read_text
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
-from jobs.report.files import PAGE
+from jobs.report.files import DRAFTS, PAGE
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.forgetting import expiry_messages, is_newest, republish
 from jobs.serving.publications import last_publication
@@ -99,9 +99,12 @@ def user_of_row(table: str) -> Column:
 
 
 def remove_pages(lake: Lake, user_ids: Sequence[str]) -> None:
-    """Remove the reports that show one of the users; `report_run` can write them again."""
+    """Remove the reports, and their abandoned drafts, that show one of the users; `report_run` can write them again."""
     forgotten = {escape(user_id) for user_id in user_ids}
-    for status in glob_statuses(lake.spark, lake.path("reports", "*", PAGE)):
+    statuses = [
+        status for name in (PAGE, DRAFTS) for status in glob_statuses(lake.spark, lake.path("reports", "*", name))
+    ]
+    for status in statuses:
         page = str(status.getPath().toString())
         if forgotten.intersection(NAME_ON_PAGE.findall(read_text(lambda: lake.spark, page) or "")):
             hadoop_path(lake.spark, page)[0].delete(status.getPath(), False)

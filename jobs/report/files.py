@@ -16,6 +16,7 @@ from jobs.lake.snapshots import local_path
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 
 PAGE = "index.html"
+DRAFTS = f".{PAGE}.*.draft"  # pages whose writer was killed
 
 
 def report_path(lake: str, ds: dt.date) -> str:
@@ -41,7 +42,7 @@ def put_report(lake: Lake, ds: dt.date, text: str) -> None:
 def _replace(page: Path, text: str) -> None:
     """Write a draft beside the page and rename it; abandoned drafts are deleted after a day."""
     page.parent.mkdir(parents=True, exist_ok=True)
-    for draft in page.parent.glob(f".{PAGE}.*.draft"):
+    for draft in page.parent.glob(DRAFTS):
         if time.time() - draft.stat().st_mtime > DRAFT_MAX_AGE_SECONDS:
             draft.unlink(missing_ok=True)
     draft = page.with_name(f".{PAGE}.{uuid.uuid4().hex}.draft")

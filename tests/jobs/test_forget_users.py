@@ -48,6 +48,8 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     assert shown is not None
     users = [str(last.value), shown[1]]  # "u0" names a category too
     pages[DAYS[0]].write_text(pages[DAYS[0]].read_text().replace(shown[0], ""))
+    draft = pages[THIRD].with_name(".index.html.0.draft")  # of a report that was killed
+    draft.write_text(pages[THIRD].read_text())
     assert users[0] != users[1]
     refused = [(THIRD, "clicks", "x", "y", f'{{"user_id":"{users[1]}"}}')]
     lake.append(tables.QUARANTINE, lake.spark.createDataFrame(refused, tables.QUARANTINE.schema))
@@ -65,6 +67,7 @@ def test_forgotten_users_are_nowhere_and_the_others_keep_everything(
     out, day = capsys.readouterr().out, now() + dt.timedelta(days=33)
     assert f"publication 3 of 2026-03-01 contains them until maintain_tables runs after {day:%Y-%m-%d}" in out
     assert [day for day, page in pages.items() if page.exists()] == [DAYS[0]]
+    assert not draft.exists()
     logs = [log.read_text() for log in Path(lake.uri).glob("*/_delta_log/*.json")]
     assert not [text for text in logs if NOBODY in text]  # an id of the list that no statistics of a file can hold
     newest = lake.read(tables.PUBLICATIONS).orderBy(F.desc("publication")).first()
