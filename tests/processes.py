@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyspark
@@ -38,7 +38,8 @@ def isolated_process(command: list[str], **options: object) -> Iterator[subproce
     finally:
         while left := living_processes(process.pid):
             for pid in left:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended since it was listed
+                    os.kill(pid, signal.SIGKILL)
             process.poll()
             time.sleep(0.1)
         process.wait()
