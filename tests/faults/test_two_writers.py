@@ -153,9 +153,9 @@ def test_no_index_is_given_twice(spark: SparkSession, stages: Stages, tmp_path: 
     number = stages.number("build_vocabularies")
     step, old, new = stages.steps[number], stages.before(number), stages.before(number + 1)
     lake = Lake(spark, str(shutil.copytree(old, tmp_path / "lake")))
-    seen_early = build_vocabularies.current_vocabularies(lake)
+    seen_early = lake.read(tables.VOCABULARIES)
     with stopped_at_its_first_file(step, lake.uri) as job:
-        add_items(lake, build_vocabularies.current_vocabularies(lake), "of-another")
+        add_items(lake, lake.read(tables.VOCABULARIES), "of-another")
     assert_conflict_in_one_line(
         job, f"error: another writer committed first to {lake.uri}/vocabularies; nothing was written"
     )
