@@ -68,7 +68,7 @@ def days_changed_by_late_clicks(lake: Lake, config: Config, ds: dt.date) -> list
         lake.spark,
         "interactions/days_changed_by_late_clicks",
         {
-            "interactions": lake.window(tables.INTERACTIONS, yesterday, window.window_days),
+            "interactions": lake.between(tables.INTERACTIONS, window.first_impression_day(ds), yesterday),
             "clicks": attributed_clicks(lake, config, ds),
         },
         ds=ds,
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_impressions(lake, args.ds)
     clicks = attributed_clicks(lake, config, args.ds)
     window = AttributionWindow.from_config(config)
-    impressions = lake.window(tables.IMPRESSIONS, args.ds, (args.ds - window.first_duplicate_day(args.ds)).days + 1)
+    impressions = lake.between(tables.IMPRESSIONS, window.first_duplicate_day(args.ds), args.ds)
     rows = interactions(impressions, clicks, args.ds, window)
     rows = with_examined(rows, config.log.examination, config.log.examined_positions)
     return overwrite_checked(lake, tables.INTERACTIONS, args.ds, rows)

@@ -69,13 +69,12 @@ def reconciliation(
 def reconciliation_of_day(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     """The day's row, from the days of the lake's tables that can matter for it."""
     window = AttributionWindow.from_config(config)
-    last = window.last_impression_day(ds)
     return reconciliation(
-        lake.window(tables.IMPRESSIONS, ds, (ds - window.first_duplicate_day(ds)).days + 1),
+        lake.between(tables.IMPRESSIONS, window.first_duplicate_day(ds), ds),
         lake.day(tables.CLICKS, ds),
         attributed_clicks(lake, config, ds),
         lake.day(tables.QUARANTINE, ds),
-        lake.window(tables.INTERACTIONS, last, (last - window.first_impression_day(ds)).days + 1),
+        lake.between(tables.INTERACTIONS, window.first_impression_day(ds), window.last_impression_day(ds)),
         ds,
         window,
     )

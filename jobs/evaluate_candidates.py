@@ -46,7 +46,7 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
     """The rows of the table evaluation for the candidates of `ds` on the clicks of `first` to `last`."""
     candidates = lake.required_day(tables.CANDIDATES, ds)
     version = candidates.select("model_version").first()[0]  # type: ignore[index]
-    clicks = lake.window(tables.INTERACTIONS, last, (last - first).days + 1)
+    clicks = lake.between(tables.INTERACTIONS, first, last)
     items = lake.required_day(tables.item_snapshot(config), ds)
     histories = excluded_items(lake.day(tables.USER_HISTORIES, ds))
     at = [*config.evaluation.cutoffs]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
 from jobs import rebuild_days, run_day
 from jobs.cli.arguments import shared_arguments
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
+from tests.no_session import no_session
 
 ROOT = Path(__file__).resolve().parents[1]
 DAY = "2026-03-01"
@@ -57,10 +57,6 @@ def recorded_jobs(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
-def _no_session() -> SparkSession:
-    raise AssertionError("no job runs, so Spark must not start")
-
-
 def calls(
     recorder: Recorder, more: list[str], job_ended: Callable[[str], None] = lambda _: None
 ) -> list[tuple[str, dict[str, Any]]]:
@@ -70,6 +66,6 @@ def calls(
     args = parser.parse_args(["--lake", LAKE, "--config", str(ROOT / "recall.toml"), "--ds", DAY, *more])
     jobs = run_day.requested_jobs(parser, args)
     shared, options = shared_arguments(args), {"jobs": jobs, "job_ended": job_ended}
-    lake = Lake(_no_session, LAKE)
+    lake = Lake(no_session, LAKE)
     run_day.run_day(lake, None, args.ds, shared, recorder, **options)  # type: ignore[arg-type]
     return [(job, parsed(job, argv)) for job, argv in recorder.calls]

@@ -120,12 +120,17 @@ class Lake:
 
     def window(self, table: Table, last: dt.date, days: int, *, version: int | None = None) -> DataFrame:
         """The rows of `days` days, the latest of which is `last`."""
-        rows = self._frame(table, self.days_of(table, last, days, version))
-        return rows.where(F.col("ds").between(F.lit(last - dt.timedelta(days=days - 1)), F.lit(last)))
+        return self.between(table, last - dt.timedelta(days=days - 1), last, version=version)
+
+    def between(self, table: Table, first: dt.date, last: dt.date, *, version: int | None = None) -> DataFrame:
+        """The rows of the days from `first` to `last`, both included."""
+        snapshot = self.snapshot(table, version)
+        rows = self._frame(table, None if snapshot is None else snapshot.between(first, last))
+        return rows.where(F.col("ds").between(F.lit(first), F.lit(last)))
 
     def day(self, table: Table, ds: dt.date, *, version: int | None = None) -> DataFrame:
         """The rows of the day `ds`; may be empty."""
-        return self.window(table, ds, 1, version=version)
+        return self.between(table, ds, ds, version=version)
 
     def required_day(self, table: Table, ds: dt.date, *, version: int | None = None) -> DataFrame:
         """Like `day`, but raises NoSuchDay if there are no rows."""
@@ -187,10 +192,7 @@ class Lake:
         return PinnedFiles(snapshot.version, tuple(window.urls), window.rows)
 
     def overwrite(self, table: Table, ds: dt.date, rows: DataFrame) -> int:
-        """Replace the table's day `ds` by `rows` in one commit; returns the number of rows written.
-
-        Raises SchemaMismatch, before anything is written, if names or types of columns differ.
-        """
+        """Replace a day in one commit; returns the rows written. Raises SchemaMismatch before it writes anything."""
         return self.overwrite_where(table, rows.withColumn("ds", F.lit(ds)), f"ds = DATE'{ds.isoformat()}'")
 
     def overwrite_days(self, table: Table, days: Sequence[dt.date], rows: DataFrame) -> int:

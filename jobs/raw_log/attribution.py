@@ -75,9 +75,9 @@ def attributed_clicks(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     """
     window = AttributionWindow.from_config(config)
     first, last = window.first_duplicate_day(ds), window.last_click_day(window.last_impression_day(ds))
-    clicks = lake.window(tables.CLICKS, last, (last - first).days + 1)
+    clicks = lake.between(tables.CLICKS, first, last)
     if config.log.attribution == "impression_id":
         return clicks
-    days = (last - window.first_impression_day(first)).days + 1
-    frames = {"clicks": clicks, "impressions": lake.window(tables.IMPRESSIONS, last, days)}
+    shown = lake.between(tables.IMPRESSIONS, window.first_impression_day(first), last)
+    frames = {"clicks": clicks, "impressions": shown}
     return query(lake.spark, "clicks/attributed", frames, clock_skew_seconds=window.clock_skew_seconds)

@@ -18,6 +18,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.lake.snapshots import Snapshot
 from jobs.serving.gate_rules import ListMeasurements, TrainingMeasurements, VectorMeasurements
+from jobs.serving.publications import last_publication
 
 MAX_SAMPLED_VECTORS = 100_000  # a mean cosine is computed from about one to two times this many vectors
 
@@ -53,8 +54,7 @@ def _training_window(lake: Lake, config: Config, model: Row) -> Snapshot:
 
 def _published_metrics(lake: Lake, ds: dt.date) -> Mapping[str, Any]:
     """The metrics of the model last published for a day before `ds`; empty if there is none."""
-    earlier = [row for row in lake.rows(tables.PUBLICATIONS) if row.ds < ds]
-    last = max(earlier, key=lambda row: row.publication, default=None)
+    last = last_publication(lake, lambda row: row.ds < ds)
     metrics: Mapping[str, Any] = required_manifest(lake, last.model_version)["metrics"] if last is not None else {}
     return metrics
 

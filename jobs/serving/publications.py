@@ -7,6 +7,7 @@ added by compare-and-set in `jobs.serving.publishing`.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 from delta.tables import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -26,9 +27,9 @@ PINNED_TABLES = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDIN
 PUBLISHED_LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"
 
 
-def last_publication(lake: Lake) -> Row | None:
-    """The publication that readers follow now; None before the first publication."""
-    return max(lake.rows(tables.PUBLICATIONS), key=lambda row: row.publication, default=None)
+def last_publication(lake: Lake, is_wanted: Callable[[Row], bool] = lambda _: True) -> Row | None:
+    """The last publication that is wanted, by default the one that readers follow now; None if there is none."""
+    return max(filter(is_wanted, lake.rows(tables.PUBLICATIONS)), key=lambda row: row.publication, default=None)
 
 
 def newest_versions(lake: Lake) -> dict[str, int]:
@@ -74,8 +75,7 @@ def published_lists(lake: Lake, model_version: str | None) -> DataFrame:
     """Rows (user_id, scored_from, candidates, scored_at) of a model's last publication; no rows if there is none."""
     last = None
     if model_version is not None:
-        of_model = [row for row in lake.rows(tables.PUBLICATIONS) if row.model_version == model_version]
-        last = max(of_model, key=lambda row: row.publication, default=None)
+        last = last_publication(lake, lambda row: row.model_version == model_version)
     if last is None:
         candidates_type = tables.CANDIDATES.schema["candidates"].dataType.simpleString()
         return lake.spark.createDataFrame([], PUBLISHED_LISTS.format(candidates_type))
