@@ -2,7 +2,7 @@
 also runs alone. Long or shared logic is in the files named on the right; the SQL of a job is in sql/TABLE/.
 
 raw log
-  ingest_logs              your files, into the raw tables                 raw_log/{formats,contract,landing}.py
+  ingest_logs              your files, into the raw tables                 raw_log/{files,contract,landing}
   ingest_movielens         MovieLens, into the raw tables                  raw_log/movielens.py
   simulate_log             a simulated log with known best recall          raw_log/{simulator,simulated_tables}.py
   await_log                whether the day's log has landed                raw_log/preconditions.py

@@ -24,7 +24,7 @@ from jobs.lake.queries import materialized
 from jobs.raw_log.click_logs import impressions_of_clicks, with_all_columns
 from jobs.raw_log.contract import CLICKS_BY_IMPRESSION, CLICKS_BY_ITEM, ParsedFile, parse, require_columns
 from jobs.raw_log.encoding import union
-from jobs.raw_log.formats import FORMATS, file_errors, read_file
+from jobs.raw_log.files import FORMATS, file_errors, read_file
 from jobs.raw_log.landing import land, raw_tables
 
 NAMES = ("impressions", "clicks", "users", "items")

@@ -28,7 +28,7 @@ from pyspark.sql.types import (
 
 from jobs.lake.days import day_end
 from jobs.lake.tables import CLICKS, QUARANTINE
-from jobs.raw_log.formats import CORRUPT_ROW
+from jobs.raw_log.files import CORRUPT_ROW
 
 LIST_SEPARATOR = "|"  # between the values of a list in a CSV cell
 OPTIONAL_COLUMNS = {"request_id", "position", "published_at", "available", "reward"}

@@ -13,7 +13,8 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-CORRUPT_ROW = "_corrupt_record"
+from jobs.raw_log.files.names import CORRUPT_ROW
+
 FORMATS = ("parquet", "csv", "jsonl")
 ENDINGS = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl", "json": "jsonl", "ndjson": "jsonl"}
 
