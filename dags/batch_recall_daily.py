@@ -1,6 +1,6 @@
 """The daily run: waits for the day's log, then runs its jobs on Spark in stages, in order, up to publication.
 
-A stage is one spark-submit: a stretch of jobs/run_day.py. With BATCH_RECALL_TASKS=jobs in the environment of the
+A stage is one spark-submit: a stretch of jobs/run_day.py, or a single job. With BATCH_RECALL_TASKS=jobs in the environment of the
 dag-processor and the workers, each job is a separate task and spark-submit.
 
 Each installation configures the connection `batch_recall_spark` (the Spark master), these variables,
@@ -126,13 +126,18 @@ def submit(task_id: str, job: str, *more: str, hours: int, **options: Any) -> Sp
     )
 
 
-def submit_job(job: str, **options: Any) -> SparkSubmitOperator:
-    return submit(job, job, *MORE_ARGUMENTS.get(job, []), hours=HOURS.get(job, 3), **options)
+def submit_job(job: str, task_id: str | None = None, **options: Any) -> SparkSubmitOperator:
+    return submit(task_id or job, job, *MORE_ARGUMENTS.get(job, []), hours=HOURS.get(job, 3), **options)
 
 
 def submit_stage(stage: str, **options: Any) -> SparkSubmitOperator:
-    """The task of a stage. Its limit of time is that of its slowest job, and an hour more for each of the others."""
+    """The task of a stage. Its limit of time is that of its slowest job, and an hour more for each of the others.
+
+    A stage of one job is that job: it has no progress to record, for which `run_day` would start Spark.
+    """
     jobs = STAGES[stage]
+    if len(jobs) == 1:
+        return submit_job(jobs[0], stage, **options)
     hours = max(HOURS.get(job, 3) for job in jobs) + len(jobs) - 1
     return submit(stage, "run_day", "--from", jobs[0], "--to", jobs[-1], "--skip-done", hours=hours, **options)
 
