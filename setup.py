@@ -9,6 +9,7 @@ setup(
     python_requires="==3.11.*",
     packages=find_packages(include=["jobs", "jobs.*", "model", "model.*", "sql"]),
     package_data={
+        "jobs.config": ["movielens.toml"],
         "jobs.lake.session": ["log4j2.properties"],
         "jobs.report": ["page.html", "page.css"],
         "sql": ["*/*.sql"],

@@ -44,6 +44,7 @@ from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
+from model.registry import did_you_mean
 
 # The order of a day is defined here only; dags/batch_recall_daily.py repeats it, and a test compares the two.
 TABLE_JOBS = (
@@ -83,7 +84,8 @@ NAMES = tuple(job_name(job) for job in DAY)
 def job_argument(text: str) -> str:
     """The name of a job of the day, as an argparse type."""
     if text not in NAMES:
-        raise argparse.ArgumentTypeError(f"must be one of the day's jobs {', '.join(NAMES)}, got {text!r}")
+        wanted = f"one of the day's jobs {', '.join(NAMES)}"
+        raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}{did_you_mean(text, NAMES)}")
     return text
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs import evaluate_candidates, ingest_movielens
-from jobs.cli.arguments import add_config, shared_arguments
+from jobs.cli.arguments import Parser, add_config, shared_arguments
 from jobs.cli.display import Display
 from jobs.cli.run import run
 from jobs.config.loading import Config, load_config
@@ -33,12 +33,14 @@ FIRST_DAY = dt.date(2026, 1, 1)
 DAYS = days_between(FIRST_DAY, FIRST_DAY + dt.timedelta(days=LOGICAL_DAYS - 1))
 SCORED_DAY, HELD_OUT_DAY = DAYS[-2:]
 VARIANT = "uncorrected"
+FEATURES = "movielens"  # the configuration that --config overrides
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--lake", default="lake", help="folder of all tables: a path or any Hadoop URI (default: lake)")
     add_config(parser)
+    parser.set_defaults(config=[FEATURES])
     return parser
 
 
@@ -91,7 +93,7 @@ def show_published(lake: str, console: Console) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = arg_parser().parse_args(argv)
-    config = load_config(args.config)
+    config = load_config(*args.config)
     display = Display(f"batch-recall demo: MovieLens-100K in {args.lake}")
     display.console.print("starting Spark")
     lake = Lake(spark_session("run_demo", args.master, small_days=True), args.lake)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Generic, TypeVar
 
 Part = TypeVar("Part")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The nearest of the known names, as the end of a message; empty if none is similar."""
+    nearest = get_close_matches(str(name), known, 1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 class Registry(Generic[Part]):
@@ -24,7 +31,7 @@ class Registry(Generic[Part]):
         """The name, unchanged; imports nothing. Raises ValueError unless it is built in or "package.module:Class"."""
         if name not in self.built_in and ":" not in name:
             names = f'one of {sorted(self.built_in)} or "package.module:Class"'
-            raise ValueError(f"{self.kind} must be {names}, got {name!r}")
+            raise ValueError(f"{self.kind} must be {names}, got {name!r}{did_you_mean(name, self.built_in)}")
         return name
 
     def get(self, name: str) -> type[Part]:

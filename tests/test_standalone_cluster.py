@@ -96,7 +96,7 @@ def test_the_zip_has_the_project_and_nothing_else(batch_recall_zip: Path, tmp_pa
         file.relative_to(ROOT).as_posix()
         for room in ("jobs", "model", "sql")
         for file in (ROOT / room).rglob("*")
-        if file.suffix in {".py", ".sql", ".properties", ".html", ".css"}
+        if file.suffix in {".py", ".sql", ".properties", ".html", ".css", ".toml"}
     }
     assert set(names) == wanted | {"recall.toml"}
     assert names == sorted(names, key=Path)
@@ -104,7 +104,7 @@ def test_the_zip_has_the_project_and_nothing_else(batch_recall_zip: Path, tmp_pa
 
 
 def test_default_configuration_is_found_in_the_zip(batch_recall_zip: Path, tmp_path: Path) -> None:
-    code = "from jobs.config.loading import *; print(default_path()); print(load_config().model_dump_json())"
+    code = "from jobs.config.loading import *; print(default_path()); print(load_config('movielens').model_dump_json())"
     command = [sys.executable, "-c", code]
     environment = zip_environment(batch_recall_zip, tmp_path)
     said = subprocess.run(
@@ -112,7 +112,7 @@ def test_default_configuration_is_found_in_the_zip(batch_recall_zip: Path, tmp_p
     )
     path, config = said.stdout.splitlines()
     assert path == f"{batch_recall_zip}/recall.toml"
-    assert config == load_config().model_dump_json()
+    assert config == load_config("movielens").model_dump_json()
 
 
 def test_a_zip_without_configuration_is_an_error(batch_recall_zip: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ FORMS = ("jobs", "stages")  # of the DAG: BATCH_RECALL_TASKS
 DAYS = [dt.date(2026, 3, 1) + dt.timedelta(days=number) for number in range(3)]
 WORLD = ["--late", "0", "--start", str(DAYS[0])]
 SIZE, SMOKE_SIZE = ["--users", "2000", "--items", "400"], ["--users", "30", "--items", "40"]
-CONFIG = """
+CONFIG = (
+    files("jobs.config").joinpath("movielens.toml").read_text("utf-8")
+    + """
 [training]
 epochs = 3
 threads = 2
@@ -51,6 +54,7 @@ recall_sample_users = 200
 [tracking]
 uri = "none"
 """
+)
 
 
 def shuffle_examples(uri: str, config_file: str, days: Sequence[dt.date]) -> None:

@@ -25,6 +25,7 @@ from jobs.lake.session import spark_session
 from jobs.run_day import TABLE_JOBS, run_day
 
 FIRST = dt.date(2026, 1, 1)
+FEATURES = "movielens"  # the configuration that declares them
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def day_costs(lake: Lake, ds: dt.date) -> list[Cost]:
             return Cost(name, int(scheduler.numTotalJobs()) - jobs, found, time.perf_counter() - began)
 
         display = CostDisplay(str(ds), measure=measure)
-        shared = ["--lake", lake.uri]
-        day = measure("day", lambda: run_day(lake, load_config(), ds, shared, display, jobs=TABLE_JOBS))
+        shared, config = ["--lake", lake.uri, "--config", FEATURES], load_config(FEATURES)
+        day = measure("day", lambda: run_day(lake, config, ds, shared, display, jobs=TABLE_JOBS))
     between = Cost(
         "run_day",
         day.spark_jobs - sum(cost.spark_jobs for cost in display.costs),
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse(parser, argv, days=1)
     with tempfile.TemporaryDirectory(prefix="fixed-costs-") as folder:
         lake = Lake(spark_session("fixed_costs", small_days=True), folder)
-        ingest_movielens.main(["--lake", folder, "--ds", str(FIRST)])
+        ingest_movielens.main(["--lake", folder, "--ds", str(FIRST), "--config", FEATURES])
         for number in range(args.days):
             ds = FIRST + dt.timedelta(days=number)
             costs = day_costs(lake, ds)

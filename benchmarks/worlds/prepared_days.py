@@ -22,12 +22,15 @@ from jobs.lake.session import spark_session
 from jobs.raw_log.movielens import LOGICAL_DAYS
 from jobs.training.spec import training_spec
 
+FEATURES = "movielens"  # the configuration that declares them; the simulated log has values of any features
+CONFIG = ("--config", FEATURES)
+
 
 def movielens_lake(folder: Path) -> Lake:
     """A lake with the tables of all ten logical days of MovieLens-100K; written by the first call."""
     lake = Lake(spark_session("benchmark"), str(folder))
     if not lake.has(tables.IMPRESSIONS):
-        ingest_movielens.main(["--lake", lake.uri, "--ds", str(FIRST_DAY)])
+        ingest_movielens.main(["--lake", lake.uri, "--ds", str(FIRST_DAY), *CONFIG])
     _build_tables(lake, LOGICAL_DAYS)
     return lake
 
@@ -37,7 +40,7 @@ def simulated_lake(folder: Path, **sizes: float) -> Lake:
     lake = Lake(spark_session("benchmark"), str(folder))
     if not lake.has(tables.IMPRESSIONS):
         arguments = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
-        simulate_log.main(["--lake", lake.uri, "--ds", str(FIRST_DAY), *arguments])
+        simulate_log.main(["--lake", lake.uri, "--ds", str(FIRST_DAY), *CONFIG, *arguments])
     _build_tables(lake, int(sizes["days"]))
     return lake
 
@@ -49,7 +52,7 @@ def _build_tables(lake: Lake, days: int) -> None:
     for number in range(days):
         day = FIRST_DAY + dt.timedelta(days=number)
         if day not in built:
-            run_day.main(["--lake", lake.uri, "--ds", str(day), "--tables-only"])
+            run_day.main(["--lake", lake.uri, "--ds", str(day), *CONFIG, "--tables-only"])
 
 
 def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
@@ -58,10 +61,10 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
     if is_prepared(folder):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = ["--lake", lake.uri, "--ds", str(ds)]
+    arguments = ["--lake", lake.uri, "--ds", str(ds), *CONFIG]
     build_negative_pools.main(arguments)
     build_sampling_probs.main(arguments)
-    config = load_config()
+    config = load_config(FEATURES)
     # lists are evaluated on the next day, so the window's last day is trained on like the others
     config = config.model_copy(update={"training": config.training.model_copy(update={"validation": "none"})})
     write_spec(folder, training_spec(lake, config, ds))

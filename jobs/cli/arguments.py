@@ -5,13 +5,39 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import re
+from collections.abc import Sequence
+from typing import NoReturn
 
-from jobs.config.loading import config_argument
+from jobs.config.loading import load_config
+from model.registry import did_you_mean
 
 
-def job_parser(doc: str | None, *, variant: bool = False, needs_day: bool = True) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A job's parser: the docstring is its help, the configuration is validated, an error names the nearest option."""
+
+    def __init__(self, doc: str | None) -> None:
+        super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        parsed = super().parse_args(args, namespace)
+        try:
+            load_config(*parsed.config)
+        except ValueError as error:
+            self.error(f"argument --config: {error}")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+        if message.startswith("unrecognized arguments") and unknown:
+            message += did_you_mean(unknown[0], self._option_string_actions)
+        super().error(message)
+
+
+def job_parser(doc: str | None, *, variant: bool = False, needs_day: bool = True) -> Parser:
     """A parser of `--lake --ds --config --master` (and `--variant`) with the job's docstring as its help."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(doc)
     parser.add_argument("--lake", required=True, help="folder of all tables: a path or any Hadoop URI")
     parser.add_argument("--ds", required=needs_day, type=day_argument, help="logical day, YYYY-MM-DD")
     add_config(parser)
@@ -21,7 +47,14 @@ def job_parser(doc: str | None, *, variant: bool = False, needs_day: bool = True
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=config_argument, help="TOML file whose values override recall.toml")
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="TOML file whose values override recall.toml, or the name of a packed one (movielens); can be given "
+        "several times, later ones win",
+    )
     parser.add_argument(
         "--master", help="Spark master of an embedded session (default: local[*]; ignored under spark-submit)"
     )
@@ -29,7 +62,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def shared_arguments(args: argparse.Namespace) -> list[str]:
     """--lake and --config, in the form in which a job passes them on to the jobs that it runs."""
-    return ["--lake", args.lake, *(["--config", args.config] if args.config else [])]
+    return ["--lake", args.lake, *(text for overlay in args.config for text in ("--config", overlay))]
 
 
 def day_argument(text: str) -> dt.date:

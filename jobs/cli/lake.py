@@ -29,7 +29,7 @@ def open_lake(
     other's commits.
     """
     variant = getattr(args, "variant", None)
-    config = load_config(args.config).with_variant(variant)
+    config = load_config(*args.config).with_variant(variant)
 
     def start() -> SparkSession:
         spark = spark_session(name, args.master, small_days=are_days_small(args, config))

@@ -1,18 +1,22 @@
-"""The configuration: one TOML file, validated once when a job starts. `recall.toml` documents each key."""
+"""The configuration: recall.toml and overlays, validated once when a job starts. `recall.toml` documents each key."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import reduce
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from jobs.config.features import Features, Section
-from jobs.config.renamed_keys import RENAMED_KEYS
+from jobs.config.messages import message
 from jobs.config.sections import (
     Evaluation,
     Examples,
@@ -28,10 +32,12 @@ from jobs.config.sections import (
     Tracking,
     Training,
 )
+from model.registry import did_you_mean
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 # Sections that describe the tables which all variants share; a variant must not override them.
 SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features"})
+PACKED = ("movielens",)  # overlays that are packed with the code, by name
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
@@ -137,7 +143,8 @@ class Config(Section):
         if name is None:
             return self
         if name not in self.variants:
-            raise ValueError(f"variant must be one of {sorted(self.variants)}, got {name!r}")
+            known = sorted(self.variants)
+            raise ValueError(f"variant must be one of {known}, got {name!r}{did_you_mean(name, known)}")
         overrides = self.variants[name]
         if shared := SHARED_SECTIONS.intersection(overrides):
             raise ValueError(f"variants.{name} must not override {sorted(shared)}: all models share these tables")
@@ -162,41 +169,40 @@ def default_path() -> Path | zipfile.Path:
     return beside if beside.exists() else Path(sys.prefix) / "share" / "batch-recall" / "recall.toml"
 
 
-def load_config(path: str | Path | None = None) -> Config:
-    """The default configuration, overridden by the values of the TOML file `path`. Variants are validated as well.
+def _overlay(overlay: str | Path) -> dict[str, Any]:
+    """The values of a TOML file, or of one that is packed beside this module."""
+    packed = files("jobs.config").joinpath(f"{overlay}.toml")
+    return _read(packed if overlay in PACKED else Path(overlay))
 
-    Raises ValueError that names the key, its value and what it must be.
+
+def load_config(*overlays: str | Path) -> Config:
+    """The default configuration, overridden by the values of each overlay in turn. Variants are validated as well.
+
+    overlays: TOML files, or names in PACKED. Raises ValueError that names the key, its value and what it must be.
     """
-    try:
-        values = tomllib.loads(default_path().read_text(encoding="utf-8"))
-        if path is not None:
-            values = merge(values, tomllib.loads(Path(path).read_text("utf-8")))
+    defaults = _read(default_path())
+    named = ", ".join(map(str, overlays)) or default_path()
+    values = reduce(merge, map(_overlay, overlays), defaults)
+    with _validation_errors(f"configuration {named}: ", defaults):
         config = Config.model_validate(values)
-        for name in config.variants:
+    for name in config.variants:
+        with _validation_errors(f"configuration {named}: variants.{name}: ", defaults):
             config.with_variant(name)
-        return config
-    except ValidationError as error:
-        messages = (_message(details) for details in error.errors(include_url=False))
-        raise ValueError(f"configuration {path or default_path()}: " + "; ".join(messages)) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"configuration {path or default_path()} cannot be read: {error}") from error
+    return config
 
 
-def _message(details: Any) -> str:
-    """One validation error as text, without values that may hold a secret (whole sections, and all of `tracking`)."""
-    key, value = ".".join(map(str, details["loc"])), details["input"]
-    if details["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: renamed to {RENAMED_KEYS[key]}" if key in RENAMED_KEYS else f"{key}: no such key"
-    text = ": ".join(filter(None, (key, details["msg"])))
-    # the input of an error between sections is the whole configuration; a variant may contain any section
-    may_be_secret = isinstance(value, dict) or details["loc"][0] in ("tracking", "variants")
-    return text if may_be_secret else f"{text}, got {value!r}"
-
-
-def config_argument(path: str) -> str:
-    """The path of a valid configuration, as an argparse type."""
+@contextmanager
+def _validation_errors(where: str, defaults: dict[str, Any]) -> Iterator[None]:
+    """Turn pydantic's error into a ValueError of one line."""
     try:
-        load_config(path)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return path
+        yield
+    except ValidationError as error:
+        messages = (message(details, defaults) for details in error.errors(include_url=False))
+        raise ValueError(where + "; ".join(messages)) from error
+
+
+def _read(file: Path | Traversable) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"configuration {file} cannot be read: {error}") from error

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks.tables.fixed_costs import FIRST, Cost, day_costs
+from benchmarks.tables.fixed_costs import FEATURES, FIRST, Cost, day_costs
 from jobs import ingest_movielens
 from jobs.lake.lake import Lake
 
@@ -39,7 +39,7 @@ EXPECTED = {
 def built(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, list[Cost]]:
     """A lake with the tables of two logical days of MovieLens, and the costs of the second."""
     lake = Lake(spark, str(tmp_path_factory.mktemp("movielens")))
-    ingest_movielens.main(["--lake", lake.uri, "--ds", str(FIRST)])
+    ingest_movielens.main(["--lake", lake.uri, "--ds", str(FIRST), "--config", FEATURES])
     day_costs(lake, FIRST)
     return lake, day_costs(lake, SECOND)
 

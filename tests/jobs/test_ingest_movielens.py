@@ -37,7 +37,7 @@ def test_spreading_does_not_depend_on_the_order_of_the_file() -> None:
 
 @pytest.mark.slow
 def test_all_ten_days_land_with_their_features(lake: Lake) -> None:
-    ingest_movielens.main(["--lake", lake.uri, "--ds", str(DAY)])
+    ingest_movielens.main(["--lake", lake.uri, "--ds", str(DAY), "--config", "movielens"])
     impressions = lake.read(tables.IMPRESSIONS)
     assert impressions.count() == impressions.select("impression_id").distinct().count() == 100_000
     clicks = lake.read(tables.CLICKS)

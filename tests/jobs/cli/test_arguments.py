@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import jobs
-from jobs.cli.arguments import time_argument
+from jobs.cli.arguments import shared_arguments, time_argument
 from jobs.cli.run import TRY_AGAIN, run
+from jobs.config.loading import load_config
 from jobs.lake.errors import WriteConflict
 
 JOBS = sorted(path.stem for path in Path(jobs.__path__[0]).glob("*.py") if path.stem != "__init__")
@@ -34,7 +35,7 @@ def test_the_docstring_of_the_package_names_each_job(name: str) -> None:
 def test_every_job_of_a_day_takes_the_same_three_arguments(name: str) -> None:
     parser: argparse.ArgumentParser = importlib.import_module(f"jobs.{name}").arg_parser()
     args = parser.parse_args(["--lake", "x", "--ds", "2024-02-29"])
-    assert (args.lake, args.ds, args.config) == ("x", dt.date(2024, 2, 29), None)
+    assert (args.lake, args.ds, args.config) == ("x", dt.date(2024, 2, 29), [])
 
 
 def test_a_fault_in_the_configuration_ends_a_job_before_spark_starts(
@@ -47,6 +48,32 @@ def test_a_fault_in_the_configuration_ends_a_job_before_spark_starts(
         parser.parse_args(["--lake", "x", "--ds", "2026-01-01", "--config", str(own)])
     assert stop.value.code == 2
     assert "training.temprature: no such key" in capsys.readouterr().err
+
+
+def test_later_files_override_earlier_ones_and_are_validated_together(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[scoring]\nsegment_feature = "gender"\n', "utf-8")  # a feature of movielens
+    given = ["--config", "movielens", "--config", str(mine)]
+    args = (
+        importlib.import_module("jobs.score_users")
+        .arg_parser()
+        .parse_args(["--lake", "x", "--ds", "2026-01-01", *given])
+    )
+    config = load_config(*args.config)
+    assert (config.scoring.segment_feature, config.features) == ("gender", load_config("movielens").features)
+    assert shared_arguments(args) == ["--lake", "x", *given]
+    demo = importlib.import_module("jobs.run_demo").arg_parser()
+    assert demo.parse_args(["--config", str(mine)]).config == ["movielens", str(mine)]
+    assert demo.parse_args([]).config == ["movielens"]
+
+
+def test_an_unknown_option_comes_with_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module("jobs.ingest_logs").arg_parser().parse_args(
+            ["--lake", "x", "--ds", "2026-01-01", "--impresions=a.csv"]
+        )
+    assert stop.value.code == 2
+    assert "unrecognized arguments: --impresions=a.csv; did you mean --impressions?" in capsys.readouterr().err
 
 
 def test_a_users_error_is_one_line_and_a_programmers_error_is_not_hidden(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.config.features import logged_features
 from jobs.config.loading import SHARED_SECTIONS, load_config
 from jobs.config.renamed_keys import RENAMED_KEYS
 
@@ -13,6 +14,14 @@ def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "own.toml"
     path.write_text(text, "utf-8")
     return path
+
+
+def test_the_defaults_fit_any_log_and_the_packed_overlay_declares_movielens_features() -> None:
+    assert [len(logged_features(side)) for side in (load_config().features.user, load_config().features.item)] == [0, 0]
+    declared = load_config("movielens").features
+    assert [feature.name for feature in (*logged_features(declared.user), *logged_features(declared.item))] == [
+        "age", "gender", "occupation", "year", "genres",
+    ]  # fmt: skip
 
 
 def test_the_default_is_valid_and_documents_every_key() -> None:
@@ -32,8 +41,24 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[training]\ntemprature = 0.1\n", "training.temprature: no such key"),
-        ("[trainng]\n", "trainng: no such key"),
+        ("[training]\ntemprature = 0.1\n", "training.temprature: no such key; did you mean training.temperature"),
+        ("[trainng]\n", "trainng: no such key; did you mean training[?]"),
+        ("[scoring]\ncutoffs = [1]\n", "scoring.cutoffs: no such key; did you mean evaluation.cutoffs[?]"),
+        ("[features]\nusers = []\n", "features.users: no such key; did you mean features.user[?]"),
+        (
+            "[[features.item]]\nname = 'year'\nkind = 'numric'\ndim = 1\n",
+            "kind must be one of .*, got 'numric'; did you mean numeric[?]$",
+        ),
+        (
+            "[[features.item]]\nname = 'year'\nkind = 'numeric'\ndim = 1\nlenght = 1\n",
+            "features.item.0.lenght: no such key; did you mean length[?]",
+        ),
+        (
+            "[negatives.custom.x]\nsource = 'a:B'\ndraw = 1\n",
+            "negatives.custom.x.draw: no such key; did you mean draws[?]",
+        ),
+        ("[training]\npreset = 'mnss'\n", "training.preset: .*got 'mnss'; did you mean mns[?]"),
+        ("[zzz]\n", "zzz: no such key$"),
         ("[training]\ntemperature = 0\n", "training.temperature: .*greater than 0, got 0"),
         ("[training]\ntemperature = nan\n", "training.temperature: .*finite number"),
         ("[training]\npreset = 'best'\n", "training.preset: .*got 'best'"),
@@ -97,7 +122,7 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
             "[variants.x]\nexamples = { unclicked_per_example = 5 }\n",
             r"variants.x must not override \['examples'\]: all models share",
         ),
-        ("[variants.x]\ntraining = { corection = 'none' }\n", "training.corection: no such key"),
+        ("[variants.x]\ntraining = { corection = 'none' }\n", "variants.x: training.corection: no such key; did you"),
         ("[training\n", "cannot be read"),
     ],
 )
@@ -115,7 +140,10 @@ def test_an_error_names_the_key(tmp_path: Path, text: str, message: str) -> None
         ),
         ("[tracking]\nuri = ['http://me:Tr0ub4dor@mlflow']\n", "tracking.uri: Input should be a valid string$"),
         ("[variants]\ntracking = 'http://me:Tr0ub4dor@mlflow'\n", "variants.tracking: [^']*$"),
-        ("[variants.x.tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\nuser = 'me'\n", "tracking.user: no such key$"),
+        (
+            "[variants.x.tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\nuser = 'me'\n",
+            "tracking.user: no such key; did you mean tracking.uri.$",
+        ),
     ],
 )
 def test_an_error_contains_no_secret(tmp_path: Path, text: str, message: str) -> None:

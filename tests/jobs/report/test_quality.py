@@ -29,7 +29,7 @@ RANKING = {
 def section(monkeypatch: pytest.MonkeyPatch, values: dict[tuple[str, str, str, int], float]) -> Section:
     only = Evaluation(DAY, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2), values)
     monkeypatch.setattr(quality, "evaluations", lambda lake, config, ds: [only])
-    return quality_section(Lake(None, "nowhere"), load_config(None), DAY)  # type: ignore[arg-type]
+    return quality_section(Lake(None, "nowhere"), load_config(), DAY)  # type: ignore[arg-type]
 
 
 def test_a_day_on_which_nothing_was_to_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
