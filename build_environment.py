@@ -12,6 +12,7 @@ import re
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator
+from distutils.core import run_setup
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -26,9 +27,9 @@ LEVEL = 6  # of gzip
 
 
 def all_packages() -> list[str]:
-    """The names of the run-time packages in requirements/compute.in."""
-    lines = (ROOT / "requirements" / "compute.in").read_text("utf-8").partition("# development")[0].splitlines()
-    return [re.split(r"[=<>]", line)[0].strip() for line in lines if line and not line.startswith("#")]
+    """The names of the run-time packages: those of requirements/compute.in without development."""
+    setup = run_setup(str(ROOT / "setup.py"), stop_after="init")
+    return [Requirement(line).name for line in setup.install_requires]
 
 
 def needed(names: Iterable[str]) -> list[Distribution]:

@@ -16,8 +16,7 @@ def packed_files() -> Iterator[Path]:
     for package in setup.packages:
         for pattern in ("*.py", *setup.package_data.get(package, ())):
             yield from (ROOT / package.replace(".", "/")).glob(pattern)
-    for _, names in setup.data_files:
-        yield from (ROOT / name for name in names)
+    yield from (ROOT / name for name in setup.cmdclass["build_py"].beside)
 
 
 def build_zip(target: Path) -> None:

@@ -1,6 +1,10 @@
 """The jobs, in the order in which a day runs them. `run_day` runs all jobs of a day, `run_demo` several days; each job
 also runs alone. Long or shared logic is in the files named on the right; the SQL of a job is in sql/TABLE/.
+`batch-recall --help` (cli/main.py) lists them by these headings.
 
+whole days
+  run_demo                 ten days of MovieLens, from raw log to lists    raw_log/movielens.py
+  run_day                  all jobs of a day, or a stretch of them         cli/progress.py
 raw log
   ingest_logs              your files, into the raw tables                 raw_log/{files,contract,landing}
   ingest_movielens         MovieLens, into the raw tables                  raw_log/movielens.py
@@ -34,3 +38,5 @@ beside the daily run
   maintain_tables          compacts tables, and removes unused files       serving/retention.py
   repair_table             restores a table whose log is damaged           lake/integrity/
 """
+
+__version__ = "0.1.0"

@@ -15,7 +15,6 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.inference.embedding import item_embeddings
 from jobs.inference.embedding_inputs import items_to_embed
 from jobs.inference.index_building import store_indexes
 from jobs.inference.references import model_reference
@@ -28,6 +27,8 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    from jobs.inference.embedding import item_embeddings  # imported here because it loads torch
+
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_item_index")
     ref = model_reference(lake, args.ds)

@@ -14,7 +14,6 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.inference.embedding import open_towers, user_embeddings
 from jobs.inference.embedding_inputs import users_to_embed
 from jobs.inference.references import model_reference
 from jobs.lake import tables
@@ -27,6 +26,8 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    from jobs.inference.embedding import open_towers, user_embeddings  # imported here because it loads torch
+
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_user_embeddings")
     ref = model_reference(lake, args.ds)

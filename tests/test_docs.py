@@ -14,15 +14,23 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")),
     *ROOT.glob("docs/**/*.md"),
 ]
-FOLDERS = "benchmarks|dags|docs|jobs|model|requirements|sql|tests"
-PACKAGES = "benchmarks|jobs|model|sql|tests"
+FOLDERS = "batch_recall|benchmarks|dags|docs|jobs|model|requirements|sql|tests"
+PACKAGES = "batch_recall|benchmarks|jobs|model|sql|tests"
 PLACEHOLDER = "x"  # `jobs.x` and `jobs/x.py` stand for any job
 
 
 def problems(text: str, page: Path) -> list[str]:
     """One message for each name in `text`, the content of `page`, that does not exist in the repository."""
     code = _code(text)
-    return [*_links(text, page), *_files(code), *_modules(code), *_targets(code), *_keys(code), *_messages(code)]
+    return [
+        *_links(text, page),
+        *_files(code),
+        *_modules(code),
+        *_targets(code),
+        *_jobs(code),
+        *_keys(code),
+        *_messages(code),
+    ]
 
 
 def _code(text: str) -> list[str]:
@@ -85,6 +93,16 @@ def _targets(code: list[str]) -> list[str]:
     known = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
     named = {target for span in code for target in re.findall(r"(?:^|\s)make ([a-z][a-z0-9-]*)", span)}
     return [f"make {target}: no such target" for target in sorted(named - known)]
+
+
+def _jobs(code: list[str]) -> list[str]:
+    """Subcommands of `batch-recall`."""
+    named = {job for span in code for job in re.findall(r"(?:^|[\s/])batch-recall ([a-z][a-z-]*)", span)}
+    return [
+        f"batch-recall {job}: no such job"
+        for job in sorted(named)
+        if job != PLACEHOLDER and not (ROOT / "jobs" / f"{job.replace('-', '_')}.py").exists()
+    ]
 
 
 def _all_keys() -> set[str]:
@@ -150,6 +168,7 @@ def test_links_of_the_changelog_lead_somewhere() -> None:
         ("run\n\n    python -m jobs.nowhere --lake lake", "jobs.nowhere: no such module or name"),
         ("```sh\npython -m model.nowhere\n```", "model.nowhere: no such module or name"),
         ("`jobs.serving.read_nothing`", "jobs.serving.read_nothing: no such module or name"),
+        ("run\n\n    .venv/bin/batch-recall run-nothing --lake lake", "batch-recall run-nothing: no such job"),
         ("`make nothing`", "make nothing: no such target"),
         ("run\n\n    make nothing LAKE=lake", "make nothing: no such target"),
         ("`training.nothing`", "training.nothing: no such key in recall.toml"),
@@ -167,7 +186,7 @@ def test_a_page_that_names_what_does_not_exist_is_reported(text: str, message: s
     [
         "[operations](docs/operations.md#exit-codes), [elsewhere](https://example.org/nothing.md)",
         "`jobs/run_day.py`, `sql/<table>/checks.sql`, `jobs/lake/`, `models/<version>/model.json`, `jobs.x`, `jobs/x.py`",
-        "`python -m jobs.run_day --lake lake`, `jobs.serving.read_candidates`, `model.share_item_table`",
+        "`python -m jobs.run_day --lake lake`, `batch-recall run-day --lake lake`, `batch-recall x`, `jobs.serving.read_candidates`, `model.share_item_table`",
         "`error: no space to write PATH; free space: ...`",
         '`make test`, `training.preset`, `training.start = "warm"`; make nothing of it',
     ],

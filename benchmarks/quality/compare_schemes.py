@@ -29,7 +29,7 @@ from benchmarks.worlds import amazon_beauty
 from benchmarks.worlds.prepared_folder import is_prepared, read_spec
 from jobs.config.loading import Config, load_config, merge
 from jobs.training.settings import spec_settings
-from model.data.item_tables import read_files
+from model.data.parquet_files import read_files
 
 SEEDS = (1, 2, 3)
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.worlds.prepared_folder import USERS_FILE, read_spec
-from model.data.item_tables import read_files
+from model.data.parquet_files import read_files
 from model.features.ragged import of_lists
 from model.features.tensors import tensors
 from model.metrics import popularity_slices, ranking_metrics, share_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -163,10 +162,9 @@ def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_path() -> Path | zipfile.Path:
-    """The path of recall.toml: next to the packages in a checkout or a zip, under share/ in an installation."""
+    """The path of recall.toml, next to the packages: in a checkout, a zip or an installation."""
     code = Path(__file__).resolve().parents[2]
-    beside = zipfile.Path(code, "recall.toml") if code.is_file() else code / "recall.toml"
-    return beside if beside.exists() else Path(sys.prefix) / "share" / "batch-recall" / "recall.toml"
+    return zipfile.Path(code, "recall.toml") if code.is_file() else code / "recall.toml"
 
 
 def _overlay(overlay: str | Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jobs.lake import tables
 from jobs.lake.files import put_folder
 from jobs.lake.lake import Lake
 from model.artifacts.verified_folder import sha256
-from model.data.item_tables import read_files
+from model.data.parquet_files import read_files
 from model.search.tuning import Sample
 
 

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from model.data.file_systems import open_file
+from model.data.parquet_files import read_file
 from model.data.pinned_files import PinnedFiles, RowCountMismatch
 from model.features import FeatureSpec
 from model.features.tensors import tensors
@@ -50,7 +49,7 @@ def _rows_by_index(pinned: PinnedFiles, names: Sequence[str], size: int) -> Iter
     """The item indices [B] and the named columns of each file. Raises what `item_table` raises."""
     counts = torch.zeros(size, dtype=torch.int64)  # [I]
     for file in pinned.files:
-        rows = _read(file, sorted({ITEM_INDEX.column, *names}))
+        rows = read_file(file, sorted({ITEM_INDEX.column, *names}))
         index = tensors(rows, [ITEM_INDEX])[ITEM_INDEX.name]  # [B]
         if len(index) and int(index.max()) >= size:
             raise ValueError(f"item indices must be below {size}, got {int(index.max())} in {file}")
@@ -59,18 +58,6 @@ def _rows_by_index(pinned: PinnedFiles, names: Sequence[str], size: int) -> Iter
     _require_rows(int(counts.sum()), pinned)
     if bool((counts > 1).any()):
         raise ValueError(f"each item must have one row, got {int(counts.max())} of item index {int(counts.argmax())}")
-
-
-def read_files(files: Sequence[str]) -> pa.Table:
-    """The rows of Parquet files as one table. files: URLs."""
-    return pa.concat_tables([_read(file, None) for file in files])
-
-
-def _read(url: str, names: list[str] | None) -> pa.Table:
-    file = pq.ParquetFile(open_file(url))
-    if missing := set(names or ()).difference(file.schema_arrow.names):
-        raise ValueError(f"{url} lacks the columns {sorted(missing)}")
-    return file.read(columns=names)
 
 
 def _require_rows(rows: int, pinned: PinnedFiles) -> None:

@@ -24,7 +24,7 @@ from jobs.inference.references import model_path, model_version
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from model.artifacts.model_version import load_model
-from model.data.item_tables import read_files
+from model.data.parquet_files import read_files
 from model.features.tensors import tensors
 from model.search.top_k import SPARE
 from model.search.tuning import RecallNotReached

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,6 +64,8 @@ OPTIONS = {
     "--driver-memory": "spark.driver.memory",
     "--driver-java-options": "spark.driver.extraJavaOptions",
     "--py-files": "spark.submit.pyFiles",
+    "--packages": "spark.jars.packages",
+    "--jars": "spark.jars",
 }
 LONG_OPTION = re.compile(r"(?<!\S)(--[a-z-]+)=")
 MIN_SHUFFLE_PARTITIONS = 4
@@ -82,12 +85,21 @@ def local_settings(cores: int) -> dict[str, str]:
 
 def embedded_settings(master: str, *, small_days: bool) -> dict[str, str]:
     """The settings of a JVM that this process starts, without those that the user gave."""
-    settings = EMBEDDED_SETTINGS | (LOOPBACK_SETTINGS if master.startswith("local") else {})
+    settings = EMBEDDED_SETTINGS | (LOOPBACK_SETTINGS if master.startswith("local") else {}) | delta_packages()
     if small_days:
         options = settings["spark.driver.extraJavaOptions"]
         settings = settings | {"spark.driver.extraJavaOptions": f"{SMALL_DAYS_OPTIONS} {options}"}
     given = _given_to_jvm()
+    if "spark.jars" in given:  # may be Delta's
+        given.add("spark.jars.packages")
     return {key: value for key, value in settings.items() if key not in given}
+
+
+def delta_packages() -> dict[str, str]:
+    """Lets Spark fetch Delta's JARs when it starts (10 s or more) if its jars/, where `make` puts them, lacks them."""
+    if any(Path(_find_spark_home(), "jars").glob("*delta-spark_*.jar")):
+        return {}
+    return {"spark.jars.packages": f"io.delta:delta-spark_2.13:{version('delta-spark')}"}
 
 
 def apply_defaults(spark: SparkSession, defaults: Mapping[str, str]) -> None:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from model.data.item_tables import item_column, item_table, read_files
+from model.data.item_tables import item_column, item_table
+from model.data.parquet_files import read_files
 from model.data.pinned_files import PinnedFiles, RowCountMismatch
 from model.features import FeatureSpec
 from tests.model.data.numbered_rows import write

@@ -1,0 +1,49 @@
+"""batch-recall as an installed package: the command `batch-recall`, and look-ups in the published candidates.
+
+The code is in `jobs`, `model` and `sql`, names that other packages use as well. A wheel therefore has them inside the
+folder of this package (docs/decisions/0024-names-in-site-packages.md), a checkout beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+CODE = HERE if (HERE / "jobs").is_dir() else HERE.parent  # contains jobs/, model/, sql/, dags/ and recall.toml
+NAMES = ("jobs", "model", "sql")
+
+
+def use_own_packages() -> None:
+    """Put CODE first on the import path. Raises ImportError if a package of one of NAMES that is not ours is loaded."""
+    for name in NAMES:
+        loaded = getattr(sys.modules.get(name), "__file__", None) or "a package without a file"
+        if name in sys.modules and Path(loaded).resolve().parent != CODE / name:
+            raise ImportError(
+                f"the package {name} must be batch-recall's in {CODE}, got {loaded}, which this process has loaded "
+                "before: use the other package in another process"
+            )
+    if sys.path[0] != str(CODE):
+        sys.path.insert(0, str(CODE))
+
+
+def main() -> None:
+    """The command. Processes that it starts (Spark's workers, the trainer) find the same packages by PYTHONPATH."""
+    use_own_packages()
+    paths = [str(CODE), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    from jobs.cli.main import main as command
+
+    command()
+
+
+def __getattr__(name: str) -> Any:
+    """`read_candidates` and `PublishedCandidates` of jobs.serving, imported when they are first used."""
+    if name not in ("PublishedCandidates", "read_candidates"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    use_own_packages()
+    from jobs import serving
+
+    return getattr(serving, name)
