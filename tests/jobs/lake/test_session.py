@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 from jobs.cli import lake as cli
 from jobs.lake import tables
 from jobs.lake.integrity.delta_log import commit_name
+from jobs.lake.session import settings
 from jobs.lake.session.settings import (
     SMALL_DAYS_SETTINGS,
     apply_defaults,
@@ -138,6 +139,26 @@ def test_a_jvm_is_started_with_what_the_user_gave(
     assert ours.keys() - embedded_settings("local[2]", small_days=True).keys() == removed
 
 
+@pytest.mark.parametrize(
+    ("jars", "submitted", "fetched"),
+    [
+        (["io.delta_delta-spark_2.13-4.0.1.jar"], "pyspark-shell", None),
+        (["spark-core_2.13-4.0.5.jar"], "pyspark-shell", "io.delta:delta-spark_2.13:4.0.1"),
+        ([], "--jars delta.jar pyspark-shell", None),
+        ([], "--packages io.delta:delta-spark_2.13:4.0.1,org.example:more:1 pyspark-shell", None),
+    ],
+)
+def test_spark_fetches_the_jars_of_delta_if_it_has_none_and_is_given_none(
+    jars: list[str], submitted: str, fetched: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jars").mkdir()
+    for name in jars:
+        (tmp_path / "jars" / name).touch()
+    monkeypatch.setattr(settings, "_find_spark_home", lambda: str(tmp_path))
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", submitted)
+    assert embedded_settings("local[2]", small_days=False).get("spark.jars.packages") == fetched
+
+
 def land(lake: Path, ds: dt.date, rows: int) -> None:
     """Write the log, without files, of a table with impressions of a day."""
     log = lake / tables.IMPRESSIONS.name / "_delta_log"
@@ -175,7 +196,7 @@ def test_a_session_is_for_small_days_if_the_days_are_small(
     monkeypatch.setattr(cli, "spark_session", lambda *_, small_days: started.append(small_days))
     monkeypatch.setattr(cli, "require_safe_commits", lambda *_, **__: None)
     land(tmp_path, DAY, rows)
-    args = argparse.Namespace(lake=str(tmp_path), ds=ds, last=last, config=None, master=None)
+    args = argparse.Namespace(lake=str(tmp_path), ds=ds, last=last, config=[], master=None)
     lake, config = cli.open_lake(args, "test")
     assert started == []
     assert lake.spark is None
@@ -191,7 +212,7 @@ def test_a_lake_that_only_spark_reads_has_no_size_before_spark_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession
 ) -> None:
     land(tmp_path, DAY, 1)
-    args = argparse.Namespace(lake=str(tmp_path), ds=DAY, config=None, master=None)
+    args = argparse.Namespace(lake=str(tmp_path), ds=DAY, config=[], master=None)
     assert not cli.are_days_small(args, cli.load_config())  # the running session has its settings
     monkeypatch.setattr(cli.SparkContext, "_active_spark_context", None)
     assert cli.are_days_small(args, cli.load_config())
