@@ -20,9 +20,15 @@ from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.lake.queries import materialized
 from jobs.raw_log.click_logs import impressions_of_clicks, with_all_columns
-from jobs.raw_log.contract import CLICKS_BY_IMPRESSION, CLICKS_BY_ITEM, ParsedFile, parse, require_columns
+from jobs.raw_log.contract import (
+    CLICKS_BY_IMPRESSION,
+    CLICKS_BY_ITEM,
+    ParsedFile,
+    parse,
+    require_columns,
+    required_columns,
+)
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import FORMATS, file_errors, read_file
 from jobs.raw_log.landing import land, raw_tables
@@ -37,6 +43,7 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--format", choices=FORMATS, help="format of all files (default: by their ending .parquet .csv .jsonl .json)"
     )
+    parser.add_argument("--encoding", help="encoding of CSV and JSON lines, such as windows-1252 (default: UTF-8)")
     return parser
 
 
@@ -48,7 +55,8 @@ def parsed_files(args: argparse.Namespace, config: Config, spark: SparkSession) 
     parsed = {}
     for name in NAMES:
         if (path := getattr(args, name)) is not None:
-            rows = read_file(spark, path, args.format)
+            required = required_columns(schemas[name])
+            rows = read_file(spark, path, args.format, required=required, encoding=args.encoding)
             require_columns(rows, schemas[name], path, config.log.additional_columns)
             parsed[name] = parse(rows, schemas[name], name, path, args.ds)
     return parsed
@@ -64,25 +72,13 @@ def raw_frames(parsed: Mapping[str, ParsedFile]) -> dict[str, DataFrame]:
     return frames
 
 
-def require_accepted_rows(parsed: Mapping[str, ParsedFile]) -> None:
-    """Raises ValueError for a file without a valid row; reads every file to its end."""
-    for name, file in parsed.items():
-        file.rows.count()
-        if file.accepted.isEmpty():
-            counts = file.refused.groupBy("reason").count().collect()  # one row per reason
-            reasons = {row.reason: row["count"] for row in counts}
-            fault = f"every row is refused: {reasons}" if reasons else "the file has no row"
-            raise ValueError(f"{name} {file.source}: {fault}")
-
-
 def land_parsed(lake: Lake, config: Config, ds: dt.date, parsed: Mapping[str, ParsedFile]) -> int:
     """Write refused rows to the quarantine, then land accepted rows; prints refusals, returns the rows that landed."""
-    refused = union([file.refused for file in parsed.values()])
-    reasons = refused.groupBy("table", "reason").count().collect()  # one row per table and reason
-    lake.overwrite(tables.QUARANTINE, ds, refused)
+    lake.overwrite(tables.QUARANTINE, ds, union([file.refused for file in parsed.values()]))
     landed = land(lake, config, [ds], raw_frames(parsed))
-    for row in sorted(reasons):
-        print(f"refused: {row['count']:,} rows of {row['table']}: {row.reason}")
+    for name, file in sorted(parsed.items()):
+        for reason, count in file.refusals().items():
+            print(f"refused: {count:,} rows of {name}: {reason}")
     return sum(landed.values())
 
 
@@ -93,10 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("give --impressions, --clicks or both")
     lake, config = open_lake(args, "ingest_logs")
     parsed = parsed_files(args, config, lake.spark)
-    with ExitStack() as stack, file_errors("the files cannot be read"):
+    with ExitStack() as stack:
+        with file_errors("the files cannot be read"):
+            parsed = {name: stack.enter_context(file.read()) for name, file in parsed.items()}
         for file in parsed.values():
-            stack.enter_context(materialized(file.rows))
-        require_accepted_rows(parsed)
+            file.require_accepted_rows()
         return land_parsed(lake, config, args.ds, parsed)
 
 

@@ -3,57 +3,43 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ArrayType,
-    BooleanType,
-    ByteType,
-    DataType,
-    DateType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegerType,
-    LongType,
-    ShortType,
-    StringType,
-    StructField,
-    StructType,
-    TimestampNTZType,
-    TimestampType,
-)
+from pyspark.sql.types import ArrayType, DataType, DecimalType, StringType, StructField, StructType
 
 from jobs.lake.days import day_end
+from jobs.lake.queries import materialized
 from jobs.lake.tables import CLICKS, QUARANTINE
-from jobs.raw_log.files import CORRUPT_ROW
+from jobs.raw_log.files import CORRUPT_ROW, named, require_named
+from jobs.raw_log.values import FRACTIONS, has_missing_element, is_castable, is_fractional_id, is_missing, typed
 
-LIST_SEPARATOR = "|"  # between the values of a list in a CSV cell
 OPTIONAL_COLUMNS = {"request_id", "position", "published_at", "available", "reward"}
+IDS = {"impression_id", "request_id", "user_id", "item_id"}
 REQUIRED_VALUES = {"impression_id", "user_id", "item_id", "impressed_at", "clicked_at"}  # never null or empty
-INTEGER_TYPES = (ByteType, ShortType, IntegerType, LongType)
-# The types of a file's column from which each type of the contract can be cast. Text is cast row by row.
-CASTABLE_TYPES: dict[type[DataType], tuple[type[DataType], ...]] = {
-    StringType: (StringType, *INTEGER_TYPES, DecimalType, BooleanType),
-    IntegerType: (StringType, *INTEGER_TYPES),
-    DoubleType: (StringType, *INTEGER_TYPES, DecimalType, FloatType, DoubleType),
-    BooleanType: (StringType, BooleanType),
-    TimestampType: (StringType, TimestampType, TimestampNTZType, DateType),
-}
+KEYS = {"users": "user_id", "items": "item_id"}  # tables of which one row a day counts, and what of
 CLICKS_BY_IMPRESSION = CLICKS.pick("ds", "impression_id", "clicked_at", "reward")
 CLICKS_BY_ITEM = CLICKS.pick("ds", "user_id", "item_id", "clicked_at", "reward")  # attributed, or a log of clicks only
+CORRUPT = "row cannot be parsed"
+TYPED = "typed."  # prefix of a column that has the contract's type, beside the file's own column
 
 
 @dataclass(frozen=True)
 class ParsedFile:
-    """A file's rows in the types of the contract, with `reason`: why the row is refused, null if it is accepted."""
+    """A file's rows in the types of the contract, with `reason`: why the row is refused, null if it is accepted.
+
+    reasons: all that a row can be refused for.
+    """
 
     rows: DataFrame
     table: str
     source: str
     columns: list[str]
+    reasons: list[str]
+    counted: Observation = field(default_factory=Observation)
 
     @property
     def accepted(self) -> DataFrame:
@@ -65,12 +51,39 @@ class ParsedFile:
         labels = {"table": F.lit(self.table), "source": F.lit(self.source)}
         return self.rows.where(F.col("reason").isNotNull()).withColumns(labels).select(QUARANTINE.columns)
 
+    @contextmanager
+    def read(self) -> Iterator[ParsedFile]:
+        """Read the file to its end, once, and keep its rows until the block ends: the same rows, which can be counted.
+
+        Raises what Spark raises on a file that it cannot read.
+        """
+        counts = [F.count_if(F.col("reason") == reason).alias(f"r{n}") for n, reason in enumerate(self.reasons)]
+        counts.append(F.count(F.lit(1)).alias("rows"))
+        with materialized(self.rows.observe(self.counted, *counts)) as made:
+            _ = made.count
+            yield replace(self, rows=made.rows)
+
+    def refusals(self) -> dict[str, int]:
+        """How many rows are refused for each reason. Only within `read`."""
+        counts = {reason: int(self.counted.get[f"r{n}"]) for n, reason in enumerate(self.reasons)}
+        return {reason: count for reason, count in sorted(counts.items()) if count}
+
+    def require_accepted_rows(self) -> None:
+        """Raises ValueError for a file without a valid row. Only within `read`."""
+        refused = self.refusals()
+        if sum(refused.values()) == self.counted.get["rows"]:
+            fault = f"every row is refused: {refused}" if refused else "the file has no row"
+            raise ValueError(f"{self.table} {self.source}: {fault}")
+
+
+def required_columns(schema: StructType) -> list[str]:
+    """The columns that a file of this contract must have."""
+    return [name for name in schema.fieldNames() if name != "ds" and name not in OPTIONAL_COLUMNS]
+
 
 def require_columns(rows: DataFrame, schema: StructType, path: str, additional: str) -> None:
     """Raises ValueError if a required column is missing, or if `additional` is "refuse" and there is an unknown one."""
-    required = [name for name in schema.fieldNames() if name != "ds" and name not in OPTIONAL_COLUMNS]
-    if missing := [name for name in required if name not in rows.columns]:
-        raise ValueError(f"{path} must have the columns {missing}, got {rows.columns}")
+    require_named(path, rows.columns, required_columns(schema))
     unknown = [name for name in rows.columns if name not in {*schema.fieldNames(), CORRUPT_ROW}]
     if unknown and additional == "refuse":
         raise ValueError(f"{path} must only have columns of the contract (log.additional_columns), got {unknown}")
@@ -79,67 +92,75 @@ def require_columns(rows: DataFrame, schema: StructType, path: str, additional: 
 def parse(rows: DataFrame, schema: StructType, table: str, source: str, ds: dt.date) -> ParsedFile:
     """Cast every column to the contract's type; each row that breaks the contract gets the first reason why.
 
+    Of several rows of one item or user, one counts: the greatest, column by column. The others get a reason.
     Raises ValueError if the type of a column can never be cast to that of the contract.
     """
-    fields = [field for field in schema if field.name != "ds"]
-    reasons: list[Column] = []
-    if CORRUPT_ROW in rows.columns:
-        reasons.append(F.when(F.col(CORRUPT_ROW).isNotNull(), F.lit("row cannot be parsed")))
-    columns = []
-    for field in fields:
-        if field.name not in rows.columns:
-            columns.append(_default(field))
-            continue
-        got = rows.schema[field.name].dataType
-        _require_castable(source, field, got)
-        value = _cast(F.col(field.name), got, field.dataType)
-        columns.append(value.alias(field.name))
-        reasons += _refusal_reasons(field, value, ds)
-    reason = (F.coalesce(*reasons) if reasons else F.lit(None)).cast("string").alias("reason")
-    text = F.to_json(F.struct(*rows.columns)).alias("row")
-    parsed = rows.select(F.lit(ds).alias("ds"), *columns, reason, text)
-    return ParsedFile(parsed, table, source, ["ds", *(field.name for field in fields)])
+    kinds = {column.name: column.dataType for column in rows.schema}
+    contract = [column for column in schema if column.name != "ds"]
+    given = [column for column in contract if column.name in kinds]
+    for column in given:
+        _require_castable(source, column, kinds[column.name])
+    values = [typed(named(column.name), kinds[column.name], column.dataType) for column in given]
+    rules = {CORRUPT: named(CORRUPT_ROW).isNotNull()} if CORRUPT_ROW in kinds else {}
+    for column in given:
+        rules |= _rules(column, kinds[column.name], ds)
+    # each value is computed once, because the reasons and the result read the same column
+    raw = list(map(named, rows.columns))
+    read = rows.select(*raw, *(value.alias(TYPED + at.name) for at, value in zip(given, values, strict=True)))
+    reason = F.coalesce(F.lit(None).cast("string"), *(F.when(broken, F.lit(why)) for why, broken in rules.items()))
+    read = read.withColumn("reason", reason)
+    reasons = list(rules)
+    if (key := KEYS.get(table)) is not None:
+        repeated = f"another row of the same {key} counts"
+        read, reasons = _with_one_row_of_each(read, key, given, repeated), [*reasons, repeated]
+    text = F.when(F.col("reason").isNotNull(), F.to_json(F.struct(*raw))).alias("row")
+    columns = [_value(column, given=column in given).alias(column.name) for column in contract]
+    parsed = read.select(F.lit(ds).alias("ds"), *columns, "reason", text)
+    return ParsedFile(parsed, table, source, ["ds", *(column.name for column in contract)], reasons)
 
 
-def _default(field: StructField) -> Column:
-    """The value of a column that the file does not have: an item is available, everything else is null."""
-    return F.lit(True if field.name == "available" else None).cast(field.dataType).alias(field.name)
+def _value(column: StructField, *, given: bool) -> Column:
+    """The contract's value of a column: an item is available if nothing else is said; the rest may be null."""
+    value = named(TYPED + column.name) if given else F.lit(None).cast(column.dataType)
+    return F.coalesce(value, F.lit(True)) if column.name == "available" else value
 
 
-def _refusal_reasons(field: StructField, value: Column, ds: dt.date) -> list[Column]:
-    """One column per rule of the field: the reason if the row breaks the rule, else null. value: the cast column."""
-    raw, name = F.col(field.name), field.name
-    is_empty = raw.isNull() | (raw.cast("string") == "")
-    reasons = []
+def _with_one_row_of_each(rows: DataFrame, key: str, given: Sequence[StructField], repeated: str) -> DataFrame:
+    """`rows`, in which all rows of a key but the greatest have the reason `repeated`, unless they have another one."""
+    is_sound = F.col("reason").isNull()
+    own_group = F.monotonically_increasing_id().cast("string")  # refused rows may have no key
+    rows = rows.withColumn("_group", F.when(is_sound, named(TYPED + key)).otherwise(own_group))
+    greatest_first = [named(TYPED + column.name).desc_nulls_last() for column in given]
+    in_group = Window.partitionBy("_group").orderBy(F.col("reason").asc_nulls_first(), *greatest_first)
+    is_repeated = is_sound & (F.col("_copy") > 1)
+    rows = rows.withColumn("_copy", F.row_number().over(in_group))
+    return rows.withColumn("reason", F.when(is_repeated, F.lit(repeated)).otherwise(F.col("reason")))
+
+
+def _rules(column: StructField, got: DataType, ds: dt.date) -> dict[str, Column]:
+    """For each reason to refuse a row because of this column: whether the row breaks the rule. got: the file's type."""
+    raw, value, name = named(column.name), named(TYPED + column.name), column.name
+    missing, contract = is_missing(raw, got), column.dataType
+    rules = {}
     if name in REQUIRED_VALUES:
-        reasons.append(F.when(is_empty, F.lit(f"{name} is missing")))
-    if not isinstance(field.dataType, ArrayType):
-        not_castable = raw.isNotNull() & (raw.cast("string") != "") & value.isNull()
-        reasons.append(F.when(not_castable, F.lit(f"{name} is not of type {field.dataType.simpleString()}")))
+        rules[f"{name} is missing"] = missing
+    rules[f"{name} is not of type {contract.simpleString()}"] = ~missing & value.isNull()
+    if isinstance(contract, ArrayType):
+        element = contract.elementType.simpleString()
+        rules[f"{name} has an element that is missing or not of type {element}"] = has_missing_element(value)
+    if name in IDS and isinstance(got, StringType | DecimalType):
+        rules[f"{name} is a whole number with a fraction, such as 12.0"] = is_fractional_id(value)
     if name in ("impressed_at", "clicked_at"):
-        reasons.append(F.when(value >= F.lit(day_end(ds)), F.lit(f"{name} is after the day on which it landed")))
+        rules[f"{name} is after the day on which it landed"] = value >= F.lit(day_end(ds))
     if name == "reward":
         is_valid = (value >= 0) & (value < F.lit(float("inf")))  # Spark orders NaN after infinity
-        reasons.append(F.when(~is_valid, F.lit(f"{name} is negative or not finite")))
-    return reasons
+        rules[f"{name} is negative or not finite"] = ~is_valid
+    return rules
 
 
-def _require_castable(source: str, field: StructField, got: DataType) -> None:
-    """Raises ValueError if no value of the file's type can be cast to the type of the contract."""
-    contract, file = field.dataType, got
-    if isinstance(contract, ArrayType):
-        if isinstance(file, StringType):
-            return
-        if isinstance(file, ArrayType):
-            contract, file = contract.elementType, file.elementType
-    if not isinstance(file, CASTABLE_TYPES.get(type(contract), ())):
-        raise ValueError(
-            f"{source}: column {field.name} must be {field.dataType.simpleString()}, got {got.simpleString()}"
-        )
-
-
-def _cast(value: Column, got: DataType, contract: DataType) -> Column:
-    """`value` in the contract's type, null if it cannot be cast; text is split into a list."""
-    if isinstance(contract, ArrayType) and isinstance(got, StringType):
-        value = F.when(value == "", F.array().cast("array<string>")).otherwise(F.split(value, f"\\{LIST_SEPARATOR}"))
-    return value.try_cast(contract)
+def _require_castable(source: str, column: StructField, got: DataType) -> None:
+    """Raises ValueError if no value of the file's type can be read as the type of the contract."""
+    if not is_castable(got, column.dataType):
+        wanted, found = column.dataType.simpleString(), got.simpleString()
+        hint = "; write whole numbers or text" if column.name in IDS and isinstance(got, FRACTIONS) else ""
+        raise ValueError(f"{source}: column {column.name} must be {wanted}, got {found}{hint}")

@@ -35,6 +35,11 @@ SETTINGS = {
     "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
     # VACUUM refuses to keep less than a table's retention (default: 7 days), as training reads older versions
     "spark.databricks.delta.retentionDurationCheck.enabled": "true",
+    # Log files (jobs/raw_log/files/): a folder user_id=0042 is the user 0042, not 42; --encoding may be windows-1252;
+    # times in nanoseconds, pandas' default, can be read
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+    "spark.sql.legacy.javaCharsets": "true",
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
 }
 # For a JVM that this process starts; spark-submit has started its own.
 EMBEDDED_SETTINGS = {

@@ -1,0 +1,104 @@
+"""CSV files with a header, as RFC 4180 has them: cells in quotes may contain commas, quotes (doubled) and line ends.
+
+Columns are matched by the header of each file. A cell that is empty, in quotes or not, is a missing value. Files
+without a line end inside a cell are read in parts; any other file is read by one task, however large it is.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial, reduce
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
+
+from jobs.raw_log.files.lines import QUOTE, RETURN, FileLines, file_lines
+from jobs.raw_log.files.listing import Listing, file_pattern
+from jobs.raw_log.files.names import CORRUPT_ROW, named, require_distinct, require_named
+
+OPTIONS: dict[str, str | bool] = {
+    "header": True,
+    "escape": QUOTE,
+    "unescapedQuoteHandling": "RAISE_ERROR",  # the default takes the quotes of a damaged cell as text
+    "columnPruning": False,  # with it, rows of too few or too many cells are not found
+    "columnNameOfCorruptRecord": CORRUPT_ROW,
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is read. line_end: None if no line ends inside a cell, so that the file can be read in parts.
+
+    may_end_in_return: whether a row may be cut from a \\r that is part of its line end or of its last cell.
+    """
+
+    columns: tuple[str, ...]
+    line_end: str | None
+    may_end_in_return: bool
+
+    @classmethod
+    def of(cls, lines: FileLines, encoding: str | None) -> Layout:
+        """Raises ValueError if the file has no sound header, or a quote that is not closed."""
+        if lines.quotes % 2:
+            raise ValueError(f"{lines.file} must close each quoted cell, got {lines.quotes:,} quotes")
+        has_strange_returns = not lines.is_crlf and lines.returns > 0
+        in_parts = encoding is None and not (lines.open_lines or lines.inner_returns or has_strange_returns)
+        line_end = "\r\n" if lines.is_crlf else "\n"
+        return cls(header_columns(lines), None if in_parts else line_end, has_strange_returns)
+
+
+def read_csv(spark: SparkSession, listing: Listing, required: Collection[str], encoding: str | None) -> DataFrame:
+    """The rows of CSV files, all values as text, and CORRUPT_ROW. required: columns that each file must have.
+
+    Raises ValueError if a file is not text, has no sound header or lacks a required column.
+    """
+    groups: dict[Layout, list[str]] = {}
+    for lines in file_lines(spark, listing, encoding):
+        layout = Layout.of(lines, encoding)
+        listing.require_no_columns_twice(layout.columns)
+        require_named(lines.file, [*layout.columns, *listing.partitions], required)
+        groups.setdefault(layout, []).append(lines.file)
+    if not groups:
+        raise ValueError(f"{listing.path}: the file has no row")
+    frames = [
+        _read(spark, listing, layout, [listing.path] if len(groups) == 1 else list(map(file_pattern, files)), encoding)
+        for layout, files in groups.items()
+    ]
+    return reduce(partial(DataFrame.unionByName, allowMissingColumns=True), frames)
+
+
+def header_columns(lines: FileLines) -> tuple[str, ...]:
+    """The names in a file's header; a column without a name is called _c0, _c1 and so on, by its position.
+
+    Raises ValueError if the header continues on a second line, or if two names are the same.
+    """
+    if lines.header.count(QUOTE) % 2:
+        raise ValueError(f"{lines.file} must have its header on one line, got {lines.header!r}")
+    try:
+        names = next(csv.reader([lines.header], strict=True))
+    except csv.Error as error:
+        raise ValueError(
+            f"{lines.file} must begin with a CSV header and have lines that end with \\n: {error}"
+        ) from error
+    columns = tuple(name or f"_c{position}" for position, name in enumerate(names))
+    require_distinct(lines.file, [*columns, CORRUPT_ROW])
+    return columns
+
+
+def _read(spark: SparkSession, listing: Listing, layout: Layout, paths: list[str], encoding: str | None) -> DataFrame:
+    """The rows of files of one layout."""
+    reader = listing.reader(spark, **OPTIONS)
+    if layout.line_end is not None:
+        reader = reader.options(multiLine=True, lineSep=layout.line_end)
+    if encoding is not None:
+        reader = reader.option("encoding", encoding)
+    schema = StructType([StructField(name, StringType()) for name in (*layout.columns, CORRUPT_ROW)])
+    rows = reader.schema(schema).csv(paths)
+    if not layout.may_end_in_return:
+        return rows
+    last = named(layout.columns[-1])
+    cut = F.when(F.endswith(last, F.lit(RETURN)), F.to_json(F.struct(*map(named, layout.columns))))
+    return rows.withColumn(CORRUPT_ROW, F.coalesce(CORRUPT_ROW, cut))
