@@ -69,7 +69,7 @@ def _of_evaluation(found: list[Evaluation]) -> list[KeyFigure]:
 
 
 def _of_day(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
-    """Counts of the day compared with the day before, and the final loss."""
+    """Counts of the day compared with the day before, and the mean loss of the model's last pass over its examples."""
     today, before = _counts(lake, config, ds), _counts(lake, config, ds - dt.timedelta(days=1))
     names = {"clicks": "Clicks of the day", "lists": "Users with a list", "rows": "Training examples"}
     figures = [
@@ -77,7 +77,7 @@ def _of_day(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
     ]
     if today["loss"] is not None:
         change = difference(today["loss"], before["loss"])
-        figures.append(KeyFigure("Final loss", decimal(today["loss"]), change))
+        figures.append(KeyFigure("Loss of the last pass", decimal(today["loss"]), change))
     return figures
 
 

@@ -70,7 +70,7 @@ def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tupl
         ("training time", duration(metrics["seconds"])),
         ("examples per second", count(metrics["rows_per_second"])),
         ("waiting for data", percent(metrics["waiting_share"])),
-        ("final loss", decimal(metrics["final_loss"])),
+        ("mean loss of the last pass", decimal(metrics["final_loss"])),
         ("temperature", decimal(metrics["temperature"])),
     ]
     bank = {

@@ -112,7 +112,7 @@ def _metrics(run: Run, last: Progress) -> dict[str, Any]:
         "seconds": last.seconds,
         "rows_per_second": last.rows_per_second,
         "waiting_share": last.waiting_share,
-        "validation": history.validations[history.best] if history.validations else None,
+        "validation": history.kept(run.spec.patience),
         "validations": history.validations,
         "popularity": run.popularity(),
         "loss_curve": history.curve,

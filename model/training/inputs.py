@@ -84,10 +84,6 @@ class TrainingInputs:
         """This rank's batches of the held-out day: at most `validation_rows` rows, rounded up to whole batches."""
         return islice(self.batches(LAST_DAY, 0), -(-self.data.validation_rows // self.data.batch_size))
 
-    def steps_per_epoch(self) -> int:
-        """The number of steps of one epoch over the examples with a single rank."""
-        return len(shards(self.data.examples.files, self.file_rows[EXAMPLES], self.data.batch_size)[0].steps)
-
     def sampling_probs(self, share_column: str) -> Probabilities:
         """q, u and p [I] of every item. share_column: the column with q of the training rows: q, q_before or q_last."""
         columns = (share_column, "u", "p")

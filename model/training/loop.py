@@ -26,6 +26,7 @@ class Progress:
     epoch: int = 0  # the current one, or the one that has just ended
     step: int = 0  # steps done
     loss: float = float("nan")  # of the last step; after an epoch, its mean
+    step_rows: int = 0  # rows of the last step
     rows: int = 0
     seconds: float = 0.0
     waiting: float = 0.0  # seconds of `seconds` that were spent waiting for data
@@ -102,5 +103,6 @@ def _step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     progress.loss, progress.step, progress.epoch_step = value, progress.step + 1, progress.epoch_step + 1
-    progress.rows, progress.epoch_rows = progress.rows + int(rows_of_all), progress.epoch_rows + int(rows_of_all)
+    progress.step_rows = int(rows_of_all)
+    progress.rows, progress.epoch_rows = progress.rows + progress.step_rows, progress.epoch_rows + progress.step_rows
     progress.epoch_loss += value * rows_of_all

@@ -22,7 +22,7 @@ from model.training.warm_start import start_from
 
 BEST = "best"  # the checkpoint of the best epoch, which early stopping restores
 SELECTED_BY = "recall@100"
-CURVE_POINTS = 200
+CURVE_POINTS = 200  # of the loss curve, at most about so many
 OnStep = Callable[[Progress], None]
 OnEpochEnd = Callable[[Progress, TwoTowers], None]
 
@@ -34,7 +34,9 @@ class History:
     on_last_day: bool = False
     validations: list[dict[str, float]] = field(default_factory=list)  # one per epoch
     best: int = -1  # index of the best validation
-    curve: list[list[float]] = field(default_factory=list)  # step, loss
+    curve: list[list[float]] = field(default_factory=list)  # step, mean loss of the rows since the point before
+    pending_loss: float = 0.0  # summed over the rows since the last point of the curve
+    pending_rows: int = 0
 
     def add(self, validation: dict[str, float]) -> bool:
         """Record a validation; returns whether it is the best so far."""
@@ -43,6 +45,23 @@ class History:
         if better:
             self.best = len(self.validations) - 1
         return better
+
+    def kept(self, patience: int) -> dict[str, float] | None:
+        """The validation of the epoch whose weights are kept: the best one with early stopping, else the last one."""
+        if not self.validations:
+            return None
+        return self.validations[self.best if patience else -1]
+
+    def add_loss(self, progress: Progress, rows_per_point: int) -> None:
+        """Add the loss of a step to the curve, which gets a point for each `rows_per_point` rows or a little more.
+
+        A batch with few rows, as at the end of an epoch, has few negatives and a low loss: it is no point of its own.
+        """
+        self.pending_loss += progress.loss * progress.step_rows
+        self.pending_rows += progress.step_rows
+        if self.pending_rows >= rows_per_point:
+            self.curve.append([progress.step, self.pending_loss / self.pending_rows])
+            self.pending_loss, self.pending_rows = 0.0, 0
 
     def is_over(self, patience: int) -> bool:
         """Whether none of the last `patience` validations was better than all earlier ones; False if patience is 0."""
@@ -66,7 +85,8 @@ class Run:
         self.on_step, self.on_epoch_end = on_step, on_epoch_end
         self.checkpoints = Checkpoints(spec.checkpoints, identity)
         self.history = History()
-        self.curve_every = max(inputs.steps_per_epoch() * spec.epochs // CURVE_POINTS, 1)
+        rows = inputs.data.examples.rows
+        self.rows_per_point = max(rows * spec.epochs // CURVE_POINTS, min(inputs.data.batch_size, rows))
         self.has_last_day = inputs.data.last_day is not None
 
     def train(self) -> Progress:
@@ -122,8 +142,7 @@ class Run:
         )
 
     def _after_step(self, progress: Progress) -> None:
-        if progress.step % self.curve_every == 0:
-            self.history.curve.append([progress.step, progress.loss])
+        self.history.add_loss(progress, self.rows_per_point)
         every = self.spec.checkpoint_steps
         if every and progress.step % every == 0:
             state = self._state(progress)

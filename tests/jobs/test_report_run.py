@@ -89,7 +89,7 @@ def test_the_model_version_loss_and_indexes_are_on_the_page(simulated: Lake, tex
     model = manifest(simulated, THIRD)
     assert model is not None
     assert ("code", model_version(simulated, THIRD)) in page.texts
-    assert page.key_figure("Final loss")[0] == f"{model['metrics']['final_loss']:.3f}"
+    assert page.key_figure("Loss of the last pass")[0] == f"{model['metrics']['final_loss']:.3f}"
     (curve,) = re.findall(r'aria-label="Loss by step">.*?</svg>', text, re.DOTALL)
     (points,) = re.findall(r'<polyline class="line c1" points="([^"]*)"', curve)
     assert len(points.split()) == len(model["metrics"]["loss_curve"])

@@ -123,6 +123,17 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(everything: dict[str, Any],
     assert undisturbed["bank_warm_at"] is not None
 
 
+def test_the_reported_validation_is_that_of_the_weights_that_are_kept(everything: dict[str, Any]) -> None:
+    for patience, kept in ((0, -1), (1, 0)):  # the second epoch is no better, and only early stopping goes back
+        values = placed(
+            changed(everything, epochs=2, patience=patience), Path(everything["run"]["folder"]) / str(patience)
+        )
+        metrics = fit(TrainingSpec.from_json(values)).metrics
+        first, second = metrics["validations"]
+        assert first != second
+        assert metrics["validation"] == metrics["validations"][kept], patience
+
+
 def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
     everything: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
