@@ -65,6 +65,7 @@ format: $(SET_UP)  ## sort imports, mend what ruff can mend, and format
 
 lock: $(SET_UP)  ## compile requirements/*.in to locks with hashes (UPGRADE=--upgrade moves the pins)
 	$(COMPILE) requirements/compute.in --output-file requirements/compute.txt
+	sed '/^# development/,$$d' requirements/compute.in | $(COMPILE) - --constraints requirements/compute.txt --output-file requirements/runtime.txt
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
 	$(COMPILE) requirements/airflow.in --output-file requirements/airflow.txt
 	$(COMPILE) requirements/s3.in --output-file requirements/s3.txt
@@ -81,7 +82,7 @@ clean:  ## delete what the tools leave behind (never .venv, .airflow, .s3 or a l
 	find . \( -path ./.venv -o -path ./.airflow -o -path ./.s3 \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 # The stamp is the last thing that set_up.sh writes: an interrupted set-up goes on at the next `make`.
-$(SET_UP): setup.py $(filter-out requirements/airflow% requirements/s3% requirements/set_up_%.sh,$(wildcard requirements/*))
+$(SET_UP): setup.py $(filter-out requirements/airflow% requirements/runtime% requirements/s3% requirements/set_up_%.sh,$(wildcard requirements/*))
 	@bash requirements/set_up.sh
 
 $(SET_UP_AIRFLOW): requirements/airflow.txt requirements/set_up_airflow.sh requirements/steps.sh | $(SET_UP)

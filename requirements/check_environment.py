@@ -23,7 +23,6 @@ LIBRARIES = [
         "rich",
         "safetensors.torch",
         "torch",
-        "torchmetrics",
         "annoy",
     ),
 ]

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Fills .venv: Python packages, Delta's JARs, MovieLens-100k, this project. `make` calls it when a file here is newer
 # than .venv/.set_up. Every step can be repeated: after an interruption, the next call continues.
+# With --run-time, for an image: Python packages and JARs only, without those for development.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 DELTA=io.delta:delta-spark_2.13:4.0.1
 CACHE=$PWD/.venv/cache          # on the disk of the packages, which are hard links into it; deleted at the end
 SHARE=$PWD/.venv/share/batch-recall
+LOCK=compute.txt
+[ "${1:-}" != --run-time ] || LOCK=runtime.txt
 LOG=.venv/set_up.log
 PYTHON_HERE=$PWD/.venv/bin/python
 
@@ -69,7 +72,7 @@ EOF
 
 install_packages() {
     choose_compiler
-    logged "installing the packages" uv pip install --require-hashes --requirement requirements/compute.txt \
+    logged "installing the packages" uv pip install --require-hashes --requirement requirements/$LOCK \
         --preview-features build-dependency-hashes --require-build-hashes --build-constraints requirements/build.txt
 }
 
@@ -106,13 +109,16 @@ else
 fi
 date --utc >$LOG
 make_environment
-say "installing $(grep -c '^[^ #]' requirements/compute.txt) Python packages"
+say "installing $(grep -c '^[^ #]' requirements/$LOCK) Python packages"
 install_packages
-say "fetching Delta's JARs and MovieLens-100k"
+say "fetching Delta's JARs"
 fetch_jars "Delta's JARs" $DELTA jars.txt "$SHARE/jars"
 link_jars
-fetch_data
-install_project
+if [ $LOCK = compute.txt ]; then
+    say "fetching MovieLens-100k"
+    fetch_data
+    install_project
+fi
 say "checking that it all loads"
 # Also writes bytecode, even if the caller's shell forbids it, so that later runs start faster.
 logged "checking the environment" env -u PYTHONDONTWRITEBYTECODE "$PYTHON_HERE" requirements/check_environment.py

@@ -24,7 +24,8 @@ def pinned(lock: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "lock", ["airflow.txt", "bootstrap.txt", "build.txt", "compiler.txt", "compute.txt", "data.txt", "s3.txt"]
+    "lock",
+    ["airflow.txt", "bootstrap.txt", "build.txt", "compiler.txt", "compute.txt", "data.txt", "runtime.txt", "s3.txt"],
 )
 def test_every_locked_line_has_one_version_and_a_hash(lock: str) -> None:
     assert entries(lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import pkgutil
 import re
 import shutil
@@ -11,9 +12,12 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import jobs
+from jobs.cli import kubernetes
 from model.registry import did_you_mean
 
 COMMAND = "batch-recall"
@@ -97,6 +101,13 @@ def run_job(job: str) -> None:
     run(importlib.import_module(f"jobs.{job}").main)
 
 
+def become_spark(role: str, words: Sequence[str]) -> NoReturn:
+    """Replace this process by a driver or an executor of Spark on Kubernetes. Raises ValueError outside of its pods."""
+    home = os.environ.get("SPARK_HOME") or os.path.dirname(str(find_spec("pyspark").origin))  # type: ignore[union-attr]
+    program = kubernetes.command(role, words, os.environ, Path(home))
+    os.execvp(program[0], program)
+
+
 def main() -> None:
     words: Sequence[str] = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
@@ -106,6 +117,8 @@ def main() -> None:
         print(PRINTED[words[0]])
         return
     try:
+        if words[0] in kubernetes.ROLES:
+            become_spark(words[0], words[1:])
         job = job_named(words[0])
         require_whole_spark()
     except ValueError as error:
