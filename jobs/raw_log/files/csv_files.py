@@ -80,9 +80,7 @@ def header_columns(lines: FileLines) -> tuple[str, ...]:
     try:
         names = next(csv.reader([lines.header], strict=True))
     except csv.Error as error:
-        raise ValueError(
-            f"{lines.file} must begin with a CSV header and have lines that end with \\n: {error}"
-        ) from error
+        raise ValueError(f"{lines.file} must begin with a CSV header, on a line that ends with \\n: {error}") from error
     columns = tuple(name or f"_c{position}" for position, name in enumerate(names))
     require_distinct(lines.file, [*columns, CORRUPT_ROW])
     return columns

@@ -1,42 +1,146 @@
-"""A value of a file arrives as it was written, or its row or file is refused with a reason."""
+"""Files of any shape: each value arrives as it was written, or the file or row is refused with a reason."""
 
 from __future__ import annotations
 
 import datetime as dt
 import gzip
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql.types import ArrayType, FloatType
 
-from jobs.lake.tables.table import BOOLEAN, DATE, DOUBLE, FLOATS, INT, STRING, STRINGS, TIME, struct
-from jobs.raw_log.contract import parse, require_columns, required_columns
+from jobs.lake.tables.table import DATE, DOUBLE, STRING, TIME, struct
 from jobs.raw_log.files import read_file
+from tests.jobs.raw_log.reading import read, write
 
-DAY = dt.date(2026, 1, 5)
-PAIRS = struct(ds=DATE, user_id=STRING, item_id=STRING)
-ITEMS = struct(ds=DATE, item_id=STRING, available=BOOLEAN, published_at=TIME, year=DOUBLE, genres=STRINGS, vector=FLOATS)
+H = "user_id,item_id\n"
+CUT = "row cannot be parsed"
+FRACTION = "user_id is a whole number with a fraction, such as 12.0"
+SHAPES = {
+    "columns in another order, and more of them": ({"a.csv": H + "u1,i1\n", "b.csv": "item_id,x,user_id\ni2,x,u2\n"}, [("u1", "i1"), ("u2", "i2")], {}),
+    "folders in folders, files that are hidden or empty": ({"x/y/a.csv": H + "u1,i1\n", "b.csv": H + "u2,i2\n", "_SUCCESS": "", "c.csv": "", "_tmp/d.csv": "z\n1\n"}, [("u1", "i1"), ("u2", "i2")], {}),
+    "names of files with characters of a pattern": ({"a [1]*?.csv": H + "u1,i1\n", "b {x}%20.csv": "item_id,user_id\ni2,u2\n"}, [("u1", "i1"), ("u2", "i2")], {}),
+    "doubled quotes, a backslash, commas and spaces": ({"a.csv": H + '"u,\'x""",1\n"a ""b"", c",2\n"ends\\",3\n lead,trail \n'}, [(" lead", "trail "), ('a "b", c', "2"), ("ends\\", "3"), ("u,'x\"", "1")], {}),
+    "quotes inside cells without quotes": ({"a.csv": H + '5" x,i1\n6" x,i2\n'}, [('5" x', "i1"), ('6" x', "i2")], {}),
+    "line ends inside cells": ({"a.csv": H + '"u\n1","i\r\n2"\nu2,i2\n'}, [("u\n1", "i\r\n2"), ("u2", "i2")], {}),
+    "line ends inside cells, lines that end with CRLF": ({"a.csv": H.strip() + '\r\n"u\n1","i\r\n2"\r\nu2,i2\r\n'}, [("u\n1", "i\r\n2"), ("u2", "i2")], {}),
+    "CRLF": ({"a.csv": "user_id,item_id\r\nu1,i1\r\nu2,i2\r\n"}, [("u1", "i1"), ("u2", "i2")], {}),
+    "CR inside a cell": ({"a.csv": H + "u\r1,i1\nu2,i\r2\n"}, [("u\r1", "i1"), ("u2", "i\r2")], {}),
+    "CR at the end of a line that may be of the cell": ({"a.csv": H + 'u1,"i1\r"\nu2,i2\r\nu3,i3\n'}, [("u3", "i3")], {CUT: 2}),
+    "a byte order mark": ({"a.csv": "\ufeff" + H + "u1,i1\n", "b.csv": "\ufeff" + H + 'u2,"i\n2"\n'}, [("u1", "i1"), ("u2", "i\n2")], {}),
+    "empty cells, in quotes or not": ({"a.csv": H + '"",i1\n,i2\nu3,i3\n\n'}, [("u3", "i3")], {"user_id is missing": 2}),
+    "too few and too many cells": ({"a.csv": H + "a,b,c\na\na,b\n"}, [("a", "b")], {CUT: 2}),
+    "names with dots, spaces, backticks, or none": ({"a.csv": ",user_id,device.type,item_id,`x`, y\n0,u1,a,i1,1,2\n1,u2\n"}, [("u1", "i1")], {CUT: 1}),
+    "the replacement character": ({"a.csv": H + "\ufffd,\0i\n"}, [("\ufffd", "\0i")], {}),
+    "ids that were taken for fractions": ({"a.csv": H + "12.0,i1\n1.2345678901234567e+19,i2\n1.2,i3\nv1.0,i4\n"}, [("1.2", "i3"), ("v1.0", "i4")], {FRACTION: 2}),
+    "text in names of folders": ({"user_id=0042/a.csv": "item_id\n007\n", "user_id=a%2Fb/a.csv": "item_id\ni1\n", "user_id=__HIVE_DEFAULT_PARTITION__/a.csv": "item_id\ni2\n"}, [("0042", "007"), ("a/b", "i1")], {"user_id is missing": 1}),
+    "text in names of folders, JSON": ({"user_id=0042/a.json": '{"item_id":"007"}\n', "user_id=7/b.json": '{"item_id":7}\n'}, [("0042", "007"), ("7", "7")], {}),
+    "JSON numbers and truth values": ({"a.jsonl": '{"user_id":1,"item_id":12345678901234567890123}\n{"user_id":1.0,"item_id":1}\n{"user_id":true,"item_id":1.10}\n{"user_id":null,"item_id":""}\n'}, [("1", "12345678901234567890123"), ("true", "1.10")], {FRACTION: 1, "user_id is missing": 1}),
+    "JSON names with dots and backticks": ({"a.jsonl": '{"user_id":"u","item_id":"i","device.type":"x","a`b":1}\n{"user_id":"u","a`b":{"c.d":1}}\n'}, [("u", "i")], {"item_id is missing": 1}),
+    "JSON text with braces": ({"a.jsonl": '{"user_id":"}{","item_id":"\\"}{"}\n'}, [("}{", '"}{')], {}),
+    "JSON with a byte order mark and CRLF": ({"a.jsonl": '\ufeff{"user_id":"u","item_id":1}\r\n{"user_id":"u","item_id":2}\r\n'}, [("u", "1"), ("u", "2")], {}),
+    "compressed": ({"a.csv.gz": gzip.compress((H + "u1,i1\n").encode())}, [("u1", "i1")], {}),
+}  # fmt: skip
+REFUSED = {
+    "a file without a required column": ({"a.csv": H + "u1,i1\n", "b.csv": "item_id,x\ni,x\n"}, r"b.csv must have the columns \['user_id'\], got \['item_id', 'x'\]"),
+    "Latin-1": ({"a.csv": (H + "rené,i1\nrenè,i2\n").encode("latin-1")}, "a.csv must be UTF-8 text, got 2 other lines; --encoding"),
+    "Latin-1, JSON": ({"a.jsonl": '{"user_id":"rené","item_id":"i"}\n'.encode("latin-1")}, "a.jsonl must be UTF-8 text"),
+    "UTF-16": ({"a.csv": (H + "u,i\n").encode("utf-16")}, "a.csv must be UTF-8 text"),
+    "a quote that is not closed": ({"a.csv": H + 'u1,"i1\nu2,i2\n'}, "a.csv must close each quoted cell, got 1 quotes"),
+    "text after a quoted cell": ({"a.csv": H + '"u1"x,i1\nu2,i2\n'}, "cannot be read.*quote"),
+    "lines that end with CR": ({"a.csv": "user_id,item_id\ru1,i1\r"}, "a.csv must begin with a CSV header, on a line that ends with"),
+    "a header of two lines": ({"a.csv": '"user\nid",item_id\n1,2\n'}, "a.csv must have its header on one line"),
+    "names that differ in case": ({"a.csv": "user_id,User_Id,item_id\na,b,c\n"}, r"a.csv must have distinct column names, whatever their case, got \['user_id', 'User_Id'\]"),
+    "names that differ in case, JSON": ({"a.jsonl": '{"user_id":"u","item_id":"i","User_Id":"x"}\n'}, "column `user_id` already exists"),
+    "a column in the file and in the folder": ({"user_id=1/a.csv": H + "u1,i1\n"}, "must have distinct column names"),
+    "a folder without a value": ({"user_id=/a.csv": "item_id\ni1\n"}, r"must have a value in the name of each folder, got \['user_id='\]"),
+    "folders of different columns": ({"user_id=1/a.csv": "item_id\ni1\n", "b.csv": H}, "must have all its files in folders of the same columns"),
+    "two JSON objects in a line": ({"a.jsonl": '{"user_id":1,"item_id":2}{"user_id":1,"item_id":2}\n'}, "a.jsonl must have one object per line, got 1 lines"),
+    "files of two formats": ({"a.csv": H, "b.jsonl": "{}\n"}, "--format must be given"),
+}  # fmt: skip
 
 
-def read(spark: SparkSession, path: Path, schema: Any = PAIRS, table: str = "clicks", **options: Any) -> tuple[list[tuple], dict[str, int]]:
-    """The accepted rows without their day, and the number of refused rows by reason."""
-    rows = read_file(spark, str(path), options.pop("file_format", None), required=required_columns(schema), **options)
-    require_columns(rows, schema, str(path), "drop")
-    with parse(rows, schema, table, str(path), DAY).read() as parsed:
-        accepted = [tuple(row)[1:] for row in parsed.accepted.collect()]
-        assert parsed.refused.count() == sum(parsed.refusals().values())
-    return sorted(accepted, key=str), parsed.refusals()
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_value_arrives_as_it_was_written(spark: SparkSession, tmp_path: Path, shape: str) -> None:
+    files, rows, refused = SHAPES[shape]
+    assert read(spark, write(tmp_path / "logs", files)) == (sorted(rows, key=str), refused)
 
 
-def write(folder: Path, **files: str | bytes) -> Path:
-    """Files of these contents in a new folder; `__` in a name stands for a dot, `___` for a slash."""
-    for name, content in files.items():
-        path = folder / name.replace("___", "/").replace("__", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
+@pytest.mark.parametrize("shape", REFUSED)
+def test_a_file_that_cannot_be_read_as_it_was_meant_is_refused(
+    spark: SparkSession, tmp_path: Path, shape: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files, message = REFUSED[shape]
+    with pytest.raises(ValueError, match=message):
+        read(spark, write(tmp_path / "logs", files))
+    assert "ERROR" not in capfd.readouterr().err  # Spark's own messages would stand before the one that helps
+
+
+def test_text_in_another_encoding_is_read_if_it_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    text, rows = H + 'rené,i1\nrenè,"i\n2"\n', [("renè", "i\n2"), ("rené", "i1")]
+    for number, encoding in enumerate(("latin1", "windows-1252", "UTF-16")):
+        folder = write(tmp_path / str(number), {"a.csv": text.encode(encoding)})
+        assert read(spark, folder, encoding=encoding) == (rows, {})
+    lines = write(tmp_path / "json", {"a.jsonl": '{"user_id":"rené","item_id":1}\n'.encode("latin-1")})
+    assert read(spark, lines, encoding="ISO-8859-1") == ([("rené", "1")], {})
+    damaged = write(tmp_path / "damaged", {"a.csv": H.encode() + b"x\x81,i1\n"})
+    with pytest.raises(ValueError, match=r"a.csv must be windows-1252 text, got 1 other lines"):
+        read(spark, damaged, encoding="windows-1252")
+    with pytest.raises(ValueError, match=r"--encoding must be an encoding that Java knows, such as .*, got klingon"):
+        read(spark, damaged, encoding="klingon")
+
+
+def test_parquet_files_are_merged_by_name_or_refused(spark: SparkSession, tmp_path: Path) -> None:
+    schema = struct(ds=DATE, user_id=STRING, reward=DOUBLE)
+    pd.DataFrame({"user_id": ["a"]}).to_parquet(tmp_path / "1.parquet")
+    pd.DataFrame({"reward": [2.5], "user_id": ["b"], "device.type": ["x"]}).to_parquet(tmp_path / "2.parquet")
+    assert read(spark, tmp_path, schema) == ([("a", None), ("b", 2.5)], {})
+    pd.DataFrame({"reward": ["2.5"], "user_id": ["b"]}).to_parquet(tmp_path / "3.parquet")
+    with pytest.raises(
+        ValueError, match=r'cannot be read as parquet: .*merge incompatible data types "DOUBLE" and "STRING"'
+    ):
+        read(spark, tmp_path, schema, file_format="parquet")
+
+
+def test_times_in_nanoseconds_are_cut_to_microseconds(spark: SparkSession, tmp_path: Path) -> None:
+    schema = struct(ds=DATE, user_id=STRING, clicked_at=TIME)
+    times = pd.to_datetime(["1850-06-01 10:00:00.123456789", "2026-01-05 10:00:00.999999999", None])
+    path = tmp_path / "clicks.parquet"
+    pd.DataFrame({"user_id": [2**53 + 1, 2, 3], "clicked_at": times}).to_parquet(path)  # pandas' default
+    cut = [
+        (str(2**53 + 1), dt.datetime(1850, 6, 1, 10, 0, 0, 123456)),
+        ("2", dt.datetime(2026, 1, 5, 10, 0, 0, 999999)),
+    ]
+    assert read(spark, path, schema) == (sorted(cut, key=str), {"clicked_at is missing": 1})
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    pq.write_table(pa.table({"user_id": ["a"], "clicked_at": pa.array([1], pa.timestamp("ns"))}), folder / "1.parquet")
+    pq.write_table(pa.table({"user_id": ["a"], "clicked_at": pa.array([1], pa.int64())}), folder / "2.parquet")
+    with pytest.raises(
+        ValueError, match=r"must have \['clicked_at'\] as times in all files, or in none; .*2.parquet differs"
+    ):
+        read(spark, folder, schema, file_format="parquet")
+
+
+def test_fractional_ids_of_a_parquet_file_are_refused(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "ids.parquet"
+    pd.DataFrame({"user_id": [1, None], "item_id": ["a", "b"]}).to_parquet(path)
+    with pytest.raises(ValueError, match="user_id must be string, got double; write whole numbers or text"):
+        read(spark, path)
+
+
+def test_a_file_without_line_ends_in_cells_is_read_in_parts(spark: SparkSession, tmp_path: Path) -> None:
+    spark.conf.set("spark.sql.files.maxPartitionBytes", "10k")
+    try:
+        text = H + "".join(f'"u""{number}",i\n' for number in range(5_000))
+        whole = write(tmp_path / "whole", {"a.csv": text + 'u,"i\n1"\n'})
+        parts = write(tmp_path / "parts", {"a.csv": text})
+        assert read_file(spark, str(whole), None).rdd.getNumPartitions() == 1
+        rows = read_file(spark, str(parts), None)
+        assert rows.rdd.getNumPartitions() > 3
+        assert rows.select("user_id").distinct().count() == rows.count() == 5_000
+    finally:
+        spark.conf.unset("spark.sql.files.maxPartitionBytes")
