@@ -1,8 +1,13 @@
-"""Raw tables from your own log: Parquet, CSV or JSON lines files in the form of docs/data-contract.md.
+"""Raw tables from your own log: Parquet, CSV, JSON lines, Delta tables, or tables that Spark reads by name.
 
-The rows of the files land on the day --ds and replace what landed on it before. A row that breaks the contract is
-written to the table quarantine with its reason. Without --impressions each click is its own impression; it must then
-name its user and item, and nothing counts as unclicked. Everything is checked before anything is written.
+Files have the columns of docs/data-contract.md, or of their own that [mapping] or --map turns into them
+(docs/your-log.md). --events is one file of impressions and clicks. --dry-run shows what a run would do, and writes
+nothing.
+
+The rows of the files land on the day --ds and replace what landed on it before; with --last each event lands on its own
+day. A row that breaks the contract is written to the table quarantine with its reason. Without --impressions each click
+is its own impression; it must then name its user and item, and nothing counts as unclicked. Everything is checked
+before anything is written.
 """
 
 from __future__ import annotations
@@ -12,54 +17,81 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
-from jobs.cli.arguments import job_parser
+from jobs.cli.arguments import day_argument, job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
+from jobs.config.mapping import with_assignments
 from jobs.lake import tables
+from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.raw_log.click_logs import impressions_of_clicks, with_all_columns
-from jobs.raw_log.contract import (
-    CLICKS_BY_IMPRESSION,
-    CLICKS_BY_ITEM,
-    ParsedFile,
-    parse,
-    require_columns,
-    required_columns,
-)
+from jobs.raw_log.contract import ParsedFile
+from jobs.raw_log.dry_run import described
 from jobs.raw_log.encoding import union
-from jobs.raw_log.files import FORMATS, file_errors, read_file
-from jobs.raw_log.landing import land, raw_tables
+from jobs.raw_log.files import SOURCE_FORMATS, TABLE, file_errors
+from jobs.raw_log.landing import land
+from jobs.raw_log.mapping import LogFile, expression_errors, open_log
 
-NAMES = ("impressions", "clicks", "users", "items")
+NAMES = ("events", "impressions", "clicks", "users", "items")
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = job_parser(__doc__)
+    parser = job_parser(__doc__, needs_lake=False)
     for name in NAMES:
-        parser.add_argument(f"--{name}", metavar="PATH", help=f"file or folder of {name}")
+        what = "impressions and clicks" if name == "events" else name
+        parser.add_argument(
+            f"--{name}", metavar="PATH", help=f"file or folder of {what}, or {TABLE}NAME for a table of Spark"
+        )
     parser.add_argument(
-        "--format", choices=FORMATS, help="format of all files (default: by their ending .parquet .csv .jsonl .json)"
+        "--format",
+        choices=SOURCE_FORMATS,
+        help="format of all files (default: by their ending .parquet .csv .jsonl .json)",
     )
     parser.add_argument("--encoding", help="encoding of CSV and JSON lines, such as windows-1252 (default: UTF-8)")
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="TABLE.COLUMN=EXPRESSION",
+        help="a key of [mapping], as in impressions.user_id=uid; can be given several times",
+    )
+    parser.add_argument("--last", type=day_argument, metavar="DAY", help="land each event on its day, --ds to this one")
+    parser.add_argument("--backlog", action="store_true", help="with --last: events before --ds land on --ds")
+    parser.add_argument("--dry-run", action="store_true", help="show columns, rows and refusals; write nothing")
     return parser
 
 
-def parsed_files(args: argparse.Namespace, config: Config, spark: SparkSession) -> dict[str, ParsedFile]:
-    """Each given file, parsed. Raises ValueError if a file cannot be read or its columns break the contract."""
-    schemas = {name: table.schema for name, table in raw_tables(config).items()}
-    by_item = args.impressions is None or config.log.attribution == "user_item"
-    schemas["clicks"] = CLICKS_BY_ITEM if by_item else CLICKS_BY_IMPRESSION
-    parsed = {}
-    for name in NAMES:
-        if (path := getattr(args, name)) is not None:
-            required = required_columns(schemas[name])
-            rows = read_file(spark, path, args.format, required=required, encoding=args.encoding)
-            require_columns(rows, schemas[name], path, config.log.additional_columns)
-            parsed[name] = parse(rows, schemas[name], name, path, args.ds)
-    return parsed
+def checked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[dt.date]:
+    """The days to land; exits with an error if the arguments contradict each other or do not name enough."""
+    if args.lake is None and not args.dry_run:
+        parser.error("the following arguments are required: --lake (or --dry-run)")
+    args.lake = args.lake or "."  # a dry run opens no table
+    if args.events is None and args.impressions is None and args.clicks is None:
+        parser.error("give --impressions, --clicks or both, or --events")
+    if args.events is not None and (args.impressions is not None or args.clicks is not None):
+        parser.error("--events must not be combined with --impressions or --clicks")
+    if args.backlog and args.last is None:
+        parser.error("--backlog must be given with --last")
+    days = days_between(args.ds, args.last or args.ds)
+    if not days:
+        parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
+    return days
+
+
+def opened(args: argparse.Namespace) -> tuple[Lake, Config]:
+    """The lake, and the configuration with the mapping of the command line."""
+    lake, config = open_lake(args, "ingest_logs")
+    return lake, config.model_copy(update={"mapping": with_assignments(config.mapping, args.map)})
+
+
+def opened_log(lake: Lake, config: Config, days: Sequence[dt.date], args: argparse.Namespace) -> dict[str, LogFile]:
+    """Each given file, by raw table. Raises ValueError if it cannot be read, or its columns break the contract."""
+    paths = {name: path for name in NAMES if (path := getattr(args, name)) is not None}
+    options = {"file_format": args.format, "encoding": args.encoding}
+    return open_log(lake.spark, paths, config, days, **options, backlog=args.backlog, any_feature=args.dry_run)
 
 
 def raw_frames(parsed: Mapping[str, ParsedFile]) -> dict[str, DataFrame]:
@@ -72,10 +104,15 @@ def raw_frames(parsed: Mapping[str, ParsedFile]) -> dict[str, DataFrame]:
     return frames
 
 
-def land_parsed(lake: Lake, config: Config, ds: dt.date, parsed: Mapping[str, ParsedFile]) -> int:
-    """Write refused rows to the quarantine, then land accepted rows; prints refusals, returns the rows that landed."""
-    lake.overwrite(tables.QUARANTINE, ds, union([file.refused for file in parsed.values()]))
-    landed = land(lake, config, [ds], raw_frames(parsed))
+def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Mapping[str, ParsedFile]) -> int:
+    """Write refused rows to the quarantine, then land accepted rows; prints refusals, returns the rows that landed.
+
+    Raises ValueError for a file without a valid row.
+    """
+    for file in parsed.values():
+        file.require_accepted_rows()
+    lake.overwrite_days(tables.QUARANTINE, days, union([file.refused for file in parsed.values()]))
+    landed = land(lake, config, days, raw_frames(parsed))
     for name, file in sorted(parsed.items()):
         for reason, count in file.refusals().items():
             print(f"refused: {count:,} rows of {name}: {reason}")
@@ -85,16 +122,16 @@ def land_parsed(lake: Lake, config: Config, ds: dt.date, parsed: Mapping[str, Pa
 def main(argv: Sequence[str] | None = None) -> int:
     parser = arg_parser()
     args = parser.parse_args(argv)
-    if args.impressions is None and args.clicks is None:
-        parser.error("give --impressions, --clicks or both")
-    lake, config = open_lake(args, "ingest_logs")
-    parsed = parsed_files(args, config, lake.spark)
+    days = checked_days(parser, args)
+    lake, config = opened(args)
+    log = opened_log(lake, config, days, args)
     with ExitStack() as stack:
-        with file_errors("the files cannot be read"):
-            parsed = {name: stack.enter_context(file.read()) for name, file in parsed.items()}
-        for file in parsed.values():
-            file.require_accepted_rows()
-        return land_parsed(lake, config, args.ds, parsed)
+        with file_errors("the files cannot be read"), expression_errors():
+            parsed = {name: stack.enter_context(file.parsed.read()) for name, file in log.items()}
+        if not args.dry_run:
+            return land_parsed(lake, config, days, parsed)
+        print(described(log, parsed, config))
+        return 0
 
 
 if __name__ == "__main__":

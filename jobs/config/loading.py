@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from jobs.config.features import Features, Section
+from jobs.config.mapping import Mapping
 from jobs.config.messages import message
 from jobs.config.sections import (
     Evaluation,
@@ -35,8 +36,12 @@ from model.registry import did_you_mean
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 # Sections that describe the tables which all variants share; a variant must not override them.
+<<<<<<< HEAD
 SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features"})
 PACKED = ("movielens",)  # overlays that are packed with the code, by name
+=======
+SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features", "mapping"})
+>>>>>>> b35ebc8 (A mapping turns own columns and expressions into those of the contract; Delta tables and tables by name; dry runs; several days (not documented yet))
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
@@ -45,6 +50,7 @@ class Config(Section):
 
     lake: LakeAccess
     log: Log
+    mapping: Mapping
     examples: Examples
     pool: Pool
     exclusions: Exclusions

@@ -5,9 +5,14 @@ from __future__ import annotations
 import datetime as dt
 
 
+def day_start(ds: dt.date) -> dt.datetime:
+    """The first moment of the logical day, in UTC."""
+    return dt.datetime.combine(ds, dt.time(), dt.UTC)
+
+
 def day_end(ds: dt.date) -> dt.datetime:
     """The first moment after the logical day, in UTC."""
-    return dt.datetime.combine(ds + dt.timedelta(days=1), dt.time(), dt.UTC)
+    return day_start(ds + dt.timedelta(days=1))
 
 
 def days_between(first: dt.date, last: dt.date) -> list[dt.date]:

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, DecimalType, StringType, StructField, StructType
 
-from jobs.lake.days import day_end
+from jobs.lake.days import day_end, day_start
 from jobs.lake.queries import materialized
 from jobs.lake.tables import CLICKS, QUARANTINE
 from jobs.raw_log.files import CORRUPT_ROW, named, require_named
@@ -24,6 +24,7 @@ KEYS = {"users": "user_id", "items": "item_id"}  # tables of which one row a day
 CLICKS_BY_IMPRESSION = CLICKS.pick("ds", "impression_id", "clicked_at", "reward")
 CLICKS_BY_ITEM = CLICKS.pick("ds", "user_id", "item_id", "clicked_at", "reward")  # attributed, or a log of clicks only
 CORRUPT = "row cannot be parsed"
+FAULT = "_fault"  # column: why a mapping refuses a row, null if it does not
 TYPED = "typed."  # prefix of a column that has the contract's type, beside the file's own column
 
 
@@ -68,10 +69,14 @@ class ParsedFile:
         counts = {reason: int(self.counted.get[f"r{n}"]) for n, reason in enumerate(self.reasons)}
         return {reason: count for reason, count in sorted(counts.items()) if count}
 
+    def read_rows(self) -> int:
+        """How many rows the file has. Only within `read`."""
+        return int(self.counted.get["rows"])
+
     def require_accepted_rows(self) -> None:
         """Raises ValueError for a file without a valid row. Only within `read`."""
         refused = self.refusals()
-        if sum(refused.values()) == self.counted.get["rows"]:
+        if sum(refused.values()) == self.read_rows():
             fault = f"every row is refused: {refused}" if refused else "the file has no row"
             raise ValueError(f"{self.table} {self.source}: {fault}")
 
@@ -84,14 +89,24 @@ def required_columns(schema: StructType) -> list[str]:
 def require_columns(rows: DataFrame, schema: StructType, path: str, additional: str) -> None:
     """Raises ValueError if a required column is missing, or if `additional` is "refuse" and there is an unknown one."""
     require_named(path, rows.columns, required_columns(schema))
-    unknown = [name for name in rows.columns if name not in {*schema.fieldNames(), CORRUPT_ROW}]
+    unknown = [name for name in rows.columns if name not in {*schema.fieldNames(), CORRUPT_ROW, FAULT}]
     if unknown and additional == "refuse":
         raise ValueError(f"{path} must only have columns of the contract (log.additional_columns), got {unknown}")
 
 
-def parse(rows: DataFrame, schema: StructType, table: str, source: str, ds: dt.date) -> ParsedFile:
+def parse(
+    rows: DataFrame,
+    schema: StructType,
+    table: str,
+    source: str,
+    ds: dt.date,
+    *,
+    first: dt.date | None = None,
+    faults: Sequence[str] = (),
+) -> ParsedFile:
     """Cast every column to the contract's type; each row that breaks the contract gets the first reason why.
 
+    first: the day before which no event may be. faults: the values of the column FAULT.
     Of several rows of one item or user, one counts: the greatest, column by column. The others get a reason.
     Raises ValueError if the type of a column can never be cast to that of the contract.
     """
@@ -102,8 +117,9 @@ def parse(rows: DataFrame, schema: StructType, table: str, source: str, ds: dt.d
         _require_castable(source, column, kinds[column.name])
     values = [typed(named(column.name), kinds[column.name], column.dataType) for column in given]
     rules = {CORRUPT: named(CORRUPT_ROW).isNotNull()} if CORRUPT_ROW in kinds else {}
+    rules |= {fault: named(FAULT) == fault for fault in faults}
     for column in given:
-        rules |= _rules(column, kinds[column.name], ds)
+        rules |= _rules(column, kinds[column.name], ds, first)
     # each value is computed once, because the reasons and the result read the same column
     raw = list(map(named, rows.columns))
     read = rows.select(*raw, *(value.alias(TYPED + at.name) for at, value in zip(given, values, strict=True)))
@@ -137,7 +153,7 @@ def _with_one_row_of_each(rows: DataFrame, key: str, given: Sequence[StructField
     return rows.withColumn("reason", F.when(is_repeated, F.lit(repeated)).otherwise(F.col("reason")))
 
 
-def _rules(column: StructField, got: DataType, ds: dt.date) -> dict[str, Column]:
+def _rules(column: StructField, got: DataType, ds: dt.date, first: dt.date | None) -> dict[str, Column]:
     """For each reason to refuse a row because of this column: whether the row breaks the rule. got: the file's type."""
     raw, value, name = named(column.name), named(TYPED + column.name), column.name
     missing, contract = is_missing(raw, got), column.dataType
@@ -152,6 +168,8 @@ def _rules(column: StructField, got: DataType, ds: dt.date) -> dict[str, Column]
         rules[f"{name} is a whole number with a fraction, such as 12.0"] = is_fractional_id(value)
     if name in ("impressed_at", "clicked_at"):
         rules[f"{name} is after the day on which it landed"] = value >= F.lit(day_end(ds))
+        if first is not None:
+            rules[f"{name} is before the first day that lands"] = value < F.lit(day_start(first))
     if name == "reward":
         is_valid = (value >= 0) & (value < F.lit(float("inf")))  # Spark orders NaN after infinity
         rules[f"{name} is negative or not finite"] = ~is_valid

@@ -1,8 +1,7 @@
-"""Log files as rows of named columns, whatever their format: Parquet, CSV or JSON lines."""
+"""Log files and tables as rows of named columns, whatever their format."""
 
 from jobs.raw_log.files.errors import file_errors
-from jobs.raw_log.files.listing import FORMATS
 from jobs.raw_log.files.names import CORRUPT_ROW, named, require_named
-from jobs.raw_log.files.reading import read_file
+from jobs.raw_log.files.sources import SOURCE_FORMATS, TABLE, Source, open_source
 
-__all__ = ["CORRUPT_ROW", "FORMATS", "file_errors", "named", "read_file", "require_named"]
+__all__ = ["CORRUPT_ROW", "SOURCE_FORMATS", "TABLE", "Source", "file_errors", "named", "open_source", "require_named"]

@@ -1,0 +1,6 @@
+"""Your own columns, as expressions, become those of the data contract (docs/your-log.md)."""
+
+from jobs.raw_log.mapping.expressions import expression_errors
+from jobs.raw_log.mapping.own_log import LogFile, open_log
+
+__all__ = ["LogFile", "expression_errors", "open_log"]

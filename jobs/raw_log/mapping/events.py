@@ -1,0 +1,58 @@
+"""Impressions and clicks of one file of events: each row is shown, clicked, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+
+from jobs.config.mapping import EventMapping
+from jobs.raw_log.mapping.table_mapping import Mapped, mapped, prepared, selected, with_impression_id
+
+KEY = "mapping.events"
+
+
+def impressions_and_clicks(
+    rows: DataFrame,
+    mapping: EventMapping,
+    impression_fields: Sequence[str],
+    click_fields: Sequence[str],
+    *,
+    only_known: bool = False,
+) -> dict[str, Mapped]:
+    """The impressions and the clicks of a file of events, by table; each argument is as in `mapped`.
+
+    A click has the time of its row unless `clicked_at` is mapped, and the id of the impression in the same row. Raises
+    ValueError as `mapped` does, and if it is not said which rows are impressions and clicks, or how a click finds its
+    impression.
+    """
+    fields = list(dict.fromkeys([*impression_fields, *click_fields]))
+    _require_conditions(rows, mapping, click_fields)
+    columns = mapping.columns
+    if "clicked_at" not in {*columns, *rows.columns}:
+        columns["clicked_at"] = columns.get("impressed_at", "impressed_at")
+    events, tables = prepared(rows, mapping, KEY), {}
+    for table, condition, wanted in (
+        ("impressions", mapping.shown, impression_fields),
+        ("clicks", mapping.clicked, click_fields),
+    ):
+        is_first = table == "impressions"  # a row that cannot be parsed is counted once
+        chosen = selected(events, condition, f"{KEY}.{'shown' if is_first else 'clicked'}", with_corrupt=is_first)
+        of_table = with_impression_id(mapped(chosen, columns, KEY, fields, only_known=only_known))
+        tables[table] = of_table.without([name for name in (*fields, "impression_id") if name not in wanted])
+    return tables
+
+
+def _require_conditions(rows: DataFrame, mapping: EventMapping, click_fields: Sequence[str]) -> None:
+    for name, table in (("shown", "impressions"), ("clicked", "clicks")):
+        if not getattr(mapping, name):
+            raise ValueError(
+                f"{KEY}.{name} must say which rows are {table}, as in shown = \"event = 'view'\" and clicked = "
+                f'"event = \'click\'"; shown = "true" where every row is an impression and clicked is a flag'
+            )
+    names_impression = "impression_id" in {*mapping.columns, *rows.columns}
+    if mapping.shown.strip().lower() != "true" and "impression_id" in click_fields and not names_impression:
+        raise ValueError(
+            f"{KEY}.impression_id must be mapped where a click is a row of its own, or log.attribution must be "
+            f'"user_item": a click then finds its impression by user and item'
+        )

@@ -1,0 +1,170 @@
+"""Checks an expression of a mapping against the columns of its file, before any row is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark import SparkContext
+from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, StringType
+
+from jobs.raw_log.files import named
+from model.registry import did_you_mean
+
+CURRENT = re.compile(r"\b(timestamp|timestamp_ltz|timestamp_ntz|date)\s*['\"]\s*(now|today|tomorrow|yesterday)", re.I)
+CURRENT_CLASSES = ("Current", "Now", "LocalTimestamp")  # beginnings of the names of Spark's classes
+TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|(?<![.\w])[A-Za-z_]\w*\b(?!\s*[(.])""")
+INTEGERS = tuple(kind().simpleString() for kind in (ByteType, ShortType, IntegerType, LongType))
+REPEATABLE = "must give the same value whenever a day is landed again"
+
+
+@dataclass(frozen=True)
+class Expression:
+    """An expression over a file's columns. text: as it is evaluated; reads: the columns of the file that it uses."""
+
+    value: Column
+    text: str
+    reads: tuple[str, ...]
+
+    @property
+    def tries(self) -> bool:
+        """Whether a null can mean that a value could not be read."""
+        return re.search(r"\btry_\w+\s*\(", self.text, re.I) is not None
+
+
+def checked(rows: DataFrame, key: str, text: str) -> Expression:
+    """`text`, the name of a column of `rows` or an expression of Spark SQL, which must give one value per row.
+
+    key: the key of the mapping, for messages. Raises ValueError for anything that Spark cannot analyse, and for
+    aggregates, windows, subqueries, generators, and values that differ from run to run.
+    """
+    if text in rows.columns:
+        return Expression(named(text), text, (text,))
+    found = _analysed(rows, key, text)
+    _require_repeatable(key, text, found)
+    reads = tuple(dict.fromkeys(node.name() for node in _nodes(found) if _class(node) == "AttributeReference"))
+    if numbers := _texts_read_as_integers(found):
+        with_numbers = TOKEN.sub(lambda token: f"double({token[0]})" if token[0] in numbers else token[0], text)
+        try:
+            _analysed(rows, key, with_numbers)
+            text = with_numbers
+        except ValueError:  # a function that requires integers
+            pass
+    return Expression(F.expr(text), text, reads)
+
+
+def require_type(rows: DataFrame, key: str, expression: Expression, kinds: tuple[type, ...], wanted: str) -> None:
+    """Raises ValueError if an expression is not of one of the types."""
+    got = rows.select(expression.value.alias("value")).schema["value"].dataType
+    if not isinstance(got, kinds):
+        raise ValueError(f"{key} must be {wanted}, got {got.simpleString()}: {expression.text!r}")
+
+
+@contextmanager
+def evaluated_in(spark: SparkSession, time_zone: str) -> Iterator[None]:
+    """Expressions that are analysed in this block read times without an offset in `time_zone`, also when they run.
+
+    Java's rule holds where clocks change: a time that is skipped moves forward by the hour that is missing, and one
+    that happens twice is the first. A value that cannot be cast is an error, not null. Raises ValueError for a zone
+    that does not exist.
+    """
+    settings = {"spark.sql.session.timeZone": time_zone, "spark.sql.ansi.enabled": "true"}
+    before = {name: spark.conf.get(name) for name in settings}
+    try:
+        for name, value in settings.items():
+            spark.conf.set(name, value)
+    except Exception as error:
+        raise ValueError(
+            f"mapping.time_zone must be the name of a time zone, as in Europe/Copenhagen, got {time_zone!r}"
+        ) from error
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            spark.conf.set(name, str(old))
+
+
+@contextmanager
+def expression_errors() -> Iterator[None]:
+    """Turn an error of Spark on a value, inside an expression of a mapping, into a ValueError of one line."""
+    try:
+        yield
+    except PySparkException as error:
+        first, _, context = str(error).partition("== SQL")
+        if not context:
+            raise
+        expression = context.splitlines()[1].strip()
+        raise ValueError(f"mapping: the expression {expression!r} fails: {_line(first)}") from error
+
+
+def _analysed(rows: DataFrame, key: str, text: str) -> Any:
+    """The analysed expression of the JVM."""
+    if CURRENT.search(text):
+        raise ValueError(f"{key} {REPEATABLE}, got {text!r}")
+    try:
+        plan = rows.select(F.expr(text).alias("value"))._jdf.queryExecution().analyzed()
+    except (AnalysisException, ParseException) as error:
+        raise ValueError(_message(rows, key, text, error)) from error
+    is_per_row = _class(plan) == "Project" and plan.child().sameResult(rows._jdf.queryExecution().analyzed())
+    analysed = plan.expressions().apply(0)
+    subqueries = rows.sparkSession._jvm.org.apache.spark.sql.catalyst.expressions.SubqueryExpression  # type: ignore[union-attr]
+    if not is_per_row or subqueries.hasSubquery(analysed):
+        raise ValueError(
+            f"{key} must give one value per row, without aggregates, windows, subqueries or explode, got {text!r}"
+        )
+    return analysed
+
+
+def _message(rows: DataFrame, key: str, text: str, error: AnalysisException | ParseException) -> str:
+    parameters = error.getMessageParameters() or {}
+    if (error.getCondition() or "").startswith("UNRESOLVED_COLUMN"):
+        name = parameters.get("objectName", text).replace("`", "")
+        hint = did_you_mean(name, rows.columns)
+        return f"{key}: there is no column {name!r}{hint}; the file has {rows.columns}"
+    if error.getCondition() == "UNRESOLVED_ROUTINE":
+        return f"{key}: Spark SQL has no function {parameters.get('routineName', text)}, got {text!r}"
+    return f"{key} must be a column or an expression of Spark SQL, got {text!r}: {_line(str(error))}"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+def _require_repeatable(key: str, text: str, expression: Any) -> None:
+    is_current = any(_class(node).startswith(CURRENT_CLASSES) for node in _nodes(expression))
+    if is_current or not expression.deterministic():
+        raise ValueError(f"{key} {REPEATABLE}, got {text!r}")
+
+
+def _texts_read_as_integers(expression: Any) -> set[str]:
+    """Columns of text that are compared with integers: Spark would fail on 2.5, or cut it to 2."""
+    casts = [node for node in _nodes(expression) if _class(node) == "Cast"]
+    if not casts:
+        return set()
+    jvm: Any = SparkContext._jvm
+    tag = jvm.org.apache.spark.sql.catalyst.expressions.Cast.USER_SPECIFIED_CAST()
+    return {
+        cast.child().name()
+        for cast in casts
+        if _class(cast.child()) == "AttributeReference"
+        and cast.child().dataType().simpleString() == StringType().simpleString()
+        and cast.dataType().simpleString() in INTEGERS
+        and not cast.getTagValue(tag).isDefined()
+    }
+
+
+def _nodes(expression: Any) -> Iterator[Any]:
+    yield expression
+    children = expression.children()
+    for number in range(children.size()):
+        yield from _nodes(children.apply(number))
+
+
+def _class(node: Any) -> str:
+    return str(node.getClass().getSimpleName())

@@ -1,0 +1,252 @@
+"""Own columns and expressions become the contract's, and what cannot be used is refused before a row is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.config.loading import Config, load_config
+from jobs.config.mapping import Mapping, with_assignments
+from jobs.raw_log.mapping.events import impressions_and_clicks
+from jobs.raw_log.mapping.expressions import checked, evaluated_in
+from jobs.raw_log.mapping.table_mapping import FAULT, mapped, prepared
+
+FIELDS = ["impression_id", "request_id", "user_id", "item_id", "position", "impressed_at"]
+CLICK_FIELDS = ["impression_id", "clicked_at", "reward"]
+
+
+@pytest.fixture(scope="module")
+def rows(spark: SparkSession) -> DataFrame:
+    schema = "uid string, `device.type` string, rating string, n int, items array<int>, prices array<double>, ts string"
+    return spark.createDataFrame(
+        [("u1", "tv", "2.5", 1, [7, 8], [0.5, 1.5], "1767607200"), ("u2", "pc", "4", None, [9], [2.5], "soon")], schema
+    ).coalesce(1)
+
+
+def config_with(*assignments: str) -> Mapping:
+    return with_assignments(load_config().mapping, assignments)
+
+
+def landed(rows: DataFrame, *assignments: str, fields: list[str] = FIELDS) -> list[Row]:
+    section = config_with(*(f"impressions.{text}" for text in assignments)).impressions
+    key = "mapping.impressions"
+    got = mapped(prepared(rows, section, key), section.columns, key, fields)
+    return (got.rows if got.faults else got.rows.withColumn(FAULT, F.lit(None))).collect()
+
+
+def test_columns_by_name_and_by_expression(rows: DataFrame) -> None:
+    first, second = landed(rows, "user_id=uid", "item_id=device.type", "request_id=concat(uid, '-', n)", "position=n+1")
+    assert (first.user_id, first.item_id, first.request_id, first.position) == ("u1", "tv", "u1-1", 2)
+    assert (second.request_id, second.position) == (None, None)
+    assert (first.rating, first.uid, first[FAULT]) == ("2.5", "u1", None)  # the file's own columns follow
+
+
+def test_a_text_that_is_compared_with_a_whole_number_is_a_number(rows: DataFrame) -> None:
+    """Spark would cast the text to a whole number: 2.5 fails, or becomes 2."""
+    assert [row.uid for row in landed(rows, "where=rating >= 2.5 and rating > 2 and rating between 0 and 3")] == ["u1"]
+    assert checked(rows, "key", "rating > 2").text == "double(rating) > 2"
+    assert checked(rows, "key", "cast(rating as int) > 2").text == "cast(rating as int) > 2"
+    assert checked(rows, "key", "uid = 'rating > 2'").text == "uid = 'rating > 2'"
+
+
+def test_lists_are_exploded_together(rows: DataFrame) -> None:
+    assignments = (
+        "explode.item=items",
+        "explode.price=prices",
+        "item_id=item",
+        "position=list_position",
+        "request_id=price",
+    )
+    got = [(row.uid, row.item_id, row.request_id, row.position) for row in landed(rows, *assignments)]
+    assert got == [("u1", 7, 0.5, 1), ("u1", 8, 1.5, 2), ("u2", 9, 2.5, 1)]
+    assert "items" not in landed(rows, *assignments)[0].asDict()  # which each element would repeat
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("user_id=uidd", "impressions.user_id: there is no column 'uidd'; did you mean uid\\?; the file has \\['uid', 'dev"),
+        ("user_id=upper(uidd)", "there is no column 'uidd'; did you mean uid"),
+        ("usr_id=uid", "mapping.impressions.usr_id: the contract has no such column; did you mean user_id\\?"),
+        ("user_id=upper(uid", "must be a column or an expression of Spark SQL, got 'upper\\(uid'"),
+        ("user_id=uid, n", "must be a column or an expression of Spark SQL"),
+        ("user_id=*", "must be a column or an expression"),
+        ("user_id=uppr(uid)", "Spark SQL has no function `uppr`"),
+        ("user_id=uid + items", "must be a column or an expression.*ARRAY"),
+        ("position=max(n)", "must give one value per row"),
+        ("position=row_number() over (order by n)", "must give one value per row"),
+        ("position=(select 1)", "must give one value per row"),
+        ("position=n in (select 1)", "must give one value per row"),
+        ("item_id=explode(items)", "must give one value per row"),
+        ("position=rand()", "must give the same value whenever"),
+        ("user_id=uuid()", "must give the same value whenever"),
+        ("impressed_at=now()", "must give the same value whenever"),
+        ("impressed_at=current_timestamp", "must give the same value whenever"),
+        ("impressed_at=timestamp'today'", "must give the same value whenever"),
+        ("position=unix_timestamp()", "must give the same value whenever"),
+        ("where=n + 1", "mapping.impressions.where must be a condition, got int"),
+        ("explode.item=uid", "mapping.impressions.explode.item must be a list, got string"),
+        ("explode.uid=items", "uid and list_position must be new names"),
+        ('impressed_at={column = "tss", unit = "s"}', "there is no column 'tss'; did you mean ts"),
+        ('impressed_at={column = "items", unit = "s"}', "must be a number, got array<int>"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_with_a_reason(rows: DataFrame, assignment: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        landed(rows, assignment)
+
+
+@pytest.mark.parametrize("text", ["exists(items, x -> x > 7)", "uid = 'now()'", "date_add(date'2026-01-01', n)"])
+def test_what_only_looks_like_it_is_accepted(rows: DataFrame, text: str) -> None:
+    assert checked(rows, "key", text).reads
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("user_id", "--map must be KEY=EXPRESSION"),
+        ("impressions.user_id= ", "--map must be KEY=EXPRESSION"),
+        ("impresions.user_id=uid", "mapping.impresions: Extra inputs"),
+        ("impressions.impressed_at={column = 'ts', unit = 'h'}", "'s', 'ms', 'us' or 'ns'"),
+        ("impressions.impressed_at={column", "must be a table of TOML"),
+        ("time_zone.x=y", "time_zone has no keys"),
+        ("impressions.explode.Item=items", "String should match pattern"),
+    ],
+)
+def test_assignments_of_another_form_are_refused(assignment: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config_with(assignment)
+
+
+def test_the_mapping_of_the_configuration_survives_a_variant(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('[mapping.items]\nitem_id = "movieId"\nyear = { column = "y", unit = "ms" }\n', "utf-8")
+    config = load_config(str(own)).with_variant("uncorrected")
+    assert config.mapping.items.columns == load_config(str(own)).mapping.items.columns
+    assert config.mapping.items.columns["item_id"] == "movieId"
+    own.write_text("[mapping.items]\nitem_id = 3\n", "utf-8")
+    with pytest.raises(ValueError, match=r"mapping.items.item_id.*must be an expression of Spark SQL, or"):
+        load_config(str(own))
+
+
+TIMES = [
+    ("1767607200", "s", "2026-01-05 10:00:00"), ("1767607200.25", "s", "2026-01-05 10:00:00.25"),
+    ("1.7676072e9", "s", "2026-01-05 10:00:00"), ("1767607200123", "ms", "2026-01-05 10:00:00.123"),
+    ("1767607200123456", "us", "2026-01-05 10:00:00.123456"), ("1767607200123456789", "ns", "2026-01-05 10:00:00.123456"),
+]  # fmt: skip
+
+
+def test_numbers_are_times_in_their_unit(spark: SparkSession) -> None:
+    for text, unit, time in TIMES:
+        rows = spark.createDataFrame([(text,)], "ts string")
+        row = landed(rows, f'impressed_at={{column = "ts", unit = "{unit}"}}')[0]
+        assert (str(row.impressed_at), row[FAULT]) == (time if "." not in time else time.ljust(26, "0"), None), text
+    for kind in ("bigint", "double", "int", "decimal(20,3)"):
+        rows = spark.createDataFrame([("1767607200",)], "ts string").selectExpr(f"cast(ts as {kind}) as ts")
+        assert str(landed(rows, 'impressed_at={column = "ts", unit = "s"}')[0].impressed_at) == "2026-01-05 10:00:00"
+
+
+def test_a_number_that_is_no_time_in_its_unit_is_refused(spark: SparkSession) -> None:
+    texts = ["soon", "1e40", "1767607200", "nan", "", None]
+    rows = spark.createDataFrame([(text,) for text in texts], "ts string").coalesce(1)
+    reasons = [row[FAULT] for row in landed(rows, 'impressed_at={column = "ts", unit = "ms"}')]
+    wrong = "impressed_at is not a number of ms"
+    assert reasons == [wrong, wrong, "impressed_at is before 1990: is the unit ms right?", wrong, None, None]
+
+
+def test_a_value_that_a_try_function_cannot_read_refuses_the_row(rows: DataFrame, spark: SparkSession) -> None:
+    texts = spark.createDataFrame([("1",), ("x",), (None,)], "n string").coalesce(1)
+    assert [row[FAULT] for row in landed(texts, "position=try_cast(n as int)")] == [
+        None, "position cannot be computed from n", None,
+    ]  # fmt: skip
+    assert [row[FAULT] for row in landed(texts, "position=nullif(n, 'x')")] == [None, None, None]  # meant
+
+
+def test_times_without_an_offset_are_of_the_time_zone(spark: SparkSession) -> None:
+    """Denmark's clocks: on 29 March 2026 02:00 to 03:00 is skipped, on 25 October 02:00 to 03:00 happens twice."""
+    wanted = {
+        "2026-01-05 10:00:00": "2026-01-05 09:00:00", "2026-07-05T10:00:00": "2026-07-05 08:00:00",
+        "2026-03-29 02:30:00": "2026-03-29 01:30:00", "2026-10-25 02:30:00": "2026-10-25 00:30:00",
+        "2026-10-25 02:30:00+01:00": "2026-10-25 01:30:00", "2026-10-25T02:30:00Z": "2026-10-25 02:30:00",
+    }  # fmt: skip
+    texts = spark.createDataFrame([(text,) for text in wanted], "t string").coalesce(1)
+    plain = texts.where("t not like '%+01:00' and t not like '%Z'")
+    with evaluated_in(spark, "Europe/Copenhagen"):
+        read = texts.select(checked(texts, "key", "cast(t as timestamp)").value.alias("t"))
+        formatted = "to_timestamp(replace(t, 'T', ' '), 'yyyy-MM-dd HH:mm:ss')"
+        by_format = plain.select(checked(plain, "key", formatted).value.alias("t"))
+        zoneless = plain.selectExpr("cast(t as timestamp_ntz) as t").selectExpr("cast(t as timestamp) as t")
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
+    assert [str(row.t) for row in read.collect()] == list(wanted.values())
+    assert [str(row.t) for row in by_format.collect()] == list(wanted.values())[:4]
+    assert [str(row.t) for row in zoneless.collect()] == list(wanted.values())[:4]
+
+
+def test_a_time_zone_that_does_not_exist_is_refused(spark: SparkSession) -> None:
+    with (
+        pytest.raises(
+            ValueError, match=r"mapping.time_zone must be the name of a time zone, .*, got 'Europe/Kopenhagen'"
+        ),
+        evaluated_in(spark, "Europe/Kopenhagen"),
+    ):
+        pass
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
+
+
+def events(spark: SparkSession, *assignments: str, by_item: bool = False, **more: Any) -> dict[str, list[Row]]:
+    rows = spark.createDataFrame(
+        [("a", "x", "view", 1, "t1"), ("a", "x", "click", 1, "t2"), ("b", "x", "view", 0, "t1")],
+        "user_id string, item_id string, event string, flag int, at string",
+    ).coalesce(1)
+    section = config_with(*(f"events.{text}" for text in ("impressed_at=at", *assignments))).events
+    fields = ["user_id", "item_id", "clicked_at", "reward"] if by_item else CLICK_FIELDS
+    tables = impressions_and_clicks(rows, section, FIELDS, fields, **more)
+    return {name: table.rows.collect() for name, table in tables.items()}
+
+
+def test_events_with_a_flag_are_shown_and_perhaps_clicked(spark: SparkSession) -> None:
+    got = events(spark, "shown=true", "clicked=flag = 1")
+    ids = [row.impression_id for row in got["impressions"]]
+    assert len(set(ids)) == 3
+    assert [(row.impression_id, row.clicked_at) for row in got["clicks"]] == [(ids[0], "t1"), (ids[1], "t2")]
+    assert ids == [row.impression_id for row in events(spark, "shown=true", "clicked=flag = 1")["impressions"]]
+
+
+def test_events_with_a_type_are_shown_or_clicked(spark: SparkSession) -> None:
+    conditions = ("shown=event = 'view'", "clicked=event = 'click'")
+    got = events(spark, *conditions, by_item=True)
+    assert [(row.user_id, row.impressed_at) for row in got["impressions"]] == [("a", "t1"), ("b", "t1")]
+    assert [(row.user_id, row.item_id, row.clicked_at) for row in got["clicks"]] == [("a", "x", "t2")]
+    with pytest.raises(ValueError, match="impression_id must be mapped where a click is a row of its own"):
+        events(spark, *conditions)
+    got = events(spark, *conditions, "impression_id=concat(user_id, item_id)")
+    assert [row.impression_id for row in got["clicks"]] == ["ax"]
+
+
+def test_events_must_say_which_rows_are_impressions(spark: SparkSession) -> None:
+    with pytest.raises(ValueError, match=r"mapping.events.shown must say which rows are impressions, as in"):
+        events(spark, "clicked=flag = 1")
+
+
+def test_rows_that_cannot_be_parsed_survive_a_condition_and_a_list(spark: SparkSession) -> None:
+    rows = spark.createDataFrame(
+        [("a", [1], None), (None, None, "{broken"), ("b", [], None)],
+        "user_id string, items array<int>, _corrupt_record string",
+    ).coalesce(1)
+    got = landed(rows, "explode.item=items", "where=user_id = 'a'")
+    assert [(row.user_id, row._corrupt_record) for row in got] == [("a", None), (None, "{broken")]
+
+
+def test_a_strict_contract_sees_the_columns_that_nothing_reads(rows: DataFrame) -> None:
+    section = config_with("impressions.user_id=upper(uid)").impressions
+    got = mapped(rows, section.columns, "mapping.impressions", FIELDS, only_known=True).rows.columns
+    assert "uid" not in got
+    assert "rating" in got
+
+
+def test_the_default_configuration_maps_nothing(config: Config) -> None:
+    assert (config.mapping.time_zone, config.mapping.events.columns, config.mapping.items.columns) == ("UTC", {}, {})
