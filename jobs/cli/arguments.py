@@ -35,9 +35,7 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def job_parser(
-    doc: str | None, *, variant: bool = False, needs_day: bool = True, needs_lake: bool = True
-) -> Parser:
+def job_parser(doc: str | None, *, variant: bool = False, needs_day: bool = True, needs_lake: bool = True) -> Parser:
     """A parser of `--lake --ds --config --master` (and `--variant`) with the job's docstring as its help."""
     parser = Parser(doc)
     parser.add_argument("--lake", required=needs_lake, help="folder of all tables: a path or any Hadoop URI")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from pyspark.accumulators import AccumulatorServer
+from pyspark.logger import PySparkLogger
 
 from jobs.lake.errors import DiskFull, WriteConflict, user_message
 from jobs.raw_log.preconditions import DayStopped
@@ -24,7 +25,9 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     Exit code USER_ERROR: a wrong argument, wrong data, or a day that stops on purpose. TRY_AGAIN: another writer, a
     full disk, an unresponsive store, a JVM that was killed.
     """
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it logs a traceback of the error that is printed below
+    # these two log a traceback of the error that is printed below
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call has a better message
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # a child of spark-submit's JVM, which a scheduler may kill
         end_with_parent()

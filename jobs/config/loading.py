@@ -36,12 +36,8 @@ from model.registry import did_you_mean
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 # Sections that describe the tables which all variants share; a variant must not override them.
-<<<<<<< HEAD
-SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features"})
-PACKED = ("movielens",)  # overlays that are packed with the code, by name
-=======
 SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features", "mapping"})
->>>>>>> b35ebc8 (A mapping turns own columns and expressions into those of the contract; Delta tables and tables by name; dry runs; several days (not documented yet))
+PACKED = ("movielens",)  # overlays that are packed with the code, by name
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 

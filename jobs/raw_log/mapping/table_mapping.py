@@ -59,9 +59,12 @@ def mapped(
     column that the contract does not name.
     """
     if unknown := [name for name in columns if name not in fields]:
-        hint = did_you_mean(unknown[0], fields)
-        raise ValueError(f"{key}.{unknown[0]}: the contract has no such column{hint}; it has {list(fields)}")
-    origins, values, faults, hidden = {}, [], {}, set(columns)
+        known = f"it has {list(fields)}, and the declared features of users and items"
+        raise ValueError(
+            f"{key}.{unknown[0]}: the contract has no such column{did_you_mean(unknown[0], fields)}; {known}"
+        )
+    faults: dict[str, Column] = {}
+    origins, values, hidden = {}, [], set(columns)
     for name, value in columns.items():
         expression, found = _value(rows, f"{key}.{name}", name, value)
         values.append(expression.value.alias(name))
@@ -133,9 +136,7 @@ def selected(rows: DataFrame, condition: str, key: str, *, with_corrupt: bool = 
     return rows.where(wanted)
 
 
-def _value(
-    rows: DataFrame, key: str, name: str, value: str | Epoch
-) -> tuple[Expression, dict[str, Column]]:
+def _value(rows: DataFrame, key: str, name: str, value: str | Epoch) -> tuple[Expression, dict[str, Column]]:
     """The expression of a column, and for each reason to refuse a row because of it: whether the row is refused."""
     if isinstance(value, Epoch):
         return _epoch(rows, key, name, value)
