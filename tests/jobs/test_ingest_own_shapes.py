@@ -158,7 +158,7 @@ def test_a_dry_run_shows_what_it_understands_and_writes_nothing(
         "  impression_id  <- made from user_id, item_id, impressed_at\n",
         "  impressed_at   <- ts in s since 1970\n",
         "clicks: 2 rows would land",
-        "  2026-01-05  i0       True       null\n",
+        "  2026-01-05  i1       True       null\n",
         "# item title: about 60 different texts are too many\n",
     ):
         assert line in shown, shown

@@ -53,8 +53,9 @@ def proposed_features(log: Mapping[str, LogFile], parsed: Mapping[str, ParsedFil
         if table not in log:
             continue
         declared: list[Feature] = list(getattr(config.features, side))
-        skip = {FAULT, CORRUPT_ROW, *RESERVED, *(feature.name for feature in declared)}
-        rows = log[table].mapped.rows
+        rows, origins = log[table].mapped.rows, log[table].mapped.origins
+        mapped_already = {*origins.values()} - {*origins.keys()}
+        skip = {FAULT, CORRUPT_ROW, *RESERVED, *mapped_already, *(feature.name for feature in declared)}
         found, comments = list(declared), []
         for name in (name for name in rows.columns if name not in skip):
             fault = None if re.fullmatch(NAME, name) else f"map it to a name of small letters in [mapping.{table}]"
