@@ -29,11 +29,10 @@ from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.raw_log.click_logs import impressions_of_clicks, with_all_columns
 from jobs.raw_log.contract import ParsedFile
-from jobs.raw_log.dry_run import described
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import SOURCE_FORMATS, TABLE, file_errors
 from jobs.raw_log.landing import land
-from jobs.raw_log.mapping import LogFile, expression_errors, open_log
+from jobs.raw_log.mapping import LogFile, described, expression_errors, open_log
 
 NAMES = ("events", "impressions", "clicks", "users", "items")
 

@@ -2,5 +2,6 @@
 
 from jobs.raw_log.mapping.expressions import expression_errors
 from jobs.raw_log.mapping.own_log import LogFile, open_log
+from jobs.raw_log.mapping.preview import described
 
-__all__ = ["LogFile", "expression_errors", "open_log"]
+__all__ = ["LogFile", "described", "expression_errors", "open_log"]

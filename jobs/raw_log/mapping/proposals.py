@@ -15,7 +15,7 @@ from jobs.config.loading import Config
 from jobs.raw_log.contract import FAULT, ParsedFile
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import CORRUPT_ROW, named
-from jobs.raw_log.mapping import LogFile
+from jobs.raw_log.mapping.own_log import LogFile
 from model.features import Feature
 
 SIDES = {"users": "user", "items": "item"}

@@ -9,10 +9,9 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.raw_log.contract import FAULT, ParsedFile
-from jobs.raw_log.dry_run.proposals import proposed_features
 from jobs.raw_log.files import CORRUPT_ROW
-from jobs.raw_log.mapping import LogFile
-from jobs.raw_log.mapping.own_log import EVENT_TIMES
+from jobs.raw_log.mapping.own_log import EVENT_TIMES, LogFile
+from jobs.raw_log.mapping.proposals import proposed_features
 from jobs.raw_log.mapping.table_mapping import IDENTITY
 
 ROWS = 10
