@@ -11,7 +11,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.figures import count, decimal, difference, direction, growth, moment
 from jobs.report.page import Headline, KeyFigure
-from jobs.report.quality import Evaluation, evaluations
+from jobs.report.quality import RANKING, Evaluation, evaluations
 from jobs.report.training import model_of
 
 
@@ -40,31 +40,40 @@ def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:
 
 
 def key_figures(lake: Lake, config: Config, ds: dt.date) -> list[KeyFigure]:
-    """The key figures, without those whose table has no row."""
-    return [*_of_evaluation(evaluations(lake, config, ds)), *_of_day(lake, config, ds)]
+    """The key figures, each with the lists that it measures; without those whose table has no row."""
+    return [*_of_evaluation(evaluations(lake, config, ds)), *_of_lists(lake, ds), *_of_day(lake, config, ds)]
 
 
 def _of_evaluation(found: list[Evaluation]) -> list[KeyFigure]:
+    """Ranking metrics of the lists that were evaluated last, which are those of an earlier day."""
     if not found:
         return []
     now, before = found[0], found[1] if len(found) > 1 else None
     k = now.cutoffs[-1]
-    shown = {
-        "recall": "Recall",
-        "ndcg": "NDCG",
-        "item_coverage": "Item coverage",
-        "never_clicked_share": "Never clicked",
-    }
     figures = []
-    for metric, name in shown.items():
+    for metric in ("recall", "ndcg"):
         value, earlier = now.of(metric, k), before.of(metric, k) if before else None
         if value is not None:
             other = now.of(metric, k, POPULARITY)
-            note = f"popularity {decimal(other)}" if other is not None else ""
-            tone = (
-                "muted" if metric == "never_clicked_share" else direction(value, earlier)
-            )  # neither direction is better
-            figures.append(KeyFigure(f"{name}@{k}", decimal(value), difference(value, earlier), tone, note))
+            compared = f"; popularity {decimal(other)}" if other is not None else ""
+            note = f"lists of {now.ds}, clicks of {now.against}{compared}"
+            change = difference(value, earlier)
+            figures.append(KeyFigure(f"{RANKING[metric]}@{k}", decimal(value), change, direction(value, earlier), note))
+    return figures
+
+
+def _of_lists(lake: Lake, ds: dt.date) -> list[KeyFigure]:
+    """What the gate measured on the day's own lists, compared with the day before."""
+    today, before = (
+        {row.rule: row.value for row in lake.rows(tables.GATE, day)} for day in (ds, ds - dt.timedelta(days=1))
+    )
+    figures = []
+    for rule, name in {"coverage": "Item coverage", "never_clicked_share": "Never clicked"}.items():
+        if (value := today.get(rule)) is not None:
+            earlier = before.get(rule)
+            # neither direction is better for never clicked items
+            tone = "muted" if rule == "never_clicked_share" else direction(value, earlier)
+            figures.append(KeyFigure(name, decimal(value), difference(value, earlier), tone, f"lists of {ds}"))
     return figures
 
 

@@ -55,7 +55,7 @@ class Page(HTMLParser):
         return found
 
     def key_figure(self, label: str) -> list[str]:
-        """Value and change of a figure of the top row."""
+        """Value, change and note, if it has one, of a figure of the top row."""
         texts = [text for _, text in self.texts]
         place = texts.index(label)
-        return texts[place + 1 : place + 3]
+        return texts[place + 1 : place + 4]
