@@ -125,6 +125,21 @@ def test_the_wheel_requires_what_the_requirements_list(wheel: Path) -> None:
     assert len(required) == len(run_time) + len(extras)
 
 
+def test_the_command_runs_from_the_zip_of_a_cluster(tmp_path: Path) -> None:
+    zipped = tmp_path / "batch-recall.zip"
+    subprocess.run([sys.executable, ROOT / "build_zip.py", zipped], check=True, timeout=60)
+    for words in (["--help"], ["run-day", "--help"]):
+        texts = [
+            subprocess.run(
+                [sys.executable, "-m", "batch_recall", *words],
+                cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(code)}, capture_output=True, text=True, timeout=60,
+            ).stdout
+            for code in (zipped, ROOT)
+        ]  # fmt: skip
+        assert texts[0] == texts[1]
+        assert texts[0].startswith("usage: batch-recall ")
+
+
 def test_an_editable_installation_runs_the_checkout(wheel: Path, tmp_path: Path) -> None:
     copy, folder = wheel.parent, tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
