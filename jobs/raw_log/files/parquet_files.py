@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import LongType
+from pyspark.sql.types import IntegerType, LongType
 
-from jobs.raw_log.files.listing import Listing
+from jobs.raw_log.files.listing import Listing, file_pattern
 from jobs.raw_log.files.names import quoted
 
 
+@dataclass(frozen=True)
+class Footer:
+    """The columns of a file: all; times in nanoseconds; those without a value, which pandas writes as integers."""
+
+    columns: frozenset[str]
+    nanoseconds: frozenset[str]
+    empty: frozenset[str]
+
+
 def read_parquet(spark: SparkSession, listing: Listing) -> DataFrame:
-    """The rows of Parquet files; a column that a file does not have is null in its rows.
+    """The rows of Parquet files; a column that a file does not have, or has without a value, is null in its rows.
 
     Raises ValueError if a column is in nanoseconds in some of the files only. Spark raises if the types of a column
     differ between files.
     """
-    schema = spark.read.options(recursiveFileLookup=True, mergeSchema=True).parquet(listing.path).schema
+    try:
+        return _read(spark, listing, [listing.path], listing.files)
+    except (PySparkException, Py4JJavaError):
+        # a column without a value, to which pandas and pyarrow give no type, has another type in other files
+        groups: dict[frozenset[str], list[str]] = {}
+        for file in listing.files:
+            groups.setdefault(_footer(spark, file).empty, []).append(file)
+        if len(groups) < 2:
+            raise
+    frames = [_read(spark, listing, [*map(file_pattern, files)], files).drop(*empty) for empty, files in groups.items()]
+    return reduce(partial(DataFrame.unionByName, allowMissingColumns=True), frames)
+
+
+def _read(spark: SparkSession, listing: Listing, paths: Sequence[str], files: Sequence[str]) -> DataFrame:
+    """The rows of files whose columns can be merged. paths: the files, or their folder."""
+    schema = spark.read.options(recursiveFileLookup=True, mergeSchema=True).parquet(*paths).schema
     listing.require_no_columns_twice(schema.fieldNames())
     if not schema.fields:
         raise ValueError(f"{listing.path}: the file has no row")
-    rows = listing.reader(spark).schema(schema).parquet(listing.path)
-    integers = {field.name for field in schema if isinstance(field.dataType, LongType)}
-    times = _nanosecond_columns(spark, listing) if integers else set()
-    return rows.withColumns({name: _microseconds(name) for name in sorted(times & integers)})
+    rows = listing.reader(spark).schema(schema).parquet(*paths)
+    if not any(isinstance(column.dataType, LongType | IntegerType) for column in schema):
+        return rows
+    footer = _footer(spark, files[0])
+    for file in files[1:] if footer.nanoseconds else ():
+        other = _footer(spark, file)
+        if mixed := sorted((footer.nanoseconds ^ other.nanoseconds) & footer.columns & other.columns):
+            raise ValueError(f"{listing.path} must have {mixed} as times in all files, or in none; {file} differs")
+    texts = {name: F.lit(None).cast("string") for name in sorted(footer.empty)} if len(files) == 1 else {}
+    return rows.withColumns({name: _microseconds(name) for name in sorted(footer.nanoseconds)} | texts)
 
 
 def _microseconds(name: str) -> Column:
@@ -34,25 +70,17 @@ def _microseconds(name: str) -> Column:
     return F.expr(f"timestamp_micros(({value} - pmod({value}, 1000)) div 1000)")
 
 
-def _nanosecond_columns(spark: SparkSession, listing: Listing) -> set[str]:
-    """The columns that have nanoseconds: Spark reads them as numbers (spark.sql.legacy.parquet.nanosAsLong)."""
-    found = _nanoseconds_of_file(spark, listing.files[0])
-    for file in listing.files[1:] if any(found.values()) else ():
-        of_file = _nanoseconds_of_file(spark, file)
-        if mixed := [name for name in found.keys() & of_file.keys() if found[name] != of_file[name]]:
-            raise ValueError(f"{listing.path} must have {mixed} as times in all files, or in none; {file} differs")
-        found |= of_file
-    return {name for name, is_time in found.items() if is_time}
-
-
-def _nanoseconds_of_file(spark: SparkSession, file: str) -> dict[str, bool]:
-    """For each column of a file, whether it is a time in nanoseconds; from the file's footer."""
+def _footer(spark: SparkSession, file: str) -> Footer:
     jvm: Any = spark._jvm
     path = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
     source = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(path, spark._jsc.hadoopConfiguration())
     reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(source)
     try:
-        columns = reader.getFooter().getFileMetaData().getSchema().getFields()
-        return {column.getName(): "NANOS" in str(column.getLogicalTypeAnnotation()) for column in columns}
+        metadata = reader.getFooter().getFileMetaData()
+        types = {field.getName(): str(field.getLogicalTypeAnnotation()) for field in metadata.getSchema().getFields()}
+        of_pandas = json.loads(metadata.getKeyValueMetaData().get("pandas") or "{}").get("columns", [])
     finally:
         reader.close()
+    empty = {column["field_name"] for column in of_pandas if column["pandas_type"] == "empty"}
+    nanoseconds = {name for name, kind in types.items() if "NANOS" in kind}
+    return Footer(frozenset(types), frozenset(nanoseconds), frozenset(empty & types.keys()))

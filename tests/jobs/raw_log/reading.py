@@ -6,7 +6,8 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from jobs.lake.tables.table import BOOLEAN, DATE, DOUBLE, FLOATS, INT, STRING, STRINGS, TIME, struct
@@ -32,7 +33,13 @@ def read(
 ) -> tuple[list[tuple], dict[str, int]]:
     """The accepted rows without their day, sorted, and the number of refused rows by reason."""
     with file_errors("the files cannot be read"), parsed(spark, path, schema, table, **options).read() as file:
-        return sorted((tuple(row)[1:] for row in file.accepted.collect()), key=str), file.refusals()
+        return sorted((tuple(row)[1:] for row in utc(file.accepted).collect()), key=str), file.refusals()
+
+
+def utc(rows: DataFrame) -> DataFrame:
+    """`rows` with times that Python shows in UTC, whatever the time zone of this machine."""
+    times = [field.name for field in rows.schema if field.dataType == TIME]
+    return rows.withColumns({name: F.col(name).cast("timestamp_ntz") for name in times})
 
 
 def write(folder: Path, files: dict[str, str | bytes]) -> Path:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.lake.tables.table import DATE, DOUBLE, STRING, TIME, struct
+from jobs.lake.tables.table import DATE, DOUBLE, STRING, STRINGS, TIME, struct
 from jobs.raw_log.files import read_file
 from tests.jobs.raw_log.reading import read, write
 
@@ -103,6 +103,15 @@ def test_parquet_files_are_merged_by_name_or_refused(spark: SparkSession, tmp_pa
         ValueError, match=r'cannot be read as parquet: .*merge incompatible data types "DOUBLE" and "STRING"'
     ):
         read(spark, tmp_path, schema, file_format="parquet")
+
+
+def test_a_column_without_a_value_has_the_type_of_other_files(spark: SparkSession, tmp_path: Path) -> None:
+    """pandas writes a column of nothing but None as integers."""
+    schema = struct(ds=DATE, user_id=STRING, genres=STRINGS)
+    pd.DataFrame({"user_id": ["a"], "genres": [None]}).to_parquet(tmp_path / "1.parquet")
+    assert read(spark, tmp_path / "1.parquet", schema) == ([("a", None)], {})
+    pd.DataFrame({"user_id": ["b"], "genres": [["x"]]}).to_parquet(tmp_path / "2.parquet")
+    assert read(spark, tmp_path, schema) == ([("a", None), ("b", ["x"])], {})
 
 
 def test_times_in_nanoseconds_are_cut_to_microseconds(spark: SparkSession, tmp_path: Path) -> None:

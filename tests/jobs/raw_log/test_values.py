@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from tests.jobs.raw_log.reading import ITEMS, parsed, read
+from tests.jobs.raw_log.reading import ITEMS, parsed, read, utc
 
 REFUSED = object()
 CELLS: dict[str, dict[str, Any]] = {
@@ -44,7 +44,7 @@ def test_each_cell_is_read_as_it_was_meant_or_its_row_refused(spark: SparkSessio
         writer.writeheader()
         writer.writerows({"item_id": f"{number}", name: cell} for number, (name, cell) in enumerate(cells))
     with parsed(spark, tmp_path / "items.csv", ITEMS, "items").read() as found:
-        rows = {int(row.item_id): row for row in found.rows.collect()}
+        rows = {int(row.item_id): row for row in utc(found.rows).collect()}
     got = {cell: REFUSED if rows[n].reason else rows[n][cell[0]] for n, cell in enumerate(cells)}
     wanted = {cell: CELLS[cell[0]][cell[1]] for cell in cells}
     assert {cell: got[cell] for cell in cells if got[cell] != wanted[cell]} == {}
