@@ -6,7 +6,7 @@ whole days
   run_demo                 ten days of MovieLens, from raw log to lists    raw_log/movielens.py
   run_day                  all jobs of a day, or a stretch of them         cli/progress.py
 raw log
-  ingest_logs              your files, into the raw tables                 raw_log/{files,contract,landing}
+  ingest_logs              your files, into the raw tables                 raw_log/{files,mapping,contract,landing}
   ingest_movielens         MovieLens, into the raw tables                  raw_log/movielens.py
   simulate_log             a simulated log with known best recall          raw_log/{simulator,simulated_tables}.py
   await_log                whether the day's log has landed                raw_log/preconditions.py
