@@ -72,6 +72,9 @@ def checked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> l
         parser.error("give --impressions, --clicks or both, or --events")
     if args.events is not None and (args.impressions is not None or args.clicks is not None):
         parser.error("--events must not be combined with --impressions or --clicks")
+    for table in {text.partition("=")[0].partition(".")[0] for text in args.map} & {*NAMES}:
+        if getattr(args, table) is None:
+            parser.error(f"--map {table}... must be given with --{table}")
     if args.backlog and args.last is None:
         parser.error("--backlog must be given with --last")
     days = days_between(args.ds, args.last or args.ds)

@@ -32,4 +32,5 @@ def require_distinct(source: str, names: Sequence[str]) -> None:
 def require_named(source: str, names: Sequence[str], required: Collection[str]) -> None:
     """Raises ValueError if one of the required columns is not among `names`."""
     if missing := [name for name in required if name not in names]:
-        raise ValueError(f"{source} must have the columns {missing}, got {list(names)}")
+        got = f"got {list(names)}; [mapping] and --map give columns of other names (docs/your-log.md)"
+        raise ValueError(f"{source} must have the columns {missing}, {got}")

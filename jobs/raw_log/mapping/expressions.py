@@ -12,7 +12,7 @@ from pyspark import SparkContext
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ByteType, IntegerType, LongType, ShortType, StringType
+from pyspark.sql.types import ByteType, DataType, IntegerType, LongType, ShortType, StringType
 
 from jobs.raw_log.files import named
 from model.registry import did_you_mean
@@ -59,11 +59,12 @@ def checked(rows: DataFrame, key: str, text: str) -> Expression:
     return Expression(F.expr(text), text, reads)
 
 
-def require_type(rows: DataFrame, key: str, expression: Expression, kinds: tuple[type, ...], wanted: str) -> None:
-    """Raises ValueError if an expression is not of one of the types."""
+def type_of(rows: DataFrame, key: str, expression: Expression, kinds: tuple[type, ...], wanted: str) -> DataType:
+    """The type of an expression. Raises ValueError if it is none of `kinds`."""
     got = rows.select(expression.value.alias("value")).schema["value"].dataType
     if not isinstance(got, kinds):
         raise ValueError(f"{key} must be {wanted}, got {got.simpleString()}: {expression.text!r}")
+    return got
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def _message(rows: DataFrame, key: str, text: str, error: AnalysisException | Pa
     parameters = error.getMessageParameters() or {}
     if (error.getCondition() or "").startswith("UNRESOLVED_COLUMN"):
         name = parameters.get("objectName", text).replace("`", "")
-        hint = did_you_mean(name, rows.columns)
+        hint = f"; did you mean `{name}`?" if name in rows.columns else did_you_mean(name, rows.columns)
         return f"{key}: there is no column {name!r}{hint}; the file has {rows.columns}"
     if error.getCondition() == "UNRESOLVED_ROUTINE":
         return f"{key}: Spark SQL has no function {parameters.get('routineName', text)}, got {text!r}"

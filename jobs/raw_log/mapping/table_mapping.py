@@ -14,13 +14,15 @@ from pyspark.sql.types import FractionalType as Fractional
 from jobs.config.mapping import Epoch, TableMapping
 from jobs.raw_log.contract import FAULT
 from jobs.raw_log.files import CORRUPT_ROW, named
-from jobs.raw_log.mapping.expressions import Expression, checked, require_type
+from jobs.raw_log.mapping.expressions import Expression, checked, type_of
+from jobs.raw_log.values import typed
 from model.registry import did_you_mean
 
 LIST_POSITION = "list_position"  # a row's position in the lists that were exploded, from 1
 MICROSECONDS = {"s": Decimal(1_000_000), "ms": Decimal(1_000), "us": Decimal(1), "ns": Decimal("0.001")}
 EVENT_TIMES = ("impressed_at", "clicked_at")
 FIRST_EVENT = "1990-01-01"  # an earlier time of an event is a number in another unit
+TEXTS = ArrayType(StringType())
 IDENTITY = ("user_id", "item_id", "impressed_at", "request_id", "position")  # of an impression without an id
 
 
@@ -96,28 +98,24 @@ def with_impression_id(rows: Mapped) -> Mapped:
 def exploded(rows: DataFrame, mapping: TableMapping, key: str) -> DataFrame:
     """One row per element of the lists of `mapping.explode`, which belong together: first with first, and so on.
 
-    A row without an element is left out; one that cannot be parsed stays. Raises ValueError for a name that the file
-    has, or an expression that is no list.
+    A text is a list as the contract reads one. A row without an element is left out; one that cannot be parsed, or
+    whose text is no list, stays. Raises ValueError for a name that the file has, or an expression that is no list.
     """
     if not mapping.explode:
         return rows
-    lists = {}
+    lists, stays = {}, named(CORRUPT_ROW).isNotNull() if CORRUPT_ROW in rows.columns else F.lit(False)
     for name, text in mapping.explode.items():
-        if name in (found := [column.lower() for column in rows.columns]) or LIST_POSITION in found:
+        if {name, LIST_POSITION} & {column.lower() for column in rows.columns}:
             raise ValueError(f"{key}.explode.{name}: {name} and {LIST_POSITION} must be new names, got {rows.columns}")
         expression = checked(rows, f"{key}.explode.{name}", text)
-        require_type(rows, f"{key}.explode.{name}", expression, (ArrayType,), "a list")
-        lists[name] = expression.value
-    element = F.posexplode_outer(F.arrays_zip(*lists.values())).alias("_position", "_element")
-    spread = rows.select("*", element)
-    is_row = named("_position").isNotNull()
-    if CORRUPT_ROW in rows.columns:
-        is_row = is_row | named(CORRUPT_ROW).isNotNull()
+        kind = type_of(rows, f"{key}.explode.{name}", expression, (ArrayType, StringType), "a list")
+        lists[name] = expression.value if isinstance(kind, ArrayType) else typed(expression.value, kind, TEXTS)
+        stays = stays | (lists[name].isNull() & expression.value.isNotNull())
+    spread = rows.select("*", F.posexplode_outer(F.arrays_zip(*lists.values())).alias("_position", "_element"))
     inner = spread.schema["_element"].dataType.fieldNames()  # type: ignore[attr-defined]
     values = [F.col("_element").getField(field).alias(name) for field, name in zip(inner, lists, strict=True)]
-    others = [named(name) for name in rows.columns]
     position = (F.col("_position") + 1).alias(LIST_POSITION)
-    return spread.where(is_row).select(*others, *values, position)
+    return spread.where(named("_position").isNotNull() | stays).select(*map(named, rows.columns), *values, position)
 
 
 def selected(rows: DataFrame, condition: str, key: str, *, with_corrupt: bool = True) -> DataFrame:
@@ -128,7 +126,7 @@ def selected(rows: DataFrame, condition: str, key: str, *, with_corrupt: bool = 
     if not condition:
         return rows
     expression = checked(rows, key, condition)
-    require_type(rows, key, expression, (BooleanType,), "a condition")
+    type_of(rows, key, expression, (BooleanType,), "a condition")
     wanted = expression.value
     if CORRUPT_ROW in rows.columns:
         is_corrupt = named(CORRUPT_ROW).isNotNull()
@@ -155,7 +153,7 @@ def _epoch(rows: DataFrame, key: str, name: str, epoch: Epoch) -> tuple[Expressi
         raise ValueError(f"{key}: there is no column {epoch.column!r}{hint}; the file has {rows.columns}")
     raw = named(epoch.column)
     column = Expression(raw, epoch.column, (epoch.column,))
-    require_type(rows, key, column, (StringType, IntegralType, DecimalType, Fractional), "a number")
+    type_of(rows, key, column, (StringType, IntegralType, DecimalType, Fractional), "a number")
     # through text, because Spark casts the number 1.7e9 and the text "1700000000.5" to a decimal by different rules
     number = raw.cast("string").try_cast("decimal(28,9)")
     micros = F.floor(number * F.lit(MICROSECONDS[epoch.unit])).try_cast("bigint")

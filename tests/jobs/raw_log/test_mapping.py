@@ -66,10 +66,20 @@ def test_lists_are_exploded_together(rows: DataFrame) -> None:
     assert "items" not in landed(rows, *assignments)[0].asDict()  # which each element would repeat
 
 
+def test_a_text_is_exploded_as_the_contract_reads_it_and_one_that_is_no_list_stays(spark: SparkSession) -> None:
+    texts = [("a", '["x, y", "z"]'), ("b", "x|y"), ("c", "[]"), ("d", None), ("e", '["x"')]
+    rows = spark.createDataFrame(texts, "user_id string, shown string").coalesce(1)
+    got = [(row.user_id, row.item_id) for row in landed(rows, "explode.item_id=shown")]
+    assert got == [("a", "x, y"), ("a", "z"), ("b", "x"), ("b", "y"), ("e", '["x"')]
+    rows = spark.createDataFrame([("f", "[{]")], "user_id string, shown string")
+    assert [(row.user_id, row.item_id) for row in landed(rows, "explode.item_id=shown")] == [("f", None)]
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
         ("user_id=uidd", "impressions.user_id: there is no column 'uidd'; did you mean uid\\?; the file has \\['uid', 'dev"),
+        ("user_id=upper(device.type)", "there is no column 'device.type'; did you mean `device.type`"),
         ("user_id=upper(uidd)", "there is no column 'uidd'; did you mean uid"),
         ("usr_id=uid", "mapping.impressions.usr_id: the contract has no such column; did you mean user_id\\?"),
         ("user_id=upper(uid", "must be a column or an expression of Spark SQL, got 'upper\\(uid'"),
@@ -89,7 +99,7 @@ def test_lists_are_exploded_together(rows: DataFrame) -> None:
         ("impressed_at=timestamp'today'", "must give the same value whenever"),
         ("position=unix_timestamp()", "must give the same value whenever"),
         ("where=n + 1", "mapping.impressions.where must be a condition, got int"),
-        ("explode.item=uid", "mapping.impressions.explode.item must be a list, got string"),
+        ("explode.item=n", "mapping.impressions.explode.item must be a list, got int"),
         ("explode.uid=items", "uid and list_position must be new names"),
         ('impressed_at={column = "tss", unit = "s"}', "there is no column 'tss'; did you mean ts"),
         ('impressed_at={column = "items", unit = "s"}', "must be a number, got array<int>"),
