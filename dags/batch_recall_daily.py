@@ -1,7 +1,7 @@
 """The daily run: waits for the day's log, then runs its jobs on Spark in stages, in order, up to publication.
 
-A stage is one spark-submit: a stretch of jobs/run_day.py, or a single job. With BATCH_RECALL_TASKS=jobs in the environment of the
-dag-processor and the workers, each job is a separate task and spark-submit.
+A stage is one spark-submit: a stretch of jobs/run_day.py, or a single job. With BATCH_RECALL_TASKS=jobs in the
+environment of the dag-processor and the workers, each job is a separate task and spark-submit.
 
 Each installation configures the connection `batch_recall_spark` (the Spark master), these variables,
 
