@@ -2,7 +2,7 @@
 
 Reads the impressions of the day, the ids that landed in the window before it (an impression that lands again is a
 duplicate), and the clicks that landed on the day or up to one window later: if a day is built again, its outcomes
-include the clicks that have landed since. Overwrites the day.
+include the clicks that have landed since. Overwrites the day. Stops if an earlier day has landed but was not run.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ from jobs.lake.checks import overwrite_checked
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
-from jobs.raw_log.preconditions import require_impressions
+from jobs.raw_log.preconditions import require_impressions, require_previous_days_run
+
+ANY_ORDER = "--any-order"  # for days that are built again, or that others are evaluated on
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    return job_parser(__doc__)
+    parser = job_parser(__doc__)
+    parser.add_argument(
+        ANY_ORDER, action="store_true", help="also if an earlier day was not run: only the day's outcomes"
+    )
+    return parser
 
 
 def interactions(impressions: DataFrame, clicks: DataFrame, ds: dt.date, window: AttributionWindow) -> DataFrame:
@@ -82,6 +88,8 @@ def days_changed_by_late_clicks(lake: Lake, config: Config, ds: dt.date) -> list
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_interactions")
+    if not args.any_order:
+        require_previous_days_run(lake, args.ds, config.log.state_lookback_days)
     require_impressions(lake, args.ds)
     clicks = attributed_clicks(lake, config, args.ds)
     window = AttributionWindow.from_config(config)

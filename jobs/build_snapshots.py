@@ -2,6 +2,7 @@
 
 Updates the previous snapshot with the rows of `items` and `users` that landed since, and with new ids of the day's
 interactions. Users who were not seen for `log.user_retention_days` days are removed. Overwrites the day of both tables.
+Prints a warning for each declared feature that is empty or nearly so, and for values that were lost, by reason.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from jobs.lake.checks import overwrite_checked
 from jobs.lake.lake import Lake
 from jobs.lake.queries import materialized
 from jobs.raw_log.encoding import ITEM_ID, USER_ID, encode
-from jobs.raw_log.landing import raw_tables
+from jobs.raw_log.feature_values import FeatureValues
+from jobs.raw_log.landing import rows_since_snapshot
 from model.features import Feature
 
 
@@ -87,23 +89,25 @@ def _with_indices(rows: DataFrame, key: str, index: str, vocabularies: DataFrame
 
 
 def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
-    """Build the day of one of the two snapshots; returns its rows."""
+    """Build the day of one of the two snapshots and print its warnings; returns its rows."""
+    features = {"item": config.features.item, "user": config.features.user}[side]
     key, table = f"{side}_id", {"item": tables.item_snapshot, "user": tables.user_snapshot}[side](config)
     vocabularies, seen = lake.read(tables.VOCABULARIES), lake.day(tables.INTERACTIONS, ds)
     last = lake.latest_day_before(table, ds, config.log.state_lookback_days)
     previous = lake.day(table, last or ds - dt.timedelta(days=1)).drop("ds")
-    # rows that landed on days without a snapshot, such as days without impressions, count as changed
-    days = (ds - last).days if last else config.log.state_lookback_days
-    landed = lake.window(raw_tables(config)[f"{side}s"], ds, days)
-    with materialized(changed_rows(landed, seen, previous, key)) as updated:
+    landed, values = rows_since_snapshot(lake, config, side, ds), FeatureValues(side, features)
+    with materialized(values.landed(changed_rows(landed, seen, previous, key))) as updated:
         if side == "user":
-            features, seen_days = config.features.user, config.log.user_retention_days
+            seen_days = config.log.user_retention_days
             snapshot = user_snapshot(updated.rows, seen, previous, vocabularies, features, ds, seen_days)
         elif not updated.count:
             snapshot = previous
         else:
-            snapshot = item_snapshot(updated.rows, previous, vocabularies, config.features.item)
-        return overwrite_checked(lake, table, ds, snapshot)
+            snapshot = item_snapshot(updated.rows, previous, vocabularies, features)
+        rows = overwrite_checked(lake, table, ds, values.left(snapshot))
+    for warning in values.warnings():
+        print(f"warning: {table.name} of {ds}: {warning}", flush=True)
+    return rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """vocabularies: a dense index for every id and category. An index, once assigned, never changes.
 
-Reads the day's interactions, users and items, and adds the values that have no index yet; a second run adds nothing. Of
-two concurrent runs that would assign the same index, one fails and adds nothing.
+Reads the day's interactions, and the users and items that landed since the last snapshot, and adds the values that have
+no index yet; a second run adds nothing. Of two concurrent runs that would assign the same index, one fails and adds
+nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from jobs.lake.checks import checked
 from jobs.lake.lake import Lake
 from jobs.lake.queries import materialized, query
 from jobs.raw_log.encoding import ITEM_ID, USER_ID, feature_values, named_values, union
+from jobs.raw_log.landing import rows_since_snapshot
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_vocabularies")
     interactions = lake.required_day(tables.INTERACTIONS, args.ds)
-    users, items = lake.day(tables.users(config), args.ds), lake.day(tables.items(config), args.ds)
+    users, items = (rows_since_snapshot(lake, config, side, args.ds) for side in ("user", "item"))
     vocabularies = lake.read(tables.VOCABULARIES)
     with materialized(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
         if not unseen.count:

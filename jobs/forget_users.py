@@ -26,7 +26,7 @@ from jobs.cli.run import run
 from jobs.inference.eligibility import ids_from_file
 from jobs.lake import tables
 from jobs.lake.file_layout import merge_in_order, row_group_size
-from jobs.lake.files import glob_statuses, hadoop_path, read_text
+from jobs.lake.files import glob_statuses, hadoop_path, read_text, require_files
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from jobs.report.files import DRAFTS, PAGE
@@ -121,6 +121,7 @@ def remove_checkpoints(lake: Lake) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
+    require_files({"--users": args.users})
     lake, _ = open_lake(args, "forget_users", opens_once=False)  # the merges do not go through it
     user_ids = users_to_forget(lake, args.users)
     published = last_publication(lake)

@@ -5,9 +5,10 @@ Files have the columns of docs/data-contract.md, or of their own that [mapping] 
 nothing.
 
 The rows of the files land on the day --ds and replace what landed on it before; with --last each event lands on its own
-day. A row that breaks the contract is written to the table quarantine with its reason. Without --impressions each click
-is its own impression; it must then name its user and item, and nothing counts as unclicked. Everything is checked
-before anything is written.
+day. Tables for which no file is given stay as they are, so users or items can land alone. A row that breaks the
+contract is written to the table quarantine with its reason. With --clicks and no --impressions each click is its own
+impression; it must then name its user and item, and nothing counts as unclicked. Everything is checked before anything
+is written.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.config.mapping import with_assignments
-from jobs.lake import tables
 from jobs.lake.days import days_between
+from jobs.lake.files import require_files
 from jobs.lake.lake import Lake
 from jobs.raw_log.click_logs import impressions_of_clicks, with_all_columns
 from jobs.raw_log.contract import ParsedFile
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import SOURCE_FORMATS, TABLE, file_errors
-from jobs.raw_log.landing import land
+from jobs.raw_log.landing import land, quarantine
+from jobs.raw_log.landing_notes import days_to_run_again, features_without_values, unused_columns
 from jobs.raw_log.mapping import LogFile, described, expression_errors, open_log
 
 NAMES = ("events", "impressions", "clicks", "users", "items")
@@ -68,8 +70,8 @@ def checked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> l
     if args.lake is None and not args.dry_run:
         parser.error("the following arguments are required: --lake (or --dry-run)")
     args.lake = args.lake or "."  # a dry run opens no table
-    if args.events is None and args.impressions is None and args.clicks is None:
-        parser.error("give --impressions, --clicks or both, or --events")
+    if all(getattr(args, name) is None for name in NAMES):
+        parser.error(f"give at least one of {', '.join(f'--{name}' for name in NAMES)}")
     if args.events is not None and (args.impressions is not None or args.clicks is not None):
         parser.error("--events must not be combined with --impressions or --clicks")
     for table in {text.partition("=")[0].partition(".")[0] for text in args.map} & {*NAMES}:
@@ -84,22 +86,28 @@ def checked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> l
 
 
 def opened(args: argparse.Namespace) -> tuple[Lake, Config]:
-    """The lake, and the configuration with the mapping of the command line."""
+    """The lake, and the configuration with the mapping of the command line. Raises ValueError for files that are missing."""
+    given = {f"--{name}": path for name in NAMES if (path := getattr(args, name)) and not path.startswith(TABLE)}
+    files = {} if args.format == "table" else given
+    require_files(files)
     lake, config = open_lake(args, "ingest_logs")
+    require_files(files, lake.spark)
     return lake, config.model_copy(update={"mapping": with_assignments(config.mapping, args.map)})
 
 
 def opened_log(lake: Lake, config: Config, days: Sequence[dt.date], args: argparse.Namespace) -> dict[str, LogFile]:
-    """Each given file, by raw table. Raises ValueError if it cannot be read, or its columns break the contract."""
+    """Each given file, by raw table; prints the columns that are not used. Raises ValueError if a file cannot be read, or its columns break the contract."""
     paths = {name: path for name in NAMES if (path := getattr(args, name)) is not None}
     options = {"file_format": args.format, "encoding": args.encoding}
-    return open_log(lake.spark, paths, config, days, **options, backlog=args.backlog, any_feature=args.dry_run)
+    log = open_log(lake.spark, paths, config, days, **options, backlog=args.backlog, any_feature=args.dry_run)
+    print_lines([] if args.dry_run else [line for name, file in log.items() for line in unused_columns(name, file)])
+    return log
 
 
 def raw_frames(parsed: Mapping[str, ParsedFile]) -> dict[str, DataFrame]:
     """The accepted rows, by raw table."""
     frames = {name: file.accepted for name, file in parsed.items()}
-    if "impressions" not in parsed:
+    if "clicks" in parsed and "impressions" not in parsed:
         frames |= impressions_of_clicks(frames["clicks"])
     elif "clicks" in parsed:
         frames["clicks"] = with_all_columns(frames["clicks"])
@@ -113,12 +121,20 @@ def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Map
     """
     for file in parsed.values():
         file.require_accepted_rows()
-    lake.overwrite_days(tables.QUARANTINE, days, union([file.refused for file in parsed.values()]))
-    landed = land(lake, config, days, raw_frames(parsed))
+    frames = raw_frames(parsed)
+    notes = [*features_without_values(lake, config, frames), *days_to_run_again(lake, days[0], frames)]
+    quarantine(lake, days, union([file.refused for file in parsed.values()]), list(frames))
+    landed = land(lake, config, days, frames)
     for name, file in sorted(parsed.items()):
         for reason, count in file.refusals().items():
             print(f"refused: {count:,} rows of {name}: {reason}")
+    print_lines(notes)
     return sum(landed.values())
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,8 @@
 Without --source: MovieLens-100K, from a Python package that contains it. Its users rate in one sitting, so the ratings
 of each user are spread, in order, over ten logical days; --ds is the first.
 With --source FOLDER: ratings.csv and movies.csv with their real times. The ratings of the day --ds land; with --backlog
-all earlier ratings land on that day as well.
+all earlier ratings land on that day as well. `--config movielens`, here and with every later job, declares the features
+of its users and items.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
+from jobs.config.features import logged_features
 from jobs.raw_log.landing import land
 from jobs.raw_log.movielens import movielens_100k, movielens_csv, raw_frames
 
@@ -33,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         ratings, users, items = movielens_100k(args.ds)
     lake, config = open_lake(args, "ingest_movielens")
+    if not logged_features((*config.features.user, *config.features.item)):
+        print("no feature is declared, so only ids land: --config movielens declares those of MovieLens", flush=True)
     frames = raw_frames(lake.spark, config, ratings, users, items, args.ds)
     return sum(land(lake, config, sorted(set(ratings["ds"])), frames).values())
 

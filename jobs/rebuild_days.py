@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol
 
 from jobs import (
     build_histories,
@@ -34,7 +35,11 @@ from jobs.raw_log.preconditions import require_previous_days_run
 # Jobs that read the outcomes of a day; they run again when outcomes change.
 OUTCOME_JOBS = (build_training_examples, build_histories, build_item_counts, build_window_counts)
 
-Step = Callable[[ModuleType, dt.date], None]
+
+class Step(Protocol):
+    """Runs the main() of a job for a day. more: arguments in addition to the shared ones."""
+
+    def __call__(self, job: ModuleType, day: dt.date, *more: str) -> None: ...
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -49,7 +54,7 @@ def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
     require_previous_days_run(lake, ds, config.log.state_lookback_days)
     changed = build_interactions.days_changed_by_late_clicks(lake, config, ds)
     for day in changed:
-        step(build_interactions, day)
+        step(build_interactions, day, build_interactions.ANY_ORDER)
     first, yesterday = min([*changed, ds]), ds - dt.timedelta(days=1)
     skew_start = AttributionWindow.from_config(config).first_click_day(ds)
     for day in days_between(min(first, skew_start), yesterday):
@@ -66,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "rebuild_days")
     rows: list[int] = []
 
-    def step(job: ModuleType, day: dt.date) -> None:
-        rows.append(job.main([*shared_arguments(args), "--ds", day.isoformat()]))
+    def step(job: ModuleType, day: dt.date, *more: str) -> None:
+        rows.append(job.main([*shared_arguments(args), "--ds", day.isoformat(), *more]))
         print(f"{day}  {Path(str(job.__file__)).stem}  {rows[-1]:,} rows", flush=True)
 
     rebuild_days(lake, config, args.ds, step)

@@ -16,7 +16,6 @@ import argparse
 import datetime as dt
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Protocol
 
 from jobs import (
     build_interactions,
@@ -44,6 +43,7 @@ from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
+from jobs.raw_log.preconditions import require_blocklist, require_previous_days_run
 from model.registry import did_you_mean
 
 # The order of a day is defined here only; dags/batch_recall_daily.py repeats it, and a test compares the two.
@@ -66,12 +66,6 @@ DAY: tuple[ModuleType, ...] = (
     *DECISION_JOBS,
     report_run,
 )
-
-
-class Step(Protocol):
-    """Runs the main() of a job for a day. more: arguments in addition to the shared ones."""
-
-    def __call__(self, job: ModuleType, day: dt.date, *more: str) -> None: ...
 
 
 def job_name(job: ModuleType) -> str:
@@ -166,9 +160,13 @@ def run_day(
 ) -> None:
     """Run `jobs`, a stretch of DAY, for `ds`; calls `job_ended` with the name of each job that ended without an error.
 
-    shared: the arguments of every job, without the day.
+    shared: the arguments of every job, without the day. Raises ValueError, before any job runs, if the blocklist does
+    not exist, or if tables are to be built and an earlier day was not run.
     """
     step, lake = job_step(shared, display), lake.for_job()
+    require_blocklist(lake, config)
+    if not set(jobs).isdisjoint(TABLE_JOBS):
+        require_previous_days_run(lake, ds, config.log.state_lookback_days)
     for job in jobs:
         if job in (*DECISION_JOBS, report_run):
             continue
@@ -204,17 +202,17 @@ def run_stretch(
         run_day(lake, config, ds, shared, display, jobs=rest, against=against, job_ended=progress.job_ended)
 
 
-def evaluate(step: Step, ds: dt.date, against: Sequence[dt.date]) -> None:
+def evaluate(step: rebuild_days.Step, ds: dt.date, against: Sequence[dt.date]) -> None:
     """Evaluate the new candidates on the days of `against`; without any, yesterday's candidates on today."""
     if not against:
         step(evaluate_candidates, ds - dt.timedelta(days=1), "--if-any")
         return
     for day in days_between(against[0], against[-1]):
-        step(build_interactions, day)
+        step(build_interactions, day, build_interactions.ANY_ORDER)
     step(evaluate_candidates, ds, "--against", *(day.isoformat() for day in against))
 
 
-def job_step(shared: Sequence[str], display: Display) -> Step:
+def job_step(shared: Sequence[str], display: Display) -> rebuild_days.Step:
     """A step that runs a job with the shared arguments and shows it on the display."""
 
     def step(job: ModuleType, day: dt.date, *more: str) -> None:

@@ -2,7 +2,8 @@
 
 The world has latent user and item factors, Zipf popularity, slates of 20 with position bias, returning users and new
 items every day. Some clicks land a day late, some impressions and clicks land twice. A click's reward is a dwell time
-that grows with the affinity; the values of every declared feature depend on the factors. Lands --days days, the first
+that grows with the affinity. Each declared feature has values that depend on the factors; without any, only ids land.
+Lands --days days, the first
 of which is --ds. The table oracle gets the items that an oracle would show to each user.
 """
 

@@ -12,6 +12,7 @@ import pytest
 
 from jobs import rebuild_days, run_day
 from jobs.cli.arguments import shared_arguments
+from jobs.config.loading import load_config
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
 from tests.no_session import no_session
@@ -67,5 +68,5 @@ def calls(
     jobs = run_day.requested_jobs(parser, args)
     shared, options = shared_arguments(args), {"jobs": jobs, "job_ended": job_ended}
     lake = Lake(no_session, LAKE)
-    run_day.run_day(lake, None, args.ds, shared, recorder, **options)  # type: ignore[arg-type]
+    run_day.run_day(lake, load_config(), args.ds, shared, recorder, **options)  # type: ignore[arg-type]
     return [(job, parsed(job, argv)) for job, argv in recorder.calls]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -14,7 +16,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from jobs.lake.errors import disk_full_errors, jvm_is_gone
-from jobs.lake.snapshots import can_read_without_spark, url_of
+from jobs.lake.snapshots import can_read_without_spark, is_local, local_path, url_of
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 from model.data.file_systems import open_file, resolve_url
 
@@ -103,6 +105,26 @@ def hadoop_path(spark: SparkSession, uri: str) -> tuple[Any, Any]:
     """Hadoop's FileSystem and Path of a path or URI."""
     path = _path(spark, uri if urlparse(uri).scheme else f"file://{Path(uri).resolve()}")  # Hadoop does not decode %20
     return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
+
+
+def require_files(given: Mapping[str, str], spark: SparkSession | None = None) -> None:
+    """Raises ValueError that names every given file or folder that does not exist.
+
+    given: paths or URIs, which may have wildcards, by the argument or key that names them. Without a session, only
+    those that are surely on a local disk are looked for.
+    """
+    missing = [f"{name} {uri}" for name, uri in given.items() if not _exists(uri, spark)]
+    if missing:
+        raise ValueError(f"there is no file or folder {', '.join(missing)}")
+
+
+def _exists(uri: str, spark: SparkSession | None) -> bool:
+    if spark is not None:  # as Spark reads it: a path without scheme is in Hadoop's default file system
+        path = _path(spark, uri)
+        return bool(path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path))
+    may_be_remote = "PYSPARK_GATEWAY_PORT" in os.environ or "HADOOP_CONF_DIR" in os.environ
+    is_known = is_local(uri) and not (may_be_remote and not urlparse(uri).scheme)
+    return not is_known or "{" in uri or bool(glob(str(local_path(uri))))  # Python knows no alternatives {a,b}
 
 
 def qualified_uri(spark: SparkSession, uri: str) -> str:

@@ -12,6 +12,8 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import Table, check_schema
 
+FIRST_DAY = dt.date(1970, 1, 1)  # no row landed before
+
 
 def land(lake: Lake, config: Config, days: Sequence[dt.date], frames: dict[str, DataFrame]) -> dict[str, int]:
     """Overwrite `days` of the raw tables named in `frames`; returns the rows of each table.
@@ -26,6 +28,13 @@ def land(lake: Lake, config: Config, days: Sequence[dt.date], frames: dict[str, 
     return {name: lake.overwrite_days(raw[name], days, frames[name]) for name in names}
 
 
+def quarantine(lake: Lake, days: Sequence[dt.date], refused: DataFrame, names: Sequence[str]) -> int:
+    """Replace the refused rows of the raw tables `names` on `days`; those of other tables stay. Returns the rows written."""
+    on_days = ", ".join(f"DATE'{day.isoformat()}'" for day in days)
+    of_tables = ", ".join(f"'{name}'" for name in names)
+    return lake.overwrite_where(tables.QUARANTINE, refused, f"ds in ({on_days}) and table in ({of_tables})")
+
+
 def raw_tables(config: Config) -> dict[str, Table]:
     """The raw tables by name, in the order in which they land."""
     return {
@@ -34,3 +43,17 @@ def raw_tables(config: Config) -> dict[str, Table]:
         "clicks": tables.CLICKS,
         "impressions": tables.IMPRESSIONS,
     }
+
+
+def rows_since_snapshot(lake: Lake, config: Config, side: str, ds: dt.date) -> DataFrame:
+    """The rows of `users` or `items` that landed up to `ds` and are in no snapshot before it. side: user | item.
+
+    They may have landed on days without a snapshot, such as days without impressions. If there is no snapshot to
+    continue from: all items that ever landed, and the users of the last `log.user_retention_days` days.
+    """
+    snapshot = {"item": tables.item_snapshot, "user": tables.user_snapshot}[side](config)
+    last = lake.latest_day_before(snapshot, ds, config.log.state_lookback_days)
+    if last is None:
+        ever = FIRST_DAY if side == "item" else ds - dt.timedelta(days=config.log.user_retention_days - 1)
+        return lake.between(raw_tables(config)[f"{side}s"], ever, ds)
+    return lake.between(raw_tables(config)[f"{side}s"], last + dt.timedelta(days=1), ds)

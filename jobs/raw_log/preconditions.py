@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+from jobs.config.loading import Config
 from jobs.lake import tables
+from jobs.lake.files import require_files
 from jobs.lake.lake import Lake
+from jobs.lake.snapshots import local_path
 
 
 class DayStopped(ValueError):
@@ -37,6 +40,13 @@ def require_previous_days_run(lake: Lake, ds: dt.date, days: int) -> None:
         if lake.has_day(tables.IMPRESSIONS, day):
             message = f"{ds} depends on {day}, which has landed but was not run: run {day} first"
             raise DayStopped("day_not_run", message)
+
+
+def require_blocklist(lake: Lake, config: Config) -> None:
+    """Raises ValueError if the file of `exclusions.blocklist` does not exist: scoring, hours later, needs it."""
+    if uri := config.exclusions.blocklist:
+        path = local_path(uri)
+        require_files({"exclusions.blocklist": uri if path is None else f"file://{path}"}, None if path else lake.spark)
 
 
 def require_trainable_day(lake: Lake, ds: dt.date) -> None:

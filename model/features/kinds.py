@@ -52,6 +52,10 @@ class FeatureKind:
         """Spark SQL that turns the raw column into the encoded one; None if a vocabulary encodes it."""
         return None
 
+    def losses(self, column: str, length: int) -> dict[str, str]:
+        """Why a raw value, or a part of it, is lost when it is encoded: a condition in Spark SQL for each reason."""
+        return {}
+
 
 class Id(FeatureKind):
     """The user or the item itself."""
@@ -95,6 +99,9 @@ class Numeric(FeatureKind):
     def encoding(self, column: str, length: int) -> str:
         return _finite(f"cast(`{column}` as float)")
 
+    def losses(self, column: str, length: int) -> dict[str, str]:
+        return {"are infinite": f"abs(cast(`{column}` as float)) = float('infinity')"}
+
 
 class Vector(Numeric):
     """An array of `length` numbers; null if it has another length."""
@@ -104,6 +111,13 @@ class Vector(Numeric):
     def encoding(self, column: str, length: int) -> str:
         numbers = f"transform(cast(`{column}` as array<float>), number -> {_finite('number')})"
         return f"case when size(`{column}`) = {length} then {numbers} end"
+
+    def losses(self, column: str, length: int) -> dict[str, str]:
+        has_gap = f"exists(cast(`{column}` as array<float>), number -> {_finite('number')} is null)"
+        return {
+            f"are not of length {length}": f"size(`{column}`) != {length}",
+            "have a number that is missing or not finite": f"size(`{column}`) = {length} and {has_gap}",
+        }
 
 
 KINDS: Registry[FeatureKind] = Registry(

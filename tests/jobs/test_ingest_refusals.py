@@ -34,7 +34,7 @@ def test_rows_that_break_the_contract_are_counted_by_reason(
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("no.parquet", lambda path: None, "cannot be read as parquet"),
+        ("no.parquet", lambda path: None, "there is no file or folder --impressions .*no.parquet"),
         ("text.parquet", lambda path: path.write_text("not a parquet file"), "cannot be read as parquet"),
         ("empty.csv", lambda path: path.write_text(""), "the file has no row"),
         ("header.csv", lambda path: IMPRESSIONS.head(0).to_csv(path, index=False), "the file has no row"),

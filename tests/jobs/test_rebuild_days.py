@@ -18,7 +18,7 @@ FIRST, SECOND, THIRD, FOURTH = DAYS
 
 def steps(lake: Lake, config: Config, ds: object) -> list[tuple[object, object]]:
     found: list[tuple[object, object]] = []
-    rebuild_days.rebuild_days(lake, config, ds, lambda job, day: found.append((job, day)))  # type: ignore[arg-type]
+    rebuild_days.rebuild_days(lake, config, ds, lambda job, day, *_: found.append((job, day)))  # type: ignore[arg-type]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from jobs.raw_log.contract import (
     require_columns,
     required_columns,
 )
-from jobs.raw_log.files import Source, open_source
+from jobs.raw_log.files import CORRUPT_ROW, Source, open_source
 from jobs.raw_log.landing import raw_tables
 from jobs.raw_log.mapping.events import impressions_and_clicks
 from jobs.raw_log.mapping.expressions import evaluated_in
@@ -37,6 +38,13 @@ class LogFile:
     source: Source
     mapped: Mapped
     parsed: ParsedFile
+
+    @property
+    def unused(self) -> list[str]:
+        """The columns of the file that neither the contract nor an expression of the mapping names."""
+        read = " ".join(self.mapped.origins.values())
+        others = [name for name in self.source.rows.columns if name not in {*self.mapped.origins, CORRUPT_ROW}]
+        return [name for name in others if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", read)]
 
 
 def open_log(

@@ -1,0 +1,57 @@
+"""What the user should know when rows land: columns that are not used, features without values, days to run again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+
+from jobs.config.features import logged_features
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.lake import Lake
+from jobs.lake.tables import SchemaMismatch
+from jobs.raw_log.landing import raw_tables
+from jobs.raw_log.mapping import LogFile
+
+SIDES = {"users": "user", "items": "item"}  # raw tables with declared features
+
+
+def unused_columns(table: str, file: LogFile) -> list[str]:
+    """A line that names the columns of a file of users or items that are not read; none for other tables."""
+    if table not in SIDES or not file.unused:
+        return []
+    hint = f"to train on them, declare them in [[features.{SIDES[table]}]]"
+    return [f"{file.source.name}: not used: {', '.join(file.unused)}; {hint}"]
+
+
+def features_without_values(lake: Lake, config: Config, landing: Collection[str]) -> list[str]:
+    """A line for the declared features of users, and of items, if none have ever landed. landing: what lands now."""
+    lines = []
+    for name, side in SIDES.items():
+        features = logged_features({"user": config.features.user, "item": config.features.item}[side])
+        if features and name not in landing and not _has_rows(lake, config, name):
+            names = ", ".join(feature.name for feature in features)
+            lines.append(
+                f"warning: no {name} have landed yet, so these features of [[features.{side}]] are empty: {names}"
+            )
+    return lines
+
+
+def days_to_run_again(lake: Lake, ds: dt.date, landing: Collection[str]) -> list[str]:
+    """A line if jobs have run without the rows that land on `ds`: they do not see them unless they run again."""
+    counts = lake.snapshot(tables.DAILY_ITEM_COUNTS)
+    run = [day for day in counts.days() if day >= ds] if counts is not None else []
+    if not run:
+        return []
+    first = ds if "impressions" in landing else run[0]
+    days = str(first) if first == run[-1] else f"{first} to {run[-1]}"
+    later = "" if "impressions" in landing else ", or land them on a later day"
+    return [f"warning: {days} ran without these rows: run again (run_day){later}"]
+
+
+def _has_rows(lake: Lake, config: Config, name: str) -> bool:
+    try:
+        snapshot = lake.snapshot(raw_tables(config)[name])
+    except SchemaMismatch:  # it has rows, with other features; the jobs that read them say so
+        return True
+    return snapshot is not None and snapshot.rows > 0
