@@ -100,7 +100,7 @@ class Numeric(FeatureKind):
         return _finite(f"cast(`{column}` as float)")
 
     def losses(self, column: str, length: int) -> dict[str, str]:
-        return {"are infinite": f"abs(cast(`{column}` as float)) = float('infinity')"}
+        return {"are infinite or too large": f"abs(cast(`{column}` as float)) = float('infinity')"}
 
 
 class Vector(Numeric):

@@ -26,7 +26,8 @@ def test_each_format_lands_the_same_rows(lake: Lake, tmp_path: Path, form: str) 
     )
     users = pd.DataFrame({"user_id": ["u1"], "age": [30], "gender": ["F"], "occupation": ["writer"]})
     frames = {"impressions": IMPRESSIONS, "clicks": CLICKS, "items": items, "users": users}
-    assert ingest(lake, **{name: write(frame, tmp_path, name, form) for name, frame in frames.items()}) == 7
+    files = {name: write(frame, tmp_path, name, form) for name, frame in frames.items()}
+    assert ingest(lake, **files, config="movielens") == 7
     shown = lake.day(tables.IMPRESSIONS, DAY).orderBy("impression_id").collect()
     assert [(row.impression_id, row.user_id, row.item_id, row.position) for row in shown] == [
         ("a", "u1", "i1", 1), ("b", "u1", "i2", 2), ("c", "u2", "i1", 1),
