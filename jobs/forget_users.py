@@ -119,10 +119,16 @@ def remove_checkpoints(lake: Lake) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = arg_parser().parse_args(argv)
+def opened(args: argparse.Namespace) -> Lake:
+    """The lake. Raises ValueError if the file of --users does not exist, on a local disk before Spark starts."""
     require_files({"--users": args.users})
     lake, _ = open_lake(args, "forget_users", opens_once=False)  # the merges do not go through it
+    return lake
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arg_parser().parse_args(argv)
+    lake = opened(args)
     user_ids = users_to_forget(lake, args.users)
     published = last_publication(lake)
     can_republish = published is not None and is_newest(lake, published, user_ids)

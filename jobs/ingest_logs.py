@@ -28,12 +28,12 @@ from jobs.config.mapping import with_assignments
 from jobs.lake.days import days_between
 from jobs.lake.files import require_files
 from jobs.lake.lake import Lake
-from jobs.raw_log.click_logs import impressions_of_clicks, with_all_columns
 from jobs.raw_log.contract import ParsedFile
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import SOURCE_FORMATS, TABLE, file_errors
 from jobs.raw_log.landing import land, quarantine
-from jobs.raw_log.landing_notes import days_to_run_again, features_without_values, unused_columns
+from jobs.raw_log.landing.click_logs import impressions_of_clicks, with_all_columns
+from jobs.raw_log.landing.notes import days_to_run_again, features_without_values, unused_columns
 from jobs.raw_log.mapping import LogFile, described, expression_errors, open_log
 
 NAMES = ("events", "impressions", "clicks", "users", "items")
@@ -86,7 +86,10 @@ def checked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> l
 
 
 def opened(args: argparse.Namespace) -> tuple[Lake, Config]:
-    """The lake, and the configuration with the mapping of the command line. Raises ValueError for files that are missing."""
+    """The lake, and the configuration with the mapping of the command line.
+
+    Raises ValueError that names all files that do not exist: those on a local disk before Spark starts.
+    """
     given = {f"--{name}": path for name in NAMES if (path := getattr(args, name)) and not path.startswith(TABLE)}
     files = {} if args.format == "table" else given
     require_files(files)
@@ -96,11 +99,16 @@ def opened(args: argparse.Namespace) -> tuple[Lake, Config]:
 
 
 def opened_log(lake: Lake, config: Config, days: Sequence[dt.date], args: argparse.Namespace) -> dict[str, LogFile]:
-    """Each given file, by raw table; prints the columns that are not used. Raises ValueError if a file cannot be read, or its columns break the contract."""
+    """Each given file, by raw table; prints the columns that are not used.
+
+    Raises ValueError if a file cannot be read, or its columns break the contract.
+    """
     paths = {name: path for name in NAMES if (path := getattr(args, name)) is not None}
     options = {"file_format": args.format, "encoding": args.encoding}
     log = open_log(lake.spark, paths, config, days, **options, backlog=args.backlog, any_feature=args.dry_run)
-    print_lines([] if args.dry_run else [line for name, file in log.items() for line in unused_columns(name, file)])
+    if not args.dry_run:  # which proposes features instead
+        for table, file in log.items():
+            print_lines(unused_columns(table, file.source.name, file.unused))
     return log
 
 

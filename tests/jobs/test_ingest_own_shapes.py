@@ -180,7 +180,7 @@ def test_a_dry_run_shows_what_it_understands_and_writes_nothing(
         (["--lake", "l", "--clicks", "c.csv", "--backlog"], "--backlog must be given with --last"),
         (["--lake", "l", "--clicks", "c.csv", "--last", "2026-01-01"], "--last must not be before --ds 2026-01-05"),
         (["--lake", "l", "--clicks", "c.csv", "--map", "items.item_id=x"], "--map items... must be given with --items"),
-        (["--lake", "l"], "give --impressions, --clicks or both, or --events"),
+        (["--lake", "l"], "give at least one of --events, --impressions, --clicks, --users, --items"),
     ],
 )
 def test_arguments_that_contradict_each_other(

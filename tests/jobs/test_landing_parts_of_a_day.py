@@ -218,7 +218,7 @@ def test_missing_files_are_named_together_before_spark_starts(
 def test_one_of_the_files_must_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         ingest_logs.main(["--lake", str(tmp_path), "--ds", str(DAY)])
-    assert "give at least one of --impressions, --clicks, --users, --items" in capsys.readouterr().err
+    assert "give at least one of --events, --impressions, --clicks, --users, --items" in capsys.readouterr().err
 
 
 def test_a_day_that_depends_on_one_that_was_not_run_writes_nothing(

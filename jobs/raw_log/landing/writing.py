@@ -29,7 +29,7 @@ def land(lake: Lake, config: Config, days: Sequence[dt.date], frames: dict[str, 
 
 
 def quarantine(lake: Lake, days: Sequence[dt.date], refused: DataFrame, names: Sequence[str]) -> int:
-    """Replace the refused rows of the raw tables `names` on `days`; those of other tables stay. Returns the rows written."""
+    """Replace the refused rows of the raw tables `names` on `days`, and keep those of others; returns the new rows."""
     on_days = ", ".join(f"DATE'{day.isoformat()}'" for day in days)
     of_tables = ", ".join(f"'{name}'" for name in names)
     return lake.overwrite_where(tables.QUARANTINE, refused, f"ds in ({on_days}) and table in ({of_tables})")

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from jobs.config.features import logged_features
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import SchemaMismatch
-from jobs.raw_log.landing import raw_tables
-from jobs.raw_log.mapping import LogFile
+from jobs.raw_log.landing.writing import raw_tables
 
 SIDES = {"users": "user", "items": "item"}  # raw tables with declared features
 
 
-def unused_columns(table: str, file: LogFile) -> list[str]:
+def unused_columns(table: str, source: str, columns: Sequence[str]) -> list[str]:
     """A line that names the columns of a file of users or items that are not read; none for other tables."""
-    if table not in SIDES or not file.unused:
+    if table not in SIDES or not columns:
         return []
-    hint = f"to train on them, declare them in [[features.{SIDES[table]}]]"
-    return [f"{file.source.name}: not used: {', '.join(file.unused)}; {hint}"]
+    return [f"{source}: not used: {', '.join(columns)}; to train on them, declare them in [[features.{SIDES[table]}]]"]
 
 
 def features_without_values(lake: Lake, config: Config, landing: Collection[str]) -> list[str]:
