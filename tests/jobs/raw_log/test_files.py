@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.lake.tables.table import DATE, DOUBLE, STRING, STRINGS, TIME, struct
-from jobs.raw_log.files import read_file
+from jobs.raw_log.files.reading import read_file
 from tests.jobs.raw_log.reading import read, write
 
 H = "user_id,item_id\n"
