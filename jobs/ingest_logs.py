@@ -25,9 +25,11 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.config.mapping import with_assignments
+from jobs.lake import tables
 from jobs.lake.days import days_between
 from jobs.lake.files import require_files
 from jobs.lake.lake import Lake
+from jobs.lake.queries import empty_frame
 from jobs.raw_log.contract import ParsedFile
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import SOURCE_FORMATS, TABLE, file_errors
@@ -131,7 +133,8 @@ def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Map
         file.require_accepted_rows()
     frames = raw_frames(parsed)
     notes = [*features_without_values(lake, config, frames), *days_to_run_again(lake, days[0], frames)]
-    quarantine(lake, days, union([file.refused for file in parsed.values()]), list(frames))
+    refused = [file.refused for file in parsed.values() if file.refusals()]
+    quarantine(lake, days, union(refused or [empty_frame(lake.spark, tables.QUARANTINE.schema)]), list(frames))
     landed = land(lake, config, days, frames)
     for name, file in sorted(parsed.items()):
         for reason, count in file.refusals().items():

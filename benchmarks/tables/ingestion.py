@@ -1,0 +1,100 @@
+"""Rows per second of `ingest_logs`, compared with bare Spark that reads the same columns and writes them to Delta.
+
+A day of impressions in two files of each format. Bare Spark is given the types of the columns, and checks nothing. Both
+take turns in one warm session. CPU time of the JVM says how much work each is, also on a machine that others use.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from benchmarks.command_line import benchmark_parser, parse
+from jobs import ingest_logs
+from jobs.lake import tables
+from jobs.lake.session import spark_session
+
+DAY = dt.date(2026, 1, 1)
+FORMATS = {"parquet": "parquet", "csv": "csv", "jsonl": "json"}  # name of Spark's reader
+COLUMNS = (
+    "concat('impression-', id) as impression_id",
+    "concat('request-', id div 10) as request_id",
+    "concat('user-', id * 7919 % 50000) as user_id",
+    "concat('item-', id * 104729 % 20000) as item_id",
+    "cast(id % 10 + 1 as int) as position",
+    "timestamp_seconds(1767225600 + id % 80000) as impressed_at",
+)
+
+
+def write_log(spark: SparkSession, folder: str, rows: int) -> None:
+    """The same impressions in each format."""
+    log = spark.range(rows).selectExpr(*COLUMNS).coalesce(2)
+    for name, writer in FORMATS.items():
+        log.write.format(writer).option("header", True).save(f"{folder}/log.{name}")
+
+
+def bare(spark: SparkSession, folder: str, name: str) -> DataFrame:
+    schema = tables.IMPRESSIONS.pick(*(column for column in tables.IMPRESSIONS.columns if column != "ds"))
+    rows = spark.read.schema(schema).option("header", True).format(FORMATS[name]).load(f"{folder}/log.{name}")
+    return rows.selectExpr(f"date'{DAY}' as ds", "*")
+
+
+@dataclass(frozen=True)
+class Cost:
+    seconds: float
+    cpu_seconds: float  # of the JVM
+
+
+def cost(spark: SparkSession, work: Callable[[], object]) -> Cost:
+    began, cpu = time.perf_counter(), cpu_seconds(spark)
+    work()
+    return Cost(time.perf_counter() - began, cpu_seconds(spark) - cpu)
+
+
+def cpu_seconds(spark: SparkSession) -> float:
+    jvm: Any = spark._jvm
+    return float(jvm.java.lang.ProcessHandle.current().info().totalCpuDuration().get().toMillis()) / 1_000
+
+
+def median(costs: Sequence[Cost]) -> Cost:
+    return Cost(statistics.median(c.seconds for c in costs), statistics.median(c.cpu_seconds for c in costs))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--rows", type=int, default=3_000_000, help="impressions of the day (default 3,000,000)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, help="only these")
+    args = parse(parser, argv, rows=500, rounds=1)
+    spark = spark_session("ingestion")
+    with tempfile.TemporaryDirectory(prefix="ingestion-") as folder:
+        write_log(spark, folder, args.rows)
+        print(f"\n{args.rows:,} impressions\n")
+        print("| format | rows a second | bare | ratio (at least .5) | CPU s | bare | ratio |")
+        print("|---|---|---|---|---|---|---|", flush=True)
+        for name in args.formats or FORMATS:
+            command = ["--lake", f"{folder}/lake", "--ds", str(DAY), "--impressions", f"{folder}/log.{name}"]
+
+            def write_bare(name: str = name) -> None:
+                writer = bare(spark, folder, name).write.format("delta").partitionBy("ds").mode("overwrite")
+                writer.option("overwriteSchema", True).save(f"{folder}/bare")
+
+            jobs, plains = [], []
+            for _ in range(args.rounds + 1):
+                jobs.append(cost(spark, lambda line=command: ingest_logs.main(line)))  # type: ignore[misc]
+                plains.append(cost(spark, write_bare))
+            job, plain = median(jobs[1:]), median(plains[1:])  # the first round warms up
+            rates = " | ".join(f"{args.rows / each.seconds:,.0f}" for each in (job, plain))
+            cpu = f"{job.cpu_seconds:.1f} | {plain.cpu_seconds:.1f} | {plain.cpu_seconds / job.cpu_seconds:.2f}"
+            print(f"| {name} | {rates} | {plain.seconds / job.seconds:.2f} | {cpu} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
