@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -41,12 +42,26 @@ class TableMapping(BaseModel):
     def columns(self) -> dict[str, str | Epoch]:
         return dict(self.__pydantic_extra__)
 
+    def reads(self, name: str) -> bool:
+        """Whether an expression names this column of the file."""
+        values = [self.where, *self.explode.values(), *self.columns.values(), *self.conditions]
+        texts = [value.column if isinstance(value, Epoch) else value for value in values]
+        return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for text in texts)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return ()
+
 
 class EventMapping(TableMapping):
     """A file of events. shown: which rows are impressions; clicked: which are clicks; both are required to read one."""
 
     shown: str = ""
     clicked: str = ""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return self.shown, self.clicked
 
 
 class Mapping(Section):

@@ -28,9 +28,9 @@ def impressions_and_clicks(
     """
     fields = list(dict.fromkeys([*impression_fields, *click_fields]))
     _require_conditions(rows, mapping, click_fields)
-    columns = mapping.columns
-    if "clicked_at" not in {*columns, *rows.columns}:
-        columns["clicked_at"] = columns.get("impressed_at", "impressed_at")
+    if "clicked_at" not in {*mapping.columns, *rows.columns}:
+        same_time = mapping.columns.get("impressed_at", "impressed_at")
+        mapping = mapping.model_copy(update={"clicked_at": same_time})
     events, tables = prepared(rows, mapping, KEY), {}
     for table, condition, wanted in (
         ("impressions", mapping.shown, impression_fields),
@@ -38,7 +38,7 @@ def impressions_and_clicks(
     ):
         is_first = table == "impressions"  # a row that cannot be parsed is counted once
         chosen = selected(events, condition, f"{KEY}.{'shown' if is_first else 'clicked'}", with_corrupt=is_first)
-        of_table = with_impression_id(mapped(chosen, columns, KEY, fields, only_known=only_known))
+        of_table = with_impression_id(mapped(chosen, mapping, KEY, fields, only_known=only_known))
         tables[table] = of_table.without([name for name in (*fields, "impression_id") if name not in wanted])
     return tables
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from pyspark.sql.types import StructType
 
 from jobs.config import mapping as sections
 from jobs.config.loading import Config
+from jobs.lake.tables import CLICKS, IMPRESSIONS
 from jobs.raw_log.contract import (
     CLICKS_BY_IMPRESSION,
     CLICKS_BY_ITEM,
@@ -36,15 +36,17 @@ class LogFile:
     """What a file gives to one raw table: as it is stored, with the columns of the contract, and in their types."""
 
     source: Source
+    mapping: sections.TableMapping
     mapped: Mapped
     parsed: ParsedFile
 
     @property
     def unused(self) -> list[str]:
         """The columns of the file that neither the contract nor an expression of the mapping names."""
-        read = " ".join(self.mapped.origins.values())
-        others = [name for name in self.source.rows.columns if name not in {*self.mapped.origins, CORRUPT_ROW}]
-        return [name for name in others if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", read)]
+        known = {*self.parsed.columns, CORRUPT_ROW}
+        if isinstance(self.mapping, sections.EventMapping):
+            known |= {*IMPRESSIONS.columns, *CLICKS.columns}
+        return [name for name in self.source.rows.columns if name not in known and not self.mapping.reads(name)]
 
 
 def open_log(
@@ -72,13 +74,14 @@ def open_log(
     log = {}
     with evaluated_in(spark, config.mapping.time_zone):
         for name, path in paths.items():
+            section: sections.TableMapping = getattr(config.mapping, name)
             required = _required(name, config, schemas)
             source = open_source(spark, path, file_format, required=required, encoding=encoding)
             for table, rows in _mapped(name, source.rows, config, fields, any_feature=any_feature).items():
                 schema = schemas[table]
                 require_columns(rows.rows, schema, source.name, config.log.additional_columns)
                 parsed = parse(rows.rows, schema, table, source.name, days[-1], first=first, faults=rows.faults)
-                log[table] = LogFile(source, rows, parsed)
+                log[table] = LogFile(source, section, rows, parsed)
     return {table: replace(file, parsed=on_days(file.parsed, days[0], days[-1])) for table, file in log.items()}
 
 
@@ -92,7 +95,9 @@ def on_days(parsed: ParsedFile, first: dt.date, last: dt.date) -> ParsedFile:
 def _required(name: str, config: Config, schemas: Mapping[str, StructType]) -> list[str]:
     """The columns that each file must have itself, because nothing else gives them."""
     section: sections.TableMapping = getattr(config.mapping, name)
-    others = {*section.columns, *section.explode, "impression_id"}
+    others = {*section.columns, *section.explode}
+    if name == "impressions" and config.log.attribution == "user_item":
+        others.add("impression_id")
     return [column for column in required_columns(schemas[name]) if column not in others] if name in schemas else []
 
 
@@ -109,6 +114,6 @@ def _mapped(
     key, known = f"mapping.{name}", list(fields[name])
     if any_feature and name in WITH_FEATURES:
         known = list(dict.fromkeys([*known, *section.columns]))
-    table = mapped(prepared(rows, section, key), section.columns, key, known, only_known=only_known)
+    table = mapped(prepared(rows, section, key), section, key, known, only_known=only_known)
     makes_id = name == "impressions" and config.log.attribution == "user_item"
     return {name: with_impression_id(table) if makes_id else table}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.raw_log.contract import FAULT, ParsedFile
+from jobs.raw_log.contract import ParsedFile
 from jobs.raw_log.files import CORRUPT_ROW
 from jobs.raw_log.mapping.own_log import EVENT_TIMES, LogFile
 from jobs.raw_log.mapping.proposals import proposed_features
-from jobs.raw_log.mapping.table_mapping import IDENTITY
 
 ROWS = 10
 CELL_LENGTH = 24  # characters
@@ -26,9 +24,8 @@ def described(log: Mapping[str, LogFile], parsed: Mapping[str, ParsedFile], conf
         fields = [field for field in source.rows.schema if field.name != CORRUPT_ROW]
         lines += [f"{source.name}: {source.rows.count():,} rows, {len(fields)} columns"]
         lines += [*table([[field.name, field.dataType.simpleString()] for field in fields]), ""]
-    used = config.mapping.model_dump_json()
     for name, file in log.items():
-        lines += [*_counts(name, parsed[name]), *_origins(file, parsed[name], used), *_rows(parsed[name]), ""]
+        lines += [*_counts(name, parsed[name]), *_origins(file, parsed[name]), *_rows(parsed[name]), ""]
     features = proposed_features(log, parsed, config)
     if features:
         lines += ["features that these files could give; copy those that help into your configuration:", "", *features]
@@ -60,15 +57,12 @@ def _counts(name: str, parsed: ParsedFile) -> Iterable[str]:
         yield f"  {time} from {first} to {last} UTC, on {days:,} days"
 
 
-def _origins(file: LogFile, parsed: ParsedFile, used: str) -> list[str]:
-    """How each column of the contract is obtained, and which columns of the file are not. used: all expressions."""
+def _origins(file: LogFile, parsed: ParsedFile) -> list[str]:
+    """How each column of the contract is obtained, and which columns of the file are not used."""
     names = [name for name in parsed.columns if name != "ds"]
     origins = {"available": "true"} | file.mapped.origins
     rows = [f"  {name.ljust(max(map(len, names)))}  <- {origins.get(name, 'null')}" for name in names]
-    known = {*names, *IDENTITY, CORRUPT_ROW, FAULT}
-    others = [name for name in file.source.rows.columns if name not in known]
-    unused = [name for name in others if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", used)]
-    return rows + ([f"  not used: {', '.join(unused)}"] if unused else [])
+    return rows + ([f"  not used: {', '.join(file.unused)}"] if file.unused else [])
 
 
 def _rows(parsed: ParsedFile) -> list[str]:

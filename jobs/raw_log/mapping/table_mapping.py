@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, BooleanType, DecimalType, IntegralType, StringType
-from pyspark.sql.types import FractionalType as Fractional
+from pyspark.sql.types import ArrayType, BooleanType, FractionalType, IntegralType, StringType
 
 from jobs.config.mapping import Epoch, TableMapping
 from jobs.raw_log.contract import FAULT
@@ -52,37 +51,44 @@ def prepared(rows: DataFrame, mapping: TableMapping, key: str) -> DataFrame:
 
 
 def mapped(
-    rows: DataFrame, columns: Mapping[str, str | Epoch], key: str, fields: Sequence[str], *, only_known: bool = False
+    rows: DataFrame, mapping: TableMapping, key: str, fields: Sequence[str], *, only_known: bool = False
 ) -> Mapped:
     """Prepared rows with the mapped columns; one that is already called like one of `fields` is taken as it is.
 
-    fields: the columns of the contract. Columns that are neither mapped nor known follow, except those that only_known
-    excludes: those that an expression reads. Raises ValueError for an expression that cannot be used, or a mapped
-    column that the contract does not name.
+    fields: the columns of the contract. Other columns of the file follow; only_known: only those that no expression
+    reads. Raises ValueError for an expression that cannot be used, or a mapped column that the contract does not name.
     """
-    if unknown := [name for name in columns if name not in fields]:
+    if unknown := [name for name in mapping.columns if name not in fields]:
         known = f"it has {list(fields)}, and the declared features of users and items"
         raise ValueError(
             f"{key}.{unknown[0]}: the contract has no such column{did_you_mean(unknown[0], fields)}; {known}"
         )
     faults: dict[str, Column] = {}
-    origins, values, hidden = {}, [], set(columns)
-    for name, value in columns.items():
+    origins, values = {}, []
+    for name, value in mapping.columns.items():
         expression, found = _value(rows, f"{key}.{name}", name, value)
         values.append(expression.value.alias(name))
         origins[name] = expression.text
         faults |= found
-        hidden |= {column for column in expression.reads if only_known and column not in fields}
-    origins |= {name: name for name in fields if name in rows.columns and name not in origins}
-    if LIST_POSITION in rows.columns:  # each element would repeat the lists
-        hidden |= {LIST_POSITION, *(field.name for field in rows.schema if isinstance(field.dataType, ArrayType))}
-        hidden -= origins.keys() - columns.keys()
-    lowered = {name.lower() for name in hidden}
-    others = [named(name) for name in rows.columns if name.lower() not in lowered]
+    taken = [name for name in fields if name in rows.columns and name not in origins]
+    others = [named(name) for name in _others(rows, mapping, {*origins, *taken}, only_known=only_known)]
     if faults:
         reasons = (F.when(is_broken, F.lit(reason)) for reason, is_broken in faults.items())
         others.append(F.coalesce(*reasons).alias(FAULT))
-    return Mapped(rows.select(*values, *others), origins, tuple(faults))
+    origins |= {name: name for name in taken}
+    return Mapped(rows.select(*values, *map(named, taken), *others), origins, tuple(faults))
+
+
+def _others(rows: DataFrame, mapping: TableMapping, known: set[str], *, only_known: bool) -> list[str]:
+    """The columns that follow those of the contract, which are `known`; their names differ in more than case."""
+    hidden = {*known}
+    if mapping.explode:  # each element would repeat the lists
+        lists = [field.name for field in rows.schema if isinstance(field.dataType, ArrayType)]
+        hidden |= {LIST_POSITION, *mapping.explode, *lists}
+    if only_known:
+        hidden |= {name for name in rows.columns if mapping.reads(name)}
+    lowered = {name.lower() for name in hidden}
+    return [name for name in rows.columns if name.lower() not in lowered]
 
 
 def with_impression_id(rows: Mapped) -> Mapped:
@@ -153,7 +159,7 @@ def _epoch(rows: DataFrame, key: str, name: str, epoch: Epoch) -> tuple[Expressi
         raise ValueError(f"{key}: there is no column {epoch.column!r}{hint}; the file has {rows.columns}")
     raw = named(epoch.column)
     column = Expression(raw, epoch.column, (epoch.column,))
-    type_of(rows, key, column, (StringType, IntegralType, DecimalType, Fractional), "a number")
+    type_of(rows, key, column, (StringType, IntegralType, FractionalType), "a number")
     # through text, because Spark casts the number 1.7e9 and the text "1700000000.5" to a decimal by different rules
     number = raw.cast("string").try_cast("decimal(28,9)")
     micros = F.floor(number * F.lit(MICROSECONDS[epoch.unit])).try_cast("bigint")

@@ -34,7 +34,7 @@ def config_with(*assignments: str) -> Mapping:
 def landed(rows: DataFrame, *assignments: str, fields: list[str] = FIELDS) -> list[Row]:
     section = config_with(*(f"impressions.{text}" for text in assignments)).impressions
     key = "mapping.impressions"
-    got = mapped(prepared(rows, section, key), section.columns, key, fields)
+    got = mapped(prepared(rows, section, key), section, key, fields)
     return (got.rows if got.faults else got.rows.withColumn(FAULT, F.lit(None))).collect()
 
 
@@ -197,7 +197,7 @@ def test_rows_that_cannot_be_parsed_survive_a_condition_and_a_list(spark: SparkS
 
 def test_a_strict_contract_sees_the_columns_that_nothing_reads(rows: DataFrame) -> None:
     section = config_with("impressions.user_id=upper(uid)").impressions
-    got = mapped(rows, section.columns, "mapping.impressions", FIELDS, only_known=True).rows.columns
+    got = mapped(rows, section, "mapping.impressions", FIELDS, only_known=True).rows.columns
     assert "uid" not in got
     assert "rating" in got
 
