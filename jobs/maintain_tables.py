@@ -19,7 +19,7 @@ from jobs.cli.clock import now
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.lake import tables
-from jobs.lake.files import hadoop_path
+from jobs.lake.files import delta_paths, hadoop_path
 from jobs.lake.lake import Lake
 from jobs.serving.retention import DEFAULT_KEEP_DAYS, MIN_KEEP_DAYS, retention_days, unused_folders
 
@@ -44,20 +44,20 @@ def maintain(lake: Lake, path: str, days: int) -> None:
     """Compact one table, and remove the files that no version of the last `days` days needs."""
     table = DeltaTable.forPath(lake.spark, path)
     _set_retention(lake, path, days)
-    if _name(path) not in PLANNED_LAYOUT:
+    if path.rsplit("/", 1)[-1] not in PLANNED_LAYOUT:
         table.optimize().executeCompaction()
     table.vacuum(24 * days)
 
 
 def maintain_tables(lake: Lake, days: int, *, dry_run: bool) -> int:
     """Maintain every table of the lake; returns their number."""
-    paths = list(lake.delta_paths())
-    for path in paths:
+    paths = delta_paths(lake.spark, lake.uri)
+    for name, path in paths.items():
         if dry_run:
-            print(f"{_name(path)}: {removable_files(lake, path, days):,} files would be removed", flush=True)
+            print(f"{name}: {removable_files(lake, path, days):,} files would be removed", flush=True)
         else:
             maintain(lake, path, days)
-            print(f"{_name(path)}: removed files are kept for {days} days", flush=True)
+            print(f"{name}: removed files are kept for {days} days", flush=True)
     return len(paths)
 
 
@@ -98,13 +98,9 @@ def _keep_days_argument(text: str) -> int:
     return days
 
 
-def _name(path: str) -> str:
-    return path.rsplit("/", 1)[-1]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, _ = open_lake(args, "maintain_tables", opens_once=False)
+    lake, _ = open_lake(args, "maintain_tables", opens_once=False, must_exist=True)
     at = args.at or now()
     days = retention_days(lake, args.keep_days, at)
     maintained = maintain_tables(lake, days, dry_run=args.dry_run)

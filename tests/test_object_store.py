@@ -23,7 +23,7 @@ from jobs import maintain_tables, publish_candidates, run_day, simulate_log
 from jobs.config.loading import Config, load_config
 from jobs.inference.references import model_version, required_manifest
 from jobs.lake import tables
-from jobs.lake.files import read_text
+from jobs.lake.files import delta_paths, read_text
 from jobs.lake.integrity.log_store import UnsafeLogStore
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.session import spark_session
@@ -137,7 +137,7 @@ def rows_of(lake: Lake, name: str) -> list[str]:
 def test_the_tables_equal_those_on_a_local_disk(ran: Ran) -> None:
     written = sorted(folder.parent.name for folder in Path(ran.local.uri).glob("*/_delta_log"))
     assert len(written) > 20
-    assert sorted(path.rsplit("/", 1)[-1] for path in ran.remote.delta_paths()) == written
+    assert sorted(delta_paths(ran.remote.spark, ran.remote.uri)) == written
     for name in written:
         rows = rows_of(ran.local, name)
         assert rows or name == "unclicked_items", name  # on a first day no exposure window has closed

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from jobs.config.loading import Config, load_config
 from jobs.lake import tables
 from jobs.lake.days import days_between
+from jobs.lake.files import NoSuchLake, has_tables
 from jobs.lake.integrity.log_store import require_safe_commits
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
@@ -19,14 +20,19 @@ SMALL_DAY_ROWS = 250_000  # up to here, settings for little data are faster
 
 
 def open_lake(
-    args: argparse.Namespace, name: str, *, written: str | None = None, opens_once: bool = True
+    args: argparse.Namespace,
+    name: str,
+    *,
+    written: str | None = None,
+    opens_once: bool = True,
+    must_exist: bool = False,
 ) -> tuple[Lake, Config]:
     """The lake and the configuration, those of the variant if `--variant` is given.
 
     Spark starts when it is first needed, but at once for a lake that is not on a local disk. name: of the Spark
     application. written: the lake to which the job writes, if it is not `--lake`. opens_once: as in `Lake`; False for
     jobs that change tables without it. The start raises UnsafeLogStore if concurrent drivers could overwrite each
-    other's commits.
+    other's commits. must_exist: raise NoSuchLake if the folder has no table.
     """
     variant = getattr(args, "variant", None)
     config = load_config(*args.config).with_variant(variant)
@@ -39,6 +45,8 @@ def open_lake(
     lake = Lake(start, args.lake, variant, opens_once=opens_once)
     if not is_local(args.lake):
         _ = lake.spark  # an unsafe store is refused before it is read
+    if must_exist and not has_tables(args.lake, lambda: lake.spark):
+        raise NoSuchLake(args.lake)
     return lake, config
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from jobs.cli.run import TEMPORARY
 from jobs.config.loading import Config
-from jobs.lake.files import glob_statuses, hadoop_path, put_folder, read_text
+from jobs.lake.files import delta_paths, glob_statuses, hadoop_path, put_folder, read_text
 from jobs.lake.lake import Lake
 from jobs.lake.session.settings import CODE, MARK
 
@@ -135,7 +135,7 @@ def files_in(folder: str) -> list[Path]:
 def newest_commits(lake: Lake, known: dict[str, Commit]) -> dict[str, Commit]:
     """The newest commit of every table of the lake, by path of the table. known: where the search starts."""
     found = {}
-    for path in lake.delta_paths():
+    for path in delta_paths(lake.spark, lake.uri).values():
         commit = known.get(path) or last_listed(lake, path)
         while commit is not None:
             found[path] = commit

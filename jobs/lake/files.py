@@ -1,4 +1,4 @@
-"""Files and folders of the lake that are not tables, on any file system that Spark can access; texts without Spark."""
+"""Files and folders of the lake, on any file system that Spark can access; texts and the lake itself without Spark."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 from model.data.file_systems import open_file, resolve_url
 
 SHIPPED = "shipped:"  # prefix of a reference to a folder that Spark copies to the workers
+
+
+class NoSuchLake(ValueError):
+    """A folder is not a lake: it does not exist, or has no table."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(f"there is no lake at {uri}: the folder does not exist or has no table")
 
 
 def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
@@ -47,6 +54,24 @@ def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
         if not jvm_is_gone(error):
             filesystem.delete(draft, True)
         raise
+
+
+def has_tables(uri: str, session: Callable[[], SparkSession] | None = None) -> bool:
+    """Whether a folder has a Delta table. session: starts Spark, for stores that are not read without it."""
+    if (folder := local_path(uri)) is not None:
+        return any(folder.glob("*/_delta_log"))
+    assert session is not None, "a store needs Spark"
+    return bool(glob_statuses(session(), f"{uri.rstrip('/')}/*/_delta_log"))
+
+
+def delta_paths(spark: SparkSession, uri: str) -> dict[str, str]:
+    """The paths of all Delta tables of a lake by name; a table of a variant is named variants/NAME/TABLE."""
+    paths = {}
+    for pattern, depth in (("*", 1), ("variants/*/*", 3)):
+        for status in glob_statuses(spark, f"{uri.rstrip('/')}/{pattern}/_delta_log"):
+            path = str(status.getPath().getParent().toString())
+            paths["/".join(path.split("/")[-depth:])] = path
+    return paths
 
 
 def is_folder(spark: SparkSession, uri: str) -> bool:

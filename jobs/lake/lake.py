@@ -15,7 +15,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from jobs.lake import writing
-from jobs.lake.files import glob_statuses
 from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.queries import empty_frame
 from jobs.lake.snapshots import Snapshot, as_rows, read_batches, read_rows, sampled, spark_frame
@@ -68,12 +67,6 @@ class Lake:
 
     def table_path(self, table: Table) -> str:
         return self.model_path(table.name) if table.per_variant else self.path(table.name)
-
-    def delta_paths(self) -> Iterator[str]:
-        """The paths of all Delta tables of the lake, those of variants included."""
-        for pattern in ("*", "variants/*/*"):
-            for status in glob_statuses(self.spark, self.path(pattern, "_delta_log")):
-                yield str(status.getPath().getParent().toString())
 
     def snapshot(self, table: Table, version: int | None = None) -> Snapshot | None:
         """A version of a table, by default the newest; None if it was never written.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,21 +20,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from jobs.lake import tables
+from jobs.lake.files import NoSuchLake, has_tables
 from jobs.lake.lake import NoSuchDay
-from jobs.lake.snapshots import file_url
+from jobs.lake.snapshots import file_url, is_local, open_delta_table
 from model.data.file_systems import open_file
 
 COLUMNS = ["user_id", "candidates", "model_version"]
+SCHEMA: pa.Schema = to_arrow_schema(tables.CANDIDATES.pick(*COLUMNS))
 LOWEST, HIGHEST = "", "\U0010ffff"  # sort before and after every id
 
 
-def read_candidates(lake: str, user_ids: Sequence[str] | None = None) -> pd.DataFrame:
+def read_candidates(lake: str, user_ids: Iterable[str] | None = None) -> pd.DataFrame:
     """The published lists of `user_ids`, or of all users, one row per item, without Spark.
 
-    Columns: user_id, item_id, score, rank, source, model_version. Raises NoSuchDay before the first publication. For
-    repeated look-ups open `PublishedCandidates.current(lake)` once instead.
+    Columns: user_id, item_id, score, rank, source, model_version. Raises what `PublishedCandidates.current` raises, and
+    TypeError unless `user_ids` is a collection of str. For repeated look-ups open `PublishedCandidates.current(lake)`
+    once instead.
     """
     published = PublishedCandidates.current(lake)
     return published.all_lists() if user_ids is None else published.lists_for(user_ids)
@@ -69,7 +73,7 @@ class PublishedCandidates:
         self.publication: dict[str, Any] = _last_row(lake, publications)
         self.ds: dt.date = self.publication["ds"]
         root = f"{lake.rstrip('/')}/{tables.CANDIDATES.name}"
-        pinned = DeltaTable(root, version=int(self.publication["candidates_version"]))
+        pinned = open_delta_table(root, int(self.publication["candidates_version"]))
         actions = pl.DataFrame(pinned.get_add_actions(flatten=True)).filter(pl.col("partition.ds") == self.ds)
         ranges = actions.select("path", first=pl.col("min.user_id"), last=pl.col("max.user_id")).sort("first")
         self.files = [
@@ -78,10 +82,16 @@ class PublishedCandidates:
 
     @classmethod
     def current(cls, lake: str) -> PublishedCandidates:
-        """The newest publication of a lake. Raises NoSuchDay before the first one."""
+        """The newest publication of a lake.
+
+        Raises NoSuchDay before the first one, NoSuchLake if the folder is none, and ValueError if delta-rs cannot open
+        the path.
+        """
         try:
-            publications = DeltaTable(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
+            publications = open_delta_table(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
         except TableNotFoundError as error:
+            if is_local(lake) and not has_tables(lake):
+                raise NoSuchLake(lake) from error
             raise NoSuchDay(f"nothing is published in {lake}") from error
         return cls(lake, publications)
 
@@ -91,31 +101,42 @@ class PublishedCandidates:
         is_newest = self.publications.version() == self.log_version
         return self if is_newest else PublishedCandidates(self.lake, self.publications)
 
-    def lists_for(self, user_ids: Sequence[str]) -> pd.DataFrame:
-        """Rows (user_id, item_id, score, rank, source, model_version), one per item; none for an unknown user."""
-        wanted, parts = pa.array(user_ids, pa.string()), [self.schema.empty_table()]
-        for file, groups in self.row_groups(user_ids):
-            rows = file.opened.read_row_groups(groups, columns=COLUMNS)
+    def lists_for(self, user_ids: Iterable[str]) -> pd.DataFrame:
+        """Rows (user_id, item_id, score, rank, source, model_version), one per item.
+
+        A user who is unknown, or whose list is empty because every item is excluded for this user, has no row. Raises
+        TypeError unless `user_ids` is a collection of str.
+        """
+        ids = _checked_ids(user_ids)
+        wanted, parts = pa.array(ids, pa.string()), [SCHEMA.empty_table()]
+        for file, groups in self.row_groups(ids):
+            rows = file.opened.read_row_groups(groups, columns=COLUMNS).cast(SCHEMA)
             parts.append(rows.filter(pc.is_in(rows["user_id"], value_set=wanted)))
         return _one_row_per_item(pa.concat_tables(parts))
 
     def all_lists(self) -> pd.DataFrame:
         """The same rows for all users."""
-        return _one_row_per_item(pa.concat_tables(file.opened.read(columns=COLUMNS) for file in self.files))
+        parts = (file.opened.read(columns=COLUMNS).cast(SCHEMA) for file in self.files)
+        return _one_row_per_item(pa.concat_tables([SCHEMA.empty_table(), *parts]))
 
-    def row_groups(self, user_ids: Sequence[str]) -> Iterator[tuple[SortedFile, list[int]]]:
+    def row_groups(self, user_ids: Iterable[str]) -> Iterator[tuple[SortedFile, list[int]]]:
         """What a look-up of these users reads: files, each with the numbers of its row groups."""
-        ids = sorted(set(user_ids))
+        ids = sorted(set(_checked_ids(user_ids)))
         for file in self.files:
             if _any_in_range(ids, file.first, file.last):
                 groups = [number for number, ends in enumerate(file.id_ranges) if _any_in_range(ids, *ends)]
                 if groups:
                     yield file, groups
 
-    @cached_property
-    def schema(self) -> pa.Schema:
-        footer = self.files[0].opened.schema_arrow
-        return pa.schema([footer.field(name) for name in COLUMNS])
+
+def _checked_ids(user_ids: Iterable[str]) -> list[str]:
+    """The ids as a list. Raises TypeError for anything but a collection of str: the text "12" is not "1" and "2"."""
+    if isinstance(user_ids, (str, bytes)) or not isinstance(user_ids, Iterable):
+        raise TypeError(f"user_ids must be a collection of user ids, such as {[str(user_ids)]}, got {user_ids!r}")
+    ids = list(user_ids)
+    if wrong := [user_id for user_id in ids if not isinstance(user_id, str)]:
+        raise TypeError(f"user_ids must be user ids of type str, got {wrong[0]!r} of type {type(wrong[0]).__name__}")
+    return ids
 
 
 def _last_row(lake: str, publications: DeltaTable) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.lake import tables
-from jobs.lake.files import all_exist
+from jobs.lake.files import NoSuchLake, all_exist, has_tables
 from jobs.lake.integrity.detect import VersionLost
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
@@ -88,11 +88,13 @@ def published_lists(lake: Lake, model_version: str | None) -> DataFrame:
 def published_candidates(lake: Lake) -> DataFrame:
     """The published candidates, read at exactly the version that the last publication names.
 
-    Raises NoSuchDay before the first publication.
+    Raises NoSuchDay before the first publication, and NoSuchLake if the folder is none.
     """
     publications = lake.read(tables.PUBLICATIONS)
     current = last_publication(lake)
     if current is None:
+        if not has_tables(lake.uri, lambda: lake.spark):
+            raise NoSuchLake(lake.uri)
         raise NoSuchDay(f"nothing is published in {lake.uri}")
     candidates = lake.day(tables.CANDIDATES, current.ds, version=current.candidates_version)
     return query(lake.spark, "candidates/current", {"candidates": candidates, "publications": publications})

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from jobs import publish_candidates
 from jobs.config.loading import Config
 from jobs.lake import tables
+from jobs.lake.files import NoSuchLake
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.serving import publication_checks, read_candidates
 from jobs.serving.publication_checks import NotPublishable
@@ -39,6 +40,10 @@ def test_each_publication_names_the_one_it_follows(simulated: Lake) -> None:
 
 
 def test_nothing_is_published_before_the_first_time(lake: Lake) -> None:
+    for read in (lambda: published_candidates(lake), lambda: read_candidates(lake.uri)):
+        with pytest.raises(NoSuchLake, match=f"there is no lake at {lake.uri}"):
+            read()
+    lake.append(tables.GATE, lake.spark.createDataFrame([], tables.GATE.schema))
     with pytest.raises(NoSuchDay, match="nothing is published"):
         published_candidates(lake)
     with pytest.raises(NoSuchDay, match="nothing is published"):

@@ -1,7 +1,7 @@
 """Versions of tables read from their logs: files, row counts and small tables, without Spark where possible."""
 
 from jobs.lake.snapshots.frames import sampled, spark_frame
-from jobs.lake.snapshots.reading import operations_after, read_snapshot, read_snapshot_by_spark
+from jobs.lake.snapshots.reading import open_delta_table, operations_after, read_snapshot, read_snapshot_by_spark
 from jobs.lake.snapshots.rows import as_rows, read_batches, read_rows
 from jobs.lake.snapshots.snapshot import Snapshot
 from jobs.lake.snapshots.urls import (
@@ -21,6 +21,7 @@ __all__ = [
     "file_url",
     "is_local",
     "local_path",
+    "open_delta_table",
     "operations_after",
     "read_batches",
     "read_rows",

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from jobs.lake.snapshots.snapshot import FILE_COLUMNS, UNSAFE_FEATURES, Snapshot
-from jobs.lake.snapshots.urls import file_url, local_path
+from jobs.lake.snapshots.urls import file_url, is_decoded_by_delta_rs, local_path
 from model.data.file_systems import open_file
 
 PHYSICAL_NAME = "delta.columnMapping.physicalName"  # of a mapped column in files and in their statistics
@@ -27,7 +27,7 @@ def read_snapshot(table: str, version: int, partition: str) -> Snapshot:
 
     Raises deltalake's DeltaError for a log that is damaged or uses what delta-rs does not support.
     """
-    delta = _open(table, version)
+    delta = open_delta_table(table, version)
     schema = StructType.fromJson(json.loads(delta.schema().to_json()))
     actions, stored_ds = pl.DataFrame(delta.get_add_actions(flatten=True)), _physical_name(schema, "ds")
     files = actions.select(
@@ -53,10 +53,18 @@ def read_snapshot(table: str, version: int, partition: str) -> Snapshot:
 
 def operations_after(table: str, version: int) -> set[str]:
     """The operations of a table's commits after a version, such as MERGE, read by delta-rs."""
-    return {str(commit.get("operation")) for commit in _open(table).history() if commit["version"] > version}
+    return {str(commit.get("operation")) for commit in open_delta_table(table).history() if commit["version"] > version}
 
 
-def _open(table: str, version: int | None = None) -> DeltaTable:
+def open_delta_table(table: str, version: int | None = None) -> DeltaTable:
+    """A version of the Delta table at a path or URI, by default the newest.
+
+    Raises ValueError for a path at which delta-rs would open another folder, and TableNotFoundError.
+    """
+    if is_decoded_by_delta_rs(table):
+        raise ValueError(
+            f"the path of a table must have no '%' before two hex digits and no '\\' without Spark, got {table}"
+        )
     return DeltaTable(str(local_path(table) or table), version=version)
 
 

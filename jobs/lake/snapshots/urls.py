@@ -23,7 +23,12 @@ def can_read_without_spark(uri: str) -> bool:
 
 def can_open_by_delta_rs(uri: str) -> bool:
     """Whether delta-rs opens the table at exactly this path or URI, without Spark."""
-    return can_read_without_spark(uri) and not DECODED_BY_DELTA_RS.search(uri)
+    return can_read_without_spark(uri) and not is_decoded_by_delta_rs(uri)
+
+
+def is_decoded_by_delta_rs(uri: str) -> bool:
+    """Whether delta-rs would open another folder than the one at this path or URI."""
+    return DECODED_BY_DELTA_RS.search(uri) is not None
 
 
 def local_path(uri: str) -> Path | None:
