@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
+from jobs.inference.eligibility import warn_of_unknown_blocked_items
 from jobs.inference.embedding_inputs import items_to_embed
 from jobs.inference.index_building import store_indexes
 from jobs.inference.references import model_reference
@@ -32,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_item_index")
     ref = model_reference(lake, args.ds)
+    warn_of_unknown_blocked_items(lake, config, args.ds)
     sample = sampled_users(lake, config, args.ds)
     rows = item_embeddings(items_to_embed(lake, config, args.ds), ref).withColumn("model_version", F.lit(ref.version))
     count = lake.overwrite(tables.ITEM_EMBEDDINGS, args.ds, rows)
-    lake.overwrite(tables.ITEM_INDEXES, args.ds, store_indexes(lake, config, args.ds, ref.version, sample))
-    return count
+    indexes = store_indexes(lake, config, args.ds, ref.version, sample)
+    return count + lake.overwrite(tables.ITEM_INDEXES, args.ds, indexes)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which items may be shown: those that are available and not on the blocklist."""
+"""Which items may be shown: those that are available and not on the blocklist; and which lists have less than that."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
+from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
-from jobs.lake.files import hadoop_path
 from jobs.lake.lake import Lake
+from jobs.lake.queries import query
+from jobs.raw_log.files.ids import SHOWN_IDS, ids_from_file, some_of
 
 
 def blocked_items(lake: Lake, config: Config) -> DataFrame:
@@ -20,22 +22,19 @@ def blocked_items(lake: Lake, config: Config) -> DataFrame:
     """
     if not config.exclusions.blocklist:
         return lake.spark.createDataFrame([], "item_id string")
-    return ids_from_file(lake, config.exclusions.blocklist, "item_id", "exclusions.blocklist")
+    return ids_from_file(lake.spark, config.exclusions.blocklist, "item_id", "exclusions.blocklist")
 
 
-def ids_from_file(lake: Lake, name: str, column: str, setting: str) -> DataFrame:
-    """The distinct lines of a text file, trimmed, as `column`; `setting` names the key or argument for messages.
-
-    Raises ValueError if the file does not exist, or has a name that Spark would skip or expand.
-    """
-    filesystem, path = hadoop_path(lake.spark, name)
-    if not filesystem.isFile(path):
-        raise ValueError(f"{setting} must be a text file, got {path.toString()}, which does not exist")
-    if path.getName().startswith(("_", ".")) or set(path.toString()) & set("*?[]{}"):
-        rule = "be a file whose name does not begin with '_' or '.' and whose path contains none of *?[]{}"
-        raise ValueError(f"{setting} must {rule}, because Spark would skip or expand it, got {path.toString()}")
-    lines = lake.spark.read.text(str(path.toString()))
-    return lines.select(F.trim("value").alias(column)).where(F.col(column) != "").distinct()
+def warn_of_unknown_blocked_items(lake: Lake, config: Config, ds: dt.date) -> None:
+    """Print how many ids of the blocklist match no item of the day, with some of them, if there are any."""
+    if not config.exclusions.blocklist:
+        return
+    blocked = blocked_items(lake, config)
+    unknown = blocked.join(lake.required_day(tables.item_snapshot(config), ds), "item_id", "left_anti")
+    if count := unknown.count():
+        shown = some_of([row.item_id for row in unknown.orderBy("item_id").limit(SHOWN_IDS + 1).collect()])
+        total = f"{count:,} of {blocked.count():,} ids of exclusions.blocklist"
+        print(f"warning: {total} match no item of {ds}, in this spelling: {shown}", flush=True)
 
 
 def eligible_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
@@ -46,3 +45,16 @@ def eligible_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     blocked = blocked_items(lake, config).withColumn("_blocked", F.lit(True))
     joined = items.join(blocked, "item_id", "left")
     return joined.withColumn("available", F.col("available") & F.col("_blocked").isNull()).drop("_blocked")
+
+
+def short_lists(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:
+    """Rows (user_id, length, possible): the users whose list has less than K items, and how many it could have.
+
+    lists: user_id and candidates of the day.
+    """
+    frames = {
+        "candidates": lists,
+        "item_snapshot": eligible_items(lake, config, ds),
+        "user_histories": excluded_items(lake.day(tables.USER_HISTORIES, ds)),
+    }
+    return query(lake.spark, "candidates/short_lists", frames, k=config.scoring.candidates_per_user)
