@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arg_parser()
     args = parser.parse_args(argv)
     first, last = days_of_clicks(parser, args)
-    lake, config = open_lake(args, "evaluate_candidates")
+    lake, config = open_lake(args, "evaluate_candidates", must_exist=True)
     if args.if_any and not lake.has_day(tables.CANDIDATES, args.ds):
         return 0
     lake.require_day(tables.INTERACTIONS, last)

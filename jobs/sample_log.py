@@ -92,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     frames = raw_sample(lake, config, args.ds, args.days, args.fraction)
     days = days_between(args.ds - dt.timedelta(days=args.days - 1), args.ds)
     counts = land(Lake(lake.spark, args.into), config, days, frames)
-    print(", ".join(f"{rows:,} {name}" for name, rows in counts.items()), flush=True)
+    landed = ", ".join(f"{rows:,} rows of {name}" for name, rows in counts.items())
+    print(f"landed in {args.into}: {landed}", flush=True)
     return counts["impressions"]
 
 

@@ -63,7 +63,7 @@ def scored(users: DataFrame, ref: IndexReference, plan: ListPlan, scored_at: dt.
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "score_users")
+    lake, config = open_lake(args, "score_users", must_exist=True)
     ref, plan = index_reference(lake, config, args.ds), ListPlan.from_config(config)
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)

@@ -1,0 +1,74 @@
+"""What a job that is run alone prints, and what it says of a folder that is no lake."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.cli.run import COUNTED, run, summary
+from tests.jobs.cli.test_arguments import JOBS
+
+DAY = "2026-01-05"
+
+
+@pytest.mark.parametrize(
+    ("job", "more", "line"),
+    [
+        (
+            "evaluate_candidates",
+            ["--ds", DAY, "--if-any"],
+            f"evaluate_candidates {DAY}: 1,234 rows in evaluation, 3.2 s",
+        ),
+        (
+            "build_snapshots",
+            [f"--ds={DAY}"],
+            f"build_snapshots {DAY}: 1,234 rows in item_snapshot and user_snapshot, 3.2 s",
+        ),
+        ("ingest_logs", ["--ds", DAY], f"ingest_logs {DAY}: 1,234 rows, 3.2 s"),
+        ("publish_candidates", ["--rollback"], "publish_candidates: 1,234 users with a list, 3.2 s"),
+    ],
+)
+def test_a_job_that_is_run_alone_says_what_it_did(
+    monkeypatch: pytest.MonkeyPatch, job: str, more: list[str], line: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [job, "--lake", "x", *more])
+    assert summary(importlib.import_module(f"jobs.{job}").main, 1_234, 3.21) == line
+
+
+def test_the_line_is_printed_once_after_the_job_and_not_for_a_job_that_shows_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job, result, lines in (("build_item_counts", 7, 1), ("run_day", None, 0)):
+        monkeypatch.setattr(sys, "argv", [job, "--lake", "x", "--ds", DAY])
+
+        def ran(_: object, result: object = result) -> object:
+            return result
+
+        ran.__module__ = importlib.import_module(f"jobs.{job}").__name__
+        run(ran)
+        assert len(capsys.readouterr().out.splitlines()) == lines
+
+
+def test_what_is_counted_is_known_for_jobs_that_exist() -> None:
+    assert set(COUNTED) <= set(JOBS)
+
+
+@pytest.mark.parametrize("job", ["publish_candidates", "report_run", "forget_users", "maintain_tables"])
+def test_a_folder_that_is_no_lake_is_said_to_be_none(
+    tmp_path: Path, job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = {
+        "publish_candidates": ["--rollback"], "report_run": ["--ds", DAY], "forget_users": ["--users", __file__],
+        "maintain_tables": [],
+    }  # fmt: skip
+    monkeypatch.setattr(sys, "argv", [job, "--lake", str(tmp_path), *more[job]])
+    with pytest.raises(SystemExit) as stop:
+        run(importlib.import_module(f"jobs.{job}").main)
+    assert stop.value.code == 2
+    assert (
+        capsys.readouterr().err == f"error: there is no lake at {tmp_path}: the folder does not exist or has no table\n"
+    )
+    assert list(tmp_path.iterdir()) == []
