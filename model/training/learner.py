@@ -18,6 +18,7 @@ from model.training.optimizers import RowWiseAdagrad
 from model.training.processes.ranks import Ranks
 from model.training.spec import RunSpec
 from model.training.step_loss import StepLoss
+from model.vocabulary import PADDING, UNKNOWN
 
 EMBEDDED_AT_ONCE = 8_192  # items
 
@@ -55,6 +56,19 @@ class Learner:
     def item_vectors(self, items: Tensor) -> Tensor:
         """Item indices [N] -> vectors [N, D], without dropout."""
         return torch.cat([self.step_loss.embed_all(part) for part in items.split(EMBEDDED_AT_ONCE)])
+
+    @torch.no_grad()
+    def fill_untrained_rows(self) -> None:
+        """Give each row of a table that no step has changed the weights of the unknown value, if that was trained.
+
+        Its own weights are still random, so that an item with this id would be ranked by chance. Changes no row that is
+        trained, and no sum of the optimiser.
+        """
+        for table in self.towers.tables():
+            sums = self.tables.state[table]["sum"]  # [V]
+            untrained = (sums == 0).index_fill_(0, torch.tensor([PADDING], device=sums.device), False)
+            if sums[UNKNOWN] > 0:
+                table[untrained] = table[UNKNOWN].clone()
 
     def is_finite(self) -> bool:
         return all(bool(weights.isfinite().all()) for weights in self.towers.parameters())

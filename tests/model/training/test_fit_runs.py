@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from model.artifacts.model_version import WEIGHTS, load_model
+from model.artifacts.model_version import WEIGHTS, load_model, load_row_sums
 from model.training import fit as fitting
 from model.training.fit import fit, pick_device
-from tests.model.small_world import SPEC, changed, training_spec
+from model.vocabulary import FIRST_INDEX, UNKNOWN
+from tests.model.small_world import GONE, SPEC, changed, training_spec
 
 
 def weights(values: dict[str, Any], folder: str) -> bytes:
@@ -111,3 +112,17 @@ def test_the_command_prints_an_error_and_exits_with_2(
     assert run_main(values, monkeypatch) == 2
     assert "error: PinnedFileDamaged" in (text := capsys.readouterr().err)
     assert missing in text
+
+
+@pytest.mark.parametrize("dropout", [0.2, 0.0])
+def test_an_id_without_an_example_has_the_embedding_of_an_unknown_id_if_that_is_trained(
+    values: dict[str, Any], dropout: float
+) -> None:
+    fit(training_spec(values, epochs=2, item_id_dropout=dropout, user_id_dropout=dropout))
+    folder = Path(values["run"]["folder"])
+    towers, _ = load_model(folder, "v1")
+    table = towers.item.embedding("item_id").get_submodule("table").get_parameter("weight")
+    sums = {len(rows): rows for rows in load_row_sums(folder).values()}[len(table)]
+    assert int((sums[GONE:] == 0).sum()) == len(table) - GONE > 0
+    assert bool((table[GONE:] == table[UNKNOWN]).all()) == (dropout > 0)
+    assert not bool((table[FIRST_INDEX:GONE] == table[UNKNOWN]).all(dim=1).any())
