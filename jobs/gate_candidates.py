@@ -27,6 +27,8 @@ from jobs.serving.gate_measurements import list_measurements, training_measureme
 from jobs.serving.gate_rules import LIST_RULES, TRAINING_RULES, VECTOR_RULES, Verdict
 from jobs.serving.publications import last_scored_at, newest_versions
 
+MORE = "see docs/publication.md, The gate"
+
 
 def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
@@ -57,12 +59,12 @@ def require_passed(ds: dt.date, verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         print(f"gate: {'ok    ' if verdict.passed else 'FAILED'} {verdict}", flush=True)
     if failed := [str(verdict) for verdict in verdicts if not verdict.passed]:
-        raise DayStopped("gate", f"{ds} is not published: " + "; ".join(failed))
+        raise DayStopped("gate", f"{ds} is not published: {'; '.join(failed)}; {MORE}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "gate_candidates")
+    lake, config = open_lake(args, "gate_candidates", must_exist=True)
     model, versions = model_row(lake, args.ds), newest_versions(lake)
     scored_at = last_scored_at(lake, args.ds, versions["candidates_version"])
     verdicts = gate_verdicts(lake, config, args.ds, model, versions)

@@ -167,6 +167,7 @@ class Gate(Section):
     min_recall_over_popularity: Annotated[float, Field(ge=0)]
     min_coverage: Share
     max_never_clicked_share: Share
+    max_never_clicked_ratio: Share
     max_head_share: Share
     max_short_list_share: Share
     max_mean_cosine: Share

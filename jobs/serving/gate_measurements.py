@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.inference.eligibility import eligible_items
+from jobs.inference.eligibility import eligible_items, short_lists
 from jobs.inference.item_slices import item_slices
 from jobs.inference.references import required_manifest
 from jobs.lake import tables
@@ -61,20 +61,22 @@ def _published_metrics(lake: Lake, ds: dt.date) -> Mapping[str, Any]:
 
 def list_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int]) -> ListMeasurements:
     """Measurements of the day's lists at `versions` (`publications.newest_versions`)."""
-    k = config.scoring.candidates_per_user
-    rows = lake.required_day(tables.CANDIDATES, ds, version=versions["candidates_version"])
-    frames = {
-        "lists": rows.select("user_id", F.col("candidates.item_id").alias("item_ids")),
-        "item_slices": item_slices(lake, config, ds),
-        "item_snapshot": eligible_items(lake, config, ds),
-    }
+    k, version = config.scoring.candidates_per_user, versions["candidates_version"]
+    rows = lake.required_day(tables.CANDIDATES, ds, version=version)
+    items = {"item_slices": item_slices(lake, config, ds), "item_snapshot": eligible_items(lake, config, ds)}
+    frames = {"lists": rows.select("user_id", F.col("candidates.item_id").alias("item_ids")), **items}
     metrics = query(lake.spark, "evaluation/list_metrics", frames, k=k).collect()  # five rows
     values = {(row.metric, row.slice): row.value for row in metrics}
+    below, none = F.expr("count_if(length < possible)"), F.expr("count_if(possible = 0)")
+    short = _only_row(short_lists(lake, config, ds, rows).agg(below.alias("below"), none.alias("none")))
+    users = lake.row_count(tables.CANDIDATES, ds, version=version)
     return ListMeasurements(
         coverage=values.get(("item_coverage", "all")),
         never_clicked_share=values.get(("never_clicked_share", "all")),
+        never_clicked_share_of_items=_only_row(query(lake.spark, "gate/catalogue", items))[0],
         head_share=values.get(("list_share", "head")),
-        short_list_share=_only_row(query(lake.spark, "gate/lists", {"candidates": rows}, k=k))[0],
+        short_list_share=short.below / users,
+        is_any_possible=short.none < users,
     )
 
 

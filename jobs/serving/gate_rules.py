@@ -10,6 +10,22 @@ from dataclasses import dataclass
 
 from jobs.config.loading import Config
 
+# What to do about a rule that failed; docs/publication.md says more.
+ADVICE = {
+    "recall_over_popularity": "train on more days, or tune training.temperature and training.epochs",
+    "recall_of_published": "compare the day's log and training with those of the published day",
+    "training_rows_lost": "run train_two_tower again, on the tables as they are now",
+    "input_age_days": "run the missing days, in order",
+    "model_age_days": "run train_two_tower for this day",
+    "coverage": "look for users with equal lists; gate.min_coverage may be lower for few users and many items",
+    "never_clicked_share": 'draw negatives from the whole catalogue: training.preset = "mns"',
+    "head_share": "check training.correction; gate.max_head_share may be higher for a small catalogue",
+    "short_list_share": "run build_item_index and score_users again, with a larger search budget (index.recall_target)",
+    "user_mean_cosine": "lower training.learning_rate, and check the features of users",
+    "item_mean_cosine": "lower training.learning_rate, and check the features of items",
+    "index_recall": 'search another index: index.backend = "exact"',
+}
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -31,9 +47,13 @@ class Verdict:
     def __str__(self) -> str:
         bound, side = (self.max_value, "most") if self.min_value is None else (self.min_value, "least")
         if self.value is None or bound is None:
-            return f"{self.rule}: not measured{'' if self.passed else ', but required'}"
-        missed_by = "" if self.passed else f", misses it by {abs(self.value - bound):.4g}"
+            return f"{self.rule}: not measured{'' if self.passed else f', but required{self._advice}'}"
+        missed_by = "" if self.passed else f", misses it by {abs(self.value - bound):.4g}{self._advice}"
         return f"{self.rule} must be at {side} {bound:.4g}, got {self.value:.4g}{missed_by}"
+
+    @property
+    def _advice(self) -> str:
+        return f" ({ADVICE[self.rule]})" if self.rule in ADVICE else ""
 
 
 @dataclass(frozen=True)
@@ -52,12 +72,14 @@ class TrainingMeasurements:
 
 @dataclass(frozen=True)
 class ListMeasurements:
-    """Numbers of the day's lists; None if no list has an item."""
+    """Numbers of the day's lists; the first three are None if no list has an item."""
 
     coverage: float | None
     never_clicked_share: float | None
     head_share: float | None
-    short_list_share: float | None
+    never_clicked_share_of_items: float | None  # of the available items; None if there are none
+    short_list_share: float  # of the users whose list has less items than K and than the user is not excluded from
+    is_any_possible: bool  # whether there is a user for whom an item is available and not excluded
 
 
 @dataclass(frozen=True)
@@ -104,21 +126,31 @@ def model_age_days(measured: TrainingMeasurements, config: Config) -> Verdict:
 
 def coverage(measured: ListMeasurements, config: Config) -> Verdict:
     """Enough of the available items must be in some list."""
-    return Verdict("coverage", measured.coverage, min_value=config.gate.min_coverage)
+    bound = config.gate.min_coverage
+    return Verdict("coverage", measured.coverage, min_value=bound, required=measured.is_any_possible)
 
 
 def never_clicked_share(measured: ListMeasurements, config: Config) -> Verdict:
-    """Not too many positions may go to items without a click in the window."""
-    return Verdict("never_clicked_share", measured.never_clicked_share, max_value=config.gate.max_never_clicked_share)
+    """Not too many positions may go to items without a click in the window.
+
+    The bound is larger if most items have no click, as on the first days of a small log; but it stays below the share
+    of lists that are drawn at random, so that such items do not pass if they float to the top.
+    """
+    at_random = measured.never_clicked_share_of_items or 0.0
+    bound = max(config.gate.max_never_clicked_share, config.gate.max_never_clicked_ratio * at_random)
+    return Verdict(
+        "never_clicked_share", measured.never_clicked_share, max_value=bound, required=measured.is_any_possible
+    )
 
 
 def head_share(measured: ListMeasurements, config: Config) -> Verdict:
     """Not too many positions may go to the most popular items."""
-    return Verdict("head_share", measured.head_share, max_value=config.gate.max_head_share)
+    bound = config.gate.max_head_share
+    return Verdict("head_share", measured.head_share, max_value=bound, required=measured.is_any_possible)
 
 
 def short_list_share(measured: ListMeasurements, config: Config) -> Verdict:
-    """Not too many users may have fewer than K candidates."""
+    """Not too many users may have fewer candidates than K and than are possible for them."""
     return Verdict("short_list_share", measured.short_list_share, max_value=config.gate.max_short_list_share)
 
 

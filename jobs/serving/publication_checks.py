@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.inference.eligibility import blocked_items
+from jobs.inference.eligibility import blocked_items, short_lists
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.serving.publications import last_scored_at
@@ -22,8 +23,8 @@ class NotPublishable(ValueError):
 def require_complete_lists(lake: Lake, config: Config, target: Mapping[str, Any]) -> int:
     """The number of users with candidates, in the version of the table that `target` names.
 
-    Raises NotPublishable unless every user of the day's snapshot has exactly one list, and each list is not empty, was
-    made by the target's model and has no item of the blocklist.
+    Raises NotPublishable unless every user of the day's snapshot has exactly one list, and each list was made by the
+    target's model, has no item of the blocklist, and is not empty if an item is possible for its user.
     """
     ds, version = target["ds"], target["model_version"]
     lists = lake.required_day(tables.CANDIDATES, ds, version=target["candidates_version"])
@@ -40,13 +41,19 @@ def require_complete_lists(lake: Lake, config: Config, target: Mapping[str, Any]
             f"candidates of {ds} must have one row for each of {users} users, got {counts.rows} rows of "
             f"{counts.users} users"
         )
-    if counts.empty or counts.of_other_models:
+    empty = _wrongly_empty(lake, config, ds, lists) if counts.empty else 0
+    if empty or counts.of_other_models:
         raise NotPublishable(
-            f"candidates of {ds} must be non-empty lists of model {version}, got {counts.empty} empty lists and "
-            f"{counts.of_other_models} of another model"
+            f"candidates of {ds} must be lists of model {version}, not empty if an item is possible for the user, "
+            f"got {empty} such empty lists and {counts.of_other_models} of another model"
         )
     _require_none_blocked(lake, config, lists, target)
     return int(counts.users)
+
+
+def _wrongly_empty(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> int:
+    """The number of empty lists of users for whom an item is available and not excluded."""
+    return short_lists(lake, config, ds, lists).where("length = 0 and possible > 0").count()
 
 
 def _require_none_blocked(lake: Lake, config: Config, lists: DataFrame, target: Mapping[str, Any]) -> None:
