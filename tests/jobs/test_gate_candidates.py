@@ -161,6 +161,12 @@ def test_lists_without_an_item_get_verdicts(simulated_copy: Lake, config: Config
     lake.overwrite(tables.CANDIDATES, THIRD, rows.withColumn("candidates", F.slice("candidates", 1, 0)))
     measured = list_measurements(lake, config, THIRD, newest_versions(lake))
     assert not any(rule(measured, config).passed for rule in LIST_RULES)
+    items = lake.day(tables.item_snapshot(config), THIRD).where("available")
+    clicked = lake.day(tables.ITEM_SAMPLING_PROBS, THIRD).where("clicks > 0")
+    never = items.join(clicked, "item_id", "left_anti").count()
+    assert never > 0
+    assert measured.never_clicked_share_of_items == pytest.approx(never / items.count())
+    assert (measured.short_list_share, measured.is_any_possible) == (1, True)
 
 
 @pytest.mark.slow

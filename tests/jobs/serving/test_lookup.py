@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
 from jobs.cli.clock import now
@@ -93,6 +94,12 @@ def test_an_empty_list_has_no_row_and_its_neighbours_have_theirs(published: Publ
     assert list(newest.lists_for(["user7", "user8"])["user_id"]) == ["user8"]
     assert newest.lists_for(["user7"]).empty
     assert len(newest.all_lists()) == USERS - 1
+    DeltaTable.forPath(lake.spark, lake.table_path(tables.CANDIDATES)).delete()  # as if every user were forgotten
+    row = (3, 2, DAY, "m", lake.version(tables.CANDIDATES), 0, 0, 0, now())
+    lake.insert(tables.PUBLICATIONS, lake.spark.createDataFrame([row], tables.PUBLICATIONS.schema))
+    nobody = newest.refreshed()
+    for lists in (nobody.all_lists(), nobody.lists_for(["user8"])):
+        assert (len(lists), list(lists.columns)) == (0, list(newest.all_lists().columns))
 
 
 def test_a_folder_that_is_no_lake_is_not_a_lake_without_a_publication(lake: Lake, tmp_path: Path) -> None:
