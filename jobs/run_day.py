@@ -43,7 +43,7 @@ from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
-from jobs.raw_log.preconditions import require_blocklist, require_previous_days_run
+from jobs.raw_log.preconditions import require_blocklist, require_declared_features, require_previous_days_run
 from model.registry import did_you_mean
 
 # The order of a day is defined here only; dags/batch_recall_daily.py repeats it, and a test compares the two.
@@ -161,11 +161,12 @@ def run_day(
     """Run `jobs`, a stretch of DAY, for `ds`; calls `job_ended` with the name of each job that ended without an error.
 
     shared: the arguments of every job, without the day. Raises ValueError, before any job runs, if the blocklist does
-    not exist, or if tables are to be built and an earlier day was not run.
+    not exist, or if tables are to be built and an earlier day was not run or was run with other features.
     """
     step, lake = job_step(shared, display), lake.for_job()
     require_blocklist(lake, config)
     if not set(jobs).isdisjoint(TABLE_JOBS):
+        require_declared_features(lake, config)
         require_previous_days_run(lake, ds, config.log.state_lookback_days)
     for job in jobs:
         if job in (*DECISION_JOBS, report_run):

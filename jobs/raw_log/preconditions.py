@@ -9,6 +9,7 @@ from jobs.lake import tables
 from jobs.lake.files import require_files
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
+from jobs.lake.tables import SchemaMismatch
 
 
 class DayStopped(ValueError):
@@ -47,6 +48,16 @@ def require_blocklist(lake: Lake, config: Config) -> None:
     if uri := config.exclusions.blocklist:
         path = local_path(uri)
         require_files({"exclusions.blocklist": uri if path is None else f"file://{path}"}, None if path else lake.spark)
+
+
+def require_declared_features(lake: Lake, config: Config) -> None:
+    """Raises SchemaMismatch if the snapshots have other features than the declared ones."""
+    for table in (tables.user_snapshot(config), tables.item_snapshot(config)):
+        try:
+            lake.has(table)
+        except SchemaMismatch as error:
+            hint = "[features] has changed since: docs/operations.md says how to add or change a feature"
+            raise SchemaMismatch(f"{error}; {hint}") from error
 
 
 def require_trainable_day(lake: Lake, ds: dt.date) -> None:

@@ -21,6 +21,7 @@ from jobs import (
 from jobs.config.loading import Config, load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.lake.tables import SchemaMismatch
 from jobs.raw_log.preconditions import DayStopped
 from tests.jobs.log_files import CLICKS, DAY, IMPRESSIONS, write
 from tests.no_session import no_session
@@ -221,7 +222,7 @@ def test_one_of_the_files_must_be_given(tmp_path: Path, capsys: pytest.CaptureFi
     assert "give at least one of --events, --impressions, --clicks, --users, --items" in capsys.readouterr().err
 
 
-def test_a_day_that_depends_on_one_that_was_not_run_writes_nothing(
+def test_a_day_that_was_skipped_or_run_with_other_features_stops_before_anything_is_written(
     lake: Lake, tmp_path: Path, config_file: str
 ) -> None:
     for ds in (DAY, NEXT, LATER):
@@ -240,5 +241,8 @@ def test_a_day_that_depends_on_one_that_was_not_run_writes_nothing(
         assert stop.value.code == "day_not_run"
     assert lake.version(tables.INTERACTIONS) == version
     assert lake.read(tables.RECONCILIATION).where(F.col("ds") == F.lit(LATER)).isEmpty()
+    with pytest.raises(SchemaMismatch, match=r"item_snapshot: unexpected brand.* \[features\] has changed since"):
+        run_day.main(["--lake", lake.uri, "--ds", str(NEXT), "--tables-only"])  # with the default features
+    assert lake.version(tables.INTERACTIONS) == version
     build_interactions.main([*common, build_interactions.ANY_ORDER])  # as for an evaluation on later days
     assert lake.has_day(tables.INTERACTIONS, LATER)
