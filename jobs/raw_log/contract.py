@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
@@ -30,16 +31,12 @@ TYPED = "typed."  # prefix of a column that has the contract's type, beside the 
 
 @dataclass(frozen=True)
 class ParsedFile:
-    """A file's rows in the types of the contract, with `reason`: why the row is refused, null if it is accepted.
-
-    reasons: all that a row can be refused for.
-    """
+    """A file's rows in the types of the contract, with `reason`: why the row is refused, null if it is accepted."""
 
     rows: DataFrame
     table: str
     source: str
     columns: list[str]
-    reasons: list[str]
     counted: Observation = field(default_factory=Observation)
 
     @property
@@ -58,16 +55,21 @@ class ParsedFile:
 
         Raises what Spark raises on a file that it cannot read.
         """
-        counts = [F.count_if(F.col("reason") == reason).alias(f"r{n}") for n, reason in enumerate(self.reasons)]
-        counts.append(F.count(F.lit(1)).alias("rows"))
+        counts = F.count("reason").alias("refused"), F.count(F.lit(1)).alias("rows")
         with materialized(self.rows.observe(self.counted, *counts)) as made:
             _ = made.count
             yield replace(self, rows=made.rows)
 
     def refusals(self) -> dict[str, int]:
         """How many rows are refused for each reason. Only within `read`."""
-        counts = {reason: int(self.counted.get[f"r{n}"]) for n, reason in enumerate(self.reasons)}
-        return {reason: count for reason, count in sorted(counts.items()) if count}
+        return self._refusals
+
+    @cached_property
+    def _refusals(self) -> dict[str, int]:
+        if not self.counted.get["refused"]:
+            return {}
+        counts = self.rows.where(F.col("reason").isNotNull()).groupBy("reason").count().collect()  # a row per reason
+        return {row.reason: row["count"] for row in sorted(counts)}
 
     def read_rows(self) -> int:
         """How many rows the file has. Only within `read`."""
@@ -125,14 +127,12 @@ def parse(
     read = rows.select(*raw, *(value.alias(TYPED + at.name) for at, value in zip(given, values, strict=True)))
     reason = F.coalesce(F.lit(None).cast("string"), *(F.when(broken, F.lit(why)) for why, broken in rules.items()))
     read = read.withColumn("reason", reason)
-    reasons = list(rules)
     if (key := KEYS.get(table)) is not None:
-        repeated = f"another row of the same {key} counts"
-        read, reasons = _with_one_row_of_each(read, key, given, repeated), [*reasons, repeated]
+        read = _with_one_row_of_each(read, key, given, f"another row of the same {key} counts")
     text = F.when(F.col("reason").isNotNull(), F.to_json(F.struct(*raw))).alias("row")
     columns = [_value(column, given=column in given).alias(column.name) for column in contract]
     parsed = read.select(F.lit(ds).alias("ds"), *columns, "reason", text)
-    return ParsedFile(parsed, table, source, ["ds", *(column.name for column in contract)], reasons)
+    return ParsedFile(parsed, table, source, ["ds", *(column.name for column in contract)])
 
 
 def _value(column: StructField, *, given: bool) -> Column:
