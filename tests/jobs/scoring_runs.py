@@ -18,23 +18,9 @@ K = 50
 
 def settings(folder: Path, text: str) -> list[str]:
     """The small configuration with other values."""
-    import tomllib
-
     file = folder / "over.toml"
-    own, more = tomllib.loads(Path(SMALL).read_text()), tomllib.loads(text)
-    for section, values in more.items():
-        own[section] = {**own.get(section, {}), **values}
-    variants = own.pop("variants", {})
-    del variants
-    lines = []
-    for section, values in own.items():
-        lines += [f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
-    file.write_text("\n".join(lines) + "\n")
-    return ["--config", str(file)]
-
-
-def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+    file.write_text(text + "\n")
+    return ["--config", SMALL, "--config", str(file)]
 
 
 def run(lake: Lake, ds: dt.date, config: list[str], *jobs: object) -> None:

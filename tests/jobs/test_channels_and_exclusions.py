@@ -67,7 +67,9 @@ def test_channels_fill_their_quotas(simulated_copy: Lake, config: Config, tmp_pa
     assert lists.join(genres, "item_id").groupBy("user_id", "genre").count().where("count > 20").isEmpty()
 
 
-def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path) -> None:
+def test_a_blocked_item_is_shown_to_nobody(
+    simulated_copy: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shown = candidate_rows(simulated_copy, THIRD).groupBy("item_id").count().orderBy(F.desc("count")).limit(3).collect()
     ids = [row.item_id for row in shown]
     blocklist = tmp_path / "blocked items.txt"
@@ -81,7 +83,7 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
     ):
         run(simulated_copy, THIRD, settings(tmp_path, f'[exclusions]\nblocklist = "{hidden}"'), build_item_index)
     over = settings(tmp_path, f'[exclusions]\nblocklist = "{blocklist}"')
-    blocklist.write_text(f"{ids[0]}\n\n {ids[1]} \nnever-heard-of\n")
+    blocklist.write_bytes(f"{ids[0]}\n\n{ids[1]}\r\n {ids[2]}\n".encode())  # the last is another item, if there is one
     version = simulated_copy.version(tables.PUBLICATIONS)
     with pytest.raises(NotPublishable, match="must have no item of the blocklist, got 2"):
         run(simulated_copy, THIRD, over, publish_candidates)
@@ -97,6 +99,8 @@ def test_a_blocked_item_is_shown_to_nobody(simulated_copy: Lake, tmp_path: Path)
         publish_candidates,
     )
     left = {row.item_id for row in candidate_rows(simulated_copy, THIRD).select("item_id").distinct().collect()}
+    unknown = f"warning: 1 of 3 ids of exclusions.blocklist match no item of {THIRD}, in this spelling: ' {ids[2]}'"
+    assert unknown in capsys.readouterr().out
     assert not left & set(ids[:2])
     assert ids[2] in left
 

@@ -108,4 +108,4 @@ def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: La
 )
 def test_invalid_configurations_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        load_config(settings(tmp_path, text)[1])
+        load_config(*settings(tmp_path, text)[1::2])
