@@ -149,7 +149,10 @@ def _exists(uri: str, spark: SparkSession | None) -> bool:
         return bool(path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path))
     may_be_remote = "PYSPARK_GATEWAY_PORT" in os.environ or "HADOOP_CONF_DIR" in os.environ
     is_known = is_local(uri) and not (may_be_remote and not urlparse(uri).scheme)
-    return not is_known or "{" in uri or bool(glob(str(local_path(uri))))  # Python knows no alternatives {a,b}
+    is_hadoops = any(
+        sign in uri for sign in "{\\"
+    )  # alternatives {a,b} and escapes, which Python's patterns do not have
+    return not is_known or is_hadoops or bool(glob(str(local_path(uri))))
 
 
 def qualified_uri(spark: SparkSession, uri: str) -> str:

@@ -20,6 +20,7 @@ from jobs import (
 )
 from jobs.config.loading import Config, load_config
 from jobs.lake import tables
+from jobs.lake.files import require_files
 from jobs.lake.lake import Lake
 from jobs.lake.tables import SchemaMismatch
 from jobs.raw_log.preconditions import DayStopped
@@ -205,6 +206,7 @@ def test_missing_files_are_named_together_before_spark_starts(
     argv = ["--lake", str(tmp_path / "lake"), "--ds", str(DAY), "--impressions", missing[0], "--clicks", clicks]
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole text is compared
         ingest_logs.main([*argv, "--items", missing[1]])
+    require_files({"--clicks": str(tmp_path / "{a,b}.csv")})  # only Hadoop knows such patterns: looked for later
     assert str(error.value) == f"there is no file or folder --impressions {missing[0]}, --items {missing[1]}"
     with pytest.raises(ValueError, match=r"there is no file or folder --users .*nobody.txt"):
         forget_users.main(["--lake", str(tmp_path / "lake"), "--users", str(tmp_path / "nobody.txt")])
