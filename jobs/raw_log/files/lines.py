@@ -41,7 +41,8 @@ def file_lines(spark: SparkSession, listing: Listing, encoding: str | None) -> l
     """
     lines, value = _lines(spark, listing, encoding), F.col("value")
     undecoded = ~F.is_valid_utf8(value) if encoding is None else F.contains(value, F.lit(NO_CHARACTER))
-    quotes = F.when(F.contains(value, F.lit(QUOTE)), F.length(F.regexp_replace(value, f"[^{QUOTE}]", "")))
+    without_quotes = F.length(F.replace(value, F.lit(QUOTE), F.lit("")))
+    quotes = F.when(F.contains(value, F.lit(QUOTE)), F.length(value) - without_quotes)
     length = F.length(value)
     first_return = F.when(F.contains(value, F.lit(RETURN)), F.instr(value, RETURN))
     rows = (
