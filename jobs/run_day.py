@@ -167,7 +167,8 @@ def run_day(
     require_blocklist(lake, config)
     if not set(jobs).isdisjoint(TABLE_JOBS):
         require_declared_features(lake, config)
-        require_previous_days_run(lake, ds, config.log.state_lookback_days)
+        if build_interactions not in jobs:  # which has this precondition, and is the first job
+            require_previous_days_run(lake, ds, config.log.state_lookback_days)
     for job in jobs:
         if job in (*DECISION_JOBS, report_run):
             continue
