@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from jobs.config.features import NAME, Section
+from model.registry import did_you_mean
 
 
 class Epoch(Section):
@@ -42,26 +42,12 @@ class TableMapping(BaseModel):
     def columns(self) -> dict[str, str | Epoch]:
         return dict(self.__pydantic_extra__)
 
-    def reads(self, name: str) -> bool:
-        """Whether an expression names this column of the file."""
-        values = [self.where, *self.explode.values(), *self.columns.values(), *self.conditions]
-        texts = [value.column if isinstance(value, Epoch) else value for value in values]
-        return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for text in texts)
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        return ()
-
 
 class EventMapping(TableMapping):
     """A file of events. shown: which rows are impressions; clicked: which are clicks; both are required to read one."""
 
     shown: str = ""
     clicked: str = ""
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        return self.shown, self.clicked
 
 
 class Mapping(Section):
@@ -95,6 +81,9 @@ def with_assignments(mapping: Mapping, assignments: Sequence[str]) -> Mapping:
     except ValidationError as error:
         details = error.errors(include_url=False)[0]
         key = ".".join(map(str, details["loc"]))
+        if details["type"] == "extra_forbidden":
+            hint = did_you_mean(key, Mapping.model_fields)
+            raise ValueError(f"--map: mapping.{key}: no such key{hint}; it has {list(Mapping.model_fields)}") from error
         raise ValueError(f"--map: mapping.{key}: {details['msg']}, got {details['input']!r}") from error
 
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jobs.config.mapping import Mapping as MappingSection
 from jobs.config.renamed_keys import RENAMED_KEYS
 from jobs.config.sections import CustomSource
 from model.features import Feature
 from model.registry import did_you_mean
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+TABLES_OF_MAPPING = [f"mapping.{name}" for name in MappingSection.model_fields]  # most are not in recall.toml
 # The keys of tables that have a name or a number of their own.
 NESTED = {"features": tuple(Feature.__dataclass_fields__), "negatives": tuple(CustomSource.model_fields)}
 
@@ -40,7 +42,7 @@ def _unknown(loc: tuple[str | int, ...], defaults: Mapping[str, Any]) -> str:
     key = ".".join((*path, name))
     if len(path) > 1:
         return f"{key}: no such key{did_you_mean(name, NESTED.get(path[0], ()))}"
-    keys = list(_dotted(defaults))
+    keys = [*_dotted(defaults), *TABLES_OF_MAPPING]
     moved = [known for known in keys if known.endswith(f".{name}") and not known.startswith("features.")]
     similar = did_you_mean(key, [known for known in keys if known.split(".")[:-1] == path])
     return f"{key}: no such key" + (f"; did you mean {moved[0]}?" if moved else similar or did_you_mean(key, keys))

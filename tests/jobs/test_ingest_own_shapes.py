@@ -172,6 +172,23 @@ def test_a_dry_run_shows_what_it_understands_and_writes_nothing(
     assert len(load_config(str(proposed)).features.item) == 7
 
 
+def test_a_dry_run_of_users_alone_proposes_what_would_land(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users = pd.DataFrame({"user_id": [f"u{number}" for number in range(60)]})
+    users["langs"] = [(' ["da", "en"]', '["en"] ')[number % 2] for number in users.index]  # blanks around are read
+    users["sizes"] = [("1|2", "[1, {}]")[number % 2] for number in users.index]  # which would be refused
+    path = write(users, tmp_path, "users", "csv")
+    ingest(None, "--users", path, "--dry-run", maps=("users.where=user_id <> 'u1'",))
+    shown = capsys.readouterr().out
+    found = {
+        each["name"]: each for each in tomllib.loads(shown[shown.index("[[features.user]]") :])["features"]["user"]
+    }
+    assert (found["langs"]["kind"], found["langs"]["length"]) == ("categorical", 2)
+    assert found["sizes"]["kind"] == "categorical"  # as not all of its lists are numbers
+    assert (
+        "users: 59 rows would land, 0 would be refused\n  left out: 1 rows do not fulfil mapping.users.where\n" in shown
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

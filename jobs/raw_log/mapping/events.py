@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyspark.sql import DataFrame
 
 from jobs.config.mapping import EventMapping
-from jobs.raw_log.mapping.table_mapping import Mapped, mapped, prepared, selected, with_impression_id
+from jobs.raw_log.mapping.table_mapping import (
+    IDENTITY,
+    Mapped,
+    Prepared,
+    mapped,
+    prepared,
+    selected,
+    with_impression_id,
+)
 
 KEY = "mapping.events"
+SHOWN, CLICKED = f"{KEY}.shown", f"{KEY}.clicked"
 
 
 def impressions_and_clicks(
@@ -31,16 +41,28 @@ def impressions_and_clicks(
     if "clicked_at" not in {*mapping.columns, *rows.columns}:
         same_time = mapping.columns.get("impressed_at", "impressed_at")
         mapping = mapping.model_copy(update={"clicked_at": same_time})
-    events, tables = prepared(rows, mapping, KEY), {}
-    for table, condition, wanted in (
-        ("impressions", mapping.shown, impression_fields),
-        ("clicks", mapping.clicked, click_fields),
-    ):
-        is_first = table == "impressions"  # a row that cannot be parsed is counted once
-        chosen = selected(events, condition, f"{KEY}.{'shown' if is_first else 'clicked'}", with_corrupt=is_first)
-        of_table = with_impression_id(mapped(chosen, mapping, KEY, fields, only_known=only_known))
-        tables[table] = of_table.without([name for name in (*fields, "impression_id") if name not in wanted])
+    makes_id = "impression_id" not in {*mapping.columns, *rows.columns}
+    chosen, tables = _chosen(prepared(rows, mapping, KEY), mapping), {}
+    for table, wanted in (("impressions", impression_fields), ("clicks", click_fields)):
+        refused_by = {*wanted, *(IDENTITY if makes_id else ())}
+        of_table = mapped(chosen[table], mapping, KEY, fields, only_known=only_known, refused_by=refused_by)
+        unwanted = [name for name in (*fields, "impression_id") if name not in wanted]
+        tables[table] = with_impression_id(of_table).without(unwanted)
     return tables
+
+
+def _chosen(events: Prepared, mapping: EventMapping) -> dict[str, Prepared]:
+    """The events that are shown, and those that are clicked, by table; those that are neither are left out."""
+    shown = selected(events, mapping.shown, SHOWN)
+    clicked = selected(events, mapping.clicked, CLICKED, with_corrupt=False)  # such a row is counted once
+    not_shown = replace(events, rows=shown.left_out[SHOWN])
+    neither = selected(not_shown, mapping.clicked, CLICKED).left_out[CLICKED]
+    reads = shown.reads | clicked.reads
+    left_out = {**events.left_out, f"{SHOWN} or clicked": neither}
+    return {
+        "impressions": replace(shown, reads=reads, left_out=left_out),
+        "clicks": replace(clicked, reads=reads, left_out={}),
+    }
 
 
 def _require_conditions(rows: DataFrame, mapping: EventMapping, click_fields: Sequence[str]) -> None:

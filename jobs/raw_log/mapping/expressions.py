@@ -1,4 +1,4 @@
-"""Checks an expression of a mapping against the columns of its file, before any row is read."""
+"""Checks an expression of a mapping against the columns of its file, before it is evaluated."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
-from pyspark import SparkContext
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ByteType, DataType, IntegerType, LongType, ShortType, StringType
+from pyspark.sql.types import DataType
 
-from jobs.raw_log.files import named
+from jobs.raw_log.files import CORRUPT_ROW, named
+from jobs.raw_log.mapping.catalyst import class_name, is_current, nodes
+from jobs.raw_log.mapping.comparisons import with_numbers
+from jobs.raw_log.values import is_missing
 from model.registry import did_you_mean
 
 CURRENT = re.compile(r"\b(timestamp|timestamp_ltz|timestamp_ntz|date)\s*['\"]\s*(now|today|tomorrow|yesterday)", re.I)
-CURRENT_CLASSES = ("Current", "Now", "LocalTimestamp")  # beginnings of the names of Spark's classes
-TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|(?<![.\w])[A-Za-z_]\w*\b(?!\s*[(.])""")
-INTEGERS = tuple(kind().simpleString() for kind in (ByteType, ShortType, IntegerType, LongType))
 REPEATABLE = "must give the same value whenever a day is landed again"
 
 
@@ -41,22 +41,26 @@ class Expression:
 def checked(rows: DataFrame, key: str, text: str) -> Expression:
     """`text`, the name of a column of `rows` or an expression of Spark SQL, which must give one value per row.
 
-    key: the key of the mapping, for messages. Raises ValueError for anything that Spark cannot analyse, and for
-    aggregates, windows, subqueries, generators, and values that differ from run to run.
+    key: the key of the mapping, for messages. The value of an expression is null in a row that cannot be parsed.
+    Raises ValueError for anything that Spark cannot analyse, and for aggregates, windows, subqueries, generators, and
+    values that differ from run to run.
     """
     if text in rows.columns:
         return Expression(named(text), text, (text,))
     found = _analysed(rows, key, text)
     _require_repeatable(key, text, found)
-    reads = tuple(dict.fromkeys(node.name() for node in _nodes(found) if _class(node) == "AttributeReference"))
-    if numbers := _texts_read_as_integers(found):
-        with_numbers = TOKEN.sub(lambda token: f"double({token[0]})" if token[0] in numbers else token[0], text)
-        try:
-            _analysed(rows, key, with_numbers)
-            text = with_numbers
-        except ValueError:  # a function that requires integers
-            pass
-    return Expression(F.expr(text), text, reads)
+    text = with_numbers(key, text, found, partial(_analysed, rows, key))
+    value = F.expr(text)
+    if CORRUPT_ROW in rows.columns:  # whose cells may be shifted: an expression could fail on them
+        value = F.when(named(CORRUPT_ROW).isNull(), value)
+    return Expression(value, text, _columns(rows, found))
+
+
+def is_unreadable(rows: DataFrame, expression: Expression) -> Column:
+    """Whether an expression with a try_ function is null though no column that it reads is missing."""
+    kinds = {field.name: field.dataType for field in rows.schema}
+    given = (~is_missing(named(name), kinds[name]) for name in expression.reads)
+    return reduce(Column.__and__, given, expression.value.isNull())
 
 
 def type_of(rows: DataFrame, key: str, expression: Expression, kinds: tuple[type, ...], wanted: str) -> DataType:
@@ -112,7 +116,7 @@ def _analysed(rows: DataFrame, key: str, text: str) -> Any:
         plan = rows.select(F.expr(text).alias("value"))._jdf.queryExecution().analyzed()
     except (AnalysisException, ParseException) as error:
         raise ValueError(_message(rows, key, text, error)) from error
-    is_per_row = _class(plan) == "Project" and plan.child().sameResult(rows._jdf.queryExecution().analyzed())
+    is_per_row = class_name(plan) == "Project" and plan.child().sameResult(rows._jdf.queryExecution().analyzed())
     analysed = plan.expressions().apply(0)
     subqueries = rows.sparkSession._jvm.org.apache.spark.sql.catalyst.expressions.SubqueryExpression  # type: ignore[union-attr]
     if not is_per_row or subqueries.hasSubquery(analysed):
@@ -138,34 +142,12 @@ def _line(text: str) -> str:
 
 
 def _require_repeatable(key: str, text: str, expression: Any) -> None:
-    is_current = any(_class(node).startswith(CURRENT_CLASSES) for node in _nodes(expression))
-    if is_current or not expression.deterministic():
+    if any(map(is_current, nodes(expression))) or not expression.deterministic():
         raise ValueError(f"{key} {REPEATABLE}, got {text!r}")
 
 
-def _texts_read_as_integers(expression: Any) -> set[str]:
-    """Columns of text that are compared with integers: Spark would fail on 2.5, or cut it to 2."""
-    casts = [node for node in _nodes(expression) if _class(node) == "Cast"]
-    if not casts:
-        return set()
-    jvm: Any = SparkContext._jvm
-    tag = jvm.org.apache.spark.sql.catalyst.expressions.Cast.USER_SPECIFIED_CAST()
-    return {
-        cast.child().name()
-        for cast in casts
-        if _class(cast.child()) == "AttributeReference"
-        and cast.child().dataType().simpleString() == StringType().simpleString()
-        and cast.dataType().simpleString() in INTEGERS
-        and not cast.getTagValue(tag).isDefined()
-    }
-
-
-def _nodes(expression: Any) -> Iterator[Any]:
-    yield expression
-    children = expression.children()
-    for number in range(children.size()):
-        yield from _nodes(children.apply(number))
-
-
-def _class(node: Any) -> str:
-    return str(node.getClass().getSimpleName())
+def _columns(rows: DataFrame, expression: Any) -> tuple[str, ...]:
+    """The columns of `rows` that an analysed expression reads, as they are called there."""
+    names = {name.lower(): name for name in rows.columns}
+    read = (node.name().lower() for node in nodes(expression) if class_name(node) == "AttributeReference")
+    return tuple(dict.fromkeys(names[name] for name in read))

@@ -9,8 +9,9 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.raw_log.contract import ParsedFile
 from jobs.raw_log.files import CORRUPT_ROW
-from jobs.raw_log.mapping.own_log import EVENT_TIMES, LogFile
+from jobs.raw_log.mapping.log_file import LogFile
 from jobs.raw_log.mapping.proposals import proposed_features
+from jobs.raw_log.mapping.table_mapping import EVENT_TIMES
 
 ROWS = 10
 CELL_LENGTH = 24  # characters
@@ -25,7 +26,13 @@ def described(log: Mapping[str, LogFile], parsed: Mapping[str, ParsedFile], conf
         lines += [f"{source.name}: {source.rows.count():,} rows, {len(fields)} columns"]
         lines += [*table([[field.name, field.dataType.simpleString()] for field in fields]), ""]
     for name, file in log.items():
-        lines += [*_counts(name, parsed[name]), *_origins(file, parsed[name]), *_rows(parsed[name]), ""]
+        lines += [
+            *_counts(name, parsed[name]),
+            *_left_out(file),
+            *_origins(file, parsed[name]),
+            *_rows(parsed[name]),
+            "",
+        ]
     features = proposed_features(log, parsed, config)
     if features:
         lines += ["features that these files could give; copy those that help into your configuration:", "", *features]
@@ -55,6 +62,12 @@ def _counts(name: str, parsed: ParsedFile) -> Iterable[str]:
         times = F.min(time).cast("string"), F.max(time).cast("string"), F.count_distinct(F.to_date(time))
         first, last, days = parsed.accepted.select(*times).first() or ("", "", 0)
         yield f"  {time} from {first} to {last} UTC, on {days:,} days"
+
+
+def _left_out(file: LogFile) -> Iterable[str]:
+    for condition, rows in file.mapped.left_out.items():
+        if count := rows.count():
+            yield f"  left out: {count:,} rows do not fulfil {condition}"
 
 
 def _origins(file: LogFile, parsed: ParsedFile) -> list[str]:

@@ -6,24 +6,37 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, BooleanType, NumericType, StringType
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    DoubleType,
+    NumericType,
+    StringType,
+    StructField,
+    StructType,
+)
 
 from jobs.config.features import NAME, RESERVED
 from jobs.config.loading import Config
+from jobs.lake.queries import empty_frame
 from jobs.raw_log.contract import FAULT, ParsedFile
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import CORRUPT_ROW, named
-from jobs.raw_log.mapping.own_log import LogFile
+from jobs.raw_log.landing.notes import SIDES
+from jobs.raw_log.mapping.log_file import LogFile
+from jobs.raw_log.values import typed
 from model.features import Feature
 
-SIDES = {"users": "user", "items": "item"}
 LIST_SHARE = 0.1  # share of texts written as lists from which a column of texts has lists
 SMALL = 50  # distinct categories that are always few
 REPEATED = 5  # values per distinct category that make more of them few
 FEW_NUMBERS = 20  # distinct whole numbers that are codes rather than amounts
 KNOWN_SHARE = 0.5  # share of a list's elements that are items of the log
+TEXTS = ArrayType(StringType())
+ITEMS = StructType([StructField("item_id", StringType())])
 DIMS = {"categorical": 8, "numeric": 8, "vector": 32}
 
 
@@ -47,7 +60,7 @@ def proposed_features(log: Mapping[str, LogFile], parsed: Mapping[str, ParsedFil
 
     Empty if no column can be one; a column that cannot be one has a comment that says why.
     """
-    items = _item_ids(parsed)
+    items = _item_ids(next(iter(log.values())).source.rows.sparkSession, parsed)
     lines: list[str] = []
     for table, side in SIDES.items():
         if table not in log:
@@ -102,7 +115,7 @@ def profile(rows: DataFrame, name: str, items: DataFrame) -> Profile | None:
         return None
     is_text = isinstance(kind, StringType)
     column = named(name)
-    is_list = column.rlike(r"^\[.*\]$|\|") if is_text else F.lit(isinstance(kind, ArrayType))
+    is_list = column.rlike(r"^\s*\[.*\]\s*$|\|") if is_text else F.lit(isinstance(kind, ArrayType))
     elements = _elements(column, kind)
     values = rows.where(column.isNotNull() & (column.cast("string") != "")).select(
         elements.alias("elements"), is_list.alias("is_list")
@@ -110,18 +123,14 @@ def profile(rows: DataFrame, name: str, items: DataFrame) -> Profile | None:
     return _measured(values, items)
 
 
-def _elements(column: Column, kind: object) -> Column:
-    """The values of a cell, as texts."""
-    if isinstance(kind, ArrayType):
-        return column.cast("array<string>")
-    if not isinstance(kind, StringType):
-        return F.array(column.cast("string"))
-    return F.when(column.rlike(r"^\[.*\]$"), F.from_json(column, "array<string>")).otherwise(F.split(column, r"\|"))
+def _elements(column: Column, kind: DataType) -> Column:
+    """The values of a cell, as texts, as they are read when they land; null for a list that would be refused."""
+    return typed(column, kind, TEXTS) if isinstance(kind, ArrayType | StringType) else F.array(column.cast("string"))
 
 
 def _measured(values: DataFrame, items: DataFrame) -> Profile:
     size = F.size("elements")
-    are_numbers = F.forall("elements", lambda value: value.try_cast("double").isNotNull())
+    are_numbers = F.forall("elements", lambda value: typed(value, StringType(), DoubleType()).isNotNull())
     are_whole = F.forall("elements", lambda value: value.try_cast("bigint").isNotNull())
     row = values.agg(
         F.count(F.lit(1)).alias("values"), F.count_if("is_list").alias("lists"),
@@ -154,9 +163,10 @@ def _profile(row: Row, counted: Row) -> Profile:
     )
 
 
-def _item_ids(parsed: Mapping[str, ParsedFile]) -> DataFrame:
-    """The distinct items of a log (item_id)."""
-    return union([file.accepted.select("item_id") for file in parsed.values() if "item_id" in file.columns]).distinct()
+def _item_ids(spark: SparkSession, parsed: Mapping[str, ParsedFile]) -> DataFrame:
+    """The distinct items of a log (item_id); none if no file names items."""
+    named_items = [file.accepted.select("item_id") for file in parsed.values() if "item_id" in file.columns]
+    return union(named_items or [empty_frame(spark, ITEMS)]).distinct()
 
 
 def _dim_of_id(features: list[Feature]) -> int:

@@ -44,6 +44,10 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
         ("[training]\ntemprature = 0.1\n", "training.temprature: no such key; did you mean training.temperature"),
         ("[trainng]\n", "trainng: no such key; did you mean training[?]"),
         ("[scoring]\ncutoffs = [1]\n", "scoring.cutoffs: no such key; did you mean evaluation.cutoffs[?]"),
+        (
+            "[mapping.impresions]\nuser_id = 'uid'\n",
+            "mapping.impresions: no such key; did you mean mapping.impressions[?]",
+        ),
         ("[features]\nusers = []\n", "features.users: no such key; did you mean features.user[?]"),
         (
             "[[features.item]]\nname = 'year'\nkind = 'numric'\ndim = 1\n",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
+from jobs.config.mapping import TableMapping
 from jobs.raw_log.mapping.expressions import checked, evaluated_in
-from jobs.raw_log.mapping.table_mapping import FAULT
+from jobs.raw_log.mapping.table_mapping import FAULT, Mapped, Prepared, mapped, with_impression_id
 from tests.jobs.raw_log.test_mapping import landed
 
 TIMES = [
@@ -32,6 +33,29 @@ def test_a_number_that_is_no_time_in_its_unit_is_refused(spark: SparkSession) ->
     reasons = [row[FAULT] for row in landed(rows, 'impressed_at={column = "ts", unit = "ms"}')]
     wrong = "impressed_at is not a number of ms"
     assert reasons == [wrong, wrong, "impressed_at is before 1990: is the unit ms right?", wrong, None, None]
+
+
+def test_nan_is_no_number_because_pandas_writes_it_for_one_that_is_missing(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(1767607200.0,), (float("nan"),), (float("inf"),)], "ts double").coalesce(1)
+    got = landed(rows, 'impressed_at={column = "ts", unit = "s"}')
+    assert [(row.impressed_at is None, row[FAULT]) for row in got] == [
+        (False, None), (True, None), (True, "impressed_at is not a number of s"),
+    ]  # fmt: skip
+
+
+def test_made_ids_are_of_the_values_and_not_of_how_a_file_has_them(spark: SparkSession) -> None:
+    schema = "user_id string, item_id string, impressed_at string, position string"
+    texts = [("7", "a", f"2026-01-05 10:00:00.123{micros}", "1.0") for micros in ("100", "900", "900")]
+    rows = spark.createDataFrame(texts, schema).coalesce(1)
+    typed = "int(user_id) user_id, item_id, timestamp(impressed_at) impressed_at, int(double(position)) position"
+    columns = [rows, rows.selectExpr(*typed.split(", "))]
+    ids = [[row.impression_id for row in with_impression_id(mapped_as_it_is(each)).rows.collect()] for each in columns]
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 2  # microseconds count
+
+
+def mapped_as_it_is(rows: DataFrame) -> Mapped:
+    return mapped(Prepared(rows), TableMapping(), "mapping.impressions", rows.columns)
 
 
 def test_times_without_an_offset_are_of_the_time_zone(spark: SparkSession) -> None:

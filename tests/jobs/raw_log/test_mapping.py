@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -11,12 +10,9 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config, load_config
 from jobs.config.mapping import Mapping, with_assignments
-from jobs.raw_log.mapping.events import impressions_and_clicks
-from jobs.raw_log.mapping.expressions import checked
 from jobs.raw_log.mapping.table_mapping import FAULT, mapped, prepared
 
 FIELDS = ["impression_id", "request_id", "user_id", "item_id", "position", "impressed_at"]
-CLICK_FIELDS = ["impression_id", "clicked_at", "reward"]
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +41,6 @@ def test_columns_by_name_and_by_expression(rows: DataFrame) -> None:
     assert (first.rating, first.uid, first[FAULT]) == ("2.5", "u1", None)  # the file's own columns follow
 
 
-def test_a_text_that_is_compared_with_a_whole_number_is_a_number(rows: DataFrame) -> None:
-    """Spark would cast the text to a whole number: 2.5 fails, or becomes 2."""
-    assert [row.uid for row in landed(rows, "where=rating >= 2.5 and rating > 2 and rating between 0 and 3")] == ["u1"]
-    assert checked(rows, "key", "rating > 2").text == "double(rating) > 2"
-    assert checked(rows, "key", "cast(rating as int) > 2").text == "cast(rating as int) > 2"
-    assert checked(rows, "key", "uid = 'rating > 2'").text == "uid = 'rating > 2'"
-
-
 def test_lists_are_exploded_together(rows: DataFrame) -> None:
     assignments = (
         "explode.item=items",
@@ -73,6 +61,15 @@ def test_a_text_is_exploded_as_the_contract_reads_it_and_one_that_is_no_list_sta
     assert got == [("a", "x, y"), ("a", "z"), ("b", "x"), ("b", "y"), ("e", '["x"')]
     rows = spark.createDataFrame([("f", "[{]")], "user_id string, shown string")
     assert [(row.user_id, row.item_id) for row in landed(rows, "explode.item_id=shown")] == [("f", None)]
+
+
+def test_a_list_that_is_missing_beside_another_is_empty_and_one_that_is_none_refuses_its_row(
+    spark: SparkSession,
+) -> None:
+    texts = [("a", ["x", "y"], None), ("b", None, "1"), ("c", ["x", "y"], "[{]"), ("d", None, None), ("e", [], "")]
+    rows = spark.createDataFrame(texts, "user_id string, shown array<string>, prices string").coalesce(1)
+    got = landed(rows, "explode.item_id=shown", "explode.price=prices")
+    assert [(row.user_id, row.item_id) for row in got] == [("a", "x"), ("a", "y"), ("b", None), ("c", None)]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +94,9 @@ def test_a_text_is_exploded_as_the_contract_reads_it_and_one_that_is_no_list_sta
         ("impressed_at=now()", "must give the same value whenever"),
         ("impressed_at=current_timestamp", "must give the same value whenever"),
         ("impressed_at=timestamp'today'", "must give the same value whenever"),
+        ("impressed_at=coalesce(try_cast(ts as timestamp), 'now')", "must give the same value whenever"),
+        ("position=hour('Now UTC')", "must give the same value whenever"),
+        ("impressed_at=to_date('today')", "must give the same value whenever"),
         ("position=unix_timestamp()", "must give the same value whenever"),
         ("where=n + 1", "mapping.impressions.where must be a condition, got int"),
         ("explode.item=n", "mapping.impressions.explode.item must be a list, got int"),
@@ -110,17 +110,12 @@ def test_what_cannot_be_used_is_refused_with_a_reason(rows: DataFrame, assignmen
         landed(rows, assignment)
 
 
-@pytest.mark.parametrize("text", ["exists(items, x -> x > 7)", "uid = 'now()'", "date_add(date'2026-01-01', n)"])
-def test_what_only_looks_like_it_is_accepted(rows: DataFrame, text: str) -> None:
-    assert checked(rows, "key", text).reads
-
-
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
         ("user_id", "--map must be KEY=EXPRESSION"),
         ("impressions.user_id= ", "--map must be KEY=EXPRESSION"),
-        ("impresions.user_id=uid", "mapping.impresions: Extra inputs"),
+        ("impresions.user_id=uid", "mapping.impresions: no such key; did you mean impressions\\?; it has"),
         ("impressions.impressed_at={column = 'ts', unit = 'h'}", "'s', 'ms', 'us' or 'ns'"),
         ("impressions.impressed_at={column", "must be a table of TOML"),
         ("time_zone.x=y", "time_zone has no keys"),
@@ -151,39 +146,21 @@ def test_a_value_that_a_try_function_cannot_read_refuses_the_row(rows: DataFrame
     assert [row[FAULT] for row in landed(texts, "position=nullif(n, 'x')")] == [None, None, None]  # meant
 
 
-def events(spark: SparkSession, *assignments: str, by_item: bool = False, **more: Any) -> dict[str, list[Row]]:
-    rows = spark.createDataFrame(
-        [("a", "x", "view", 1, "t1"), ("a", "x", "click", 1, "t2"), ("b", "x", "view", 0, "t1")],
-        "user_id string, item_id string, event string, flag int, at string",
-    ).coalesce(1)
-    section = config_with(*(f"events.{text}" for text in ("impressed_at=at", *assignments))).events
-    fields = ["user_id", "item_id", "clicked_at", "reward"] if by_item else CLICK_FIELDS
-    tables = impressions_and_clicks(rows, section, FIELDS, fields, **more)
-    return {name: table.rows.collect() for name, table in tables.items()}
+def test_a_try_function_reads_an_empty_text_and_nan_as_missing(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([("", float("nan")), ("1", 2.5)], "t string, x double").coalesce(1)
+    assert [row[FAULT] for row in landed(rows, "position=try_cast(t as int)", "request_id=try_to_number(x, '9')")] == [
+        None, "request_id cannot be computed from x",
+    ]  # fmt: skip
 
 
-def test_events_with_a_flag_are_shown_and_perhaps_clicked(spark: SparkSession) -> None:
-    got = events(spark, "shown=true", "clicked=flag = 1")
-    ids = [row.impression_id for row in got["impressions"]]
-    assert len(set(ids)) == 3
-    assert [(row.impression_id, row.clicked_at) for row in got["clicks"]] == [(ids[0], "t1"), (ids[1], "t2")]
-    assert ids == [row.impression_id for row in events(spark, "shown=true", "clicked=flag = 1")["impressions"]]
-
-
-def test_events_with_a_type_are_shown_or_clicked(spark: SparkSession) -> None:
-    conditions = ("shown=event = 'view'", "clicked=event = 'click'")
-    got = events(spark, *conditions, by_item=True)
-    assert [(row.user_id, row.impressed_at) for row in got["impressions"]] == [("a", "t1"), ("b", "t1")]
-    assert [(row.user_id, row.item_id, row.clicked_at) for row in got["clicks"]] == [("a", "x", "t2")]
-    with pytest.raises(ValueError, match="impression_id must be mapped where a click is a row of its own"):
-        events(spark, *conditions)
-    got = events(spark, *conditions, "impression_id=concat(user_id, item_id)")
-    assert [row.impression_id for row in got["clicks"]] == ["ax"]
-
-
-def test_events_must_say_which_rows_are_impressions(spark: SparkSession) -> None:
-    with pytest.raises(ValueError, match=r"mapping.events.shown must say which rows are impressions, as in"):
-        events(spark, "clicked=flag = 1")
+def test_a_condition_that_a_try_function_cannot_read_refuses_the_row(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([("a", "5"), ("b", "four"), ("c", "1"), ("d", None)], "uid string, n string").coalesce(
+        1
+    )
+    got = landed(rows, "user_id=uid", "where=try_cast(n as int) >= 4")
+    assert [(row.uid, row[FAULT]) for row in got] == [
+        ("a", None), ("b", "mapping.impressions.where cannot be computed from n"),
+    ]  # fmt: skip
 
 
 def test_rows_that_cannot_be_parsed_survive_a_condition_and_a_list(spark: SparkSession) -> None:
@@ -195,9 +172,17 @@ def test_rows_that_cannot_be_parsed_survive_a_condition_and_a_list(spark: SparkS
     assert [(row.user_id, row._corrupt_record) for row in got] == [("a", None), (None, "{broken")]
 
 
+def test_no_expression_is_evaluated_on_a_row_that_cannot_be_parsed(spark: SparkSession) -> None:
+    """Its cells may be shifted, and the error of one value stops the job."""
+    rows = spark.createDataFrame([("1", "2", None), ("b", "c", "a,b,c")], "n string, m string, _corrupt_record string")
+    got = landed(rows.coalesce(1), "position=n + 1", "where=m > 1", "explode.item_id=array(int(n))")
+    assert [(row.position, row.item_id) for row in got] == [(2, 1), (None, None)]
+
+
 def test_a_strict_contract_sees_the_columns_that_nothing_reads(rows: DataFrame) -> None:
-    section = config_with("impressions.user_id=upper(uid)").impressions
-    got = mapped(rows, section, "mapping.impressions", FIELDS, only_known=True).rows.columns
+    section = config_with("impressions.user_id=upper(uid)", "impressions.where=uid <> 'rating'").impressions
+    file = prepared(rows, section, "mapping.impressions")
+    got = mapped(file, section, "mapping.impressions", FIELDS, only_known=True).rows.columns
     assert "uid" not in got
     assert "rating" in got
 

@@ -23,12 +23,10 @@ from jobs.raw_log.contract import (
 )
 from jobs.raw_log.files import CORRUPT_ROW, Source, open_source
 from jobs.raw_log.landing import raw_tables
+from jobs.raw_log.landing.notes import SIDES
 from jobs.raw_log.mapping.events import impressions_and_clicks
 from jobs.raw_log.mapping.expressions import evaluated_in
-from jobs.raw_log.mapping.table_mapping import Mapped, mapped, prepared, with_impression_id
-
-EVENT_TIMES = {"impressions": "impressed_at", "clicks": "clicked_at"}
-WITH_FEATURES = ("users", "items")
+from jobs.raw_log.mapping.table_mapping import EVENT_TIMES, Mapped, mapped, prepared, with_impression_id
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,11 @@ class LogFile:
 
     @property
     def unused(self) -> list[str]:
-        """The columns of the file that neither the contract nor an expression of the mapping names."""
-        known = {*self.parsed.columns, CORRUPT_ROW}
+        """The columns of the file that neither the contract nor an expression of the mapping reads."""
+        known = {*self.parsed.columns, *self.mapped.reads, CORRUPT_ROW}
         if isinstance(self.mapping, sections.EventMapping):
             known |= {*IMPRESSIONS.columns, *CLICKS.columns}
-        return [name for name in self.source.rows.columns if name not in known and not self.mapping.reads(name)]
+        return [name for name in self.source.rows.columns if name not in known]
 
 
 def open_log(
@@ -112,7 +110,7 @@ def _mapped(
         )
     section: sections.TableMapping = getattr(config.mapping, name)
     key, known = f"mapping.{name}", list(fields[name])
-    if any_feature and name in WITH_FEATURES:
+    if any_feature and name in SIDES:
         known = list(dict.fromkeys([*known, *section.columns]))
     table = mapped(prepared(rows, section, key), section, key, known, only_known=only_known)
     makes_id = name == "impressions" and config.log.attribution == "user_item"
