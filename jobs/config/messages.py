@@ -42,8 +42,9 @@ def _unknown(loc: tuple[str | int, ...], defaults: Mapping[str, Any]) -> str:
     key = ".".join((*path, name))
     if len(path) > 1:
         return f"{key}: no such key{did_you_mean(name, NESTED.get(path[0], ()))}"
-    keys = [*_dotted(defaults), *TABLES_OF_MAPPING]
+    keys = list(_dotted(defaults))
     moved = [known for known in keys if known.endswith(f".{name}") and not known.startswith("features.")]
+    keys += TABLES_OF_MAPPING
     similar = did_you_mean(key, [known for known in keys if known.split(".")[:-1] == path])
     return f"{key}: no such key" + (f"; did you mean {moved[0]}?" if moved else similar or did_you_mean(key, keys))
 
