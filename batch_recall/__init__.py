@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,26 @@ def use_own_packages() -> None:
         sys.path.insert(0, str(CODE))
 
 
+def load_own_packages() -> None:
+    """Load the packages of NAMES; the import path of the program stays as it is.
+
+    Warns of another package of one of these names that is on the path: `import` gives ours from now on. Raises
+    ImportError as `use_own_packages` does.
+    """
+    path = [*sys.path]
+    use_own_packages()
+    try:
+        for name in NAMES:
+            import_module(name)
+    finally:
+        sys.path[:] = path
+    for name in NAMES:
+        other = PathFinder.find_spec(name)
+        if other is not None and other.origin and Path(other.origin).resolve().parent != CODE / name:
+            says = f"`import {name}` gives batch-recall's package from now on, not {other.origin}"
+            warnings.warn(f"{says}: use the other one in another process", RuntimeWarning, stacklevel=3)
+
+
 def main() -> None:
     """The command. Processes that it starts (Spark's workers, the trainer) find the same packages by PYTHONPATH."""
     use_own_packages()
@@ -43,7 +66,7 @@ def __getattr__(name: str) -> Any:
     """`read_candidates` and `PublishedCandidates` of jobs.serving, imported when they are first used."""
     if name not in ("PublishedCandidates", "read_candidates"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    use_own_packages()
+    load_own_packages()
     from jobs import serving
 
     return getattr(serving, name)

@@ -5,20 +5,22 @@ Files have the columns of docs/data-contract.md, or of their own that [mapping] 
 nothing.
 
 The rows of the files land on the day --ds and replace what landed on it before; with --last each event lands on its own
-day. Tables for which no file is given stay as they are, so users or items can land alone. A row that breaks the
-contract is written to the table quarantine with its reason. With --clicks and no --impressions each click is its own
-impression; it must then name its user and item, and nothing counts as unclicked. Everything is checked before anything
-is written.
+day. Tables for which no file is given stay as they are, so users or items can land alone (with --last, on --ds). A row
+that breaks the contract is written to the table quarantine with its reason. With --clicks and no --impressions each
+click is its own impression; it must then name its user and item, and nothing counts as unclicked. This is refused on
+days that have other impressions. Files are read to their end, and compared with the stored tables, before anything is
+written.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from jobs.cli.arguments import day_argument, job_parser
 from jobs.cli.lake import open_lake
@@ -33,8 +35,12 @@ from jobs.lake.queries import empty_frame
 from jobs.raw_log.contract import ParsedFile
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import SOURCE_FORMATS, TABLE, file_errors
-from jobs.raw_log.landing import land, quarantine
-from jobs.raw_log.landing.click_logs import impressions_of_clicks, with_all_columns
+from jobs.raw_log.landing import land, require_stored_columns
+from jobs.raw_log.landing.click_logs import (
+    impressions_of_clicks,
+    require_impressions_of_one_kind,
+    with_all_columns,
+)
 from jobs.raw_log.landing.notes import days_to_run_again, features_without_values, unused_columns
 from jobs.raw_log.mapping import LogFile, described, expression_errors, open_log
 
@@ -100,28 +106,38 @@ def opened(args: argparse.Namespace) -> tuple[Lake, Config]:
     return lake, config.model_copy(update={"mapping": with_assignments(config.mapping, args.map)})
 
 
+def require_landable(lake: Lake, config: Config, days: Sequence[dt.date], log: Collection[str]) -> None:
+    """Raises ValueError if what the lake has does not allow the tables of a log to land. log: their names."""
+    names = {*log, "impressions"} if "clicks" in log else {*log}
+    require_stored_columns(lake, config, names)
+    require_impressions_of_one_kind(lake, days, log)
+
+
 def opened_log(lake: Lake, config: Config, days: Sequence[dt.date], args: argparse.Namespace) -> dict[str, LogFile]:
     """Each given file, by raw table; prints the columns that are not used.
 
-    Raises ValueError if a file cannot be read, or its columns break the contract.
+    Raises ValueError if a file cannot be read, its columns break the contract, or it must not land on what has landed.
     """
     paths = {name: path for name in NAMES if (path := getattr(args, name)) is not None}
     options = {"file_format": args.format, "encoding": args.encoding}
     log = open_log(lake.spark, paths, config, days, **options, backlog=args.backlog, any_feature=args.dry_run)
-    if not args.dry_run:  # which proposes features instead
+    if not args.dry_run:  # which writes nothing, and proposes features instead of naming unused columns
+        require_landable(lake, config, days, log)
         for table, file in log.items():
             print_lines(unused_columns(table, file.source.name, file.unused))
     return log
 
 
-def raw_frames(parsed: Mapping[str, ParsedFile]) -> dict[str, DataFrame]:
-    """The accepted rows, by raw table."""
+def raw_frames(parsed: Mapping[str, ParsedFile], days: Sequence[dt.date]) -> dict[str, DataFrame]:
+    """The accepted rows, by raw table; those of several days so that few tasks write files of the same day."""
     frames = {name: file.accepted for name, file in parsed.items()}
     if "clicks" in parsed and "impressions" not in parsed:
         frames |= impressions_of_clicks(frames["clicks"])
     elif "clicks" in parsed:
         frames["clicks"] = with_all_columns(frames["clicks"])
-    return frames
+    if len(days) == 1:
+        return frames
+    return {name: rows.hint("rebalance", F.col("ds")) for name, rows in frames.items()}
 
 
 def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Mapping[str, ParsedFile]) -> int:
@@ -131,11 +147,11 @@ def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Map
     """
     for file in parsed.values():
         file.require_accepted_rows()
-    frames = raw_frames(parsed)
+    frames = raw_frames(parsed, days)
     notes = [*features_without_values(lake, config, frames), *days_to_run_again(lake, days[0], frames)]
     refused = [file.refused for file in parsed.values() if file.refusals()]
-    quarantine(lake, days, union(refused or [empty_frame(lake.spark, tables.QUARANTINE.schema)]), list(frames))
-    landed = land(lake, config, days, frames)
+    all_refused = union(refused or [empty_frame(lake.spark, tables.QUARANTINE.schema)])
+    landed = land(lake, config, days, frames, refused=all_refused, on_first=("users", "items"))
     for name, file in sorted(parsed.items()):
         for reason, count in file.refusals().items():
             print(f"refused: {count:,} rows of {name}: {reason}")

@@ -95,9 +95,11 @@ def test_nothing_is_installed_under_a_name_that_others_use(wheel: Path) -> None:
 
 
 def test_lists_are_read_in_a_process_without_a_foreign_package(installed: Path, tmp_path: Path) -> None:
-    code = "from batch_recall import read_candidates; print(read_candidates.__module__)"
-    done = run(installed, "python", "-c", code, cwd=tmp_path)
+    code = "import sys; path = [*sys.path]; from batch_recall import read_candidates; assert sys.path == path"
+    done = run(installed, "python", "-c", f"{code}; print(read_candidates.__module__)", cwd=tmp_path)
     assert done.stdout == "jobs.serving.lookup\n", done.stderr
+    assert "RuntimeWarning: `import jobs` gives batch-recall's package from now on, not" in done.stderr
+    assert "site-packages/jobs/__init__.py: use the other one in another process" in done.stderr
 
 
 def test_a_foreign_package_that_is_loaded_first_is_named(installed: Path, tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def command(role: str, words: Sequence[str], variables: Mapping[str, str], spark
     """
     wanted = ["SPARK_DRIVER_BIND_ADDRESS"] if role == "driver" else [*EXECUTOR.values(), "SPARK_EXECUTOR_MEMORY"]
     if missing := [name for name in wanted if name not in variables]:
-        raise ValueError(f"{role}: must be started by Spark on Kubernetes, which sets {', '.join(missing)}, got none")
+        names = ", ".join(missing)
+        raise ValueError(f"{role}: must be started by Spark on Kubernetes; these variables are missing: {names}")
     if role == "driver":
         address = variables["SPARK_DRIVER_BIND_ADDRESS"]
         settings = (f"spark.driver.bindAddress={address}", f"spark.executorEnv.SPARK_DRIVER_POD_IP={address}")

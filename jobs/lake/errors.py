@@ -35,6 +35,7 @@ UNRESPONSIVE = re.compile(
     r"(?:[a-z]\w*\.)+(?:SocketTimeout|ConnectTimeout|ConnectionPoolTimeout|Connect|NoRouteToHost|UnknownHost)Exception"
     r": .*"
 )
+LOST = re.compile(r"ExecutorLostFailure \([^\n]*")
 RETRY_HINT = "nothing was written: run the job again after the other one has ended"
 
 
@@ -82,6 +83,8 @@ def user_message(error: Exception) -> str | None:
         return f"no space to write{f' {where}' if where else ''}; {free_space(where)}"
     if unresponsive := UNRESPONSIVE.search(_text(error)):
         return f"a store does not respond: {unresponsive[0].strip()}"
+    if lost := LOST.search(_text(error)):
+        return f"Spark lost an executor: {lost[0].strip()}"
     return None
 
 

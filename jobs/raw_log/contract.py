@@ -25,8 +25,10 @@ KEYS = {"users": "user_id", "items": "item_id"}  # tables of which one row a day
 CLICKS_BY_IMPRESSION = CLICKS.pick("ds", "impression_id", "clicked_at", "reward")
 CLICKS_BY_ITEM = CLICKS.pick("ds", "user_id", "item_id", "clicked_at", "reward")  # attributed, or a log of clicks only
 CORRUPT = "row cannot be parsed"
-FAULT = "_fault"  # column: why a mapping refuses a row, null if it does not
-TYPED = "typed."  # prefix of a column that has the contract's type, beside the file's own column
+INTERNAL = "batch_recall."  # prefix of columns beside those of the file, which must not have it
+FAULT = INTERNAL + "fault"  # column: why a mapping refuses a row, null if it does not
+TYPED = INTERNAL + "typed."  # prefix of a column that has the contract's type, beside the file's own column
+REASON, GROUP, COPY = INTERNAL + "reason", INTERNAL + "group", INTERNAL + "copy"
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,18 @@ def required_columns(schema: StructType) -> list[str]:
 
 
 def require_columns(rows: DataFrame, schema: StructType, path: str, additional: str) -> None:
-    """Raises ValueError if a required column is missing, or if `additional` is "refuse" and there is an unknown one."""
+    """Raises ValueError if a required column is missing, or if `additional` is "refuse" and there is an unknown one.
+
+    Also for a column that differs from an optional one only in case, whose values would be missing, and for a name
+    that this program uses itself.
+    """
     require_named(path, rows.columns, required_columns(schema))
+    by_lower = {name.lower(): name for name in schema.fieldNames() if name != "ds"}
+    for name in rows.columns:
+        if (wanted := by_lower.get(name.lower(), name)) != name:
+            raise ValueError(f"{path}: column {wanted} must be written so, got {name}; or map it (docs/your-log.md)")
+        if name.startswith(INTERNAL) and name != FAULT:
+            raise ValueError(f"{path}: names of columns must not begin with {INTERNAL}, got {name}")
     unknown = [name for name in rows.columns if name not in {*schema.fieldNames(), CORRUPT_ROW, FAULT}]
     if unknown and additional == "refuse":
         raise ValueError(f"{path} must only have columns of the contract (log.additional_columns), got {unknown}")
@@ -126,12 +138,12 @@ def parse(
     raw = list(map(named, rows.columns))
     read = rows.select(*raw, *(value.alias(TYPED + at.name) for at, value in zip(given, values, strict=True)))
     reason = F.coalesce(F.lit(None).cast("string"), *(F.when(broken, F.lit(why)) for why, broken in rules.items()))
-    read = read.withColumn("reason", reason)
+    read = read.withColumn(REASON, reason)
     if (key := KEYS.get(table)) is not None:
-        read = _with_one_row_of_each(read, key, given, f"another row of the same {key} counts")
-    text = F.when(F.col("reason").isNotNull(), F.to_json(F.struct(*raw))).alias("row")
+        read = _with_one_row_of_each(read, key, given, f"another row of this {key} was used")
+    text = F.when(named(REASON).isNotNull(), F.to_json(F.struct(*raw))).alias("row")
     columns = [_value(column, given=column in given).alias(column.name) for column in contract]
-    parsed = read.select(F.lit(ds).alias("ds"), *columns, "reason", text)
+    parsed = read.select(F.lit(ds).alias("ds"), *columns, named(REASON).alias("reason"), text)
     return ParsedFile(parsed, table, source, ["ds", *(column.name for column in contract)])
 
 
@@ -143,14 +155,14 @@ def _value(column: StructField, *, given: bool) -> Column:
 
 def _with_one_row_of_each(rows: DataFrame, key: str, given: Sequence[StructField], repeated: str) -> DataFrame:
     """`rows`, in which all rows of a key but the greatest have the reason `repeated`, unless they have another one."""
-    is_sound = F.col("reason").isNull()
+    is_sound = named(REASON).isNull()
     own_group = F.monotonically_increasing_id().cast("string")  # refused rows may have no key
-    rows = rows.withColumn("_group", F.when(is_sound, named(TYPED + key)).otherwise(own_group))
+    rows = rows.withColumn(GROUP, F.when(is_sound, named(TYPED + key)).otherwise(own_group))
     greatest_first = [named(TYPED + column.name).desc_nulls_last() for column in given]
-    in_group = Window.partitionBy("_group").orderBy(F.col("reason").asc_nulls_first(), *greatest_first)
-    is_repeated = is_sound & (F.col("_copy") > 1)
-    rows = rows.withColumn("_copy", F.row_number().over(in_group))
-    return rows.withColumn("reason", F.when(is_repeated, F.lit(repeated)).otherwise(F.col("reason")))
+    in_group = Window.partitionBy(named(GROUP)).orderBy(named(REASON).asc_nulls_first(), *greatest_first)
+    is_repeated = is_sound & (named(COPY) > 1)
+    rows = rows.withColumn(COPY, F.row_number().over(in_group))
+    return rows.withColumn(REASON, F.when(is_repeated, F.lit(repeated)).otherwise(named(REASON)))
 
 
 def _rules(column: StructField, got: DataType, ds: dt.date, first: dt.date | None) -> dict[str, Column]:

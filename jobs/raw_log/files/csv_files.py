@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
-from jobs.raw_log.files.lines import QUOTE, RETURN, FileLines, file_lines
+from jobs.raw_log.files.lines import LONGEST_HEADER, QUOTE, RETURN, FileLines, file_lines
 from jobs.raw_log.files.listing import Listing, file_pattern
 from jobs.raw_log.files.names import CORRUPT_ROW, named, require_distinct, require_named
 
@@ -73,8 +73,10 @@ def read_csv(spark: SparkSession, listing: Listing, required: Collection[str], e
 def header_columns(lines: FileLines) -> tuple[str, ...]:
     """The names in a file's header; a column without a name is called _c0, _c1 and so on, by its position.
 
-    Raises ValueError if the header continues on a second line, or if two names are the same.
+    Raises ValueError if the header continues on a second line or is too long, or if two names are the same.
     """
+    if len(lines.header) > LONGEST_HEADER:
+        raise ValueError(f"{lines.file} must have a header of at most {LONGEST_HEADER:,} characters, got a longer line")
     if lines.header.count(QUOTE) % 2:
         raise ValueError(f"{lines.file} must have its header on one line, got {lines.header!r}")
     try:

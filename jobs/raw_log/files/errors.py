@@ -11,7 +11,12 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.errors.exceptions.captured import CapturedException
 
-LOGGER = "org.apache.spark"
+from jobs.lake.errors import user_message
+
+LOGGERS = (  # what they say of a task that fails stands before the line for the user
+    "org.apache.spark.executor.Executor",
+    "org.apache.spark.scheduler.TaskSetManager",
+)
 LONGEST_MESSAGE = 300  # characters
 
 
@@ -19,30 +24,36 @@ LONGEST_MESSAGE = 300  # characters
 def file_errors(message: str) -> Iterator[None]:
     """Turn Spark's exceptions on a file that it cannot read into a ValueError of one line, which begins with `message`.
 
-    Inside the block Spark logs nothing: its errors would stand before that line.
+    What the environment caused (a full disk, a store that does not respond, a lost executor) is raised as it is: it is
+    no fault of the file. Inside the block Spark does not log tasks that fail: its errors would stand before that line.
     """
     try:
         with _silent():
             yield
     except (PySparkException, Py4JJavaError) as error:
+        if user_message(error) is not None:
+            raise
         raise ValueError(f"{message}: {_reason(error)}") from error
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Spark's log on the driver, switched off until the block ends."""
+    """The driver's log without LOGGERS until the block ends."""
     context = SparkContext._active_spark_context
     if context is None:
         yield
         return
     jvm: Any = context._jvm
-    logger = jvm.org.apache.logging.log4j.LogManager.getLogger(LOGGER)
-    level, set_level = logger.getLevel(), jvm.org.apache.logging.log4j.core.config.Configurator.setLevel
-    set_level(LOGGER, jvm.org.apache.logging.log4j.Level.OFF)
+    log4j = jvm.org.apache.logging.log4j
+    levels = {name: log4j.LogManager.getLogger(name).getLevel() for name in LOGGERS}
+    set_level = log4j.core.config.Configurator.setLevel
+    for name in LOGGERS:
+        set_level(name, log4j.Level.OFF)
     try:
         yield
     finally:
-        set_level(LOGGER, level)
+        for name, level in levels.items():
+            set_level(name, level)
 
 
 def _reason(error: PySparkException | Py4JJavaError) -> str:

@@ -14,7 +14,7 @@ def read_json_lines(spark: SparkSession, listing: Listing, encoding: str | None)
 
     Raises ValueError if a file is not text in its encoding, or has a line with two objects.
     """
-    for lines in file_lines(spark, listing, encoding):
+    for lines in file_lines(spark, listing, encoding, longest_header=0):
         if lines.two_objects:
             raise ValueError(f"{lines.file} must have one object per line, got {lines.two_objects:,} lines with more")
     options: dict[str, str | bool] = {"primitivesAsString": True, "columnNameOfCorruptRecord": CORRUPT_ROW}

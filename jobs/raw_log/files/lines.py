@@ -11,16 +11,17 @@ from pyspark.sql import functions as F
 from jobs.raw_log.files.listing import Listing
 
 QUOTE, RETURN, NO_CHARACTER = '"', "\r", "\ufffd"
+LONGEST_HEADER = 1_000_000  # characters; a large file of one line must not come to the driver
 
 
 @dataclass(frozen=True)
 class FileLines:
     """What the lines of a file show.
 
-    header: its first line that is not blank, without its end. is_crlf: that line ends with \\r\\n. undecoded: lines
-    that are not text in the file's encoding. quotes: the number of quote characters. open_lines: lines with an odd
-    number of them, as in a cell that continues on the next line. returns: lines that end with \\r. inner_returns: lines
-    with another \\r. two_objects: lines with a second JSON object.
+    header: its first line that is not blank, without its end; cut if it is too long. is_crlf: that line ends with
+    \\r\\n. undecoded: lines that are not text in the file's encoding. quotes: the number of quote characters.
+    open_lines: lines with an odd number of them, as in a cell that continues on the next line. returns: lines that end
+    with \\r. inner_returns: lines with another \\r. two_objects: lines with a second JSON object.
     """
 
     file: str
@@ -34,22 +35,27 @@ class FileLines:
     two_objects: int
 
 
-def file_lines(spark: SparkSession, listing: Listing, encoding: str | None) -> list[FileLines]:
+def file_lines(
+    spark: SparkSession, listing: Listing, encoding: str | None, longest_header: int = LONGEST_HEADER
+) -> list[FileLines]:
     """What the lines of each file show, in one pass; a file without a line is left out. encoding: None is UTF-8.
 
-    Raises ValueError if a file is not text in that encoding.
+    longest_header: characters of a header, which has one more if it is cut. Raises ValueError if a file is not text in
+    that encoding.
     """
     lines, value = _lines(spark, listing, encoding), F.col("value")
     undecoded = ~F.is_valid_utf8(value) if encoding is None else F.contains(value, F.lit(NO_CHARACTER))
     without_quotes = F.length(F.replace(value, F.lit(QUOTE), F.lit("")))
     quotes = F.when(F.contains(value, F.lit(QUOTE)), F.length(value) - without_quotes)
+    most = longest_header + 1
+    first = F.when(F.octet_length(value) > most, F.left(value, F.lit(most))).otherwise(value)
     length = F.length(value)
     first_return = F.when(F.contains(value, F.lit(RETURN)), F.instr(value, RETURN))
     rows = (
         lines.withColumn("quotes", F.coalesce(quotes, F.lit(0)))
         .groupBy("file")
         .agg(
-            F.min_by(value, F.when(F.trim(value) != "", F.struct("start", "position"))).alias("header"),
+            F.min_by(first, F.when(F.trim(value) != "", F.struct("start", "position"))).alias("header"),
             F.count_if(undecoded).alias("undecoded"),
             F.sum("quotes").alias("quotes"),
             F.count_if(F.col("quotes") % 2 == 1).alias("open_lines"),

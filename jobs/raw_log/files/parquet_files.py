@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -16,6 +17,8 @@ from pyspark.sql.types import IntegerType, LongType
 
 from jobs.raw_log.files.listing import Listing, file_pattern
 from jobs.raw_log.files.names import quoted
+
+READERS = 16  # files whose footers are read at the same time
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ def read_parquet(spark: SparkSession, listing: Listing) -> DataFrame:
     except (PySparkException, Py4JJavaError):
         # a column without a value, to which pandas and pyarrow give no type, has another type in other files
         groups: dict[frozenset[str], list[str]] = {}
-        for file in listing.files:
-            groups.setdefault(_footer(spark, file).empty, []).append(file)
+        for file, footer in _footers(spark, listing.files).items():
+            groups.setdefault(footer.empty, []).append(file)
         if len(groups) < 2:
             raise
     frames = [_read(spark, listing, [*map(file_pattern, files)], files).drop(*empty) for empty, files in groups.items()]
@@ -55,19 +58,26 @@ def _read(spark: SparkSession, listing: Listing, paths: Sequence[str], files: Se
     rows = listing.reader(spark).schema(schema).parquet(*paths)
     if not any(isinstance(column.dataType, LongType | IntegerType) for column in schema):
         return rows
-    footer = _footer(spark, files[0])
-    for file in files[1:] if footer.nanoseconds else ():
-        other = _footer(spark, file)
-        if mixed := sorted((footer.nanoseconds ^ other.nanoseconds) & footer.columns & other.columns):
+    footers = _footers(spark, files)
+    nanoseconds = frozenset[str]().union(*(footer.nanoseconds for footer in footers.values()))
+    for file, footer in footers.items():
+        if mixed := sorted((nanoseconds & footer.columns) - footer.nanoseconds):
             raise ValueError(f"{listing.path} must have {mixed} as times in all files, or in none; {file} differs")
-    texts = {name: F.lit(None).cast("string") for name in sorted(footer.empty)} if len(files) == 1 else {}
-    return rows.withColumns({name: _microseconds(name) for name in sorted(footer.nanoseconds)} | texts)
+    empty = footers[files[0]].empty if len(files) == 1 else ()
+    texts = {name: F.lit(None).cast("string") for name in sorted(empty)}
+    return rows.withColumns({name: _microseconds(name) for name in sorted(nanoseconds)} | texts)
 
 
 def _microseconds(name: str) -> Column:
     """The time of a number of nanoseconds; what is finer than a microsecond is cut off."""
     value = quoted(name)
     return F.expr(f"timestamp_micros(({value} - pmod({value}, 1000)) div 1000)")
+
+
+def _footers(spark: SparkSession, files: Sequence[str]) -> dict[str, Footer]:
+    """The footer of each file, several at a time: a store takes long to answer, not to compute."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return dict(zip(files, pool.map(partial(_footer, spark), files), strict=True))
 
 
 def _footer(spark: SparkSession, file: str) -> Footer:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.raw_log.files.csv_files import read_csv
@@ -34,7 +36,7 @@ def read_file(
     Raises ValueError if it cannot be read or has no columns.
     """
     encoding = None if encoding is None or encoding.lower() in UTF_8 else encoding
-    if encoding is not None and not spark._jvm.java.nio.charset.Charset.isSupported(encoding):  # type: ignore[union-attr]
+    if encoding is not None and not _is_known(spark, encoding):
         raise ValueError(f"--encoding must be an encoding that Java knows, such as windows-1252, got {encoding}")
     named_format = file_format or format_of(path)
     with file_errors(f"{path} cannot be read{f' as {named_format}' if named_format else ''}"):
@@ -45,3 +47,10 @@ def read_file(
         if file_format == "csv":
             return read_csv(spark, listing, required, encoding)
         return read_json_lines(spark, listing, encoding)
+
+
+def _is_known(spark: SparkSession, encoding: str) -> bool:
+    try:
+        return bool(spark._jvm.java.nio.charset.Charset.isSupported(encoding))  # type: ignore[union-attr]
+    except (PySparkException, Py4JJavaError):  # a text that can be no name, such as "latin 1"
+        return False

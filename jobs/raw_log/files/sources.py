@@ -9,7 +9,7 @@ from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.lake.files import is_folder
+from jobs.raw_log.files.delta_folders import is_delta_table
 from jobs.raw_log.files.errors import file_errors
 from jobs.raw_log.files.listing import FORMATS
 from jobs.raw_log.files.reading import read_file
@@ -42,7 +42,7 @@ def open_source(
     """
     if path.startswith(TABLE) or file_format == "table":
         return _table(spark, path.removeprefix(TABLE))
-    is_delta = is_folder(spark, f"{path.rstrip('/')}/_delta_log")
+    is_delta = is_delta_table(spark, path)
     if is_delta != (file_format == "delta") and file_format is not None:
         fault = "is the folder of a Delta table, whose format is delta" if is_delta else "has no folder _delta_log"
         raise ValueError(f"{path} {fault}, got --format {file_format}")

@@ -43,8 +43,9 @@ def days_to_run_again(lake: Lake, ds: dt.date, landing: Collection[str]) -> list
         return []
     first = ds if "impressions" in landing else run[0]
     days = str(first) if first == run[-1] else f"{first} to {run[-1]}"
+    again = "run this day again" if first == run[-1] else "run these days again"
     later = "" if "impressions" in landing else ", or land them on a later day"
-    return [f"warning: {days} ran without these rows: run again (run_day){later}"]
+    return [f"warning: {days} ran without these rows: {again} with run_day{later}"]
 
 
 def _has_rows(lake: Lake, config: Config, name: str) -> bool:

@@ -1,38 +1,65 @@
-"""Writes rows into the raw tables: checks all frames before it writes the first, and writes impressions last."""
+"""Writes rows into the raw tables: checks all of them before it writes the first, and writes impressions last."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pyspark.sql import DataFrame
 
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.lake.queries import empty_frame
 from jobs.lake.tables import Table, check_schema
 
 FIRST_DAY = dt.date(1970, 1, 1)  # no row landed before
 
 
-def land(lake: Lake, config: Config, days: Sequence[dt.date], frames: dict[str, DataFrame]) -> dict[str, int]:
+def land(
+    lake: Lake,
+    config: Config,
+    days: Sequence[dt.date],
+    frames: dict[str, DataFrame],
+    *,
+    refused: DataFrame | None = None,
+    on_first: Collection[str] = (),
+) -> dict[str, int]:
     """Overwrite `days` of the raw tables named in `frames`; returns the rows of each table.
 
-    Impressions are written last: once a day has impressions it has landed completely. Raises SchemaMismatch before
-    anything is written.
+    refused: rows of the table quarantine, which replace those of the same tables and days. on_first: tables whose rows
+    are all of the first day, so that what landed on the others stays.
+    Impressions are written last, and those that `days` have before are removed first if other tables are written: once
+    a day has impressions it has landed completely. Raises SchemaMismatch before anything is written.
     """
     raw = raw_tables(config)
     names = [name for name in raw if name in frames]
     for name in names:
         check_schema(raw[name], frames[name].schema)
-    return {name: lake.overwrite_days(raw[name], days, frames[name]) for name in names}
+    require_stored_columns(lake, config, names)
+    days_of = {name: days[:1] if name in on_first else days for name in names}
+    if len(names) > 1 and "impressions" in names and _has_rows(lake, tables.IMPRESSIONS, days):
+        lake.overwrite_days(tables.IMPRESSIONS, days, empty_frame(lake.spark, tables.IMPRESSIONS.schema))
+    if refused is not None:
+        predicate = " or ".join(f"(table = '{name}' and ds in ({_listed(of)}))" for name, of in days_of.items())
+        lake.overwrite_where(tables.QUARANTINE, refused, predicate)
+    return {name: lake.overwrite_days(raw[name], days_of[name], frames[name]) for name in names}
 
 
-def quarantine(lake: Lake, days: Sequence[dt.date], refused: DataFrame, names: Sequence[str]) -> int:
-    """Replace the refused rows of the raw tables `names` on `days`, and keep those of others; returns the new rows."""
-    on_days = ", ".join(f"DATE'{day.isoformat()}'" for day in days)
-    of_tables = ", ".join(f"'{name}'" for name in names)
-    return lake.overwrite_where(tables.QUARANTINE, refused, f"ds in ({on_days}) and table in ({of_tables})")
+def require_stored_columns(lake: Lake, config: Config, names: Iterable[str]) -> None:
+    """Raises SchemaMismatch if a raw table of `names`, or the quarantine, is stored with other columns."""
+    for table in (*(raw_tables(config)[name] for name in names), tables.QUARANTINE):
+        lake.snapshot(table)
+
+
+def _has_rows(lake: Lake, table: Table, days: Sequence[dt.date]) -> bool:
+    """Whether one of consecutive days has rows, from the table's log."""
+    stored = lake.days_of(table, days[-1], (days[-1] - days[0]).days + 1)
+    return stored is not None and stored.rows > 0
+
+
+def _listed(days: Sequence[dt.date]) -> str:
+    return ", ".join(f"DATE'{day.isoformat()}'" for day in days)
 
 
 def raw_tables(config: Config) -> dict[str, Table]:

@@ -75,5 +75,6 @@ def test_a_role_outside_of_a_pod_is_one_line(role: str, missing: str, tmp_path: 
     words = [sys.executable, "-m", "batch_recall", role]
     done = subprocess.run(words, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {role}: must be started by Spark on Kubernetes, which sets {missing}")
+    says = "must be started by Spark on Kubernetes; these variables are missing:"
+    assert done.stderr.startswith(f"error: {role}: {says} {missing}")
     assert done.stderr.count("\n") == 1

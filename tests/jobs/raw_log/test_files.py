@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import json
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from jobs.lake.errors import user_message
 from jobs.lake.tables.table import DATE, DOUBLE, STRING, STRINGS, TIME, struct
+from jobs.raw_log.files import file_errors, open_source
 from jobs.raw_log.files.reading import read_file
-from tests.jobs.raw_log.reading import read, write
+from tests.jobs.raw_log.reading import PAIRS, parsed, read, write
 
 H = "user_id,item_id\n"
 CUT = "row cannot be parsed"
@@ -59,7 +63,12 @@ REFUSED = {
     "a folder without a value": ({"user_id=/a.csv": "item_id\ni1\n"}, r"must have a value in the name of each folder, got \['user_id='\]"),
     "folders of different columns": ({"user_id=1/a.csv": "item_id\ni1\n", "b.csv": H}, "must have all its files in folders of the same columns"),
     "two JSON objects in a line": ({"a.jsonl": '{"user_id":1,"item_id":2}{"user_id":1,"item_id":2}\n'}, "a.jsonl must have one object per line, got 1 lines"),
-    "files of two formats": ({"a.csv": H, "b.jsonl": "{}\n"}, "--format must be given"),
+    "files of two formats": ({"a.csv": H, "b.jsonl": "{}\n"}, "must have files of one format, got files of csv and jsonl"),
+    "a file of no known format": ({"a.csv": H, "b.xls": "x"}, "--format must be given if a file name ends in none of .*, got file:.*b.xls"),
+    "a folder without a file": ({"_SUCCESS": ""}, "logs must have a file, got an empty folder"),
+    "a column that this program uses": ({"a.csv": "user_id,item_id,batch_recall.reason\nu,i,1\n"}, "must not begin with batch_recall., got batch_recall.reason"),
+    "a header that is too long": ({"a.csv": H[:-1] + "," + "x" * 1_000_000 + "\nu,i,1\n"}, "a.csv must have a header of at most 1,000,000 characters"),
+    "a Delta table as files": ({"t/_delta_log/0.json": "{}\n", "t/ds=1/a.csv": H + "u,i\n"}, "logs must not be files of a Delta table, .*; give the folder of the table: file:.*/logs/t$"),
 }  # fmt: skip
 
 
@@ -89,8 +98,11 @@ def test_text_in_another_encoding_is_read_if_it_is_named(spark: SparkSession, tm
     damaged = write(tmp_path / "damaged", {"a.csv": H.encode() + b"x\x81,i1\n"})
     with pytest.raises(ValueError, match=r"a.csv must be windows-1252 text, got 1 other lines"):
         read(spark, damaged, encoding="windows-1252")
-    with pytest.raises(ValueError, match=r"--encoding must be an encoding that Java knows, such as .*, got klingon"):
-        read(spark, damaged, encoding="klingon")
+    for name in ("klingon", "latin 1", ""):
+        with pytest.raises(
+            ValueError, match=rf"--encoding must be an encoding that Java knows, such as .*, got {name}$"
+        ):
+            read(spark, damaged, encoding=name)
 
 
 def test_parquet_files_are_merged_by_name_or_refused(spark: SparkSession, tmp_path: Path) -> None:
@@ -126,6 +138,9 @@ def test_times_in_nanoseconds_are_cut_to_microseconds(spark: SparkSession, tmp_p
     assert read(spark, path, schema) == (sorted(cut, key=str), {"clicked_at is missing": 1})
     folder = tmp_path / "folder"
     folder.mkdir()
+    pq.write_table(pa.table({"user_id": ["a"]}), folder / "0.parquet")  # the first file has no such column
+    pq.write_table(pa.table({"user_id": ["b"], "clicked_at": pa.array([1], pa.timestamp("ns"))}), folder / "1.parquet")
+    assert read(spark, folder, schema) == ([("b", dt.datetime(1970, 1, 1))], {"clicked_at is missing": 1})
     pq.write_table(pa.table({"user_id": ["a"], "clicked_at": pa.array([1], pa.timestamp("ns"))}), folder / "1.parquet")
     pq.write_table(pa.table({"user_id": ["a"], "clicked_at": pa.array([1], pa.int64())}), folder / "2.parquet")
     with pytest.raises(
@@ -153,3 +168,63 @@ def test_a_file_without_line_ends_in_cells_is_read_in_parts(spark: SparkSession,
         assert rows.select("user_id").distinct().count() == rows.count() == 5_000
     finally:
         spark.conf.unset("spark.sql.files.maxPartitionBytes")
+
+
+def test_the_folders_that_a_pattern_selects_give_columns(spark: SparkSession, tmp_path: Path) -> None:
+    row, rows = "item_id\ni1\n", [("01", "i1"), ("02", "i1")]
+    write(
+        tmp_path,
+        {f"env=prod/user_id={user}/a.csv": row for user in ("01", "02", "13")} | {"env=prod/b.csv": H + "u,i\n"},
+    )
+    assert read(spark, tmp_path / "env=prod" / "user_id=0*") == (rows, {})
+    assert read(spark, tmp_path / "env=prod" / "user_id={01,02}" / "a*.csv", file_format="csv") == (rows, {})
+    assert read(spark, tmp_path / "env=prod" / "*.csv") == ([("u", "i")], {})
+
+
+def test_a_path_without_a_scheme_is_in_the_default_file_system(spark: SparkSession, tmp_path: Path) -> None:
+    """As on a cluster, where that is HDFS: a Delta table there must not be read as files, with its old rows."""
+    spark.sql("select 'u' as user_id, 'i' as item_id").write.format("delta").save(str(tmp_path / "log"))
+    settings = {"fs.defaultFS": "viewfs://c/", "fs.viewfs.mounttable.c.link./logs": tmp_path.as_uri()}
+    hadoop = spark._jsc.hadoopConfiguration()
+    before = hadoop.get("fs.defaultFS")
+    for name, value in settings.items():
+        hadoop.set(name, value)
+    try:
+        source = open_source(spark, "/logs/log", None)
+        assert (source.name, source.rows.collect()) == ("/logs/log version 0", [("u", "i")])
+        for path in ("/logs", "/logs/*", "/logs/log/*.parquet"):
+            with pytest.raises(ValueError, match=r"must not be files of a Delta table.*viewfs://c/logs/log$"):
+                open_source(spark, path, "parquet")
+    finally:
+        hadoop.set("fs.defaultFS", before)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Job aborted: java.io.IOException: No space left on device",
+        "Job aborted: java.net.SocketTimeoutException: Read timed out",
+        "Lost task 0.3 in stage 1.0: ExecutorLostFailure (executor 2 exited caused by one of the running tasks)",
+    ],
+)
+def test_what_the_environment_caused_is_no_fault_of_the_file(text: str) -> None:
+    with pytest.raises(PySparkException, match=r"Job aborted|Lost task") as raised, file_errors("cannot be read"):
+        raise PySparkException(text)
+    assert user_message(raised.value) is not None  # so that the job ends with the exit code 75
+    with pytest.raises(ValueError, match="cannot be read: malformed"), file_errors("cannot be read"):
+        raise PySparkException("malformed")
+
+
+def test_an_optional_column_in_another_case_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    folder = write(tmp_path, {"a.csv": "user_id,Reward\nu,2.5\n"})
+    with pytest.raises(ValueError, match="column reward must be written so, got Reward; or map it"):
+        read(spark, folder, struct(ds=DATE, user_id=STRING, reward=DOUBLE))
+
+
+def test_a_refused_row_keeps_own_columns_of_any_name(spark: SparkSession, tmp_path: Path) -> None:
+    folder = write(tmp_path, {"a.csv": "item_id,user_id,reason,_group,_copy,_fault\n,u,why,2,3,4\n"})
+    with parsed(spark, folder, PAIRS, "items").read() as file:
+        (row,) = file.refused.collect()
+    own = {"user_id": "u", "reason": "why", "_group": "2", "_copy": "3", "_fault": "4"}
+    assert json.loads(row.row) == own
+    assert row.reason == "item_id is missing"

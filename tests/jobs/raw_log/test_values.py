@@ -107,4 +107,4 @@ def test_of_several_rows_of_an_item_the_greatest_counts(spark: SparkSession, tmp
         )
         accepted, refused = read(spark, path, ITEMS, "items")
         assert [(row[0], row[1], row[4]) for row in accepted] == [("i1", True, 2000.0), ("i2", True, None)]
-        assert refused == {"another row of the same item_id counts": 3, "item_id is missing": 2}
+        assert refused == {"another row of this item_id was used": 3, "item_id is missing": 2}
