@@ -21,6 +21,7 @@ from jobs.raw_log.values import is_missing
 from model.registry import did_you_mean
 
 CURRENT = re.compile(r"\b(timestamp|timestamp_ltz|timestamp_ntz|date)\s*['\"]\s*(now|today|tomorrow|yesterday)", re.I)
+TRIES = re.compile(r"\b(try_\w+|from_json)\s*\(", re.I)  # functions that give null for what they cannot read
 REPEATABLE = "must give the same value whenever a day is landed again"
 
 
@@ -35,7 +36,7 @@ class Expression:
     @property
     def tries(self) -> bool:
         """Whether a null can mean that a value could not be read."""
-        return re.search(r"\btry_\w+\s*\(", self.text, re.I) is not None
+        return TRIES.search(self.text) is not None
 
 
 def checked(rows: DataFrame, key: str, text: str) -> Expression:
@@ -57,7 +58,7 @@ def checked(rows: DataFrame, key: str, text: str) -> Expression:
 
 
 def is_unreadable(rows: DataFrame, expression: Expression) -> Column:
-    """Whether an expression with a try_ function is null though no column that it reads is missing."""
+    """Whether an expression that tries is null though no column that it reads is missing."""
     kinds = {field.name: field.dataType for field in rows.schema}
     given = (~is_missing(named(name), kinds[name]) for name in expression.reads)
     return reduce(Column.__and__, given, expression.value.isNull())

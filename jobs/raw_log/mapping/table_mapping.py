@@ -132,8 +132,8 @@ def exploded(rows: DataFrame, mapping: TableMapping, key: str) -> Prepared:
     """One row per element of the lists of `mapping.explode`, which belong together: first with first, and so on.
 
     A text is a list as the contract reads one. A list that is missing is empty. A row without an element is left out;
-    one that cannot be parsed, or of which a text is no list, stays as one row. Raises ValueError for a name that the
-    file has, or an expression that is no list.
+    one that cannot be parsed, or of which a list cannot be read, stays as one row. Raises ValueError for a name that
+    the file has, or an expression that is no list.
     """
     if not mapping.explode:
         return Prepared(rows)
@@ -145,6 +145,8 @@ def exploded(rows: DataFrame, mapping: TableMapping, key: str) -> Prepared:
         kind = type_of(rows, f"{key}.explode.{name}", expression, (ArrayType, StringType), "a list")
         elements = expression.value if isinstance(kind, ArrayType) else typed(expression.value, kind, TEXTS)
         stays = stays | (elements.isNull() & expression.value.isNotNull())
+        if expression.tries:
+            stays = stays | is_unreadable(rows, expression)
         lists[name] = F.coalesce(elements, F.array().cast(kind if isinstance(kind, ArrayType) else TEXTS))
         reads |= {*expression.reads}
     together = F.when(~stays, F.arrays_zip(*lists.values()))
@@ -159,7 +161,7 @@ def exploded(rows: DataFrame, mapping: TableMapping, key: str) -> Prepared:
 def selected(prepared: Prepared, condition: str, key: str, *, with_corrupt: bool = True) -> Prepared:
     """The rows for which `condition` is true, and those that cannot be parsed; all if it is empty.
 
-    A row for which a condition with a try_ function cannot be read has a fault. Raises ValueError if it is not a
+    A row of which a condition cannot be read has a fault. Raises ValueError if it is not a
     condition.
     """
     if not condition:
@@ -168,10 +170,8 @@ def selected(prepared: Prepared, condition: str, key: str, *, with_corrupt: bool
     expression = checked(rows, key, condition)
     type_of(rows, key, expression, (BooleanType,), "a condition")
     if expression.tries:
-        fault, is_broken = (
-            f"{key} cannot be computed from {', '.join(expression.reads)}",
-            is_unreadable(rows, expression),
-        )
+        fault = f"{key} cannot be computed from {', '.join(expression.reads)}"
+        is_broken = is_unreadable(rows, expression)
         earlier = [named(FAULT)] if faults else []
         rows = rows.withColumn(FAULT, F.coalesce(*earlier, F.when(is_broken, F.lit(fault))))
         faults = (*faults, fault)

@@ -70,6 +70,8 @@ def test_a_list_that_is_missing_beside_another_is_empty_and_one_that_is_none_ref
     rows = spark.createDataFrame(texts, "user_id string, shown array<string>, prices string").coalesce(1)
     got = landed(rows, "explode.item_id=shown", "explode.price=prices")
     assert [(row.user_id, row.item_id) for row in got] == [("a", "x"), ("a", "y"), ("b", None), ("c", None)]
+    got = landed(rows, "explode.item_id=from_json(prices, 'array<string>')")
+    assert [(row.user_id, row.item_id) for row in got] == [("b", None), ("c", None)]  # Spark would lose them
 
 
 @pytest.mark.parametrize(
