@@ -39,6 +39,7 @@ class ParsedFile:
     table: str
     source: str
     columns: list[str]
+    condition: str = ""  # the key of the mapping that says which rows of the file these are
     counted: Observation = field(default_factory=Observation)
 
     @property
@@ -81,7 +82,8 @@ class ParsedFile:
         """Raises ValueError for a file without a valid row. Only within `read`."""
         refused = self.refusals()
         if sum(refused.values()) == self.read_rows():
-            fault = f"every row is refused: {refused}" if refused else "the file has no row"
+            no_row = f"no row fulfils {self.condition}" if self.condition else "the file has no row"
+            fault = f"every row is refused: {refused}" if refused else no_row
             raise ValueError(f"{self.table} {self.source}: {fault}")
 
 

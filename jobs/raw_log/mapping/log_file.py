@@ -24,7 +24,7 @@ from jobs.raw_log.contract import (
 from jobs.raw_log.files import CORRUPT_ROW, Source, open_source
 from jobs.raw_log.landing import raw_tables
 from jobs.raw_log.landing.notes import SIDES
-from jobs.raw_log.mapping.events import impressions_and_clicks
+from jobs.raw_log.mapping.events import CLICKED, SHOWN, impressions_and_clicks
 from jobs.raw_log.mapping.expressions import evaluated_in
 from jobs.raw_log.mapping.table_mapping import EVENT_TIMES, Mapped, mapped, prepared, with_impression_id
 
@@ -79,7 +79,7 @@ def open_log(
                 schema = schemas[table]
                 require_columns(rows.rows, schema, source.name, config.log.additional_columns)
                 parsed = parse(rows.rows, schema, table, source.name, days[-1], first=first, faults=rows.faults)
-                log[table] = LogFile(source, section, rows, parsed)
+                log[table] = LogFile(source, section, rows, replace(parsed, condition=_condition(section, name, table)))
     return {table: replace(file, parsed=on_days(file.parsed, days[0], days[-1])) for table, file in log.items()}
 
 
@@ -97,6 +97,13 @@ def _required(name: str, config: Config, schemas: Mapping[str, StructType]) -> l
     if name == "impressions" and config.log.attribution == "user_item":
         others.add("impression_id")
     return [column for column in required_columns(schemas[name]) if column not in others] if name in schemas else []
+
+
+def _condition(section: sections.TableMapping, name: str, table: str) -> str:
+    """The key that chooses the rows of a table from those of its file; empty if all are chosen."""
+    if name == "events":
+        return SHOWN if table == "impressions" else CLICKED
+    return f"mapping.{name}.where" if section.where else ""
 
 
 def _mapped(
