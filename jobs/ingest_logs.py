@@ -129,7 +129,7 @@ def opened_log(lake: Lake, config: Config, days: Sequence[dt.date], args: argpar
 
 
 def raw_frames(parsed: Mapping[str, ParsedFile], days: Sequence[dt.date]) -> dict[str, DataFrame]:
-    """The accepted rows, by raw table; those of several days so that few tasks write files of the same day."""
+    """The accepted rows, by raw table; those of several large days so that few tasks write files of the same day."""
     frames = {name: file.accepted for name, file in parsed.items()}
     if "clicks" in parsed and "impressions" not in parsed:
         frames |= impressions_of_clicks(frames["clicks"])

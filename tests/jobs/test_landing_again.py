@@ -92,3 +92,20 @@ def test_impressions_and_the_clicks_that_they_were_made_from_are_not_replaced_al
         ingest(lake, clicks=alone)
     assert {row.impression_id for row in lake.day(tables.IMPRESSIONS, DAY).collect()} == {"a", "b", "c"}
     ingest(lake, impressions=shown)
+
+
+def test_several_days_land_with_few_files_each(lake: Lake, tmp_path: Path) -> None:
+    other = IMPRESSIONS.assign(impressed_at=IMPRESSIONS["impressed_at"] + dt.timedelta(days=1))
+    (tmp_path / "log").mkdir()
+    for name in ("1", "2"):  # two tasks, with rows of both days
+        write(pd.concat([IMPRESSIONS, other]), tmp_path / "log", name, "csv")
+    shown = str(tmp_path / "log")
+    argv = ["--lake", lake.uri, "--ds", str(DAY), "--last", str(DAY + dt.timedelta(days=1))]
+    before = lake.spark.conf.get("spark.sql.adaptive.enabled")
+    lake.spark.conf.set("spark.sql.adaptive.enabled", "true")  # as it is for large days
+    try:
+        assert ingest_logs.main([*argv, "--impressions", shown]) == 12
+    finally:
+        lake.spark.conf.set("spark.sql.adaptive.enabled", str(before))
+    folders = [file.parent.name for file in Path(lake.uri).glob("impressions/ds=*/*.parquet")]
+    assert sorted(folders) == [f"ds={DAY}", f"ds={DAY + dt.timedelta(days=1)}"]
