@@ -58,7 +58,7 @@ def open_log(
     backlog: bool = False,
     any_feature: bool = False,
 ) -> dict[str, LogFile]:
-    """The files of a log, by raw table; nothing is read but what is needed to know their columns.
+    """The files of a log, by raw table. Text files are read to their end to know their columns; no value is cast yet.
 
     paths: by table, or `events`. days: on which the rows land; several: each event on the day of its time. backlog:
     events of earlier days land on the first. any_feature: whether users and items may have mapped columns that are no

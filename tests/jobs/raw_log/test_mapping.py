@@ -1,4 +1,4 @@
-"""Own columns and expressions become the contract's, and what cannot be used is refused before a row is read."""
+"""Own columns and expressions become the contract's, and what cannot be used is refused with a reason."""
 
 from __future__ import annotations
 
