@@ -94,7 +94,7 @@ def test_the_zip_has_the_project_and_nothing_else(batch_recall_zip: Path, tmp_pa
         names = archive.namelist()
     wanted = {
         file.relative_to(ROOT).as_posix()
-        for room in ("jobs", "model", "sql")
+        for room in ("batch_recall", "jobs", "model", "sql")
         for file in (ROOT / room).rglob("*")
         if file.suffix in {".py", ".sql", ".properties", ".html", ".css", ".toml"}
     }

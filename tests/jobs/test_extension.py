@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from jobs import run_day
 from jobs.inference.references import index_path, model_manifest, model_path, model_version
 from jobs.lake import tables
@@ -18,7 +16,12 @@ from tests.extensions.my_index import SignBuckets
 
 FOURTH = DAYS[-1]
 SOURCE, INDEX = "tests.extensions.my_source:RecentClicks", "tests.extensions.my_index:SignBuckets"
-ADDED = f"""
+EXTENSIONS = f"""
+[index]
+backend = "{INDEX}"
+build_backends = ["{INDEX}"]
+options = {{ "{INDEX}" = {{ bits = 3 }} }}
+
 [negatives.custom.recent]
 source = "{SOURCE}"
 draws = 16
@@ -29,19 +32,10 @@ user_encoder = "tests.extensions.my_encoder:AttentionPooling"
 """
 
 
-@pytest.fixture
-def extended(tmp_path: Path) -> str:
-    """The small configuration with the extensions."""
-    chosen = f'[index]\nbackend = "{INDEX}"\nbuild_backends = ["{INDEX}"]\noptions = {{ "{INDEX}" = {{ bits = 3 }} }}\n'
-    small = Path(SMALL).read_text("utf-8").split("[variants.")[0]
-    file = tmp_path / "extended.toml"
-    file.write_text(small.replace("[index]\n", chosen) + ADDED, "utf-8")
-    return str(file)
-
-
-def test_a_day_runs_with_parts_from_outside_the_package(simulated_copy: Lake, extended: str) -> None:
-    lake = simulated_copy
-    run_day.main(["--lake", lake.uri, "--config", extended, "--ds", str(FOURTH)])
+def test_a_day_runs_with_parts_from_outside_the_package(simulated_copy: Lake, tmp_path: Path) -> None:
+    lake, extended = simulated_copy, tmp_path / "extended.toml"
+    extended.write_text(EXTENSIONS, "utf-8")
+    run_day.main(["--lake", lake.uri, "--config", SMALL, "--config", str(extended), "--ds", str(FOURTH)])
 
     version = model_version(lake, FOURTH)
     manifest = model_manifest(lake, version)

@@ -41,9 +41,11 @@ class Layout:
 
     @classmethod
     def of(cls, lines: FileLines, encoding: str | None) -> Layout:
-        """Raises ValueError if the file has no sound header, or a quote that is not closed."""
+        """Raises ValueError if the file has no sound header, a quote that is not closed, or the character NUL."""
         if lines.quotes % 2:
             raise ValueError(f"{lines.file} must close each quoted cell, got {lines.quotes:,} quotes")
+        if lines.with_nul:  # Spark's parser drops one that follows a quote
+            raise ValueError(f"{lines.file} must not have the character NUL, got {lines.with_nul:,} lines with it")
         has_strange_returns = not lines.is_crlf and lines.returns > 0
         in_parts = encoding is None and not (lines.open_lines or lines.inner_returns or has_strange_returns)
         line_end = "\r\n" if lines.is_crlf else "\n"

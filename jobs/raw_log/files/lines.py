@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs.raw_log.files.listing import Listing
 
-QUOTE, RETURN, NO_CHARACTER = '"', "\r", "\ufffd"
+QUOTE, RETURN, NUL, NO_CHARACTER = '"', "\r", "\0", "\ufffd"
 LONGEST_HEADER = 1_000_000  # characters; a large file of one line must not come to the driver
 
 
@@ -21,7 +21,8 @@ class FileLines:
     header: its first line that is not blank, without its end; cut if it is too long. is_crlf: that line ends with
     \\r\\n. undecoded: lines that are not text in the file's encoding. quotes: the number of quote characters.
     open_lines: lines with an odd number of them, as in a cell that continues on the next line. returns: lines that end
-    with \\r. inner_returns: lines with another \\r. two_objects: lines with a second JSON object.
+    with \\r. inner_returns: lines with another \\r. with_nul: lines with the character NUL. two_objects: lines with a
+    second JSON object.
     """
 
     file: str
@@ -32,6 +33,7 @@ class FileLines:
     open_lines: int
     returns: int
     inner_returns: int
+    with_nul: int
     two_objects: int
 
 
@@ -61,6 +63,7 @@ def file_lines(
             F.count_if(F.col("quotes") % 2 == 1).alias("open_lines"),
             F.count_if(F.endswith(value, F.lit(RETURN))).alias("returns"),
             F.count_if(first_return < length).alias("inner_returns"),
+            F.count_if(F.contains(value, F.lit(NUL))).alias("with_nul"),
             F.count_if(_has_two_objects()).alias("two_objects"),
         )
     )

@@ -38,6 +38,17 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 POOLS = st.fixed_dictionaries({name: st.lists(value, min_size=10, max_size=40) for name, value in VALUES.items()})
 
 
+def without_nul(pools: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """The values of a CSV file, which is refused as a whole if it has the character NUL."""
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cleaned(element) for element in value]
+        return value.replace("\0", "0") if isinstance(value, str) else value
+
+    return {name: [cleaned(value) for value in values] for name, values in pools.items()}
+
+
 def rows_of(pools: Mapping[str, list[Any]], first: int) -> list[dict[str, Any]]:
     """Rows that combine the values of the pools; item_id is their number."""
     numbers = range(first, first + ROWS)
@@ -69,7 +80,8 @@ def check(spark: SparkSession, form: str, data: st.DataObject) -> None:
     written, number = {}, 0
     with tempfile.TemporaryDirectory() as folder:
         for writer in WRITERS[form]:
-            rows = rows_of(data.draw(POOLS), number)
+            pools = data.draw(POOLS)
+            rows = rows_of(without_nul(pools) if form == "csv" else pools, number)
             absent = data.draw(st.sets(st.sampled_from(MAY_BE_ABSENT)))
             columns = [name for name in COLUMNS if name not in absent]
             names = data.draw(st.permutations(columns + data.draw(st.lists(st.sampled_from(ADDITIONAL), unique=True))))
