@@ -58,17 +58,21 @@ class Learner:
         return torch.cat([self.step_loss.embed_all(part) for part in items.split(EMBEDDED_AT_ONCE)])
 
     @torch.no_grad()
-    def fill_untrained_rows(self) -> None:
-        """Give each row of a table that no step has changed the weights of the unknown value, if that was trained.
+    def fill_untrained_ids(self) -> None:
+        """Give each item id that no step has changed the weights of the unknown id, if items have no other feature.
 
-        Its own weights are still random, so that an item with this id would be ranked by chance. Changes no row that is
-        trained, and no sum of the optimiser.
+        Its own weights are still random, so the item would be ranked by chance. Other features rank it, and the unknown
+        id, which stands for an average clicked item, would place it too high. Changes no row that is trained, and does
+        nothing if the unknown id is not trained.
         """
-        for table in self.towers.tables():
-            sums = self.tables.state[table]["sum"]  # [V]
-            untrained = (sums == 0).index_fill_(0, torch.tensor([PADDING], device=sums.device), False)
-            if sums[UNKNOWN] > 0:
-                table[untrained] = table[UNKNOWN].clone()
+        kinds = [feature.kind for feature in self.towers.item.features]
+        if kinds != ["id"]:
+            return
+        table = self.towers.item.embedding("item_id").get_submodule("table").get_parameter("weight")  # [V, D]
+        sums = self.tables.state[table]["sum"]  # [V]
+        untrained = (sums == 0).index_fill_(0, torch.tensor([PADDING], device=sums.device), False)
+        if sums[UNKNOWN] > 0:
+            table[untrained] = table[UNKNOWN].clone()
 
     def is_finite(self) -> bool:
         return all(bool(weights.isfinite().all()) for weights in self.towers.parameters())

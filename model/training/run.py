@@ -152,7 +152,7 @@ class Run:
 
     def _after_epoch(self, progress: Progress) -> bool:
         """Validate; returns whether to stop. The pass over the held-out day is not validated: no rows are left."""
-        self.learner.fill_untrained_rows()
+        self.learner.fill_untrained_ids()
         self.on_epoch_end(progress, self.learner.towers)
         if not self.has_last_day or self.history.on_last_day:
             return False

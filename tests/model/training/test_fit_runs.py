@@ -114,15 +114,17 @@ def test_the_command_prints_an_error_and_exits_with_2(
     assert missing in text
 
 
-@pytest.mark.parametrize("dropout", [0.2, 0.0])
-def test_an_id_without_an_example_has_the_embedding_of_an_unknown_id_if_that_is_trained(
-    values: dict[str, Any], dropout: float
+@pytest.mark.parametrize(("features", "dropout", "is_filled"), [(1, 0.2, True), (1, 0.0, False), (2, 0.2, False)])
+def test_an_id_without_an_example_has_the_embedding_of_a_trained_unknown_id_if_items_have_no_other_feature(
+    values: dict[str, Any], features: int, dropout: float, is_filled: bool
 ) -> None:
+    values["run"]["model"]["item"] = values["run"]["model"]["item"][:features]
     fit(training_spec(values, epochs=2, item_id_dropout=dropout, user_id_dropout=dropout))
     folder = Path(values["run"]["folder"])
     towers, _ = load_model(folder, "v1")
+    assert len(towers.item.features) == features
     table = towers.item.embedding("item_id").get_submodule("table").get_parameter("weight")
     sums = {len(rows): rows for rows in load_row_sums(folder).values()}[len(table)]
     assert int((sums[GONE:] == 0).sum()) == len(table) - GONE > 0
-    assert bool((table[GONE:] == table[UNKNOWN]).all()) == (dropout > 0)
+    assert bool((table[GONE:] == table[UNKNOWN]).all()) == is_filled
     assert not bool((table[FIRST_INDEX:GONE] == table[UNKNOWN]).all(dim=1).any())
