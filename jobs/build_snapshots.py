@@ -90,8 +90,8 @@ def _with_indices(rows: DataFrame, key: str, index: str, vocabularies: DataFrame
 
 def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     """Build the day of one of the two snapshots and print its warnings; returns its rows."""
-    features = {"item": config.features.item, "user": config.features.user}[side]
-    key, table = f"{side}_id", {"item": tables.item_snapshot, "user": tables.user_snapshot}[side](config)
+    features = config.features.of(side)
+    key, table = f"{side}_id", tables.snapshot_of(side, config)
     vocabularies, seen = lake.read(tables.VOCABULARIES), lake.day(tables.INTERACTIONS, ds)
     last = lake.latest_day_before(table, ds, config.log.state_lookback_days)
     previous = lake.day(table, last or ds - dt.timedelta(days=1)).drop("ds")

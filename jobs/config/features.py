@@ -74,6 +74,10 @@ class Features(Section):
                 raise ValueError(f"history must be a user feature of kind item_list, got {got}")
         return self
 
+    def of(self, side: str) -> tuple[Feature, ...]:
+        """The features of one side: user | item."""
+        return {"user": self.user, "item": self.item}[side]
+
     @property
     def history_length(self) -> int:
         """Clicks in a user's history; 0 if no tower reads it."""

@@ -21,6 +21,7 @@ from jobs.raw_log.values import FRACTIONS, has_missing_element, is_castable, is_
 OPTIONAL_COLUMNS = {"request_id", "position", "published_at", "available", "reward"}
 IDS = {"impression_id", "request_id", "user_id", "item_id"}
 REQUIRED_VALUES = {"impression_id", "user_id", "item_id", "impressed_at", "clicked_at"}  # never null or empty
+EVENT_TIMES = {"impressions": "impressed_at", "clicks": "clicked_at"}  # by table
 KEYS = {"users": "user_id", "items": "item_id"}  # tables of which one row a day counts, and what of
 CLICKS_BY_IMPRESSION = CLICKS.pick("ds", "impression_id", "clicked_at", "reward")
 CLICKS_BY_ITEM = CLICKS.pick("ds", "user_id", "item_id", "clicked_at", "reward")  # attributed, or a log of clicks only
@@ -180,7 +181,7 @@ def _rules(column: StructField, got: DataType, ds: dt.date, first: dt.date | Non
         rules[f"{name} has an element that is missing or not of type {element}"] = has_missing_element(value)
     if name in IDS and isinstance(got, StringType | DecimalType):
         rules[f"{name} is a whole number with a fraction, such as 12.0"] = is_fractional_id(value)
-    if name in ("impressed_at", "clicked_at"):
+    if name in EVENT_TIMES.values():
         rules[f"{name} is after the day on which it landed"] = value >= F.lit(day_end(ds))
         if first is not None:
             rules[f"{name} is before the first day that lands"] = value < F.lit(day_start(first))

@@ -14,6 +14,7 @@ from jobs.lake.tables.built import (
     VOCABULARIES,
     WINDOW_ITEM_COUNTS,
     item_snapshot,
+    snapshot_of,
     training_examples,
     user_snapshot,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "check_schema",
     "item_snapshot",
     "items",
+    "snapshot_of",
     "training_examples",
     "user_snapshot",
     "users",

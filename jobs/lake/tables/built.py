@@ -89,6 +89,11 @@ def item_snapshot(config: Config) -> Table:
     return Table("item_snapshot", columns, key=("item_id",))
 
 
+def snapshot_of(side: str, config: Config) -> Table:
+    """The snapshot of one side: user | item."""
+    return {"user": user_snapshot, "item": item_snapshot}[side](config)
+
+
 def training_examples(config: Config) -> Table:
     features = [feature for feature in config.features.user if feature.is_logged]
     columns = _with_features(

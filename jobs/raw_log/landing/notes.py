@@ -26,7 +26,7 @@ def features_without_values(lake: Lake, config: Config, landing: Collection[str]
     """A line for the declared features of users, and of items, if none have ever landed. landing: what lands now."""
     lines = []
     for name, side in SIDES.items():
-        features = logged_features({"user": config.features.user, "item": config.features.item}[side])
+        features = logged_features(config.features.of(side))
         if features and name not in landing and not _has_rows(lake, config, name):
             names = ", ".join(feature.name for feature in features)
             lines.append(

@@ -78,7 +78,7 @@ def rows_since_snapshot(lake: Lake, config: Config, side: str, ds: dt.date) -> D
     They may have landed on days without a snapshot, such as days without impressions. If there is no snapshot to
     continue from: all items that ever landed, and the users of the last `log.user_retention_days` days.
     """
-    snapshot = {"item": tables.item_snapshot, "user": tables.user_snapshot}[side](config)
+    snapshot = tables.snapshot_of(side, config)
     last = lake.latest_day_before(snapshot, ds, config.log.state_lookback_days)
     if last is None:
         ever = FIRST_DAY if side == "item" else ds - dt.timedelta(days=config.log.user_retention_days - 1)

@@ -16,6 +16,7 @@ from jobs.lake.tables import CLICKS, IMPRESSIONS
 from jobs.raw_log.contract import (
     CLICKS_BY_IMPRESSION,
     CLICKS_BY_ITEM,
+    EVENT_TIMES,
     ParsedFile,
     parse,
     require_columns,
@@ -26,7 +27,7 @@ from jobs.raw_log.landing import raw_tables
 from jobs.raw_log.landing.notes import SIDES
 from jobs.raw_log.mapping.events import CLICKED, SHOWN, impressions_and_clicks
 from jobs.raw_log.mapping.expressions import evaluated_in
-from jobs.raw_log.mapping.table_mapping import EVENT_TIMES, Mapped, mapped, prepared, with_impression_id
+from jobs.raw_log.mapping.table_mapping import Mapped, mapped, prepared, with_impression_id
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.raw_log.contract import ParsedFile
+from jobs.raw_log.contract import EVENT_TIMES, ParsedFile
 from jobs.raw_log.files import CORRUPT_ROW
 from jobs.raw_log.mapping.log_file import LogFile
 from jobs.raw_log.mapping.proposals import proposed_features
-from jobs.raw_log.mapping.table_mapping import EVENT_TIMES
 
 ROWS = 10
 CELL_LENGTH = 24  # characters

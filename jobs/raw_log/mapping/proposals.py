@@ -65,7 +65,7 @@ def proposed_features(log: Mapping[str, LogFile], parsed: Mapping[str, ParsedFil
     for table, side in SIDES.items():
         if table not in log:
             continue
-        declared: list[Feature] = list(getattr(config.features, side))
+        declared = list(config.features.of(side))
         rows, origins = log[table].mapped.rows, log[table].mapped.origins
         mapped_already = {*origins.values()} - {*origins.keys()}
         skip = {FAULT, CORRUPT_ROW, *RESERVED, *mapped_already, *(feature.name for feature in declared)}

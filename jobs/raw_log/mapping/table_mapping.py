@@ -12,7 +12,7 @@ from pyspark.sql.types import ArrayType, BooleanType, FractionalType, IntegralTy
 
 from jobs.config.mapping import Epoch, TableMapping
 from jobs.lake.tables import IMPRESSIONS
-from jobs.raw_log.contract import FAULT
+from jobs.raw_log.contract import EVENT_TIMES, FAULT
 from jobs.raw_log.files import CORRUPT_ROW, named
 from jobs.raw_log.mapping.expressions import Expression, checked, is_unreadable, type_of
 from jobs.raw_log.values import is_castable, is_missing, typed
@@ -20,7 +20,6 @@ from model.registry import did_you_mean
 
 LIST_POSITION = "list_position"  # a row's position in the lists that were exploded, from 1
 MICROSECONDS = {"s": Decimal(1_000_000), "ms": Decimal(1_000), "us": Decimal(1), "ns": Decimal("0.001")}
-EVENT_TIMES = {"impressions": "impressed_at", "clicks": "clicked_at"}
 FIRST_EVENT = "1990-01-01"  # an earlier time of an event is a number in another unit
 TEXTS = ArrayType(StringType())
 IDENTITY = ("user_id", "item_id", "impressed_at", "request_id", "position")  # of an impression without an id
@@ -161,8 +160,7 @@ def exploded(rows: DataFrame, mapping: TableMapping, key: str) -> Prepared:
 def selected(prepared: Prepared, condition: str, key: str, *, with_corrupt: bool = True) -> Prepared:
     """The rows for which `condition` is true, and those that cannot be parsed; all if it is empty.
 
-    A row of which a condition cannot be read has a fault. Raises ValueError if it is not a
-    condition.
+    A row of which a condition cannot be read has a fault. Raises ValueError if it is not a condition.
     """
     if not condition:
         return prepared
