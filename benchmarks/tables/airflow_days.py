@@ -125,8 +125,9 @@ def compare_forms(folder: Path, config: Path) -> int:
 def smoke() -> None:
     """Land, build and shuffle one tiny day."""
     with tempfile.TemporaryDirectory(prefix="airflow-days-") as folder:
-        config, arguments = Path(folder) / "days.toml", ["--lake", f"{folder}/lake", "--ds", str(DAYS[0])]
+        config = Path(folder) / "days.toml"
         config.write_text(CONFIG, "utf-8")
+        arguments = ["--lake", f"{folder}/lake", "--config", str(config), "--ds", str(DAYS[0])]
         simulate_log.main([*arguments, *SMOKE_SIZE, *WORLD])
         run_day.main([*arguments, "--tables-only"])
         shuffle_examples(f"{folder}/lake", str(config), DAYS[:1])

@@ -132,7 +132,7 @@ def test_what_is_written_while_it_is_checked_is_not_published(
         [
             ("missing", "got 399 rows of 399 users"),
             ("twice", "got 401 rows of 400 users"),
-            ("empty", "1 empty lists"),
+            ("empty", "got 1 such empty lists"),
             ("foreign", "400 of another model"),
         ],
     ),
