@@ -90,11 +90,11 @@ def published_candidates(lake: Lake) -> DataFrame:
 
     Raises NoSuchDay before the first publication, and NoSuchLake if the folder is none.
     """
-    publications = lake.read(tables.PUBLICATIONS)
     current = last_publication(lake)
     if current is None:
         if not has_tables(lake.uri, lambda: lake.spark):
             raise NoSuchLake(lake.uri)
         raise NoSuchDay(f"nothing is published in {lake.uri}")
     candidates = lake.day(tables.CANDIDATES, current.ds, version=current.candidates_version)
-    return query(lake.spark, "candidates/current", {"candidates": candidates, "publications": publications})
+    parameters = {"ds": current.ds, "model_version": current.model_version}
+    return query(lake.spark, "candidates/current", {"candidates": candidates}, **parameters)

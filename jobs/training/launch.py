@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def train(lake: Lake, config: Config, spec: TrainingSpec) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix=".batch-recall-", dir=_shared_folder(lake, config)) as text:
         folder = Path(text)
         placed = spec.in_folders(folder / "model", checkpoints or folder / "checkpoints")
-        if code := _launch(placed, config, folder):
+        if code := _launch(lake, placed, config, folder):
             raise TrainingFailed(f"the trainer of {version} ended with exit code {code}")
         manifest: dict[str, Any] = json.loads((folder / "model" / MODEL.manifest).read_text("utf-8"))
         put_folder(lake.spark, folder / "model", model_path(lake, version))
@@ -55,12 +56,32 @@ def remove_checkpoints(lake: Lake, version: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _launch(spec: TrainingSpec, config: Config, folder: Path) -> int:
+def _launch(lake: Lake, spec: TrainingSpec, config: Config, folder: Path) -> int:
     """Run the trainer as `training.launch` says; returns its exit code."""
     text, ranks, launch = json.dumps(spec.to_json()), config.training.ranks, config.training.launch
     if launch == "process":
         return _in_processes(text, folder, ranks)
-    return _by_spark(text, ranks, on_driver=launch == "spark_driver", use_gpu=config.training.device == "cuda")
+    on_driver = launch == "spark_driver"
+    settings = dict(lake.spark.sparkContext.getConf().getAll())
+    use_gpu = uses_spark_gpus(settings, config.training.device, on_driver=on_driver)
+    return _by_spark(text, ranks, on_driver=on_driver, use_gpu=use_gpu)
+
+
+def uses_spark_gpus(settings: Mapping[str, str], device: str, *, on_driver: bool) -> bool:
+    """Whether the ranks get the GPUs that Spark was given; settings: of Spark.
+
+    Ranks on executors see no other GPU, so a note is printed if `auto` leaves them with CPUs. Raises ValueError if
+    Spark was given no GPU for `cuda`, or a part of one.
+    """
+    key = "spark.driver.resource.gpu.amount" if on_driver else "spark.task.resource.gpu.amount"
+    amount = settings.get(key, "0")
+    if device == "auto" and amount == "0" and not on_driver:
+        print(f"note: the ranks train on CPUs, because {key} is not set; see docs/cluster.md, A trainer with a GPU")
+    if device == "cpu" or (device == "auto" and amount == "0"):
+        return False
+    if not amount.isdecimal() or int(amount) < 1:
+        raise ValueError(f"{key} must be a whole number of at least 1 to train on GPUs, got {amount}")
+    return True
 
 
 def _in_processes(spec: str, folder: Path, ranks: int) -> int:

@@ -1,9 +1,6 @@
--- The published candidates: those of the day and model version that the newest publication names. Because a published
--- day may be scored again, `candidates` must be the table at the publication's candidates_version.
-select candidates.*
-from {candidates} as candidates
-inner join (
-  select max_by(ds, publication) as ds, max_by(model_version, publication) as model_version
-  from {publications}
-) as current
-  on candidates.ds = current.ds and candidates.model_version = current.model_version
+-- The lists of a publication. ds, model_version: of its row, the one of `publications` with the highest `publication`.
+-- Because a published day may be scored again, `candidates` must be the table at that row's candidates_version:
+-- spark.read.format("delta").option("versionAsOf", candidates_version), or `candidates version as of N` in SQL.
+select *
+from {candidates}
+where ds = :ds and model_version = :model_version
