@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 from collections.abc import Sequence
 
 from markupsafe import escape
@@ -25,9 +24,8 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.files import glob_statuses, hadoop_path, read_text, require_files
+from jobs.lake.files import glob_statuses, hadoop_path, read_text, remove_folder, require_files
 from jobs.lake.lake import Lake
-from jobs.lake.snapshots import local_path
 from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.files.ids import ids_from_file, some_of
 from jobs.report.files import DRAFTS, PAGE
@@ -82,9 +80,7 @@ def remove_pages(lake: Lake, user_ids: Sequence[str]) -> None:
 def remove_checkpoints(lake: Lake) -> None:
     for pattern in ("checkpoints", "variants/*/checkpoints"):
         for status in glob_statuses(lake.spark, lake.path(pattern)):
-            folder = local_path(str(status.getPath().toString()))
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(lake.spark, str(status.getPath().toString()))
 
 
 def opened(args: argparse.Namespace) -> tuple[Lake, Config]:

@@ -67,8 +67,10 @@ class StreamingFrequency:
         """Learn from the ids of one global batch, of any shape; steps must ascend from 1."""
         if step <= self._step:
             raise ValueError(f"steps count from 1 and ascend, got {step} after {self._step}")
-        cells, counts = self._cells(ids).unique(return_counts=True)  # [hit], [hit]
-        since = (step - self._last_hit[cells]).double()  # [hit]
+        # a cell that is hit several times stands there as often, each time with the same new values
+        cells = self._cells(ids).reshape(-1).sort().values  # [S * N]
+        counts = torch.searchsorted(cells, cells, right=True) - torch.searchsorted(cells, cells)  # [S * N]
+        since = (step - self._last_hit[cells]).double()  # [S * N]
         self._interval[cells] = torch.lerp(self._interval[cells], since, self.alpha)
         self._count[cells] = torch.lerp(self._count[cells], counts.double(), self.alpha)
         self._last_hit[cells] = step

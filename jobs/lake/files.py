@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,15 @@ def put_folder(spark: SparkSession, folder: Path, uri: str) -> None:
         if not jvm_is_gone(error):
             filesystem.delete(draft, True)
         raise
+
+
+def remove_folder(spark: SparkSession, uri: str) -> None:
+    """Delete a folder and what is in it; nothing happens if there is none. On a local disk, what resists stays."""
+    if (folder := local_path(uri)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    filesystem, path = hadoop_path(spark, uri)
+    filesystem.delete(path, True)
 
 
 def has_tables(uri: str, session: Callable[[], SparkSession] | None = None) -> bool:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jobs.config.loading import Config
 from jobs.inference.references import MODELS, model_path
-from jobs.lake.files import put_folder
+from jobs.lake.files import put_folder, remove_folder
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from model.artifacts.formats import MODEL
-from model.training.spec import TrainingSpec
+from model.artifacts.stored_folders import StoredFolders
+from model.training.spec import RunSpec, TrainingSpec
 
 SPEC_FILE = "training_spec.json"
 
@@ -30,30 +31,53 @@ class TrainingFailed(ValueError):
 def train(lake: Lake, config: Config, spec: TrainingSpec) -> dict[str, Any]:
     """Run the trainer and put the model folder into the lake; returns the model's manifest.
 
-    Checkpoints are stored in the lake if it is on a local or mounted disk; a run that is started again then continues.
-    Raises TrainingFailed if the trainer ends without a model.
+    Checkpoints are stored in the lake; a run that is started again continues from them. Raises TrainingFailed if the
+    trainer ends without a model.
     """
     version = spec.run.model_version
-    checkpoints = checkpoint_folder(lake, version)
     with tempfile.TemporaryDirectory(prefix=".batch-recall-", dir=_shared_folder(lake, config)) as text:
         folder = Path(text)
-        placed = spec.in_folders(folder / "model", checkpoints or folder / "checkpoints")
+        placed = spec.in_folders(**output_places(lake.model_path(), config.training.launch, spec.run, folder))
         if code := _launch(lake, placed, config, folder):
             raise TrainingFailed(f"the trainer of {version} ended with exit code {code}")
+        if placed.run.model_store is not None:
+            stored = StoredFolders(placed.run.model_store, MODEL.manifest)
+            stored.fetch(placed.run.folder.name, folder / "model")
+            stored.delete(placed.run.folder.name)
         manifest: dict[str, Any] = json.loads((folder / "model" / MODEL.manifest).read_text("utf-8"))
         put_folder(lake.spark, folder / "model", model_path(lake, version))
     return manifest
 
 
-def checkpoint_folder(lake: Lake, version: str) -> Path | None:
-    """The folder of a model version's checkpoints; None for a lake that is not on a local or mounted disk."""
-    return local_path(lake.model_path("checkpoints", version))
+def output_places(root: str, launch: str, run: RunSpec, folder: Path) -> dict[str, Any]:
+    """The arguments of `TrainingSpec.in_folders`; folder: a temporary one of the driver.
+
+    root: the URI of the lake, or of a variant in it. A trainer that does not share a disk with the lake also copies its
+    checkpoints into the lake; on executors, its model too. Raises ValueError if executors would have to continue from
+    an earlier model that only the driver has.
+    """
+    checkpoints = f"{root}/checkpoints/{run.model_version}"
+    if (mounted := local_path(checkpoints)) is not None:
+        return {"folder": folder / "model", "checkpoints": mounted}
+    if launch != "spark_executors":
+        return {
+            "folder": folder / "model", "checkpoints": folder / "checkpoints", "checkpoint_store": checkpoints,
+        }  # fmt: skip
+    if run.warm_start is not None:
+        raise ValueError(
+            f'training.start = "warm" with training.launch = "spark_executors" requires a lake that every machine '
+            f"mounts, got {root}"
+        )
+    there = Path(tempfile.gettempdir()) / f"batch-recall-{uuid.uuid4().hex}"  # on the executors
+    return {
+        "folder": there / run.model_version, "checkpoints": there / "checkpoints",
+        "checkpoint_store": checkpoints, "model_store": f"{root}/{MODELS}/.trained",
+    }  # fmt: skip
 
 
 def remove_checkpoints(lake: Lake, version: str) -> None:
-    folder = checkpoint_folder(lake, version)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Delete the checkpoints of a model version."""
+    remove_folder(lake.spark, lake.model_path("checkpoints", version))
 
 
 def _launch(lake: Lake, spec: TrainingSpec, config: Config, folder: Path) -> int:
@@ -107,16 +131,9 @@ def _by_spark(spec: str, ranks: int, *, on_driver: bool, use_gpu: bool) -> int:
 
 
 def _shared_folder(lake: Lake, config: Config) -> Path | None:
-    """A folder that the driver and the executors share; None (use a local temporary one) if only this machine trains.
-
-    Raises ValueError if there is no such folder.
-    """
-    if config.training.launch != "spark_executors":
-        return None
+    """A folder of a mounted lake that the driver and the executors share; None if a temporary one is enough."""
     folder = local_path(lake.model_path(MODELS))
-    if folder is None:
-        raise ValueError(
-            f'training.launch = "spark_executors" requires a lake that every machine mounts, got {lake.uri}'
-        )
+    if config.training.launch != "spark_executors" or folder is None:
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -5,6 +5,8 @@ Axes: B rows, D embedding size, C shared negative columns, H negatives of one ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,12 +15,7 @@ REDUCTIONS = ("mean", "none")
 NAMED_ITEMS = 10  # an error message lists no more item ids than this
 
 
-def check_options(temperature: float | Tensor, correction: str, reduction: str, chunk_size: int | None) -> None:
-    if isinstance(temperature, Tensor):
-        check_shape("temperature", temperature, ())
-        temperature = temperature.detach()
-    if not 0 < float(temperature) < float("inf"):
-        raise ValueError(f"temperature must be a positive number, got {float(temperature)}")
+def check_options(correction: str, reduction: str, chunk_size: int | None) -> None:
     if correction not in CORRECTIONS:
         raise ValueError(f"correction must be one of {CORRECTIONS}, got {correction!r}")
     if reduction not in REDUCTIONS:
@@ -38,7 +35,7 @@ def check_positives(query_embeddings: Tensor, positive_embeddings: Tensor, posit
 def check_columns(name: str, embeddings: Tensor, ids: Tensor, log_expected_count: Tensor, dim: int) -> None:
     check_shape(f"{name}.embeddings", embeddings, (None, dim))
     check_ids(f"{name}.ids", ids, (len(embeddings),))
-    check_log_counts(f"{name}.log_expected_count", ids, log_expected_count)
+    check_shape(f"{name}.log_expected_count", log_expected_count, (len(ids),))
 
 
 def check_row_negatives(embeddings: Tensor, ids: Tensor, rows: int, dim: int) -> None:
@@ -46,9 +43,27 @@ def check_row_negatives(embeddings: Tensor, ids: Tensor, rows: int, dim: int) ->
     check_ids("row_negatives.ids", ids, (rows, embeddings.shape[1]))
 
 
-def check_log_counts(name: str, ids: Tensor, log_counts: Tensor) -> None:
-    """Raises ValueError for ln n that is not finite: a count of 0 for an item that was drawn, NaN or infinity."""
-    check_shape(name, log_counts, (len(ids),))
+def check_values(temperature: float | Tensor, log_counts: Sequence[tuple[str, Tensor, Tensor]]) -> None:
+    """Raises ValueError unless the temperature is positive and every ln n is finite.
+
+    log_counts: the name, the item ids [C] and ln n [C] of some columns. An ln n that is not finite is a count of 0 for
+    an item that was drawn, NaN or infinity. On a GPU the host waits once for all of them.
+    """
+    are_right = [torch.isfinite(values).all() for _, _, values in log_counts]  # 0-dim each
+    if isinstance(temperature, Tensor):
+        check_shape("temperature", temperature, ())
+        temperature = temperature.detach()
+        are_right.append((temperature > 0) & torch.isfinite(temperature))
+    elif not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be a positive number, got {temperature}")
+    if are_right and not bool(torch.stack(are_right).all()):
+        if isinstance(temperature, Tensor) and not 0 < float(temperature) < float("inf"):
+            raise ValueError(f"temperature must be a positive number, got {float(temperature)}")
+        for name, ids, values in log_counts:
+            _check_log_counts(name, ids, values)
+
+
+def _check_log_counts(name: str, ids: Tensor, log_counts: Tensor) -> None:
     wrong = ~torch.isfinite(log_counts)  # [C]
     if bool(wrong.any()):
         named = ids[wrong].unique()

@@ -4,7 +4,8 @@ Axes: B rows, D embedding size, C columns, G distinct ids among them, W columns 
 a row, R pairs of a row and a distinct id that it masks.
 The logits of all columns are never in memory at once: those of a chunk are computed, used and overwritten, and
 computed again in the backward pass. On a CPU this is as fast as storing them, because a chunk fits in the cache. Logits
-have the layout [W, B], so that the mask of an id is one row, which is copied to each of the id's columns.
+have the layout [W, B], so that the mask of an id is one row, which is copied to each of the id's columns. On a device
+whose work is queued, no shape depends on values, so that the host never waits (`model.devices`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from model import devices
 from model.vocabulary import NO_ITEM
 
 CPU_LOGITS_AT_ONCE = 2**20  # 4 MiB of float32, so that a chunk of logits fits in the last-level cache
+GPU_LOGITS_AT_ONCE = 2**28  # 1 GiB of float32; as much again for the mask
 LOG2_E = math.log2(math.e)  # exp2 is 4 times as fast as exp on a CPU, so exponents are to base 2
 
 
@@ -40,6 +43,8 @@ def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
     """
     if not len(ids):
         return []
+    if devices.is_asynchronous(ids.device):
+        return _chunks_of_fixed_shapes(ids, masked_ids, width)
     sorted_ids, order = ids.sort(stable=True)  # [C], [C]
     distinct_ids, groups = sorted_ids.unique_consecutive(return_inverse=True)  # [G], [C]
     positions = torch.searchsorted(distinct_ids, masked_ids).clamp_(max=len(distinct_ids) - 1)  # [B, L]
@@ -65,16 +70,41 @@ def chunks_by_id(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
     ]
 
 
+def _chunks_of_fixed_shapes(ids: Tensor, masked_ids: Tensor, width: int) -> list[Chunk]:
+    """Like `chunks_by_id`, with shapes that do not depend on values.
+
+    Each chunk has one group more than it has columns. No column has that last group; it takes the pairs of a row and
+    an id that is not in the chunk.
+    """
+    sorted_ids, order = ids.sort(stable=True)  # [C], [C]
+    groups = torch.zeros_like(sorted_ids)  # [C]
+    groups[1:] = (sorted_ids[1:] != sorted_ids[:-1]).cumsum(0)
+    positions = torch.searchsorted(sorted_ids, masked_ids).clamp_(max=len(ids) - 1)  # [B, L]
+    is_column = (sorted_ids[positions] == masked_ids) & (masked_ids != NO_ITEM)  # [B, L]
+    masked_groups = torch.where(is_column, groups[positions], -1).reshape(-1)  # [B * L]
+    rows = torch.arange(len(masked_ids), device=ids.device)[:, None].expand_as(masked_ids).reshape(-1)  # [B * L]
+    chunks = []
+    for start in range(0, len(ids), width):
+        columns, size = order[start : start + width], min(width, len(ids) - start)
+        first_group = groups[start]
+        inside = masked_groups - first_group  # [B * L]
+        inside = torch.where((inside >= 0) & (inside < size), inside, size)
+        chunks.append(Chunk(columns, groups[start : start + width] - first_group, size + 1, rows, inside))
+    return chunks
+
+
 def default_chunk_size(rows: int, columns: int, device: torch.device) -> int:
-    """The number of columns whose logits fit in the cache of a CPU; all columns on another device."""
-    return max(1, CPU_LOGITS_AT_ONCE // max(rows, 1) if device.type == "cpu" else columns)
+    """The number of columns whose logits fit in the cache of a CPU, or in a bounded part of a GPU's memory."""
+    at_once = CPU_LOGITS_AT_ONCE if device.type == "cpu" else GPU_LOGITS_AT_ONCE
+    return min(max(1, at_once // max(rows, 1)), max(columns, 1))
 
 
 def chunk_logits(query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk]) -> Iterator[Tensor]:
     """Masked logits [W, B] to base 2, chunk by chunk, in one buffer; the caller may overwrite them."""
     rows = len(query)
     widest = max((len(chunk.columns) for chunk in chunks), default=0)
-    buffer, mask_buffer = query.new_empty(2, widest * rows)
+    most_groups = max((chunk.group_count for chunk in chunks), default=0)
+    buffer, mask_buffer = query.new_empty(widest * rows), query.new_empty(most_groups * rows)
     query_to_base_2 = (query * LOG2_E).T  # [D, B]
     for chunk in chunks:
         mask = mask_buffer[: chunk.group_count * rows].view(chunk.group_count, rows).zero_()  # [G, B]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from model import devices
 from model.losses import checks as loss_checks
 from model.losses.column_logsumexp import column_logsumexp
 from model.vocabulary import NO_ITEM
@@ -84,18 +85,23 @@ def sampled_softmax_loss(
     """
     shared = [columns] if constant_columns is None else [columns, constant_columns]
     rows = check_inputs(query_embeddings, positive_embeddings, positive_ids, shared, row_negatives)
-    loss_checks.check_options(temperature, correction, reduction, chunk_size)
+    loss_checks.check_options(correction, reduction, chunk_size)
     if excluded_ids is not None:
         loss_checks.check_ids("excluded_ids", excluded_ids, (rows, None))
     if weights is not None:
         loss_checks.check_shape("weights", weights, (rows,))
+    log_counts = [(f"{name}.log_expected_count", part.ids, part.log_expected_count) for name, part in named(shared)]
+    if correction == "logq":
+        subtracted = required_log_count(rows, positive_log_expected_count)  # [B]
+        log_counts.append(("positive_log_expected_count", positive_ids, subtracted))
+    loss_checks.check_values(temperature, log_counts)
 
     with torch.autocast(query_embeddings.device.type, enabled=False):
         dtype = accumulation_dtype(query_embeddings, positive_embeddings, *(part.embeddings for part in shared))
         query = query_embeddings.to(dtype) / temperature  # [B, D]
         positive_scores = (query * positive_embeddings.to(dtype)).sum(dim=1)  # [B]
         if correction == "logq":
-            positive_scores = positive_scores - positive_log_count(positive_ids, positive_log_expected_count)
+            positive_scores = positive_scores - subtracted
 
         own_ids = None if row_negatives is None else row_negatives.ids
         masked_ids = ids_to_mask(positive_ids, excluded_ids, own_ids)  # [B, 1 + L + H]
@@ -134,12 +140,13 @@ def rescale_column_gradient(embeddings: Tensor, log_expected_count: Tensor, log_
 
     embeddings [C, D]; log_expected_count [C] of all sources; log_fresh_expected_count [C] of the sources with
     gradient.
-    Raises ValueError if shapes do not fit or a count is not finite.
+    Raises ValueError if shapes do not fit or a count is not finite. Where reading a value makes the host wait, a count
+    that is not finite makes the loss NaN instead.
     """
     for name, counts in (("all", log_expected_count), ("fresh", log_fresh_expected_count)):
         loss_checks.check_shape(f"log expected counts of {name} columns", counts, (len(embeddings),))
     log_factor = log_expected_count - log_fresh_expected_count  # [C]
-    if not bool(torch.isfinite(log_factor).all()):
+    if not devices.is_asynchronous(log_factor.device) and not bool(torch.isfinite(log_factor).all()):
         raise ValueError("log expected counts of fresh columns must be finite, got 0, NaN or infinite counts")
     values = embeddings.detach()  # [C, D]
     return values + log_factor.exp().to(embeddings.dtype)[:, None] * (embeddings - values)
@@ -155,18 +162,23 @@ def check_inputs(
     """Raises ValueError for tensors whose shapes do not fit; returns B."""
     loss_checks.check_positives(query, positive, positive_ids)
     rows, dim = query.shape  # B, D
-    for name, part in zip(("columns", "constant_columns"), columns, strict=False):
+    for name, part in named(columns):
         loss_checks.check_columns(name, part.embeddings, part.ids, part.log_expected_count, dim)
     if row_negatives is not None:
         loss_checks.check_row_negatives(row_negatives.embeddings, row_negatives.ids, rows, dim)
     return rows
 
 
-def positive_log_count(ids: Tensor, log_expected_count: Tensor | None) -> Tensor:
-    """What `logq` subtracts from the positives, [B]. Raises ValueError if it is missing or not finite."""
+def named(columns: Sequence[Columns]) -> list[tuple[str, Columns]]:
+    """The parts of the columns with the names that error messages give them."""
+    return list(zip(("columns", "constant_columns"), columns, strict=False))
+
+
+def required_log_count(rows: int, log_expected_count: Tensor | None) -> Tensor:
+    """What `logq` subtracts from the positives, [B]. Raises ValueError if it is missing or has another shape."""
     if log_expected_count is None:
         raise ValueError("correction 'logq' needs positive_log_expected_count [B], got None")
-    loss_checks.check_log_counts("positive_log_expected_count", ids, log_expected_count)
+    loss_checks.check_shape("positive_log_expected_count", log_expected_count, (rows,))
     return log_expected_count
 
 

@@ -52,7 +52,7 @@ class BankColumns:
     def push(self, embeddings: Tensor, ids: Tensor, step: int, generator: torch.Generator) -> None:
         """Store the columns [N, D] and item indices [N] of a step."""
         # in random order, so that every source loses the same share if N is above the capacity
-        order = torch.randperm(len(ids), generator=generator).to(self.device)
+        order = torch.randperm(len(ids), generator=generator, device=generator.device).to(self.device)
         self.stored.push(embeddings[order].detach(), ids[order], step)
 
     def state_dict(self) -> dict[str, Any]:

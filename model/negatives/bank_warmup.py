@@ -58,8 +58,10 @@ class BankWarmup:
     def _measure(self, bank: CrossBatchBank, step: int, embed: Callable[[Tensor], Tensor]) -> None:
         stored, ids, made_at = bank.draw(SAMPLE, self.generator)  # [S, D], [S], [S]
         present = embed(ids).to(stored)  # [S, D]
-        self.drift = self.broadcast(float((1 - (stored * present).sum(dim=1)).median()))
-        self.age = float((step - made_at).double().mean())  # 0 for a column of the step before
+        drift = (1 - (stored * present).sum(dim=1)).median().double()
+        age = (step - made_at).double().mean()  # 0 for a column of the step before
+        measured, self.age = torch.stack([drift, age]).tolist()
+        self.drift = self.broadcast(measured)
 
     def report(self) -> dict[str, float | int | None]:
         """`bank_drift`, `bank_age` (in steps) and `bank_warm_at` (a step); None if not measured or not warm yet."""

@@ -14,7 +14,7 @@ class CategoricalSource(NegativeSource):
     def __init__(self, draws: int, probabilities: Probabilities, weights: Tensor) -> None:
         """weights: [I] float64, the probability of each item."""
         super().__init__(draws, probabilities)
-        self.weights, self.sampler = weights, CategoricalSampler(weights.cpu())
+        self.weights, self.sampler = weights, CategoricalSampler(weights)
 
     def draw(self, generator: Generator) -> Tensor:
         return self.sampler.sample(self.draws, generator)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model import devices
 from model.vocabulary import NO_ITEM, PADDING
 
 MAX_ITEMS = 128  # per user, so that a user with all rows of a batch does not cause a mask of [B, B]
@@ -33,7 +34,9 @@ class KnownClicks:
         sorted_users, order = all_users.sort(stable=True)  # [B + P], the pairs of a user keep their order
         first = torch.searchsorted(sorted_users, row_users)  # [A]
         end = torch.searchsorted(sorted_users, row_users, right=True)  # [A]
-        length = min(int((end - first).max()), MAX_ITEMS) if len(row_users) else 0  # L
+        length = MAX_ITEMS  # L
+        if not devices.is_asynchronous(users.device):
+            length = min(int((end - first).max()), MAX_ITEMS) if len(row_users) else 0
         positions = first[:, None] + torch.arange(length, device=users.device)  # [A, L]
         clicked = all_items[order[positions.clamp(max=len(order) - 1)]]  # [A, L]
         return torch.where(positions < end[:, None], clicked, NO_ITEM)

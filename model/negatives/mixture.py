@@ -56,7 +56,7 @@ class Mixture:
         """
         check_probabilities(probabilities, negatives)
         self.negatives, self.batch_size, self.device = negatives, batch_size, device
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(seed)
         self.steps = 0  # steps done
         self.sources = make_sources(negatives.sources, probabilities)
         self.in_batch = InBatch(probabilities, batch_size, estimator)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model import devices
 from model.frequency import StreamingFrequency
 from model.losses import RowNegatives, sampled_softmax_loss
 from model.negatives.known_clicks import KnownClicks, padding_to_no_item
@@ -19,6 +20,17 @@ from model.negatives.settings import Negatives
 from model.negatives.sources import Probabilities
 from model.training.processes.ranks import ALONE, Ranks
 from model.training.spec import MIN_LEARNED_TEMPERATURE
+
+
+def items_to_embed(own: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct items [N] of the rows' own negatives [B, H], and the position of each negative among them [B, H].
+
+    Where reading a value makes the host wait, all of them, distinct or not.
+    """
+    if devices.is_asynchronous(own.device):
+        return own.reshape(-1), torch.arange(own.numel(), device=own.device).view_as(own)
+    items, positions = own.unique(return_inverse=True)
+    return items, positions
 
 
 class Objective:
@@ -95,7 +107,7 @@ class Objective:
         counts = self.ranks.counts(len(positives), self.device)  # [R]
         drawn = self.mixture.draw()
         part = drawn[self.ranks.share(len(drawn))]  # the drawn items that this rank embeds
-        row_items, positions = (positives[:0], None) if own is None else own.unique(return_inverse=True)
+        row_items, positions = (positives[:0], None) if own is None else items_to_embed(own)
         vectors = embed(torch.cat([positives, part, row_items]))  # [N, D]
         own_columns, row_vectors = vectors.split([len(positives) + len(part), len(row_items)])
         fresh = self.ranks.gather_columns(own_columns, counts, len(drawn))

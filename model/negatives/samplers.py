@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from model import devices
+
 SUM_TOLERANCE = 1e-4
 Share = Tensor | Callable[[Tensor], Tensor]  # probabilities [I], or a function: item indices [C] -> probabilities [C]
 
@@ -87,7 +89,8 @@ def _checked_sum(name: str, values: Tensor) -> float:
 
 
 def _probability_of(ids: Tensor, probabilities: Tensor) -> Tensor:
-    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= len(probabilities)):
+    can_check = not devices.is_asynchronous(ids.device)  # where reading makes the host wait, the device checks indices
+    if can_check and ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= len(probabilities)):
         found = f"{int(ids.min())} to {int(ids.max())}"
         raise ValueError(f"item indices must lie in 0 to {len(probabilities) - 1}, got {found}")
     return probabilities[ids]

@@ -42,7 +42,10 @@ class NegativeSource(ABC):
 
     @abstractmethod
     def draw(self, generator: Generator) -> Tensor:
-        """[draws] int64 item indices, on the CPU. All randomness must come from `generator`."""
+        """[draws] int64 item indices. All randomness must come from `generator`.
+
+        `generator` and the probabilities are on the device that trains, and the indices should be too.
+        """
 
     @abstractmethod
     def expected_count(self, ids: Tensor) -> Tensor:

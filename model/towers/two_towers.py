@@ -131,5 +131,5 @@ def drop_ids(indices: Tensor, share: float, generator: torch.Generator, by: int 
     """`indices` with a random `share` replaced by another index: UNKNOWN, whose embedding this trains, or PADDING."""
     if not share:
         return indices
-    dropped = torch.rand(indices.shape, generator=generator) < share
+    dropped = torch.rand(indices.shape, generator=generator, device=generator.device) < share
     return torch.where(dropped.to(indices.device) & (indices != PADDING), by, indices)

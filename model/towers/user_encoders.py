@@ -8,7 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from model import devices
 from model.features import FeatureSpec
 from model.registry import Registry
 from model.vocabulary import PADDING
@@ -41,6 +43,12 @@ class Mean(UserEncoder):
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
         is_item = indices != PADDING  # [B, L]
         counts = is_item.sum(dim=1)  # [B]
+        if devices.is_asynchronous(indices.device):  # without a shape that depends on values
+            weights = is_item.to(table.weight.dtype)  # [B, L]
+            summed: Tensor = F.embedding_bag(
+                indices, table.weight, mode="sum", sparse=True, per_sample_weights=weights
+            )  # [B, F]
+            return summed / counts.clamp(min=1)[:, None]
         # padding is removed first, because EmbeddingBag with a padding_idx takes three times as long
         pooled: Tensor = table(indices[is_item], counts.cumsum(0) - counts)  # [B, F]
         return pooled

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,8 +17,9 @@ from typing import Any, NoReturn
 import pyarrow  # noqa: F401  # must be imported before torch
 import torch
 
-from model.artifacts.formats import CheckpointCorrupt
+from model.artifacts.formats import MODEL, CheckpointCorrupt
 from model.artifacts.model_version import ModelVersion, save_model
+from model.artifacts.stored_folders import StoredFolders
 from model.data.pinned_files import RowCountMismatch
 from model.towers import TwoTowers
 from model.training.inputs import TrainingInputs, example_features
@@ -52,6 +54,9 @@ def fit(
     version = _model_version(run, last)
     if ranks.is_rank_zero:
         save_model(spec.run.folder, learner.towers.cpu(), version, learner.tables)
+        if spec.run.model_store is not None:
+            StoredFolders(spec.run.model_store, MODEL.manifest).put(spec.run.folder)
+            shutil.rmtree(spec.run.folder.parent, ignore_errors=True)
     ranks.leave()
     return version
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from model.data.item_tables import ITEM_INDEX, item_column, item_table
 from model.data.loaders import epoch_batches
 from model.data.pinned_files import PinnedFiles
+from model.data.prefetch import on_device
 from model.data.shards import shards
 from model.data.verification import check_files
 from model.features import FeatureSpec, ModelSpec
@@ -68,7 +69,10 @@ class TrainingInputs:
             self.file_rows[LAST_DAY] = check_files(LAST_DAY, data.last_day, examples)
 
     def batches(self, table: str, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """This rank's batches of an epoch over EXAMPLES or LAST_DAY, without the first `skip` ones."""
+        """This rank's batches of an epoch over EXAMPLES or LAST_DAY, on the device, without the first `skip` ones.
+
+        Raises what `epoch_batches` raises, and ValueError for an item index beyond the vocabulary.
+        """
         pinned = self._pinned(table)
         shard = shards(pinned.files, self.file_rows[table], self.data.batch_size, self.ranks.size)[self.ranks.rank]
         batches = epoch_batches(
@@ -78,11 +82,18 @@ class TrainingInputs:
             readers=self.data.readers,
             shuffle_row_groups=self.data.shuffle_row_groups,
         )
-        return islice(batches, skip, None)
+        return on_device(map(self._with_known_items, islice(batches, skip, None)), self.device)
 
     def validation_batches(self) -> Iterator[Batch]:
         """This rank's batches of the held-out day: at most `validation_rows` rows, rounded up to whole batches."""
         return islice(self.batches(LAST_DAY, 0), -(-self.data.validation_rows // self.data.batch_size))
+
+    def _with_known_items(self, batch: Batch) -> Batch:
+        indices = [batch[name] for name in ("item_index", "unclicked") if name in batch and len(batch[name])]
+        largest = max((int(index.max()) for index in indices), default=0)
+        if largest >= self.item_count:
+            raise ValueError(f"item indices of the examples must be below {self.item_count}, got {largest}")
+        return batch
 
     def sampling_probs(self, share_column: str) -> Probabilities:
         """q, u and p [I] of every item. share_column: the column with q of the training rows: q, q_before or q_last."""

@@ -99,6 +99,11 @@ class Learner:
         self.dense.load_state_dict(state["dense"])
         self.objective.load_state_dict(state["objective"])
         generator = state["generators"][self.ranks.rank].clone()  # set_state does not accept a view
+        if len(generator) != len(self.step_loss.generator.get_state()):
+            raise ValueError(
+                f"the checkpoint must be of a run on {self.device.type}, got one of another kind of device; "
+                "continue there, or delete the checkpoint to start again"
+            )
         self.step_loss.generator.set_state(generator)
         return Progress(**state["progress"])
 

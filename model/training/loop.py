@@ -93,7 +93,7 @@ def _step(
     sum_gradients: Callable[[], None],
 ) -> None:
     loss = loss_of(batch)
-    rows = torch.tensor(float(len(next(iter(batch.values())))), dtype=torch.float64, device=loss.device)
+    rows = torch.full((), float(len(next(iter(batch.values())))), dtype=torch.float64, device=loss.device)
     value, rows_of_all = ranks.total(torch.stack([loss.detach().double(), rows])).tolist()
     if not -float("inf") < value < float("inf"):
         raise TrainingDiverged(f"the loss of step {progress.step + 1} (epoch {progress.epoch}) is {value}")

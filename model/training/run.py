@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from model.towers import TwoTowers
-from model.training.checkpoints import Checkpoints
+from model.training.checkpoints import BEST, STEP, Checkpoints
 from model.training.inputs import EXAMPLES, LAST_DAY, LAST_DAY_SHARE, TrainingInputs
 from model.training.learner import Learner
 from model.training.loop import Batch, Progress, TrainingDiverged, train
@@ -20,7 +20,6 @@ from model.training.spec import RunSpec
 from model.training.validation import validate
 from model.training.warm_start import start_from
 
-BEST = "best"  # the checkpoint of the best epoch, which early stopping restores
 SELECTED_BY = "recall@100"
 CURVE_POINTS = 200  # of the loss curve, at most about so many
 OnStep = Callable[[Progress], None]
@@ -83,7 +82,7 @@ class Run:
         """identity: the run continues only from checkpoints with the same identity."""
         self.spec, self.learner, self.inputs, self.ranks = spec, learner, inputs, learner.ranks
         self.on_step, self.on_epoch_end = on_step, on_epoch_end
-        self.checkpoints = Checkpoints(spec.checkpoints, identity)
+        self.checkpoints = Checkpoints(spec.checkpoints, identity, spec.checkpoint_store)
         self.history = History()
         rows = inputs.data.examples.rows
         self.rows_per_point = max(rows * spec.epochs // CURVE_POINTS, min(inputs.data.batch_size, rows))
@@ -113,13 +112,13 @@ class Run:
 
     def _resume(self) -> Progress:
         """Restore the newest checkpoint, or start from the beginning; returns the progress."""
-        name = self.checkpoints.newest() if self.ranks.is_rank_zero else None
-        step = int(self.ranks.broadcast(float(name.removeprefix("step-")) if name else -1.0))
+        newest = self.checkpoints.newest_step() if self.ranks.is_rank_zero else None
+        step = int(self.ranks.broadcast(-1.0 if newest is None else float(newest)))
         if step < 0:
             if self.spec.warm_start is not None:
                 start_from(self.spec.warm_start, self.learner.towers, self.learner.tables)
             return Progress()
-        state = self.checkpoints.load(f"step-{step:012}")
+        state = self.checkpoints.load_step(step)
         self.history = History(**state["history"])
         if self.history.on_last_day:
             self._switch_to_last_day()
@@ -147,7 +146,7 @@ class Run:
         if every and progress.step % every == 0:
             state = self._state(progress)
             if self.ranks.is_rank_zero:
-                self.checkpoints.save_step(progress.step, state)
+                self.checkpoints.save(STEP, progress.step, state)
         self.on_step(progress)
 
     def _after_epoch(self, progress: Progress) -> bool:
@@ -159,7 +158,7 @@ class Run:
         if self.history.add(self._validation()) and self.spec.patience:
             state = self._state(progress)
             if self.ranks.is_rank_zero:
-                self.checkpoints.save(BEST, state)
+                self.checkpoints.save(BEST, progress.step, state)
         return self.history.is_over(self.spec.patience)
 
     def _validation(self) -> dict[str, float]:
@@ -184,7 +183,7 @@ class Run:
         """Restore the best epoch's weights, if later ones were worse."""
         if self.spec.patience and self.history.best < len(self.history.validations) - 1:
             self.ranks.broadcast(0.0)  # wait until rank zero has written the checkpoint
-            self.learner.load_state_dict(self.checkpoints.load(BEST)["learner"])
+            self.learner.load_state_dict(self.checkpoints.load_best()["learner"])
 
     def _switch_to_last_day(self) -> None:
         """From now on, train on the held-out day, on which the items have other shares."""

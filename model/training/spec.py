@@ -94,6 +94,8 @@ class RunSpec:
     configuration: Mapping[str, Any]
     folder: Path = Path("model")  # of the trained model
     checkpoints: Path = Path("checkpoints")
+    checkpoint_store: str | None = None  # URL of a folder in a store that gets copies of the checkpoints
+    model_store: str | None = None  # URL of a folder in a store that gets a copy of the trained model's folder
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
@@ -121,9 +123,18 @@ class TrainingSpec:
         values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return values
 
-    def in_folders(self, folder: Path, checkpoints: Path) -> TrainingSpec:
-        """The same training, written to other folders."""
-        return replace(self, run=replace(self.run, folder=folder, checkpoints=checkpoints))
+    def in_folders(
+        self, folder: Path, checkpoints: Path, checkpoint_store: str | None = None, model_store: str | None = None
+    ) -> TrainingSpec:
+        """The same training, written to other folders; for the arguments see `RunSpec`."""
+        run = replace(
+            self.run,
+            folder=folder,
+            checkpoints=checkpoints,
+            checkpoint_store=checkpoint_store,
+            model_store=model_store,
+        )
+        return replace(self, run=run)
 
     @property
     def identity(self) -> str:

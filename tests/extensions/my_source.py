@@ -19,8 +19,9 @@ class RecentClicks(NegativeSource):
         self.clicks = probabilities.u.nonzero()[:, 0]  # [W] item indices, newest first
 
     def draw(self, generator: Generator) -> Tensor:
-        positions = torch.randint(len(self.clicks), (self.draws,), generator=generator)  # [draws]
-        return self.clicks.cpu()[positions]
+        device = generator.device
+        positions = torch.randint(len(self.clicks), (self.draws,), generator=generator, device=device)  # [draws]
+        return self.clicks[positions]
 
     def expected_count(self, ids: Tensor) -> Tensor:
         clicks = torch.bincount(self.clicks, minlength=len(self.probabilities.u))  # [I]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model.artifacts.formats import CHECKPOINT, CheckpointCorrupt
-from model.training.checkpoints import TENSORS, Checkpoints
+from model.training.checkpoints import BEST, STEP, TENSORS, Checkpoints
 
 STATE = CHECKPOINT.manifest
 
@@ -23,15 +23,17 @@ SAVED: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path / "run", "this run")
+@pytest.fixture(params=["a disk", "a store"])
+def checkpoints(tmp_path: Path, request: pytest.FixtureRequest) -> Checkpoints:
+    """A folder stands in for the store."""
+    store = (tmp_path / "store").as_uri() if request.param == "a store" else None
+    return Checkpoints(tmp_path / "run", "this run", store)
 
 
 def test_a_saved_state_is_loaded_unchanged(checkpoints: Checkpoints) -> None:
-    checkpoints.save_step(7, SAVED)
-    assert checkpoints.newest() == "step-000000000007"
-    found = checkpoints.load("step-000000000007")
+    checkpoints.save(STEP, 7, SAVED)
+    assert checkpoints.newest_step() == 7
+    found = checkpoints.load_step(7)
     assert torch.equal(found["weights"]["a"], SAVED["weights"]["a"])
     assert torch.equal(found["weights"]["generator"], SAVED["weights"]["generator"])
     assert set(found["optimizer"]["state"]) == {0, 1}
@@ -42,16 +44,17 @@ def test_a_saved_state_is_loaded_unchanged(checkpoints: Checkpoints) -> None:
 
 
 def test_only_the_newest_two_are_kept(checkpoints: Checkpoints) -> None:
-    assert checkpoints.newest() is None
-    checkpoints.save("best", SAVED)
+    assert checkpoints.newest_step() is None
+    for step in (8, 9):
+        checkpoints.save(BEST, step, SAVED | {"step": step})
     for step in (9, 10, 200, 1000):
-        checkpoints.save_step(step, SAVED)
-    assert sorted(path.name for path in checkpoints.folder.iterdir()) == [
-        "best",
-        "step-000000000200",
-        "step-000000001000",
-    ]
-    assert checkpoints.newest() == "step-000000001000"
+        checkpoints.save(STEP, step, SAVED)
+    kept = ["best-000000000009", "step-000000000200", "step-000000001000"]
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == kept
+    assert checkpoints.newest_step() == 1000
+    assert checkpoints.load_best()["step"] == 9
+    if checkpoints.stored is not None:
+        assert checkpoints.stored.names() == kept
 
 
 def cut(path: Path) -> None:
@@ -82,16 +85,57 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_is_used(
     checkpoints: Checkpoints, capsys: pytest.CaptureFixture[str], spoil: Any, file: str
 ) -> None:
     for step in (1, 2):
-        checkpoints.save_step(step, SAVED)
+        checkpoints.save(STEP, step, SAVED)
     spoil(checkpoints.folder / "step-000000000002" / file)
-    assert checkpoints.newest() == "step-000000000001"
+    assert checkpoints.newest_step() == 1
     assert "step-000000000002" in capsys.readouterr().err
     with pytest.raises(CheckpointCorrupt):
-        checkpoints.load("step-000000000002")
+        checkpoints.load_step(2)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"identity": 1}', "[" * 100_000])
 def test_an_invalid_manifest_is_refused(checkpoints: Checkpoints, text: str) -> None:
-    checkpoints.save_step(1, SAVED)
+    checkpoints.save(STEP, 1, SAVED)
     (checkpoints.folder / "step-000000000001" / STATE).write_text(text)
-    assert checkpoints.newest() is None
+    assert checkpoints.newest_step() is None
+
+
+def on_another_machine(checkpoints: Checkpoints, tmp_path: Path) -> Checkpoints:
+    """The same run with an empty disk and the same store."""
+    return Checkpoints(tmp_path / "another machine", "this run", (tmp_path / "store").as_uri())
+
+
+def test_a_machine_with_an_empty_disk_reads_the_store(tmp_path: Path) -> None:
+    first = Checkpoints(tmp_path / "run", "this run", (tmp_path / "store").as_uri())
+    first.save(BEST, 3, SAVED)
+    first.save(STEP, 7, SAVED)
+    another = on_another_machine(first, tmp_path)
+    assert another.newest_step() == 7
+    assert torch.equal(another.load_step(7)["weights"]["a"], SAVED["weights"]["a"])
+    assert another.load_best()["step"] == 7
+    assert not (tmp_path / "another machine").exists()
+
+
+@pytest.mark.parametrize("spoil", [cut, flip, of_another_run])
+def test_a_damaged_copy_in_the_store_is_reported_and_an_older_one_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Any
+) -> None:
+    first = Checkpoints(tmp_path / "run", "this run", (tmp_path / "store").as_uri())
+    for step in (1, 2):
+        first.save(STEP, step, SAVED)
+    spoil(tmp_path / "store" / "step-000000000002" / (STATE if spoil is of_another_run else TENSORS))
+    assert on_another_machine(first, tmp_path).newest_step() == 1
+    assert "step-000000000002" in capsys.readouterr().err
+
+
+def test_a_copy_that_was_killed_before_its_manifest_does_not_exist(tmp_path: Path) -> None:
+    first = Checkpoints(tmp_path / "run", "this run", (tmp_path / "store").as_uri())
+    for step in (1, 2):
+        first.save(STEP, step, SAVED)
+    (tmp_path / "store" / "step-000000000002" / STATE).unlink()
+    assert on_another_machine(first, tmp_path).newest_step() == 1
+
+
+def test_a_run_without_a_best_epoch_says_so(checkpoints: Checkpoints) -> None:
+    with pytest.raises(CheckpointCorrupt, match="there is no checkpoint of the best epoch"):
+        checkpoints.load_best()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,18 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(everything: dict[str, Any],
         assert metrics[name] == undisturbed[name], name
     assert undisturbed["steps"] == 44  # two epochs of 20, the second no better, and the last day
     assert undisturbed["bank_warm_at"] is not None
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_from_the_store_on_another_machine(everything: dict[str, Any], tmp_path: Path) -> None:
+    """A folder stands in for the store. The run is killed after its best epoch, which it must find there too."""
+    want, undisturbed = ended(everything, "undisturbed")
+    everything["run"]["checkpoint_store"] = (tmp_path / "store").as_uri()
+    shutil.rmtree(killed(everything, "killed", "step", 36))
+    found, metrics = ended(everything, "killed")
+    assert metrics["steps"] == undisturbed["steps"]
+    for name, weights in want.items():
+        assert (weights - found[name]).abs().max() < 1e-6, name
 
 
 def test_the_reported_validation_is_that_of_the_weights_that_are_kept(everything: dict[str, Any]) -> None:

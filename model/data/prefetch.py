@@ -1,0 +1,39 @@
+"""Copies batches to a GPU while it computes: the next batch is on its way while the present one is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from model import devices
+
+
+def on_device(batches: Iterable[dict[str, Tensor]], device: torch.device) -> Iterator[dict[str, Tensor]]:
+    """The same batches in the same order, on the device.
+
+    For a GPU, each batch is copied from pinned memory on a stream of its own, one batch ahead, so that neither the
+    host nor the GPU waits for the copy.
+    """
+    if not devices.is_asynchronous(device):
+        yield from batches
+        return
+    copies, ahead = torch.cuda.Stream(device), None
+    for batch in batches:
+        with torch.cuda.stream(copies):
+            following = {name: values.pin_memory().to(device, non_blocking=True) for name, values in batch.items()}
+        if ahead is not None:
+            yield _ready(ahead, copies, device)
+        ahead = following
+    if ahead is not None:
+        yield _ready(ahead, copies, device)
+
+
+def _ready(batch: dict[str, Tensor], copies: torch.cuda.Stream, device: torch.device) -> dict[str, Tensor]:
+    """The batch, once the present stream waits for its copies and keeps their memory until it has used them."""
+    present = torch.cuda.current_stream(device)
+    present.wait_stream(copies)
+    for values in batch.values():
+        values.record_stream(present)
+    return batch
