@@ -20,7 +20,7 @@ tables of the day
   build_histories          what each user clicked up to the end of the day  inference/exclusions.py
   build_item_counts        impressions, exposures and clicks of each item
   build_window_counts      the same over all days of the training window
-  build_negative_pools     items that were exposed but never clicked
+  build_negative_pools     items that were exposed but never clicked       config/presets.py
   build_sampling_probs     how often each source of negatives draws each item
   build_popular_items      the most clicked items of each user segment     inference/eligibility.py
 model and candidates

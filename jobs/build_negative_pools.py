@@ -1,7 +1,7 @@
 """unclicked_items: the pool of items that were exposed in the window and never clicked.
 
 Only exposures whose attribution window has closed count. The pool is limited to the `pool.max_items` most exposed
-items. Overwrites the day.
+items. Overwrites the day. Without a model or variant that draws from the pool, nothing is built.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
+from jobs.config.presets import reads_pool
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.days import day_end
@@ -46,6 +47,9 @@ def unclicked_items(
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_negative_pools")
+    if not reads_pool(config):
+        print("no pool is built, because no preset of the configuration draws from it", flush=True)
+        return 0
     counts = lake.required_day(tables.WINDOW_ITEM_COUNTS, args.ds)
     recent = lake.window(tables.INTERACTIONS, args.ds, AttributionWindow.from_config(config).window_days)
     rows = unclicked_items(counts, recent, args.ds, config.pool.min_exposures, config.pool.max_items)

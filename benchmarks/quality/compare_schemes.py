@@ -26,10 +26,9 @@ from benchmarks.quality.measure import measure
 from benchmarks.quality.scheme_report import RESULTS, write_report
 from benchmarks.quality.scheme_sets import LARGER, SCHEMES, SETS, SchemeSet
 from benchmarks.worlds import amazon_beauty
-from benchmarks.worlds.prepared_folder import is_prepared, read_spec
+from benchmarks.worlds.prepared_folder import has_pool, is_prepared
 from jobs.config.loading import Config, load_config, merge
 from jobs.training.settings import spec_settings
-from model.data.parquet_files import read_files
 
 SEEDS = (1, 2, 3)
 
@@ -145,8 +144,7 @@ def train_once(prepared: str, configuration: dict[str, Any], clicked_only: bool)
     """Train in this process and evaluate after each epoch; adds the peak memory in MiB."""
     folder = Path(prepared)
     config = Config.model_validate(merge(load_config().model_dump(), configuration))
-    pool = read_files(read_spec(folder).data.probabilities.files)["p"].to_numpy()
-    overrides = spec_settings(config, pool_is_empty=not pool.any())
+    overrides = spec_settings(config, pool_is_empty=not has_pool(folder))
     found = measure(folder, clicked_only, curve=True, overrides=overrides)
     return found | {"peak_mib": peak_mib()}
 

@@ -93,8 +93,9 @@ class Evaluator:
     def evaluate_lists(self, ranked: np.ndarray) -> dict[str, float]:
         """Means over the users with relevant items; shares over the positions of all lists [U, K]."""
         found = {name: float(np.nanmean(value)) for name, value in ranking_metrics(ranked, self.relevant, AT).items()}
-        for name, which in (("head", HEAD), ("tail", TAIL)):
-            recalls = ranking_metrics(ranked, _only(self.relevant, self.slices == which), AT)
+        slices = {"head": self.slices == HEAD, "tail": self.slices == TAIL, "cold": self.clicks == 0}
+        for name, items in slices.items():
+            recalls = ranking_metrics(ranked, _only(self.relevant, items), AT)
             for k in AT:
                 recall = recalls[f"recall@{k}"]  # [U], NaN for users without a relevant item in the slice
                 found[f"recall@{k}_{name}"] = float(np.nanmean(recall)) if np.isfinite(recall).any() else float("nan")

@@ -16,6 +16,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
 from benchmarks.command_line import benchmark_parser, parse
+from benchmarks.worlds import WITH_POOL
 from benchmarks.worlds.synthetic_log import SLATE, SyntheticLog
 from jobs import build_interactions
 from jobs.cli.display import Display
@@ -42,7 +43,7 @@ class Run:
     def build_day(self, ds: dt.date) -> float:
         """Build all tables of a day, pool and probabilities included; returns the seconds."""
         began = time.perf_counter()
-        common = ["--lake", self.lake.uri]
+        common = ["--lake", self.lake.uri, "--config", str(WITH_POOL)]
         run_day(self.lake, self.config, ds, common, Display(str(ds)), jobs=(*TABLE_JOBS, *WINDOW_JOBS))
         return time.perf_counter() - began
 

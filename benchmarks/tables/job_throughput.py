@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from benchmarks.command_line import benchmark_parser, parse
+from benchmarks.worlds import WITH_POOL
 from benchmarks.worlds.synthetic_log import SLATE, SyntheticLog
 from jobs import (
     build_histories,
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             taken = {"job": [], "bare": []}  # type: dict[str, list[float]]
             for _ in range(args.rounds + 1):
                 for kind, work in (
-                    ("job", lambda m=module: m.main(["--lake", folder, "--ds", str(DAY)])),
+                    ("job", lambda m=module: m.main(["--lake", folder, "--ds", str(DAY), "--config", str(WITH_POOL)])),
                     ("bare", lambda n=name: written(getattr(bare, n))),
                 ):
                     began = time.perf_counter()

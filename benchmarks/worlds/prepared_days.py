@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from benchmarks.worlds import WITH_POOL
 from benchmarks.worlds.prepared_folder import FIRST_DAY, USERS_FILE, is_prepared, write_spec
 from jobs import build_negative_pools, build_sampling_probs, ingest_movielens, run_day, simulate_log
 from jobs.config.loading import load_config
@@ -23,7 +24,7 @@ from jobs.raw_log.movielens import LOGICAL_DAYS
 from jobs.training.spec import training_spec
 
 FEATURES = "movielens"  # the configuration that declares them; the simulated log has values of any features
-CONFIG = ("--config", FEATURES)
+CONFIG = ("--config", FEATURES, "--config", str(WITH_POOL))
 
 
 def movielens_lake(folder: Path) -> Lake:
@@ -64,7 +65,7 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
     arguments = ["--lake", lake.uri, "--ds", str(ds), *CONFIG]
     build_negative_pools.main(arguments)
     build_sampling_probs.main(arguments)
-    config = load_config(FEATURES)
+    config = load_config(FEATURES, WITH_POOL)
     # lists are evaluated on the next day, so the window's last day is trained on like the others
     config = config.model_copy(update={"training": config.training.model_copy(update={"validation": "none"})})
     write_spec(folder, training_spec(lake, config, ds))

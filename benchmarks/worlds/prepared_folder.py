@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.config.loading import merge
+from model.data.parquet_files import read_files
 from model.training.spec import TrainingSpec
 
 FIRST_DAY = dt.date(2026, 1, 1)  # of the lakes from which folders are prepared
@@ -30,3 +31,8 @@ def read_spec(folder: Path, overrides: dict[str, Any] | None = None) -> Training
     """The folder's training spec; overrides: fields to replace, by part (`data`, `loss`, `run`)."""
     values = json.loads((folder / SPEC_FILE).read_text("utf-8"))
     return TrainingSpec.from_json(merge(values, overrides or {}))
+
+
+def has_pool(folder: Path) -> bool:
+    """Whether the folder's probabilities have a pool of unclicked items."""
+    return bool(read_files(read_spec(folder).data.probabilities.files)["p"].to_numpy().any())

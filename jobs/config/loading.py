@@ -113,10 +113,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def explored_items_have_trained_vectors(self) -> Config:
-        if self.scoring.explore_quota and not self.model.item_id_dropout:
+        if self.scoring.explore_quota and not (self.model.item_id_dropout or self.model.item_id_shrinkage):
             raise ValueError(
-                "model.item_id_dropout must be above 0 where scoring.explore_quota is, got 0: "
-                "without id dropout, the model never learns vectors for items without their id"
+                "model.item_id_dropout or model.item_id_shrinkage must be above 0 where scoring.explore_quota is, "
+                "got 0 and 0: without both, the model never learns vectors for items without their id"
             )
         return self
 

@@ -21,6 +21,16 @@ PRESETS = {
 }
 
 
+def reads_pool(config: Config) -> bool:
+    """Whether the model or a variant can draw from the unclicked pool: by its preset, or by a source of its own."""
+    return any(map(_reads_pool, (config, *(config.with_variant(name) for name in config.variants))))
+
+
+def _reads_pool(config: Config) -> bool:
+    by_preset = "unclicked" in PRESETS[config.training.preset].sources and config.negatives.unclicked > 0
+    return by_preset or any(source.draws for source in config.negatives.custom.values())
+
+
 def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
     """The fields of `model.negatives.settings.Negatives` for the configured preset, as JSON values.
 
@@ -34,7 +44,9 @@ def negatives_of(config: Config, pool_is_empty: bool) -> dict[str, Any]:
         if sizes.empty_pool == "error":
             raise ValueError(
                 f"negatives.unclicked must be 0 if the unclicked pool is empty, got {used['unclicked']}; "
-                'negatives.empty_pool = "skip" leaves this source out on such days'
+                'negatives.empty_pool = "skip" leaves this source out on such days. The pool is built only if the '
+                "configuration has a preset that draws from it: if it had none, run build_negative_pools and "
+                "build_sampling_probs of the day again"
             )
         used["unclicked"] = 0
     if "bank" in preset.sources and sizes.bank < batch_size:

@@ -55,6 +55,7 @@ class Model(Section):
     share_item_table: bool
     user_encoder: Annotated[str, Field(pattern=CLASS_NAME)]
     user_id_dropout: Annotated[float, Field(ge=0, lt=1)]
+    item_id_shrinkage: Annotated[float, Field(ge=0)]
     item_id_dropout: Annotated[float, Field(ge=0, lt=1)]
     history_dropout: Annotated[float, Field(ge=0, lt=1)]
 
@@ -64,6 +65,7 @@ class Training(Section):
     correction: Literal["preset", "none", "logq", "logq_negatives"]
     temperature: Annotated[float, Field(gt=0)]
     learn_temperature: bool
+    positive_temperature_ratio: Annotated[float, Field(gt=0)]
     frequency_source: Literal["counted", "streaming"]
     streaming_rate: Annotated[float, Field(gt=0, lt=1)]
     streaming_buckets: Annotated[int, Field(ge=0)]

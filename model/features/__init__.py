@@ -60,6 +60,7 @@ class ModelSpec:
     hidden: tuple[int, ...]
     share_item_table: bool = False  # lists of items use the embedding table of the item tower's item_id
     user_encoder: str = "mean"  # how a user's list of items becomes one vector: see `model.towers.user_encoders`
+    item_id_shrinkage: float = 0.0  # training rows at which half of an item id's embedding is its own; 0: all of it
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -5,7 +5,7 @@ Axes: B rows, D embedding size, C shared negative columns, H negatives of one ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -43,24 +43,31 @@ def check_row_negatives(embeddings: Tensor, ids: Tensor, rows: int, dim: int) ->
     check_ids("row_negatives.ids", ids, (rows, embeddings.shape[1]))
 
 
-def check_values(temperature: float | Tensor, log_counts: Sequence[tuple[str, Tensor, Tensor]]) -> None:
-    """Raises ValueError unless the temperature is positive and every ln n is finite.
+def check_values(
+    temperatures: Mapping[str, float | Tensor], log_counts: Sequence[tuple[str, Tensor, Tensor]]
+) -> None:
+    """Raises ValueError unless every temperature is positive and every ln n is finite.
 
     log_counts: the name, the item ids [C] and ln n [C] of some columns. An ln n that is not finite is a count of 0 for
     an item that was drawn, NaN or infinity. On a GPU the host waits once for all of them.
     """
     are_right = [torch.isfinite(values).all() for _, _, values in log_counts]  # 0-dim each
-    if isinstance(temperature, Tensor):
-        check_shape("temperature", temperature, ())
-        temperature = temperature.detach()
-        are_right.append((temperature > 0) & torch.isfinite(temperature))
-    elif not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be a positive number, got {temperature}")
+    for name, temperature in temperatures.items():
+        if isinstance(temperature, Tensor):
+            check_shape(name, temperature, ())
+            are_right.append((temperature.detach() > 0) & torch.isfinite(temperature.detach()))
+        else:
+            _check_temperature(name, temperature)
     if are_right and not bool(torch.stack(are_right).all()):
-        if isinstance(temperature, Tensor) and not 0 < float(temperature) < float("inf"):
-            raise ValueError(f"temperature must be a positive number, got {float(temperature)}")
+        for name, temperature in temperatures.items():
+            _check_temperature(name, float(temperature))
         for name, ids, values in log_counts:
             _check_log_counts(name, ids, values)
+
+
+def _check_temperature(name: str, temperature: float) -> None:
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"{name} must be a positive number, got {temperature}")
 
 
 def _check_log_counts(name: str, ids: Tensor, log_counts: Tensor) -> None:

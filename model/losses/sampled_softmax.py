@@ -48,6 +48,7 @@ def sampled_softmax_loss(
     reduction: str = "mean",
     chunk_size: int | None = None,
     constant_columns: Columns | None = None,
+    positive_temperature: float | Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of each row's positive against the columns and the row's own negatives.
 
@@ -79,6 +80,8 @@ def sampled_softmax_loss(
             chooses by device.
         constant_columns: more columns, whose embeddings get no gradient (those of a bank). The loss is the same as if
             they were in `columns`, but takes less time.
+        positive_temperature: by which <u, v_y> is divided instead, as in the bilateral softmax loss (Wu et al. 2024);
+            None: by `temperature`, as all other scores.
 
     Returns: 0-dim, or [B]; float32 for half-precision inputs.
     Raises: ValueError for inputs that do not fit, and for log expected counts that are not finite (names the items).
@@ -94,12 +97,15 @@ def sampled_softmax_loss(
     if correction == "logq":
         subtracted = required_log_count(rows, positive_log_expected_count)  # [B]
         log_counts.append(("positive_log_expected_count", positive_ids, subtracted))
-    loss_checks.check_values(temperature, log_counts)
+    own = {} if positive_temperature is None else {"positive_temperature": positive_temperature}
+    loss_checks.check_values({"temperature": temperature, **own}, log_counts)
 
     with torch.autocast(query_embeddings.device.type, enabled=False):
         dtype = accumulation_dtype(query_embeddings, positive_embeddings, *(part.embeddings for part in shared))
         query = query_embeddings.to(dtype) / temperature  # [B, D]
         positive_scores = (query * positive_embeddings.to(dtype)).sum(dim=1)  # [B]
+        if positive_temperature is not None:
+            positive_scores = positive_scores * (temperature / positive_temperature)
         if correction == "logq":
             positive_scores = positive_scores - subtracted
 

@@ -46,11 +46,13 @@ class Objective:
         dim: int,
         seed: int,
         learn_temperature: bool = False,
+        positive_temperature_ratio: float = 1.0,
         estimator: StreamingFrequency | None = None,
         device: torch.device | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        """batch_size: rows of all ranks together; estimator: see `InBatch`.
+        """batch_size: rows of all ranks together; estimator: see `InBatch`; positive_temperature_ratio: the temperature
+        of the positives, as a multiple of the temperature of the negatives, which may be learned.
 
         Raises ValueError for a source without items, a correction without counts, and a temperature that is too low to
         be learned.
@@ -71,6 +73,7 @@ class Objective:
             broadcast=ranks.broadcast,
         )
         self.known = KnownClicks(negatives.bank, self.device)
+        self.positive_temperature_ratio = positive_temperature_ratio
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature), device=self.device))
         self.log_temperature.requires_grad_(learn_temperature)
 
@@ -82,6 +85,12 @@ class Objective:
     def temperature(self) -> Tensor:
         """0-dim; learned or fixed."""
         return self.log_temperature.exp()
+
+    @property
+    def positive_temperature(self) -> Tensor | None:
+        """0-dim; None if it is the temperature of the negatives too."""
+        ratio = self.positive_temperature_ratio
+        return None if ratio == 1 else self.temperature * ratio
 
     def parameters(self) -> list[nn.Parameter]:
         """The learned parameters outside the towers; weight decay must not be applied to them."""
@@ -125,6 +134,7 @@ class Objective:
             positives,
             columns.fresh,
             temperature=self.temperature,
+            positive_temperature=self.positive_temperature,
             correction=self.negatives.correction,
             positive_log_expected_count=columns.fresh.log_expected_count[start : start + len(positives)],
             row_negatives=row_negatives,

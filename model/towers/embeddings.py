@@ -1,6 +1,6 @@
 """Modules that turn one feature into a vector. Each feature kind names one of them.
 
-Axes: B rows, L length of a list feature, F size of a feature's embedding.
+Axes: B rows, L length of a list feature, F size of a feature's embedding, V indices of its vocabulary.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.features import FeatureSpec
 from model.features.kinds import feature_kind
@@ -67,6 +68,35 @@ class TableEmbedding(FeatureEmbedding):
         indices = torch.where(indices < self.table.num_embeddings, indices, UNKNOWN)  # values newer than the model
         encoded: Tensor = self.encoder(indices, self.table)  # [B, F]
         return encoded
+
+
+class ShrunkIdEmbedding(TableEmbedding):
+    """The row of an id, moved towards that of the unknown id, the more so the fewer training rows the id has.
+
+    `own_share` is saved with the weights, so that every reader of the model embeds an id as training did.
+    """
+
+    def __init__(
+        self,
+        feature: FeatureSpec,
+        size: int | None,
+        table: nn.EmbeddingBag | None = None,
+        encoder: UserEncoder | None = None,
+    ) -> None:
+        super().__init__(feature, size, table, encoder)
+        self.own_share: Tensor
+        self.register_buffer("own_share", torch.ones(self.table.num_embeddings))  # [V]
+
+    def set_row_counts(self, counts: Tensor, shrinkage: float) -> None:
+        """own_share = c / (c + shrinkage), with the number c of training rows of each id: counts [V]."""
+        self.own_share.copy_(counts / (counts + shrinkage))
+
+    def forward(self, values: Tensor) -> Tensor:
+        indices = torch.where(values < self.table.num_embeddings, values, UNKNOWN)  # [B]
+        own = F.embedding(indices, self.table.weight, sparse=True)  # [B, F]
+        unknown = F.embedding(indices.new_full((1,), UNKNOWN), self.table.weight, sparse=True)  # [1, F]
+        share = self.own_share[indices, None]  # [B, 1]
+        return share * own + (1 - share) * unknown
 
 
 class NumberEmbedding(FeatureEmbedding):

@@ -1,6 +1,6 @@
 """The user tower and the item tower: they turn features into unit vectors.
 
-Axes: B rows, F size of a feature's embedding, D size of the output.
+Axes: B rows, F size of a feature's embedding, D size of the output, I indices of the item vocabulary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.features import FeatureSpec, ModelSpec
-from model.towers.embeddings import feature_embedding
+from model.towers.embeddings import FeatureEmbedding, ShrunkIdEmbedding, feature_embedding
 from model.towers.user_encoders import USER_ENCODERS, UserEncoder
 from model.vocabulary import PADDING, UNKNOWN
 
@@ -28,10 +28,12 @@ class Tower(nn.Module):
         dim: int,
         tables: Mapping[str, nn.EmbeddingBag] | None = None,
         encoder: type[UserEncoder] | None = None,
+        shrink_ids: bool = False,
     ) -> None:
         """tables: tables of the other tower that features of this tower share, by feature name.
 
-        encoder: pools the features that are lists of items; None for the mean.
+        encoder: pools the features that are lists of items; None for the mean. shrink_ids: whether the embedding of an
+        id is a `ShrunkIdEmbedding`.
         """
         super().__init__()
         self.features = tuple(features)
@@ -40,7 +42,10 @@ class Tower(nn.Module):
             size = sizes[feature.vocabulary] if feature.vocabulary else None
             pooling = encoder(feature) if encoder is not None and feature.kind == "item_list" else None
             table = (tables or {}).get(feature.name)
-            self.embeddings[_key(feature.name)] = feature_embedding(feature, size, table, pooling)
+            make: Callable[..., FeatureEmbedding] = (
+                ShrunkIdEmbedding if shrink_ids and feature.kind == "id" else feature_embedding
+            )
+            self.embeddings[_key(feature.name)] = make(feature, size, table, pooling)
         self.hidden = nn.Sequential()
         width = sum(feature.dim for feature in features)
         for size in hidden:
@@ -86,10 +91,16 @@ class TwoTowers(nn.Module):
         super().__init__()
         self.spec = spec
         sizes, hidden, dim = spec.vocabulary_sizes, spec.hidden, spec.embedding_dim
-        item = Tower(spec.item, sizes, hidden, dim)
+        item = Tower(spec.item, sizes, hidden, dim, shrink_ids=spec.item_id_shrinkage > 0)
         encoder = USER_ENCODERS.get(spec.user_encoder)
         self.user = Tower(spec.user, sizes, hidden, dim, _shared_tables(spec, item), encoder)
         self.item = item
+
+    def set_item_row_counts(self, counts: Tensor) -> None:
+        """Set how far item ids are shrunk: counts [I] of their training rows. No effect if item_id_shrinkage is 0."""
+        for embedding in self.item.embeddings.values():
+            if isinstance(embedding, ShrunkIdEmbedding):
+                embedding.set_row_counts(counts, self.spec.item_id_shrinkage)
 
     def compile_layers(self) -> None:
         """Compile the layers after the embeddings; torch.compile does not support the tables' sparse gradients."""

@@ -85,6 +85,7 @@ def make_learner(spec: TrainingSpec, inputs: TrainingInputs, ranks: Ranks = ALON
     towers = TwoTowers(run.model)
     standardise(towers, spec.data.numeric_stats)
     towers.to(device)
+    towers.set_item_row_counts(inputs.row_counts(with_last_day=False))
     if run.compile:
         towers.compile_layers()
     objective = make_objective(

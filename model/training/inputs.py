@@ -100,6 +100,13 @@ class TrainingInputs:
         columns = (share_column, "u", "p")
         return Probabilities(*(self._item_column(self.data.probabilities, name) for name in columns))
 
+    def row_counts(self, *, with_last_day: bool) -> Tensor:
+        """How many training rows have each item, [I] float64: of EXAMPLES alone, or of LAST_DAY too."""
+        counts = self._item_column(self.data.probabilities, self.data.share_column) * self.data.examples.rows
+        if with_last_day and self.data.last_day is not None:
+            counts += self._item_column(self.data.probabilities, LAST_DAY_SHARE) * self.data.last_day.rows
+        return counts.round()
+
     def item_inputs(self) -> dict[str, Tensor]:
         """Each item feature by item index, [I] or [I, L], on the device."""
         described = [feature for feature in self.model.item if feature.kind != "id"]

@@ -18,7 +18,6 @@ from model.training.optimizers import RowWiseAdagrad
 from model.training.processes.ranks import Ranks
 from model.training.spec import RunSpec
 from model.training.step_loss import StepLoss
-from model.vocabulary import PADDING, UNKNOWN
 
 EMBEDDED_AT_ONCE = 8_192  # items
 
@@ -56,23 +55,6 @@ class Learner:
     def item_vectors(self, items: Tensor) -> Tensor:
         """Item indices [N] -> vectors [N, D], without dropout."""
         return torch.cat([self.step_loss.embed_all(part) for part in items.split(EMBEDDED_AT_ONCE)])
-
-    @torch.no_grad()
-    def fill_untrained_ids(self) -> None:
-        """Give each item id that no step has changed the weights of the unknown id, if items have no other feature.
-
-        Its own weights are still random, so the item would be ranked by chance. Other features rank it, and the unknown
-        id, which stands for an average clicked item, would place it too high. Changes no row that is trained, and does
-        nothing if the unknown id is not trained.
-        """
-        kinds = [feature.kind for feature in self.towers.item.features]
-        if kinds != ["id"]:
-            return
-        table = self.towers.item.embedding("item_id").get_submodule("table").get_parameter("weight")  # [V, D]
-        sums = self.tables.state[table]["sum"]  # [V]
-        untrained = (sums == 0).index_fill_(0, torch.tensor([PADDING], device=sums.device), False)
-        if sums[UNKNOWN] > 0:
-            table[untrained] = table[UNKNOWN].clone()
 
     def is_finite(self) -> bool:
         return all(bool(weights.isfinite().all()) for weights in self.towers.parameters())

@@ -151,7 +151,6 @@ class Run:
 
     def _after_epoch(self, progress: Progress) -> bool:
         """Validate; returns whether to stop. The pass over the held-out day is not validated: no rows are left."""
-        self.learner.fill_untrained_ids()
         self.on_epoch_end(progress, self.learner.towers)
         if not self.has_last_day or self.history.on_last_day:
             return False
@@ -186,8 +185,9 @@ class Run:
             self.learner.load_state_dict(self.checkpoints.load_best()["learner"])
 
     def _switch_to_last_day(self) -> None:
-        """From now on, train on the held-out day, on which the items have other shares."""
+        """From now on, train on the held-out day, on which items have other shares; with it, they have more rows."""
         self.history.on_last_day = True
+        self.learner.towers.set_item_row_counts(self.inputs.row_counts(with_last_day=True))
         self.learner.objective.switch_to(self.inputs.sampling_probs(LAST_DAY_SHARE))
 
     def _state(self, progress: Progress) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class LossSpec:
 
     temperature: float
     learn_temperature: bool
+    positive_temperature_ratio: float  # temperature of the positives / temperature of the negatives
     negatives: Negatives
     frequency_source: str  # counted | streaming: where q of the in-batch columns comes from
     streaming_rate: float

@@ -100,6 +100,7 @@ def make_objective(
         dim=dim,
         seed=seed,
         learn_temperature=spec.learn_temperature,
+        positive_temperature_ratio=spec.positive_temperature_ratio,
         estimator=estimator,
         device=device,
         ranks=ranks,

@@ -36,7 +36,7 @@ def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> No
 
 def require_same_shape(older: ModelSpec, newer: ModelSpec, folder: Path) -> None:
     """Raises ValueError if the models differ in anything except that the newer one's vocabularies may be longer."""
-    names = ("user", "item", "embedding_dim", "hidden", "share_item_table", "user_encoder")
+    names = ("user", "item", "embedding_dim", "hidden", "share_item_table", "user_encoder", "item_id_shrinkage")
     changed = [name for name in names if getattr(older, name) != getattr(newer, name)]
     shrunk = [name for name, size in newer.vocabulary_sizes.items() if size < older.vocabulary_sizes.get(name, 0)]
     if changed or shrunk:

@@ -9,6 +9,5 @@ select
   int(least(abs(sum(q_before) - 1), sum(q_before)) > 1e-9) as `#fail q_before sums to neither 1 nor 0`,
   int(least(abs(sum(q_last) - 1), sum(q_last)) > 1e-9) as `#fail q_last sums to neither 1 nor 0`,
   int(least(abs(sum(p) - 1), sum(p)) > 1e-9) as `#fail p sums to neither 1 nor 0`,
-  int(sum(q) = 0) as `#warn no item has an example`,
-  int(sum(p) = 0) as `#warn the unclicked pool is empty`
+  int(sum(q) = 0) as `#warn no item has an example`
 from {rows}

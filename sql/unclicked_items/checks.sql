@@ -6,5 +6,6 @@ select
     select count(*)
     from {rows} as pool
     left semi join {window_item_counts} as counts on counts.item_id = pool.item_id and counts.clicks > 0
-  ) as `#fail items that were clicked`
+  ) as `#fail items that were clicked`,
+  int(count(*) = 0) as `#warn the unclicked pool is empty`
 from {rows}

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from pathlib import Path
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import build_window_counts
+from jobs import build_negative_pools, build_sampling_probs, build_window_counts
 from jobs.build_item_counts import daily_item_counts
 from jobs.build_negative_pools import unclicked_items
 from jobs.build_sampling_probs import item_sampling_probs
@@ -13,7 +15,7 @@ from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.checks import CheckFailed
 from jobs.lake.lake import Lake
-from tests.conftest import SMALL
+from tests.conftest import DAYS, SMALL
 from tests.marks import slow_after
 
 DAY = dt.date(2026, 1, 5)
@@ -165,3 +167,20 @@ def test_counts_that_are_not_those_of_the_examples_are_refused(lake: Lake, spark
     with pytest.raises(CheckFailed, match="difference between counted and existing examples: 3"):
         build_window_counts.main(["--lake", lake.uri, "--config", SMALL, "--ds", str(DAY)])
     assert not lake.has(tables.WINDOW_ITEM_COUNTS)
+
+
+def test_no_pool_is_built_that_no_model_draws_from(
+    simulated_copy: Lake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The day has a pool, built for the variants; without them, it is left as it is and not used any more."""
+    no_variants = tmp_path / "no_variants.toml"
+    no_variants.write_text(re.sub(r"\[variants\.[^\[]*", "", Path(SMALL).read_text("utf-8")), "utf-8")
+    common = ["--lake", simulated_copy.uri, "--config", str(no_variants), "--ds", str(DAYS[2])]
+    pool = simulated_copy.version(tables.UNCLICKED_ITEMS)
+    assert not simulated_copy.day(tables.ITEM_SAMPLING_PROBS, DAYS[2]).where("p > 0").isEmpty()
+    assert build_negative_pools.main(common) == 0
+    assert "no pool is built" in capsys.readouterr().out
+    assert build_sampling_probs.main(common) > 0
+    after = Lake(simulated_copy.spark, simulated_copy.uri)
+    assert after.version(tables.UNCLICKED_ITEMS) == pool
+    assert after.day(tables.ITEM_SAMPLING_PROBS, DAYS[2]).where("p > 0").isEmpty()

@@ -96,8 +96,8 @@ def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: La
             r"category_feature and scoring.max_per_category must both be set or neither, got 'genres' and 0",
         ),
         (
-            "[scoring]\nexplore_quota = 5\n[model]\nitem_id_dropout = 0",
-            "model.item_id_dropout must be above 0 where scoring.explore_quota is",
+            "[scoring]\nexplore_quota = 5\n[model]\nitem_id_dropout = 0\nitem_id_shrinkage = 0",
+            "model.item_id_dropout or model.item_id_shrinkage must be above 0 where scoring.explore_quota is",
         ),
         ("[index]\nrecall_target = 1.5", "recall_target"),
         (

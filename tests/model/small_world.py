@@ -59,6 +59,7 @@ SETTINGS: dict[str, Any] = {
     "readers": 1,
     "shuffle_row_groups": 4,
     "learn_temperature": False,
+    "positive_temperature_ratio": 1.0,
     "frequency_source": "counted",
     "streaming_rate": 0.01,
     "streaming_buckets": 0,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from jobs.config.loading import Config, load_config
-from jobs.config.presets import PRESETS, negatives_of
+from jobs.config.loading import Config, load_config, merge
+from jobs.config.presets import PRESETS, negatives_of, reads_pool
 from model.negatives.settings import Negatives, SourceSettings
 
 
@@ -52,6 +52,22 @@ def test_an_empty_pool_stops_or_is_skipped_as_configured() -> None:
     skipped = negatives_of(config({"preset": "mns"}, {"empty_pool": "skip"}), pool_is_empty=True)
     assert (skipped["corpus"], skipped["unclicked"]) == (1024, 0)
     assert negatives_of(config(), pool_is_empty=True)["unclicked"] == 0  # this preset does not use the pool
+
+
+@pytest.mark.parametrize(
+    ("values", "reads"),
+    [
+        ({}, False),
+        ({"training": {"preset": "cbns"}}, False),
+        ({"training": {"preset": "mns"}}, True),
+        ({"training": {"preset": "mns"}, "negatives": {"unclicked": 0}}, False),
+        ({"variants": {"other": {"training": {"preset": "mixed_cross_batch"}}}}, True),
+        ({"negatives": {"custom": {"own": {"source": "package.module:Source", "draws": 8}}}}, True),
+        ({"negatives": {"custom": {"own": {"source": "package.module:Source", "draws": 0}}}}, False),
+    ],
+)
+def test_the_pool_is_read_only_if_a_model_draws_from_it(values: dict[str, Any], reads: bool) -> None:
+    assert reads_pool(Config.model_validate(merge(load_config().model_dump(), values))) == reads
 
 
 def test_a_bank_smaller_than_a_batch_is_refused_by_its_key() -> None:

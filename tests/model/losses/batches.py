@@ -50,7 +50,9 @@ class Inputs:
         return sampled_softmax_loss(self.query, self.positive, self.positive_ids, columns, **options)
 
 
-def naive_losses(inputs: Inputs, correction: str, log_weight: float = 0.0) -> Tensor:
+def naive_losses(
+    inputs: Inputs, correction: str, log_weight: float = 0.0, positive_temperature: Tensor | None = None
+) -> Tensor:
     """The formula of the loss, computed row by row: [B]."""
     losses = []
     for row in range(len(inputs.query)):
@@ -65,6 +67,8 @@ def naive_losses(inputs: Inputs, correction: str, log_weight: float = 0.0) -> Te
             if item not in [-1, positive_id, *excluded, *own[:place]]:
                 total = total + (query @ inputs.own_embeddings[row, place] + log_weight).exp()
         score = query @ inputs.positive[row]
+        if positive_temperature is not None:
+            score = inputs.query[row] @ inputs.positive[row] / positive_temperature
         if correction == "logq":
             score = score - inputs.positive_log_n[row]
         losses.append(-(score.exp() / (score.exp() + total)).log() * inputs.weights[row])

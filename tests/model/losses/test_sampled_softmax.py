@@ -33,6 +33,23 @@ def test_log_weight_makes_a_rows_own_negatives_harder() -> None:
     assert loss.mean() > 1.02 * inputs.loss()
 
 
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_the_positives_can_have_a_temperature_of_their_own(correction: str) -> None:
+    inputs, own = Inputs(), torch.tensor(0.9, dtype=torch.float64).requires_grad_()
+    naive = naive_losses(inputs, correction, positive_temperature=own)
+    options = {"correction": correction, "positive_temperature": own}
+    torch.testing.assert_close(inputs.loss(reduction="none", **options), naive)
+    leaves = [*inputs.leaves, own]
+    expected = gradients(naive.sum() / len(naive), leaves)
+    torch.testing.assert_close(gradients(inputs.loss(chunk_size=5, **options), leaves), expected)
+    assert not torch.isclose(naive.mean(), inputs.loss(correction=correction))
+
+
+def test_a_positive_temperature_equal_to_the_temperature_changes_nothing() -> None:
+    inputs = Inputs()
+    torch.testing.assert_close(inputs.loss(positive_temperature=0.7), inputs.loss())
+
+
 def test_a_number_as_temperature_equals_a_tensor() -> None:
     torch.testing.assert_close(Inputs().loss(temperature=0.7), Inputs().loss())
 

@@ -104,3 +104,17 @@ def test_an_item_newer_than_the_model_gets_a_vector_from_its_features(values: di
     torch.testing.assert_close(items.norm(dim=1), torch.ones(CLUSTERS))
     nearest = (users @ items.T).argmax(dim=1)  # [U]
     assert (nearest == torch.arange(USERS) % CLUSTERS).float().mean() > 0.9
+
+
+def test_several_hashes_estimate_frequencies_better_than_one_with_as_many_buckets(
+    values: dict[str, Any], world: World
+) -> None:
+    """With half as many buckets as items, each bucket of a single hash mixes two items."""
+    errors = {}
+    for hashes in (1, 4):
+        settings = {"frequency_source": "streaming", "streaming_buckets": ITEMS // 2, "streaming_hashes": hashes}
+        made = fit(training_spec(values, f"of_{hashes}", **settings))
+        errors[hashes] = made.metrics["estimator"]["log_ratio"]
+        users, items = vectors(load_model(Path(values["run"]["folder"]).with_name(f"of_{hashes}"))[0], world)
+        assert recall(users @ items.T, world) > recall_of_popularity(world) + 0.2, hashes
+    assert 0 < errors[4] < 0.75 * errors[1]

@@ -9,14 +9,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 
-from model.artifacts.model_version import WEIGHTS, load_model, load_row_sums
+from model.artifacts.model_version import WEIGHTS, load_model
 from model.training import fit as fitting
 from model.training.fit import fit, pick_device
-from model.vocabulary import FIRST_INDEX, UNKNOWN
-from tests.model.small_world import GONE, SPEC, changed, training_spec
+from model.vocabulary import FIRST_INDEX
+from tests.model.small_world import (
+    CLUSTERS,
+    GONE,
+    ITEMS,
+    SIZE,
+    SPEC,
+    USERS,
+    World,
+    changed,
+    training_spec,
+    vectors,
+)
 
 
 def weights(values: dict[str, Any], folder: str) -> bytes:
@@ -114,17 +129,44 @@ def test_the_command_prints_an_error_and_exits_with_2(
     assert missing in text
 
 
-@pytest.mark.parametrize(("features", "dropout", "is_filled"), [(1, 0.2, True), (1, 0.0, False), (2, 0.2, False)])
-def test_an_id_without_an_example_has_the_embedding_of_a_trained_unknown_id_if_items_have_no_other_feature(
-    values: dict[str, Any], features: int, dropout: float, is_filled: bool
+def shrunk(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return changed(values, model={**SPEC.to_json(), "item_id_shrinkage": 2.0, **changes})
+
+
+def test_a_model_stores_how_far_its_ids_are_shrunk_by_the_rows_that_it_was_trained_on(
+    values: dict[str, Any], world: World
 ) -> None:
-    values["run"]["model"]["item"] = values["run"]["model"]["item"][:features]
-    fit(training_spec(values, epochs=2, item_id_dropout=dropout, user_id_dropout=dropout))
-    folder = Path(values["run"]["folder"])
-    towers, _ = load_model(folder, "v1")
-    assert len(towers.item.features) == features
-    table = towers.item.embedding("item_id").get_submodule("table").get_parameter("weight")
-    sums = {len(rows): rows for rows in load_row_sums(folder).values()}[len(table)]
-    assert int((sums[GONE:] == 0).sum()) == len(table) - GONE > 0
-    assert bool((table[GONE:] == table[UNKNOWN]).all()) == is_filled
-    assert not bool((table[FIRST_INDEX:GONE] == table[UNKNOWN]).all(dim=1).any())
+    fit(training_spec(shrunk(values), epochs=1))
+    towers, _ = load_model(Path(values["run"]["folder"]), "v1")
+    counts = torch.bincount(torch.from_numpy(world.trained.ravel()), minlength=SIZE)  # [I]
+    assert counts[GONE] == 0
+    torch.testing.assert_close(towers.item.embedding("item_id").get_buffer("own_share"), counts / (counts + 2.0))
+
+
+def test_items_without_a_click_are_ranked_by_their_features_under_corpus_negatives(
+    values: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    """A fifth of each cluster's items is left out of the examples; the corpus draws them as negatives."""
+    cold = FIRST_INDEX + np.arange(ITEMS // 5)
+    rows = world.examples().filter(pc.invert(pc.is_in(pc.field("item_index"), pa.array(cold, pa.int32()))))
+    shares = without_clicks(world.probabilities(), cold)
+    for name, table in (("examples", rows), ("probabilities", shares)):
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=250)
+        values["data"][name]["rows"] = table.num_rows
+    own = torch.arange(USERS)[:, None] % CLUSTERS == torch.arange(ITEMS) % CLUSTERS  # [U, I]
+    places = {}
+    for name, model in (("plain", SPEC.to_json()), ("shrunk", shrunk(values)["run"]["model"])):
+        negatives = {"correction": "logq_negatives", "corpus": 128}
+        fit(training_spec(changed(values, model=model), name, negatives=negatives))
+        users, items = vectors(load_model(Path(values["run"]["folder"]).with_name(name))[0], world)
+        place = (-users @ items.T).argsort(dim=1).argsort(dim=1)[:, : len(cold)].float()  # [U, cold]
+        of_others, of_own = (float(place[mask].mean()) for mask in (~own[:, : len(cold)], own[:, : len(cold)]))
+        places[name] = of_others - of_own
+    assert places["shrunk"] > 20
+    assert places["shrunk"] > places["plain"] + 10
+
+
+def without_clicks(shares: pa.Table, cold: np.ndarray) -> pa.Table:
+    """The probabilities of a log in which nobody clicked the items `cold`."""
+    q = np.where(np.isin(shares["item_index"].to_numpy(), cold), 0.0, shares["q"].to_numpy())
+    return shares.set_column(shares.column_names.index("q"), "q", pa.array(q / q.sum()))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from model.training.fit import open_inputs
 from model.training.inputs import EXAMPLES
 from model.vocabulary import FIRST_INDEX
-from tests.model.small_world import GONE, SIZE, genres_of, training_spec
+from tests.model.small_world import GONE, SIZE, World, genres_of, training_spec
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(1, 1), (5, 0)])
@@ -34,3 +37,20 @@ def test_item_features_are_those_of_the_snapshot(values: dict[str, Any]) -> None
     ]
     assert inputs["genres"][GONE].tolist() == [0, 0]
     assert inputs["year"][[FIRST_INDEX, GONE]].isnan().tolist() == [False, True]
+
+
+def test_the_rows_of_an_item_are_those_of_the_epochs_and_later_also_of_the_last_day(
+    values: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    rows, shares = world.examples(), world.probabilities().select(["item_index", "u", "p"])
+    counted = {}
+    for name, column, part in (("examples", "q_before", rows.slice(0, 2500)), ("last_day", "q_last", rows.slice(2500))):
+        pq.write_table(part, tmp_path / f"{name}.parquet", row_group_size=250)
+        values["data"][name] = {"version": 0, "files": [(tmp_path / f"{name}.parquet").as_uri()], "rows": len(part)}
+        counted[name] = torch.bincount(torch.from_numpy(part["item_index"].to_numpy().copy()), minlength=SIZE)  # [I]
+        share = counted[name][torch.from_numpy(shares["item_index"].to_numpy().copy())] / len(part)
+        shares = shares.append_column(column, pa.array(share.double().numpy()))
+    pq.write_table(shares, tmp_path / "probabilities.parquet")
+    inputs = open_inputs(training_spec(values), torch.device("cpu"))
+    assert inputs.row_counts(with_last_day=False).tolist() == counted["examples"].tolist()
+    assert inputs.row_counts(with_last_day=True).tolist() == (counted["examples"] + counted["last_day"]).tolist()

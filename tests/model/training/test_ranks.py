@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.distributed as dist
 
 from model.training.processes.ranks import ALONE, Ranks
 from model.training.spec import TrainingSpec
-from tests.model.small_world import World, changed, learner_of
+from model.vocabulary import FIRST_INDEX
+from tests.model.small_world import GONE, SPEC, World, changed, learner_of
 
 RANKS = 2
 ROWS = (5, 3)  # of each rank
@@ -27,6 +31,11 @@ SCHEMES: dict[str, dict[str, Any]] = {
         "mask": "user",
     },
 }
+# sources that read other columns: the pool of unclicked items, and the items that were shown beside the clicked one
+SCHEMES |= {
+    "unclicked": {"correction": "logq_negatives", "corpus": 3, "unclicked": 8},
+    "row": {"correction": "logq_negatives", "unclicked": 5, "row": 3, "row_log_weight": 0.5},
+}
 STEPS = 4
 
 
@@ -34,10 +43,14 @@ def batches(world: World) -> list[dict[str, torch.Tensor]]:
     """The joined batches [B] of a few steps; users and items repeat within and across the ranks."""
     columns = world.examples().to_pydict()
     names = {"user_id": "user_index", "user_index": "user_index", "history": "history", "item_index": "item_index"}
-    rows = sum(ROWS)
+    rows, random = sum(ROWS), torch.Generator().manual_seed(5)
     return [
         {name: torch.tensor(columns[column][step * rows : (step + 1) * rows]) for name, column in names.items()}
-        | {"age": torch.full((rows,), 30.0)}
+        | {
+            "age": torch.full((rows,), 30.0),
+            "unclicked": torch.randint(FIRST_INDEX, GONE, (rows, 4), generator=random) * torch.tensor([1, 1, 1, 0]),
+            "outcome_final_at": torch.arange(rows),
+        }
         for step in range(STEPS)
     ]
 
@@ -70,12 +83,29 @@ def work(rank: int, folder: Path, specs: dict[str, dict[str, Any]]) -> None:
 
 def specs_of(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     base = changed(values, user_id_dropout=0.0, item_id_dropout=0.0, batch_size=sum(ROWS), learn_temperature=True)
+    base = changed(base, final_before=sum(ROWS) - 1, unclicked_length=4)  # the last row has no negatives of its own
     specs = {name: changed(base, negatives=negatives) for name, negatives in SCHEMES.items()}
-    return {**specs, "streaming": changed(specs["in_batch"], frequency_source="streaming")}
+    several = {"frequency_source": "streaming", "streaming_buckets": 20, "streaming_hashes": 3}
+    shrunk = {"model": {**SPEC.to_json(), "item_id_shrinkage": 5.0}, "positive_temperature_ratio": 1.2}
+    return {
+        **specs,
+        "streaming": changed(specs["in_batch"], frequency_source="streaming"),
+        "several hashes": changed(specs["in_batch"], **several),
+        "shrunk ids": changed(specs["mixture"], **shrunk),
+    }
+
+
+def with_pool(values: dict[str, Any], shares: pa.Table) -> None:
+    """Put a pool of unclicked items into the probabilities, of which each is drawn with another probability."""
+    file = Path(values["run"]["folder"]).with_name("probabilities.parquet")
+    weights = np.where(np.arange(len(shares)) % 3 == 0, np.arange(len(shares)) + 1.0, 0.0)
+    position = shares.column_names.index("p")
+    pq.write_table(shares.set_column(position, "p", pa.array(weights / weights.sum())), file)
 
 
 @pytest.fixture
-def results(values: dict[str, Any], tmp_path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def results(values: dict[str, Any], world: World, tmp_path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    with_pool(values, world.probabilities())
     specs = specs_of(values)
     torch.multiprocessing.spawn(work, args=(tmp_path, specs), nprocs=RANKS)
     joined = {name: steps(made, ALONE) for name, made in specs.items()}

@@ -21,7 +21,7 @@ from model.training.fit import fit
 from model.training.loop import Progress, TrainingDiverged
 from model.training.spec import TrainingSpec
 from tests.marks import slow_after
-from tests.model.small_world import World, changed
+from tests.model.small_world import SPEC, World, changed
 from tests.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,6 +75,7 @@ def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str
         frequency_source="streaming",
         learn_temperature=True,
         user_id_dropout=0.3,
+        model={**SPEC.to_json(), "item_id_shrinkage": 2.0},
     )
 
 

@@ -76,6 +76,7 @@ def test_a_model_of_another_shape_is_refused() -> None:
     for change, want in (
         ({"embedding_dim": 8}, "another embedding_dim"),
         ({"user": SPEC.user[:1]}, "another user"),
+        ({"item_id_shrinkage": 2.0}, "another item_id_shrinkage"),
         ({"vocabulary_sizes": {**SPEC.vocabulary_sizes, "item_id": 3}}, "a longer vocabulary item_id"),
     ):
         with pytest.raises(ValueError, match=want):

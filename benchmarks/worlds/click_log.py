@@ -1,0 +1,146 @@
+"""A log of clicks in memory as a prepared folder (see `benchmarks.worlds.prepared_folder`), without Spark.
+
+Axes: N clicks, U users, I items; users and items are numbered from 0. L: length of a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.worlds.prepared_folder import USERS_FILE, is_prepared, write_spec
+from jobs.config.loading import load_config
+from jobs.training.settings import spec_settings
+from model.data.pinned_files import PinnedFiles
+from model.features import FeatureSpec, ModelSpec
+from model.negatives.settings import Negatives
+from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
+from model.vocabulary import FIRST_INDEX
+
+HISTORY_LENGTH, DIM = 50, 64
+USER = (
+    FeatureSpec("user_id", "id", DIM, 1, "user_index", "user_id"),
+    FeatureSpec("history", "item_list", DIM, HISTORY_LENGTH, "history", "item_id"),
+)
+ITEM_ID = FeatureSpec("item_id", "id", DIM, 1, "item_index", "item_id")
+
+
+@dataclass(frozen=True)
+class ClickLog:
+    """Clicks to train on, and the clicks that follow."""
+
+    users: np.ndarray  # [N], of each click, in order of time
+    items: np.ndarray  # [N]
+    shown: np.ndarray  # [I], exposures of each item up to the last of these clicks
+    relevant: list[np.ndarray]  # for each of the U users, the items clicked afterwards
+    features: Mapping[FeatureSpec, np.ndarray]  # of items: numbers [I], or indices [I, length] from FIRST_INDEX, or 0
+
+
+def write(folder: Path, log: ClickLog) -> Path:
+    """Write the prepared folder, unless it exists; returns it."""
+    if is_prepared(folder):
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    histories, clicked = _histories(log)
+    tables = {
+        "examples": _table(user_index=log.users + FIRST_INDEX, item_index=log.items + FIRST_INDEX, history=histories),
+        "items": _items(log),
+        "probabilities": _probabilities(log),
+    }
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=2_048)
+    pq.write_table(_users(log, clicked), folder / USERS_FILE)
+    write_spec(folder, _spec(folder, log, {name: table.num_rows for name, table in tables.items()}))
+    return folder
+
+
+def _histories(log: ClickLog) -> tuple[np.ndarray, list[list[int]]]:
+    """The item indices that the user of each click had clicked before, [N, L], and all that each user clicked."""
+    clicked: list[list[int]] = [[] for _ in log.relevant]
+    histories = np.zeros((len(log.users), HISTORY_LENGTH), dtype=np.int64)
+    for row, (user, item) in enumerate(zip(log.users, log.items, strict=True)):
+        histories[row] = _padded(clicked[user])
+        clicked[user].append(int(item) + FIRST_INDEX)
+    return histories, clicked
+
+
+def _padded(items: list[int]) -> np.ndarray:
+    last = np.array(items[-HISTORY_LENGTH:], dtype=np.int64)
+    return np.pad(last, (0, HISTORY_LENGTH - len(last)))
+
+
+def _items(log: ClickLog) -> pa.Table:
+    n_items = len(log.shown)
+    table = _table(item_index=np.arange(n_items) + FIRST_INDEX)
+    table = table.append_column("available", pa.array(np.ones(n_items, dtype=bool)))
+    for feature, values in log.features.items():
+        column = pa.array(values, pa.float32()) if feature.holds_numbers else _table(values=values)["values"]
+        table = table.append_column(feature.column, column)
+    return table
+
+
+def _probabilities(log: ClickLog) -> pa.Table:
+    n_items = len(log.shown)
+    clicks = np.bincount(log.items, minlength=n_items)
+    pool = np.where(clicks == 0, log.shown, 0)
+    shares = {"q": clicks / clicks.sum(), "u": np.full(n_items, 1 / n_items), "p": pool / max(pool.sum(), 1)}
+    return pa.table({"item_index": pa.array(np.arange(n_items) + FIRST_INDEX, pa.int32()), "clicks": clicks, **shares})
+
+
+def _users(log: ClickLog, clicked: list[list[int]]) -> pa.Table:
+    lists = pa.list_(pa.int32())
+    excluded = [np.unique(np.array(items, dtype=np.int64)) for items in clicked]
+    relevant = [np.setdiff1d(items + FIRST_INDEX, known) for items, known in zip(log.relevant, excluded, strict=True)]
+    table = _table(user_index=np.arange(len(clicked)) + FIRST_INDEX, history=np.stack([*map(_padded, clicked)]))
+    for name, items in (("excluded", excluded), ("relevant", relevant)):
+        table = table.append_column(name, pa.array(items, lists))
+    return table
+
+
+def _table(**columns: np.ndarray) -> pa.Table:
+    """Columns of integers [N], or of lists [N, L]."""
+    lists = pa.list_(pa.int32())
+    return pa.table(
+        {
+            name: pa.array(list(values), lists) if values.ndim == 2 else pa.array(values, pa.int32())
+            for name, values in columns.items()
+        }
+    )
+
+
+def _spec(folder: Path, log: ClickLog, rows: Mapping[str, int]) -> TrainingSpec:
+    settings = spec_settings(load_config(), pool_is_empty=True)
+    pinned = {name: PinnedFiles(0, ((folder / f"{name}.parquet").resolve().as_uri(),), n) for name, n in rows.items()}
+    numbers = {feature.name: values for feature, values in log.features.items() if feature.holds_numbers}
+    data = DataSpec(
+        examples=pinned["examples"],
+        last_day=None,
+        items=pinned["items"],
+        probabilities=pinned["probabilities"],
+        numeric_stats={
+            "user": {},
+            "item": {name: ([float(np.nanmean(v))], [float(np.nanstd(v))]) for name, v in numbers.items()},
+        },
+        unclicked_length=0,
+        hide_history=True,
+        **settings["data"],
+    )
+    loss = LossSpec(**{**settings["loss"], "negatives": Negatives("logq"), "final_before": 0})
+    sizes = {"user_id": len(log.relevant) + FIRST_INDEX, "item_id": len(log.shown) + FIRST_INDEX}
+    sizes |= {
+        feature.vocabulary: int(values.max()) + 1 for feature, values in log.features.items() if feature.vocabulary
+    }
+    run = RunSpec(
+        model_version="benchmark",
+        model=ModelSpec(USER, (ITEM_ID, *log.features), sizes, DIM, (), share_item_table=True),
+        warm_start=None,
+        inputs={},
+        configuration={},
+        **settings["run"],
+    )
+    return TrainingSpec(data, loss, run)
