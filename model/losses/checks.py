@@ -43,9 +43,7 @@ def check_row_negatives(embeddings: Tensor, ids: Tensor, rows: int, dim: int) ->
     check_ids("row_negatives.ids", ids, (rows, embeddings.shape[1]))
 
 
-def check_values(
-    temperatures: Mapping[str, float | Tensor], log_counts: Sequence[tuple[str, Tensor, Tensor]]
-) -> None:
+def check_values(temperatures: Mapping[str, float | Tensor], log_counts: Sequence[tuple[str, Tensor, Tensor]]) -> None:
     """Raises ValueError unless every temperature is positive and every ln n is finite.
 
     log_counts: the name, the item ids [C] and ln n [C] of some columns. An ln n that is not finite is a count of 0 for

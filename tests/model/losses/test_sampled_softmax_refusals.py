@@ -27,6 +27,8 @@ def test_a_fault_of_constant_columns_is_named_as_theirs() -> None:
         ({"temperature": math.nan}, "temperature must be a positive number"),
         ({"temperature": torch.tensor(-0.1)}, "temperature must be a positive number"),
         ({"temperature": torch.ones(7)}, r"temperature must have shape \[\], got \[7\]"),
+        ({"positive_temperature": torch.tensor(0.0)}, "^positive_temperature must be a positive number, got 0.0"),
+        ({"positive_temperature": -1.0}, "^positive_temperature must be a positive number, got -1.0"),
         ({"correction": "log_q"}, "correction must be one of .* got 'log_q'"),
         ({"correction": "logq", "positive_log_expected_count": None}, "positive_log_expected_count"),
         ({"correction": "logq", "positive_log_expected_count": torch.zeros(6)}, r"\[7\], got \[6\]"),

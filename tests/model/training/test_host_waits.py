@@ -23,7 +23,7 @@ from model.negatives.bank_warmup import MEASURED_EVERY
 from model.training.loop import train
 from model.training.optimizers import RowWiseAdagrad, summed_rows
 from model.training.spec import TrainingSpec
-from tests.model.small_world import World, changed, learner_of
+from tests.model.small_world import SPEC, World, changed, learner_of
 from tests.model.training.test_ranks import SCHEMES, batches
 
 MOST = 2  # waits of a step: one for all expected counts, one for the loss
@@ -39,6 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     **{name: {"negatives": settings} for name, settings in SCHEMES.items()},
     "row": ROWS,
     "streaming": STREAMING,
+    "shrunk ids": {"negatives": SCHEMES["masked"], "model": {**SPEC.to_json(), "item_id_shrinkage": 2.0}},
     "learned temperature": {"negatives": {"correction": "logq_negatives"}, "learn_temperature": True},
 }
 

@@ -31,8 +31,8 @@ SCHEMES: dict[str, dict[str, Any]] = {
         "mask": "user",
     },
 }
-# sources that read other columns: the pool of unclicked items, and the items that were shown beside the clicked one
-SCHEMES |= {
+# the pool of unclicked items, and the items that were shown beside the clicked one
+WITH_UNCLICKED: dict[str, dict[str, Any]] = {
     "unclicked": {"correction": "logq_negatives", "corpus": 3, "unclicked": 8},
     "row": {"correction": "logq_negatives", "unclicked": 5, "row": 3, "row_log_weight": 0.5},
 }
@@ -84,7 +84,7 @@ def work(rank: int, folder: Path, specs: dict[str, dict[str, Any]]) -> None:
 def specs_of(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     base = changed(values, user_id_dropout=0.0, item_id_dropout=0.0, batch_size=sum(ROWS), learn_temperature=True)
     base = changed(base, final_before=sum(ROWS) - 1, unclicked_length=4)  # the last row has no negatives of its own
-    specs = {name: changed(base, negatives=negatives) for name, negatives in SCHEMES.items()}
+    specs = {name: changed(base, negatives=negatives) for name, negatives in {**SCHEMES, **WITH_UNCLICKED}.items()}
     several = {"frequency_source": "streaming", "streaming_buckets": 20, "streaming_hashes": 3}
     shrunk = {"model": {**SPEC.to_json(), "item_id_shrinkage": 5.0}, "positive_temperature_ratio": 1.2}
     return {
