@@ -19,7 +19,7 @@ import pytest
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import maintain_tables, publish_candidates, run_day, simulate_log
+from jobs import maintain_tables, publish_candidates, run_day, simulate_log, train_two_tower
 from jobs.config.loading import Config, load_config
 from jobs.inference.references import model_version, required_manifest
 from jobs.lake import tables
@@ -188,6 +188,38 @@ def test_nothing_secret_is_said(ran: Ran, output: Path) -> None:
     assert "incubator modules" in text  # the first line of the JVM
     jvm = ran.remote.spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]
     assert SECRET not in text + Path(f"/proc/{jvm}/cmdline").read_text("utf-8")
+
+
+def stored_files(folder: str) -> list[str]:
+    store = fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:])
+    found = store.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+    return [file.path for file in found if file.is_file]
+
+
+@pytest.mark.parametrize("launch", ["process", "spark_executors"])
+def test_training_continues_from_checkpoints_in_the_store(
+    ran: Ran, tmp_path: Path, launch: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first attempt loses its model on the way into the lake; nothing but the second one's model is left."""
+    file, root = tmp_path / "checkpoints.toml", f"bucket/lake/variants/{launch}"
+    variant = f'[variants.{launch}.training]\nlaunch = "{launch}"\ncheckpoint_steps = 1\n'
+    file.write_text(CONFIG + variant, "utf-8")
+    command = ["--lake", ran.remote.uri, "--config", str(file), "--ds", str(DAY), "--variant", launch]
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.training.launch.put_folder", lost)
+        with pytest.raises(OSError, match="lost"):
+            train_two_tower.main(command)
+    assert len([path for path in stored_files(f"{root}/checkpoints") if path.endswith("state.json")]) == 2
+    capfd.readouterr()
+    train_two_tower.main(command)
+    assert "continues after step" in "".join(capfd.readouterr())  # what executors print reaches the driver's stderr
+    assert stored_files(f"{root}/checkpoints") == []
+    models = {path.removeprefix(f"{root}/models/").split("/")[0] for path in stored_files(f"{root}/models")}
+    assert models == {model_version(ran.remote.of_variant(launch), DAY)}
+
+
+def lost(*_: object) -> None:
+    raise OSError("the model was lost")
 
 
 def test_a_second_driver_is_refused(ran: Ran) -> None:
