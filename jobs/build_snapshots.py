@@ -1,7 +1,8 @@
 """item_snapshot and user_snapshot: every item and user known at the end of a day, their features encoded.
 
 Updates the previous snapshot with the rows of `items` and `users` that landed since, and with new ids of the day's
-interactions. Users who were not seen for `log.user_retention_days` days are removed. Overwrites the day of both tables.
+interactions. Users who were not seen for `log.user_retention_days` days are removed. Overwrites the day of both tables,
+and of item_changes: the features that items had before this day's snapshot changed them.
 Prints a warning for each declared feature that is empty or nearly so, and for values that were lost, by reason.
 """
 
@@ -18,11 +19,13 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
+from jobs.config.features import logged_features
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.checks import overwrite_checked
+from jobs.lake.checks import checked, overwrite_checked
+from jobs.lake.days import epoch_day
 from jobs.lake.lake import Lake
-from jobs.lake.queries import materialized
+from jobs.lake.queries import empty_frame, materialized
 from jobs.raw_log.encoding import ITEM_ID, USER_ID, encode
 from jobs.raw_log.feature_values import FeatureValues
 from jobs.raw_log.landing import rows_since_snapshot
@@ -55,6 +58,16 @@ def item_snapshot(
         encode(changed, ITEM_ID, "item", features, vocabularies), ITEM_ID, "item_index", vocabularies
     )
     return previous.join(changed, ITEM_ID, "left_anti").unionByName(updated.select(previous.columns))
+
+
+def item_changes(
+    changed: DataFrame, previous: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]
+) -> DataFrame:
+    """Rows (item_id, item_index, features) of `previous` whose features are others in `changed`."""
+    described = F.struct(*(feature.name for feature in logged_features(features)))
+    encoded = encode(changed, ITEM_ID, "item", features, vocabularies).select(ITEM_ID, described.alias("_changed"))
+    both = previous.drop("available", "published_at").join(encoded, ITEM_ID, "inner")
+    return both.where(~described.eqNullSafe(F.col("_changed"))).drop("_changed")
 
 
 def user_snapshot(
@@ -105,9 +118,31 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
         else:
             snapshot = item_snapshot(updated.rows, previous, vocabularies, features)
         rows = overwrite_checked(lake, table, ds, values.left(snapshot))
+        if side == "item" and logged_features(features):
+            overwrite_changes(lake, config, ds, updated.rows if _has_landed(lake, config, last, ds) else None, previous)
     for warning in values.warnings():
         print(f"warning: {table.name} of {ds}: {warning}", flush=True)
     return rows
+
+
+def overwrite_changes(lake: Lake, config: Config, ds: dt.date, changed: DataFrame | None, previous: DataFrame) -> None:
+    """Write the day of item_changes. changed: None if no item can have changed. Most days of most logs have no rows."""
+    table = tables.item_changes(config)
+    if changed is not None:
+        vocabularies = lake.read(tables.VOCABULARIES)
+        rows = item_changes(changed, previous, vocabularies, config.features.item)
+        with checked(table, ds, rows.withColumn("epoch_day", F.lit(epoch_day(ds)))) as made:
+            if made.count:
+                lake.overwrite(table, ds, made.rows)
+                return
+    if lake.has_day(table, ds):  # the day has run before, with other rows
+        lake.overwrite(table, ds, empty_frame(lake.spark, table.schema))
+
+
+def _has_landed(lake: Lake, config: Config, last: dt.date | None, ds: dt.date) -> bool:
+    """Whether rows of `items` landed after the day `last` up to `ds`, from the table's log; False without `last`."""
+    landed = None if last is None else lake.days_of(tables.items(config), ds, (ds - last).days)
+    return landed is not None and landed.rows > 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,9 +2,9 @@
 
 The history has the user's last clicks strictly before the impression. User features come from the snapshot of the day
 before, or from the day's own for new users. `unclicked` lists the items that the click's request also showed and that
-were not clicked; `outcome_final_at` is when that list becomes final. Each user has at most `examples.max_per_user`
-examples. Each file is one row group; all have the same size, up to one row, and their number is a multiple of ranks x
-readers. Overwrites the day.
+were not clicked; `outcome_final_at` is when that list becomes final. `epoch_day` is the day, by which the trainer finds
+the item's features as of that day. Each user has at most `examples.max_per_user` examples. Each file is one row group;
+all have the same size, up to one row, and their number is a multiple of ranks x readers. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jobs.config.loading import Config
 from jobs.config.sections import Examples
 from jobs.lake import tables
 from jobs.lake.checks import checked
+from jobs.lake.days import epoch_day
 from jobs.lake.file_layout import in_equal_row_groups, one_row_group_per_file, row_group_count
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
@@ -84,7 +85,7 @@ def _user_features(snapshot_before: DataFrame, snapshot: DataFrame, features: Fe
 def overwrite(lake: Lake, config: Config, ds: dt.date, rows: DataFrame) -> int:
     """Check the day's examples and write them, one row group per file; returns their number."""
     table, settings = tables.training_examples(config), config.examples
-    with checked(table, ds, rows) as examples:
+    with checked(table, ds, rows.withColumn("epoch_day", F.lit(epoch_day(ds)))) as examples:
         count = examples.count
         groups = row_group_count(count, settings.row_group_rows, settings.ranks * settings.readers)
         with one_row_group_per_file(lake.spark):

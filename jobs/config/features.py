@@ -29,6 +29,7 @@ RESERVED = {
     "unclicked",
     "outcome_final_at",
     "weight",
+    "epoch_day",
 }
 
 

@@ -42,7 +42,8 @@ def table_groups(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
         "Tables built from it": [
             (tables.INTERACTIONS, "an impression with its outcome"), (tables.RECONCILIATION, "a day of the log"),
             (tables.VOCABULARIES, "a new id or category"), (tables.user_snapshot(config), "a user"),
-            (tables.item_snapshot(config), "an item"), (tables.training_examples(config), "a click to train on"),
+            (tables.item_snapshot(config), "an item"), (tables.item_changes(config), "an item before it changed"),
+            (tables.training_examples(config), "a click to train on"),
             (tables.USER_HISTORIES, "a user with at least one click"),
             (tables.DAILY_ITEM_COUNTS, "an item of the day"),
             (tables.WINDOW_ITEM_COUNTS, "an item of the training window"),

@@ -7,9 +7,10 @@ import hashlib
 import json
 from typing import Any
 
+from jobs.config.features import logged_features
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.days import day_end
+from jobs.lake.days import day_end, epoch_day
 from jobs.lake.integrity.detect import data_file_errors
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
@@ -43,6 +44,8 @@ def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
         "item_snapshot": items.version,
         "item_sampling_probs": probabilities.version,
     }
+    if (changes := _item_changes(lake, config, ds)) is not None:
+        versions["item_changes"] = changes.version
     inputs = {
         "ds": ds.isoformat(),
         "examples_window_days": days,
@@ -61,6 +64,8 @@ def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
         },
         unclicked_length=config.examples.unclicked_per_example,
         hide_history=config.exclusions.clicked != "never",
+        item_changes=changes,
+        epoch_day=epoch_day(ds),
         **settings["data"],
     )
     negatives = Negatives.from_json(settings["loss"].pop("negatives"))
@@ -90,6 +95,16 @@ def require_current_probabilities(lake: Lake, config: Config, ds: dt.date) -> No
             f"{wrong['items']} items differ (first item index: {wrong['first']}); "
             f"run build_sampling_probs for {ds} again"
         )
+
+
+def _item_changes(lake: Lake, config: Config, ds: dt.date) -> PinnedFiles | None:
+    """The features of items before they changed in the window; None if no item has, or items have no features."""
+    if not logged_features(config.features.item):
+        return None
+    try:
+        return lake.pinned(tables.item_changes(config), ds, config.log.examples_window_days)
+    except NoSuchDay:
+        return None
 
 
 def _held_out(lake: Lake, config: Config, ds: dt.date, window: PinnedFiles) -> tuple[PinnedFiles, PinnedFiles | None]:

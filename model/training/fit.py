@@ -74,7 +74,7 @@ def _join_ranks(run: RunSpec) -> tuple[torch.device, Ranks]:
 
 def open_inputs(spec: TrainingSpec, device: torch.device, ranks: Ranks = ALONE) -> TrainingInputs:
     """Verify the pinned files; returns their reader."""
-    features = example_features(spec.run.model, spec.loss, spec.data.unclicked_length)
+    features = example_features(spec.run.model, spec.loss, spec.data)
     return TrainingInputs(spec.data, spec.run.model, features, seed=spec.run.seed, device=device, ranks=ranks)
 
 
@@ -97,7 +97,17 @@ def make_learner(spec: TrainingSpec, inputs: TrainingInputs, ranks: Ranks = ALON
         device=device,
         ranks=ranks,
     )
-    step_loss = StepLoss(towers, objective, spec.loss, inputs.item_inputs(), seed=run.seed, device=device, ranks=ranks)
+    step_loss = StepLoss(
+        towers,
+        objective,
+        spec.loss,
+        inputs.item_inputs(),
+        inputs.item_versions,
+        validation_day=spec.data.epoch_day,
+        seed=run.seed,
+        device=device,
+        ranks=ranks,
+    )
     return Learner(run, step_loss, device, ranks)
 
 

@@ -1,6 +1,6 @@
 """What a training run reads of its pinned files: batches of examples, item features, sampling probabilities.
 
-Axis letters: B rows of a batch, I indices of the item vocabulary, L length of a list feature.
+Axis letters: B rows of a batch, C changes of items, I indices of the item vocabulary, L length of a list feature.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from model.data.item_tables import ITEM_INDEX, item_column, item_table
+from model.data.item_tables import EPOCH_DAY, ITEM_INDEX, ItemVersions, item_column, item_table, item_versions
 from model.data.loaders import epoch_batches
 from model.data.pinned_files import PinnedFiles
 from model.data.prefetch import on_device
@@ -29,15 +29,17 @@ LAST_DAY_SHARE = "q_last"  # the column of item_sampling_probs with each item's 
 AVAILABLE = "available"  # the column of item_snapshot
 
 
-def example_features(model: ModelSpec, loss: LossSpec, unclicked_length: int) -> list[FeatureSpec]:
+def example_features(model: ModelSpec, loss: LossSpec, data: DataSpec) -> list[FeatureSpec]:
     """The columns to read of each example: the user's features, the item, and what else the loss needs."""
     features = [*model.user, ITEM_INDEX]
+    if data.item_changes is not None:
+        features.append(EPOCH_DAY)
     if loss.example_weights == "reward":
         features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
     if loss.negatives.mask != "item":
         features.append(FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id"))
     if loss.negatives.row:
-        features.append(FeatureSpec("unclicked", "item_list", 1, unclicked_length, "unclicked", "item_id"))
+        features.append(FeatureSpec("unclicked", "item_list", 1, data.unclicked_length, "unclicked", "item_id"))
         features.append(FeatureSpec("outcome_final_at", "id", 1, 1, "outcome_final_at", None))
     return features
 
@@ -64,6 +66,8 @@ class TrainingInputs:
         shares = [data.share_column] if data.last_day is None else [data.share_column, LAST_DAY_SHARE]
         self.file_rows = {EXAMPLES: check_files(EXAMPLES, data.examples, examples)}
         check_files("item_snapshot", data.items, [ITEM_INDEX.column, AVAILABLE, *items])
+        if data.item_changes is not None:
+            check_files("item_changes", data.item_changes, [ITEM_INDEX.column, EPOCH_DAY.column, *items])
         check_files("item_sampling_probs", data.probabilities, [ITEM_INDEX.column, *shares, "u", "p"])
         if data.last_day is not None:
             self.file_rows[LAST_DAY] = check_files(LAST_DAY, data.last_day, examples)
@@ -108,11 +112,17 @@ class TrainingInputs:
         return counts.round()
 
     def item_inputs(self) -> dict[str, Tensor]:
-        """Each item feature by item index, [I] or [I, L], on the device."""
+        """Each item feature, [I + C] or [I + C, L], on the device: by item index, then as it was before each change."""
         described = [feature for feature in self.model.item if feature.kind != "id"]
-        table = item_table(self.data.items, described, self.item_count)
-        ids = {feature.name: torch.arange(self.item_count) for feature in self.model.item if feature.kind == "id"}
+        table = item_table(self.data.items, described, self.item_count, self.data.item_changes)
+        items = torch.cat([torch.arange(self.item_count), self.item_versions.items])
+        ids = {feature.name: items for feature in self.model.item if feature.kind == "id"}
         return {name: values.to(self.device) for name, values in {**table, **ids}.items()}
+
+    @cached_property
+    def item_versions(self) -> ItemVersions:
+        """The rows of `item_inputs` with the features of an item as of a day."""
+        return item_versions(self.data.item_changes, self.item_count).to(self.device)
 
     @cached_property
     def available_items(self) -> Tensor:

@@ -36,6 +36,8 @@ class DataSpec:
     shuffle_row_groups: int  # row groups whose rows are mixed
     validation_rows: int  # the most examples of the held-out day that are measured
     hide_history: bool  # whether items of a user's history are left out when the held-out day is measured
+    item_changes: PinnedFiles | None = None  # the features of items before they changed in the window; None: none did
+    epoch_day: int = 0  # the last day of the window, as days since 1970-01-01
 
     @property
     def share_column(self) -> str:
@@ -44,8 +46,8 @@ class DataSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DataSpec:
-        tables = ("examples", "last_day", "items", "probabilities")
-        pinned = {name: PinnedFiles.from_json(values[name]) if values[name] else None for name in tables}
+        tables = ("examples", "last_day", "items", "item_changes", "probabilities")
+        pinned = {name: PinnedFiles.from_json(values[name]) if values.get(name) else None for name in tables}
         return cls(**{**values, **pinned})
 
 

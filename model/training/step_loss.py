@@ -1,16 +1,18 @@
 """The loss of a batch: embeds its rows with both towers, and adds the negatives of the configured sources.
 
-Axis letters: B rows, N items to embed, D embedding size, H negatives of one row's own, I indices of the item
-vocabulary, L length of a feature.
+Axis letters: B rows, N items to embed, D embedding size, H negatives of one row's own, C changes of items, I indices of
+the item vocabulary, L length of a feature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from model.data.item_tables import EPOCH_DAY, ItemVersions
 from model.features import FeatureSpec
 from model.frequency import StreamingFrequency
 from model.negatives.objective import Objective
@@ -31,14 +33,19 @@ class StepLoss:
         objective: Objective,
         spec: LossSpec,
         item_inputs: Mapping[str, Tensor],
+        versions: ItemVersions,
         *,
+        validation_day: int,
         seed: int,
         device: torch.device,
         ranks: Ranks = ALONE,
     ) -> None:
-        """item_inputs: each item feature by item index, [I] or [I, L]."""
+        """item_inputs: each item feature, [I + C] or [I + C, L]; versions: its row for an item as of a day.
+
+        validation_day: as of which `embed_all` embeds, in days since 1970-01-01.
+        """
         self.towers, self.objective, self.spec, self.device = towers, objective, spec, device
-        self.items = item_inputs
+        self.items, self.versions, self.validation_day = item_inputs, versions, validation_day
         # the objective uses seed and seed + 1; ranks have different generators because they drop ids of different rows
         self.generator = torch.Generator(device).manual_seed(seed + 2 + 1_000_003 * ranks.rank)
 
@@ -50,27 +57,33 @@ class StepLoss:
         return self.objective(
             queries,
             batch["item_index"],
-            self.embed,
+            partial(self.embed, days=batch.get(EPOCH_DAY.name)),
             history=batch.get("history"),
             users=batch.get("user_index"),
             own=own_negatives(batch, self.spec),
             weights=batch.get("weight"),
         )
 
-    def embed(self, indices: Tensor) -> Tensor:
-        """Item indices [N] -> [N, D]; a random share of the ids is replaced by the unknown id."""
+    def embed(self, indices: Tensor, days: Tensor | None = None) -> Tensor:
+        """Item indices [N] -> [N, D]; a random share of the ids is replaced by the unknown id.
+
+        days [B]: of the rows of the batch. The first B items are those of the rows, with their features as of the
+        row's day; item n has them as of the day of row n modulo B, so that none is described by a later day.
+        None: no item has changed.
+        """
         share = self.spec.item_id_dropout
-        inputs = with_dropped_ids(self._features_of(indices), self.towers.spec.item, share, 0.0, self.generator)
-        embedded: Tensor = self.towers.item(inputs)
+        inputs = self._features_of(indices, None if days is None else repeated(days, len(indices)))
+        embedded: Tensor = self.towers.item(with_dropped_ids(inputs, self.towers.spec.item, share, 0.0, self.generator))
         return embedded
 
     def embed_all(self, indices: Tensor) -> Tensor:
-        """Item indices [N] -> [N, D], without dropout."""
-        embedded: Tensor = self.towers.item(self._features_of(indices))
+        """Item indices [N] -> [N, D], with their features as of the validation day, without dropout."""
+        embedded: Tensor = self.towers.item(self._features_of(indices, torch.full_like(indices, self.validation_day)))
         return embedded
 
-    def _features_of(self, indices: Tensor) -> dict[str, Tensor]:
-        return {name: values[indices] for name, values in self.items.items()}
+    def _features_of(self, indices: Tensor, days: Tensor | None) -> dict[str, Tensor]:
+        rows = indices if days is None else self.versions.rows(indices, days)  # [N]
+        return {name: values[rows] for name, values in self.items.items()}
 
 
 def make_objective(
@@ -105,6 +118,12 @@ def make_objective(
         device=device,
         ranks=ranks,
     )
+
+
+def repeated(days: Tensor, count: int) -> Tensor:
+    """days [B] over and over, [count]; day 0 if B is 0, as of which an item is as it was first known."""
+    days = days if len(days) else days.new_zeros(1)
+    return days.repeat(-(-count // len(days)))[:count]
 
 
 def own_negatives(batch: Batch, spec: LossSpec) -> Tensor | None:

@@ -89,6 +89,12 @@ def item_snapshot(config: Config) -> Table:
     return Table("item_snapshot", columns, key=("item_id",))
 
 
+def item_changes(config: Config) -> Table:
+    features = logged_features(config.features.item)
+    columns = _with_features(features, ds=DATE, item_id=STRING, item_index=INT, epoch_day=INT)
+    return Table("item_changes", columns, key=("item_id",))
+
+
 def snapshot_of(side: str, config: Config) -> Table:
     """The snapshot of one side: user | item."""
     return {"user": user_snapshot, "item": item_snapshot}[side](config)
@@ -108,6 +114,7 @@ def training_examples(config: Config) -> Table:
         unclicked=INTS,
         outcome_final_at=LONG,
         weight=FLOAT,
+        epoch_day=INT,
     )
     return Table("training_examples", columns, key=("impression_id",))
 

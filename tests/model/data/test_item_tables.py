@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from model.data.item_tables import item_column, item_table
+from model.data.item_tables import ItemVersions, item_column, item_table, item_versions
 from model.data.parquet_files import read_files
 from model.data.pinned_files import PinnedFiles, RowCountMismatch
 from model.features import FeatureSpec
@@ -95,3 +95,39 @@ def test_files_are_read_as_one_table(tmp_path: Path) -> None:
 
 def test_pinned_files_come_from_json() -> None:
     assert PinnedFiles.from_json({"version": 7, "files": ["file:///a"], "rows": 3}) == PinnedFiles(7, ("file:///a",), 3)
+
+
+def test_an_item_has_the_features_of_the_next_change_from_the_day_on() -> None:
+    """Compared with a loop over the changes, for days before, between and after them. Axes: C changes, N look-ups."""
+    random = np.random.default_rng(0)
+    changes = {(int(item), int(day)) for item, day in random.integers([2, 100], [40, 110], (80, 2))}
+    items, days = (torch.tensor(column) for column in zip(*changes, strict=True))  # [C]
+    versions = ItemVersions(50, items, days)
+    asked = [(item, day) for item in range(50) for day in range(97, 114)]
+    found = versions.rows(*(torch.tensor(column) for column in zip(*asked, strict=True)))  # [N]
+    for (item, day), row in zip(asked, found.tolist(), strict=True):
+        later = [(other, n) for n, (index, other) in enumerate(changes) if index == item and other >= day]
+        assert row == (50 + min(later)[1] if later else item)
+
+
+def test_without_changes_an_item_has_its_newest_features() -> None:
+    items = torch.tensor([3, 1])
+    assert ItemVersions(4).rows(items, torch.tensor([0, 9])) is items
+
+
+def test_features_before_a_change_follow_the_newest(tmp_path: Path) -> None:
+    (tmp_path / "changes").mkdir()
+    day = pa.array([7, 9], pa.int32())
+    parts = [items(part).append_column("epoch_day", day) for part in ([4, 2], [2, 5])]
+    changes = PinnedFiles(0, write(tmp_path / "changes", [parts[0].slice(0, 1), parts[1]], 2), 3)
+    table = item_table(item_files(tmp_path, [4, 2]), [YEAR, GENRES], 8, changes)
+    assert table["year"][8:].tolist() == [1904, 1902, 1905]
+    assert table["genres"][8:, 0].tolist() == [4, 2, 5]
+    versions = item_versions(changes, 8)
+    assert versions.items.tolist() == [4, 2, 5]
+    assert versions.rows(torch.tensor([4, 4, 2, 5, 3]), torch.tensor([7, 8, 6, 9, 7])).tolist() == [8, 4, 9, 10, 3]
+    with pytest.raises(RowCountMismatch, match="the pinned version's 4 rows, got 3"):
+        item_versions(PinnedFiles(0, changes.files, 4), 8)
+    twice = write(tmp_path, [parts[0].slice(0, 1), parts[0].slice(0, 1)], 2)
+    with pytest.raises(ValueError, match="an item must have at most one change a day, got two"):
+        item_versions(PinnedFiles(0, twice, 2), 8)
