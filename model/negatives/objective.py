@@ -108,9 +108,10 @@ class Objective:
     ) -> Tensor:
         """The mean loss over the rows of all ranks, 0-dim; with several ranks, this rank's summand of it.
 
-        queries [B, D]; positives [B] clicked items; embed: the item tower; history [B, L]: the user's clicks, padded
-        with 0 (for the mask `history`); users [B] (for the masks `user` and `history`); own [B, H]: the rows' own
-        negatives, padded with 0; weights [B]. Raises ValueError if an input that the mask needs is None.
+        queries [B, D]; positives [B] clicked items; embed: the item tower, which is given the positives first; history
+        [B, L]: the user's clicks, padded with 0 (for the mask `history`); users [B] (for the masks `user` and
+        `history`); own [B, H]: the rows' own negatives, padded with 0; weights [B]. Raises ValueError if an input that
+        the mask needs is None.
         """
         self._limit_temperature()
         counts = self.ranks.counts(len(positives), self.device)  # [R]
