@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import build_snapshots, ingest_logs, train_two_tower
+from jobs import build_snapshots, train_two_tower
 from jobs.build_snapshots import build
 from jobs.config.loading import Config, load_config
 from jobs.inference.references import model_version
@@ -22,7 +23,7 @@ from model.artifacts.model_version import load_model
 from model.data.item_tables import item_table, item_versions
 from model.features import FeatureSpec
 from tests.conftest import DAYS, SMALL
-from tests.jobs.log_files import DAY, write
+from tests.jobs.log_files import DAY
 from tests.jobs.test_landing_parts_of_a_day import FEATURES
 
 FIRST, SECOND, THIRD, _ = DAYS
@@ -89,21 +90,26 @@ def test_the_features_of_any_day_are_those_of_the_snapshot_before_it(lake: Lake,
     assert changes_of(lake, config) == {str(day(1)): [first]}
 
 
-def test_training_pins_what_changed_and_reads_nothing_more_if_nothing_did(
-    simulated_copy: Lake, config: Config, tmp_path: Path
-) -> None:
+def land_again(lake: Lake, config: Config, items: DataFrame) -> None:
+    """Land items of a snapshot on the third day, a year younger and without genres."""
+    year, genres = F.col("year").cast("double") + 1, F.array().cast("array<string>")
+    rows = items.select("item_id", F.lit(True).alias("available"), year.alias("year"), genres.alias("genres"))
+    never = F.lit(None).cast("timestamp").alias("published_at")
+    lake.overwrite(tables.items(config), THIRD, rows.select("*", never).localCheckpoint())
+
+
+def test_training_pins_what_changed_and_reads_nothing_more_if_nothing_did(simulated_copy: Lake, config: Config) -> None:
     lake, table = simulated_copy, tables.item_changes(config)
     assert not lake.has(table)
     unchanged = training_spec(lake, config, THIRD)
     assert unchanged.data.item_changes is None
     assert "item_changes" not in unchanged.run.inputs["versions"]
     before = lake.day(tables.item_snapshot(config), SECOND)
-    again = before.select("item_id", (F.col("year") + 1).alias("year")).limit(40).toPandas()
     common = ["--lake", lake.uri, "--config", SMALL, "--ds", str(THIRD)]
-    ingest_logs.main([*common, "--items", write(again, tmp_path, "items", "parquet")])
+    land_again(lake, config, before.orderBy("item_id").limit(40))
     build_snapshots.main(common)
     found = lake.day(table, THIRD).select("item_id", "year", "genres")
-    assert found.count() == len(again)
+    assert found.count() == 40
     assert found.exceptAll(before.select("item_id", "year", "genres")).isEmpty()
 
     spec = training_spec(lake, config, THIRD)
@@ -126,8 +132,7 @@ def test_every_scheme_trains_on_items_that_change(
     small = Path(SMALL).read_text("utf-8").replace('validation = "none"', 'validation = "last_day"')
     own.write_text(small.replace("[training]\n", f"[training]\nranks = {ranks}\n", 1), "utf-8")
     common = ["--lake", lake.uri, "--config", str(own), "--ds", str(THIRD)]
-    again = lake.day(tables.item_snapshot(config), SECOND).select("item_id", (F.col("year") + 1).alias("year"))
-    ingest_logs.main([*common, "--items", write(again.toPandas(), tmp_path, "items", "parquet")])
+    land_again(lake, config, lake.day(tables.item_snapshot(config), SECOND))
     build_snapshots.main(common)
     train_two_tower.main([*common, "--variant", "everything"])
     variant = lake.of_variant("everything")
