@@ -1,7 +1,7 @@
 """Whether the log of a day has landed: exit code 0 if it has, 99 if it has not yet.
 
 Exit code 2 if the day has not ended in UTC, because its log may then be incomplete. Impressions land last, so a day
-that has impressions is complete. Writes nothing.
+that has impressions is complete, unless users and items are landing on it, or their landing was killed. Writes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.lake import tables
 from jobs.lake.days import day_end
+from jobs.lake.lake import Lake
+from jobs.raw_log.landing import unfinished_tables
 from jobs.raw_log.preconditions import DayStopped
 
 NOT_YET = 99  # the sensor's retry_exit_code
@@ -33,13 +35,22 @@ def require_closed(ds: dt.date, at: dt.datetime) -> None:
         raise DayStopped("day_open", f"{ds} ends at {end}, and it is {time}")
 
 
+def require_landed(lake: Lake, ds: dt.date) -> None:
+    """Says what has not landed yet, if anything, and exits with NOT_YET."""
+    if not lake.has_day(tables.IMPRESSIONS, ds):
+        print(f"no impression of {ds} has landed in {lake.table_path(tables.IMPRESSIONS)} yet")
+    elif unfinished := unfinished_tables(lake, ds):
+        print(f"the landing of {' and '.join(unfinished)} on {ds} has not ended: if it was killed, land them again")
+    else:
+        return
+    sys.exit(NOT_YET)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     args = arg_parser().parse_args(argv)
     require_closed(args.ds, now())
     lake, _ = open_lake(args, "await_log")
-    if not lake.has_day(tables.IMPRESSIONS, args.ds):
-        print(f"no impression of {args.ds} has landed in {lake.table_path(tables.IMPRESSIONS)} yet")
-        sys.exit(NOT_YET)
+    require_landed(lake, args.ds)
     print(f"the log of {args.ds} has landed in {lake.uri}")
 
 

@@ -3,7 +3,8 @@
 Updates the previous snapshot with the rows of `items` and `users` that landed since, and with new ids of the day's
 interactions. Users who were not seen for `log.user_retention_days` days are removed. Overwrites the day of both tables,
 and of item_changes: the features that items had before this day's snapshot changed them.
-Prints a warning for each declared feature that is empty or nearly so, and for values that were lost, by reason.
+Prints a warning for each declared feature that is empty or nearly so, and for values that were lost, by reason; the
+report of the day shows them too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from jobs.lake.days import epoch_day
 from jobs.lake.lake import Lake
 from jobs.lake.queries import empty_frame, materialized
 from jobs.raw_log.encoding import ITEM_ID, USER_ID, encode
-from jobs.raw_log.feature_values import FeatureValues
+from jobs.raw_log.feature_values import SIDES, FeatureValues, put_warnings
 from jobs.raw_log.landing import rows_since_snapshot
 from model.features import Feature
 
@@ -120,7 +121,9 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
         rows = overwrite_checked(lake, table, ds, values.left(snapshot))
         if side == "item" and logged_features(features):
             overwrite_changes(lake, config, ds, updated.rows if _has_landed(lake, config, last, ds) else None, previous)
-    for warning in values.warnings():
+    warnings = values.warnings()
+    put_warnings(lake, ds, side, warnings)
+    for warning in warnings:
         print(f"warning: {table.name} of {ds}: {warning}", flush=True)
     return rows
 
@@ -150,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_snapshots")
     lake.require_day(tables.INTERACTIONS, args.ds)
     with ThreadPoolExecutor(2) as executor:  # two independent tables
-        return sum(executor.map(lambda side: build(lake, config, args.ds, side), ("item", "user")))
+        return sum(executor.map(lambda side: build(lake, config, args.ds, side), SIDES))
 
 
 if __name__ == "__main__":

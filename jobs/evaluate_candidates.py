@@ -88,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     first, last = days_of_clicks(parser, args)
     lake, config = open_lake(args, "evaluate_candidates", must_exist=True)
     if args.if_any and not lake.has_day(tables.CANDIDATES, args.ds):
+        print(f"there are no candidates of {args.ds}: nothing is evaluated", flush=True)
         return 0
     lake.require_day(tables.INTERACTIONS, last)
     with day_evaluation(lake, config, args.ds, first, last) as rows:

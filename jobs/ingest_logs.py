@@ -41,7 +41,12 @@ from jobs.raw_log.landing.click_logs import (
     require_impressions_of_one_kind,
     with_all_columns,
 )
-from jobs.raw_log.landing.notes import days_to_run_again, features_without_values, unused_columns
+from jobs.raw_log.landing.notes import (
+    days_to_run_again,
+    days_without_clicks,
+    features_without_values,
+    unused_columns,
+)
 from jobs.raw_log.mapping import LogFile, described, expression_errors, open_log
 
 NAMES = ("events", "impressions", "clicks", "users", "items")
@@ -143,12 +148,14 @@ def raw_frames(parsed: Mapping[str, ParsedFile], days: Sequence[dt.date]) -> dic
 def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Mapping[str, ParsedFile]) -> int:
     """Write refused rows to the quarantine, then land accepted rows; prints refusals, returns the rows that landed.
 
-    Raises ValueError for a file without a valid row.
+    Raises ValueError for a file without a valid row; events may be without clicks.
     """
-    for file in parsed.values():
-        file.require_accepted_rows()
+    without_clicks = days_without_clicks(parsed)
+    for name, file in parsed.items():
+        if name != "clicks" or not without_clicks:
+            file.require_accepted_rows()
     frames = raw_frames(parsed, days)
-    notes = [*features_without_values(lake, config, frames), *days_to_run_again(lake, days[0], frames)]
+    notes = [*without_clicks, *features_without_values(lake, config, frames), *days_to_run_again(lake, days[0], frames)]
     refused = [file.refused for file in parsed.values() if file.refusals()]
     all_refused = union(refused or [empty_frame(lake.spark, tables.QUARANTINE.schema)])
     landed = land(lake, config, days, frames, refused=all_refused, on_first=("users", "items"))

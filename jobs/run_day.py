@@ -7,7 +7,8 @@ follows an interrupted one skips the jobs that had ended, if nothing has changed
 Rebuilds the tables of earlier days that late clicks change (rebuild_days). It evaluates the candidates of the day
 before on this day's clicks; with --against it evaluates the new candidates on the clicks of later days that have
 already landed (a back-test). With --last it runs several days in order and stops at the first that fails; days before
-the published one require --tables-only.
+the published one require --tables-only. A day of a range without a log, or that cannot be trained on because it has no
+click, one user or one item, is named and left; the next day is run.
 """
 
 from __future__ import annotations
@@ -36,14 +37,22 @@ from jobs import (
     train_two_tower,
 )
 from jobs.cli.arguments import day_argument, job_parser, shared_arguments
-from jobs.cli.display import Display
+from jobs.cli.day_range import requested_days, run_each
+from jobs.cli.display import Display, job_name, job_step
 from jobs.cli.lake import open_lake
 from jobs.cli.progress import recorded
 from jobs.cli.run import run
 from jobs.config.loading import Config
+from jobs.lake import tables
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
-from jobs.raw_log.preconditions import require_blocklist, require_declared_features, require_previous_days_run
+from jobs.raw_log.preconditions import (
+    DayStopped,
+    require_blocklist,
+    require_declared_features,
+    require_impressions,
+    require_previous_days_run,
+)
 from model.registry import did_you_mean
 
 # The order of a day is defined here only; dags/batch_recall_daily.py repeats it, and a test compares the two.
@@ -66,10 +75,6 @@ DAY: tuple[ModuleType, ...] = (
     *DECISION_JOBS,
     report_run,
 )
-
-
-def job_name(job: ModuleType) -> str:
-    return job.__name__.split(".")[-1]
 
 
 NAMES = tuple(job_name(job) for job in DAY)
@@ -120,18 +125,6 @@ def arg_parser() -> argparse.ArgumentParser:
         help="first and last day of the clicks to evaluate on (default: --ds, for the candidates of the day before)",
     )
     return parser
-
-
-def requested_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[dt.date]:
-    """The days from --ds to --last; exits with an error if the arguments contradict each other."""
-    days = days_between(args.ds, args.last or args.ds)
-    if not days:
-        parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
-    if len(days) > 1 and args.skip_done:
-        parser.error("--skip-done must not be combined with --last: it records the progress of one day")
-    if len(days) > 1 and args.against:
-        parser.error("--against must not be combined with --last: it evaluates the candidates of one day")
-    return days
 
 
 def requested_jobs(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[ModuleType, ...]:
@@ -204,6 +197,32 @@ def run_stretch(
         run_day(lake, config, ds, shared, display, jobs=rest, against=against, job_ended=progress.job_ended)
 
 
+def run_days(
+    lake: Lake,
+    config: Config,
+    days: Sequence[dt.date],
+    args: argparse.Namespace,
+    display: Display,
+    jobs: Sequence[ModuleType],
+) -> None:
+    """Call `run_stretch` for each day; of several days, one whose log is too small is shown and left.
+
+    Clicks that landed on a day without impressions may change earlier days, which are rebuilt.
+    """
+
+    def left(day: dt.date, stop: DayStopped) -> None:
+        display.left(day, f"[{stop.code}] {stop}")
+        if stop.code == "empty_day" and rebuild_days in jobs and lake.has_day(tables.CLICKS, day):
+            rebuild_days.rebuild_days(lake.for_job(), config, day, job_step(shared_arguments(args), display))
+
+    def run_one(day: dt.date) -> None:
+        if len(days) > 1 and build_interactions in jobs:  # which would be shown as failed
+            require_impressions(lake.for_job(), day)
+        run_stretch(lake, config, day, args, display, jobs)
+
+    run_each(days, run_one, left)
+
+
 def evaluate(step: rebuild_days.Step, ds: dt.date, against: Sequence[dt.date]) -> None:
     """Evaluate the new candidates on the days of `against`; without any, yesterday's candidates on today."""
     if not against:
@@ -214,15 +233,6 @@ def evaluate(step: rebuild_days.Step, ds: dt.date, against: Sequence[dt.date]) -
     step(evaluate_candidates, ds, "--against", *(day.isoformat() for day in against))
 
 
-def job_step(shared: Sequence[str], display: Display) -> rebuild_days.Step:
-    """A step that runs a job with the shared arguments and shows it on the display."""
-
-    def step(job: ModuleType, day: dt.date, *more: str) -> None:
-        display.step(job_name(job), day, lambda: int(job.main([*shared, "--ds", day.isoformat(), *more])))
-
-    return step
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = arg_parser()
     args = parser.parse_args(argv)
@@ -231,8 +241,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
     if len(days) > 1:
         _ = lake.spark  # started here, with settings for all of these days
-    for day in days:
-        run_stretch(lake, config, day, args, display, jobs)
+
+    run_days(lake, config, days, args, display, jobs)
     display.summary()
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from jobs import evaluate_candidates, ingest_movielens
 from jobs.cli.arguments import Parser, add_config, shared_arguments
-from jobs.cli.display import Display
+from jobs.cli.display import Display, job_step
 from jobs.cli.run import run
 from jobs.config.loading import Config, load_config
 from jobs.inference.evaluation import CANDIDATES, POPULARITY
@@ -26,7 +26,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.raw_log.movielens import LOGICAL_DAYS
 from jobs.report.files import report_path
-from jobs.run_day import MODEL_JOBS, TABLE_JOBS, job_step, run_day
+from jobs.run_day import MODEL_JOBS, TABLE_JOBS, run_day
 from jobs.serving import read_candidates
 
 FIRST_DAY = dt.date(2026, 1, 1)

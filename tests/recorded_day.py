@@ -12,6 +12,7 @@ import pytest
 
 from jobs import rebuild_days, run_day
 from jobs.cli.arguments import shared_arguments
+from jobs.cli.display import job_name
 from jobs.config.loading import load_config
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
@@ -52,7 +53,7 @@ def recorded_jobs(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Replaces the main() of every job of a day."""
     recorder = Recorder()
     for job in run_day.DAY:
-        monkeypatch.setattr(job, "main", recorder.main(run_day.job_name(job)))
+        monkeypatch.setattr(job, "main", recorder.main(job_name(job)))
     rebuilt = ["--lake", LAKE, "--config", str(ROOT / "recall.toml"), "--ds", DAY]
     monkeypatch.setattr(rebuild_days, "rebuild_days", lambda *_: recorder.calls.append(("rebuild_days", rebuilt)))
     return recorder

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
@@ -52,6 +53,10 @@ class Display:
         """Print that a job is skipped, because an earlier attempt has run it."""
         self.console.print(f"{day}  {job:<26} ended in an earlier attempt")
 
+    def left(self, day: dt.date, reason: str) -> None:
+        """Print that the rest of a day is not run, and why."""
+        self.console.print(f"{day}  not run to its end: {reason}", markup=False, soft_wrap=True)
+
     def _rows(self, job: str, day: dt.date, work: Callable[[], int]) -> int:
         # the trainer has its own progress bar
         if self.console.is_terminal and job != "train_two_tower":
@@ -71,3 +76,16 @@ class Display:
         table.add_section()
         table.add_row("all", "", "", f"{sum(step.seconds for step in self.steps):.1f}")
         self.console.print(table)
+
+
+def job_name(job: ModuleType) -> str:
+    return job.__name__.split(".")[-1]
+
+
+def job_step(shared: Sequence[str], display: Display) -> Callable[..., None]:
+    """A step that runs a job with the shared arguments and shows it on the display."""
+
+    def step(job: ModuleType, day: dt.date, *more: str) -> None:
+        display.step(job_name(job), day, lambda: int(job.main([*shared, "--ds", day.isoformat(), *more])))
+
+    return step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -125,6 +126,21 @@ def read_text(session: Callable[[], SparkSession], uri: str) -> str | None:
         return str(spark._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))  # type: ignore[union-attr]
     finally:
         stream.close()
+
+
+def put_text(spark: SparkSession, uri: str, text: str) -> None:
+    """Replace a small file; an empty text removes it. Readers see the old or the new one, or none in between.
+
+    Raises DiskFull.
+    """
+    filesystem, path = hadoop_path(spark, uri)
+    if not text:
+        filesystem.delete(path, False)
+        return
+    with tempfile.TemporaryDirectory(prefix="batch-recall-") as folder, disk_full_errors(uri):
+        file = Path(folder) / path.getName()
+        file.write_text(text, "utf-8")
+        filesystem.copyFromLocalFile(False, True, _path(spark, file.as_uri()), path)
 
 
 def all_exist(session: Callable[[], SparkSession], urls: Sequence[str]) -> bool:

@@ -15,7 +15,7 @@ from pyspark.sql.types import ArrayType, DataType, DecimalType, StringType, Stru
 from jobs.lake.days import day_end, day_start
 from jobs.lake.queries import materialized
 from jobs.lake.tables import CLICKS, QUARANTINE
-from jobs.raw_log.files import CORRUPT_ROW, named, require_named
+from jobs.raw_log.files import CORRUPT_ROW, NO_ROW, named, require_named
 from jobs.raw_log.values import FRACTIONS, has_missing_element, is_castable, is_fractional_id, is_missing, typed
 
 OPTIONAL_COLUMNS = {"request_id", "position", "published_at", "available", "reward"}
@@ -83,7 +83,7 @@ class ParsedFile:
         """Raises ValueError for a file without a valid row. Only within `read`."""
         refused = self.refusals()
         if sum(refused.values()) == self.read_rows():
-            no_row = f"no row fulfils {self.condition}" if self.condition else "the file has no row"
+            no_row = f"no row fulfils {self.condition}" if self.condition else NO_ROW
             fault = f"every row is refused: {refused}" if refused else no_row
             raise ValueError(f"{self.table} {self.source}: {fault}")
 
@@ -106,9 +106,17 @@ def require_columns(rows: DataFrame, schema: StructType, path: str, additional: 
             raise ValueError(f"{path}: column {wanted} must be written so, got {name}; or map it (docs/your-log.md)")
         if name.startswith(INTERNAL) and name != FAULT:
             raise ValueError(f"{path}: names of columns must not begin with {INTERNAL}, got {name}")
-    unknown = [name for name in rows.columns if name not in {*schema.fieldNames(), CORRUPT_ROW, FAULT}]
+    unknown = [name for name in rows.columns if name not in {*_kept(schema), FAULT}]
     if unknown and additional == "refuse":
         raise ValueError(f"{path} must only have columns of the contract (log.additional_columns), got {unknown}")
+
+
+def _kept(schema: StructType) -> set[str]:
+    """The columns of a file that a refused row keeps: those of the contract, and whose it is.
+
+    A click that names an impression has no user_id in its table, but a refused one may have no impression either.
+    """
+    return {*schema.fieldNames(), CORRUPT_ROW, *(["user_id"] if "impression_id" in schema.names else [])}
 
 
 def parse(
@@ -138,8 +146,11 @@ def parse(
     for column in given:
         rules |= _rules(column, kinds[column.name], ds, first)
     # each value is computed once, because the reasons and the result read the same column
-    raw = list(map(named, rows.columns))
-    read = rows.select(*raw, *(value.alias(TYPED + at.name) for at, value in zip(given, values, strict=True)))
+    raw = [named(name) for name in rows.columns if name in _kept(schema)]
+    of_mapping = [named(FAULT)] if faults else []
+    read = rows.select(
+        *raw, *of_mapping, *(value.alias(TYPED + at.name) for at, value in zip(given, values, strict=True))
+    )
     reason = F.coalesce(F.lit(None).cast("string"), *(F.when(broken, F.lit(why)) for why, broken in rules.items()))
     read = read.withColumn(REASON, reason)
     if (key := KEYS.get(table)) is not None:

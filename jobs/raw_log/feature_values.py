@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from jobs.config.features import logged_features
+from jobs.lake.files import put_text, read_text
+from jobs.lake.lake import Lake
 from model.features import Feature
 from model.features.kinds import feature_kind
 from model.vocabulary import UNKNOWN
 
+SIDES = ("item", "user")
 MIN_FILLED_SHARE = 0.01  # of the rows of a snapshot: a feature with fewer values is reported
 
 
@@ -59,6 +63,21 @@ class FeatureValues:
         if not feature.holds_numbers:  # at least so many, as the snapshot also has values of earlier days
             counts["are not in the vocabulary"] = landed[f"{feature.name} landed"] - left
         return [f"{count:,} {reason}" for reason, count in counts.items() if count > 0]
+
+
+def put_warnings(lake: Lake, ds: dt.date, side: str, lines: Sequence[str]) -> None:
+    """Keep the warnings of one side for the report of the day; they replace those of an earlier run."""
+    put_text(lake.spark, _file(lake, ds, side), "\n".join(lines))
+
+
+def warnings_of_day(lake: Lake, ds: dt.date) -> list[str]:
+    """The warnings of the day's features, of items before those of users."""
+    texts = (read_text(lambda: lake.spark, _file(lake, ds, side)) for side in SIDES)
+    return [line for text in texts for line in (text or "").splitlines()]
+
+
+def _file(lake: Lake, ds: dt.date, side: str) -> str:
+    return lake.path("warnings", str(ds), f"{side}_features.txt")
 
 
 def _is_given(name: str, feature: Feature) -> str:

@@ -15,6 +15,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import Snapshot, read_batches
 from jobs.lake.tables import Table
+from jobs.raw_log.feature_values import warnings_of_day
 from jobs.report.charts import share_chart
 from jobs.report.figures import NONE, count, duration, growth, moment, percent
 from jobs.report.page import Cell, Figure, Grid, Missing, Section
@@ -112,7 +113,14 @@ def flow_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         "Written: when the newest file of the table's day was written. Since previous: the time since the previously "
         "written table, that is how long the job took, including any pause before a job that was run again."
     )
-    return Section("flow", "Flow", "The tables of the day, from the raw log to the lists.", [Grid(head, rows, 2, note)])
+    blocks = [*_warnings(lake, ds), Grid(head, rows, 2, note)]
+    return Section("flow", "Flow", "The tables of the day, from the raw log to the lists.", blocks)
+
+
+def _warnings(lake: Lake, ds: dt.date) -> list[Grid]:
+    """The warnings of the day's features, if there are any."""
+    lines = warnings_of_day(lake, ds)
+    return [Grid(["warnings of the features"], [[Cell(line, "bad")] for line in lines])] if lines else []
 
 
 def _row(name: str, what: str, day: TableDay | None, seconds: float | None, longest: float) -> list[Cell]:

@@ -42,7 +42,7 @@ def test_rows_that_break_the_contract_are_counted_by_reason(
         ("type.parquet", lambda path: IMPRESSIONS.assign(impressed_at=[1, 2, 3]).to_parquet(path), "impressed_at must be timestamp, got bigint"),
         ("list.parquet", lambda path: IMPRESSIONS.assign(user_id=[["u"]] * 3).to_parquet(path, coerce_timestamps="us"), "user_id must be string, got array<string>"),
         ("all.csv", lambda path: IMPRESSIONS.assign(impressed_at="never").to_csv(path, index=False), r"every row is refused: .*not of type timestamp': 3"),
-        ("broken.jsonl", lambda path: path.write_text("{]\n"), "has no jsonl rows"),
+        ("broken.jsonl", lambda path: path.write_text("{]\n"), "must have one JSON object per line"),
         ("unknown.xls", lambda path: path.write_text("x"), "--format must be given if a file name ends in none of"),
     ],
 )  # fmt: skip

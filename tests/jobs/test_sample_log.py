@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from jobs import run_day, sample_log
 from jobs.config.loading import Config
 from jobs.lake import tables
+from jobs.lake.files import NoSuchLake
 from jobs.lake.integrity.log_store import UnsafeLogStore
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
@@ -74,6 +75,9 @@ def test_the_target_lake_must_have_safe_commits(lake: Lake) -> None:
 
 
 def test_a_day_that_has_not_landed_is_refused(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(NoSuchLake, match="there is no lake at"):
+        sample(lake, tmp_path / "other", "0.5")
+    lake.append(tables.GATE, lake.spark.createDataFrame([], tables.GATE.schema))
     with pytest.raises(DayStopped, match="no impression landed"):
         sample(lake, tmp_path / "other", "0.5")
     assert not (tmp_path / "other").exists()

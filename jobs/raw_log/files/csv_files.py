@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
+from jobs.raw_log.files.errors import NO_ROW
 from jobs.raw_log.files.lines import LONGEST_HEADER, QUOTE, RETURN, FileLines, file_lines
 from jobs.raw_log.files.listing import Listing, file_pattern
 from jobs.raw_log.files.names import CORRUPT_ROW, named, require_distinct, require_named
@@ -26,6 +27,7 @@ OPTIONS: dict[str, str | bool] = {
     "columnPruning": False,  # with it, rows of too few or too many cells are not found
     "columnNameOfCorruptRecord": CORRUPT_ROW,
 }
+OTHER_SEPARATORS = ";\t|"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read_csv(spark: SparkSession, listing: Listing, required: Collection[str], e
         require_named(lines.file, [*layout.columns, *listing.partitions], required)
         groups.setdefault(layout, []).append(lines.file)
     if not groups:
-        raise ValueError(f"{listing.path}: the file has no row")
+        raise ValueError(f"{listing.path}: {NO_ROW}")
     frames = [
         _read(spark, listing, layout, [listing.path] if len(groups) == 1 else list(map(file_pattern, files)), encoding)
         for layout, files in groups.items()
@@ -75,7 +77,8 @@ def read_csv(spark: SparkSession, listing: Listing, required: Collection[str], e
 def header_columns(lines: FileLines) -> tuple[str, ...]:
     """The names in a file's header; a column without a name is called _c0, _c1 and so on, by its position.
 
-    Raises ValueError if the header continues on a second line or is too long, or if two names are the same.
+    Raises ValueError if the header continues on a second line, is too long or has another separator than the comma, or
+    if two names are the same.
     """
     if len(lines.header) > LONGEST_HEADER:
         raise ValueError(f"{lines.file} must have a header of at most {LONGEST_HEADER:,} characters, got a longer line")
@@ -85,6 +88,8 @@ def header_columns(lines: FileLines) -> tuple[str, ...]:
         names = next(csv.reader([lines.header], strict=True))
     except csv.Error as error:
         raise ValueError(f"{lines.file} must begin with a CSV header, on a line that ends with \\n: {error}") from error
+    if len(names) == 1 and (separators := [mark for mark in OTHER_SEPARATORS if mark in names[0]]):
+        raise ValueError(f"{lines.file} must have commas between its cells, got {separators[0]!r} in {names[0]!r}")
     columns = tuple(name or f"_c{position}" for position, name in enumerate(names))
     require_distinct(lines.file, [*columns, CORRUPT_ROW])
     return columns

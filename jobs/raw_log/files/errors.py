@@ -18,6 +18,7 @@ LOGGERS = (  # what they say of a task that fails stands before the line for the
     "org.apache.spark.scheduler.TaskSetManager",
 )
 LONGEST_MESSAGE = 300  # characters
+NO_ROW = "the file has no row"
 
 
 @contextmanager

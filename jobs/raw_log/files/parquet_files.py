@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, LongType
 
+from jobs.raw_log.files.errors import NO_ROW
 from jobs.raw_log.files.listing import Listing, file_pattern
 from jobs.raw_log.files.names import quoted
 
@@ -54,7 +55,7 @@ def _read(spark: SparkSession, listing: Listing, paths: Sequence[str], files: Se
     schema = spark.read.options(recursiveFileLookup=True, mergeSchema=True).parquet(*paths).schema
     listing.require_no_columns_twice(schema.fieldNames())
     if not schema.fields:
-        raise ValueError(f"{listing.path}: the file has no row")
+        raise ValueError(f"{listing.path}: {NO_ROW}")
     rows = listing.reader(spark).schema(schema).parquet(*paths)
     if not any(isinstance(column.dataType, LongType | IntegerType) for column in schema):
         return rows

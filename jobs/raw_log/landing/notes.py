@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from jobs.config.features import logged_features
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import SchemaMismatch
+from jobs.raw_log.contract import ParsedFile
 from jobs.raw_log.landing.writing import raw_tables
 
 SIDES = {"users": "user", "items": "item"}  # raw tables with declared features
@@ -33,6 +34,14 @@ def features_without_values(lake: Lake, config: Config, landing: Collection[str]
                 f"warning: no {name} have landed yet, so these features of [[features.{side}]] are empty: {names}"
             )
     return lines
+
+
+def days_without_clicks(parsed: Mapping[str, ParsedFile]) -> list[str]:
+    """A line if impressions land, and no row of the file is a click by its mapping. Only within `ParsedFile.read`."""
+    clicks = parsed.get("clicks")
+    if clicks is None or "impressions" not in parsed or not clicks.condition or clicks.read_rows():
+        return []
+    return [f"warning: {clicks.source}: no row fulfils {clicks.condition}: impressions land without clicks"]
 
 
 def days_to_run_again(lake: Lake, ds: dt.date, landing: Collection[str]) -> list[str]:

@@ -12,6 +12,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import empty_frame
 from jobs.lake.tables import Table, check_schema
+from jobs.raw_log.landing.unfinished import begin_landing, end_landing
 
 FIRST_DAY = dt.date(1970, 1, 1)  # no row landed before
 
@@ -30,7 +31,8 @@ def land(
     refused: rows of the table quarantine, which replace those of the same tables and days. on_first: tables whose rows
     are all of the first day, so that what landed on the others stays.
     Impressions are written last, and those that `days` have before are removed first if other tables are written: once
-    a day has impressions it has landed completely. Raises SchemaMismatch before anything is written.
+    a day has impressions it has landed completely. Several tables without impressions are recorded until they are
+    written (jobs/raw_log/landing/unfinished.py). Raises SchemaMismatch before anything is written.
     """
     raw = raw_tables(config)
     names = [name for name in raw if name in frames]
@@ -40,10 +42,17 @@ def land(
     days_of = {name: days[:1] if name in on_first else days for name in names}
     if len(names) > 1 and "impressions" in names and _has_rows(lake, tables.IMPRESSIONS, days):
         lake.overwrite_days(tables.IMPRESSIONS, days, empty_frame(lake.spark, tables.IMPRESSIONS.schema))
+    if len(names) > 1 and "impressions" not in names:
+        for name in names:
+            begin_landing(lake, days[0], name)
     if refused is not None:
         predicate = " or ".join(f"(table = '{name}' and ds in ({_listed(of)}))" for name, of in days_of.items())
         lake.overwrite_where(tables.QUARANTINE, refused, predicate)
-    return {name: lake.overwrite_days(raw[name], days_of[name], frames[name]) for name in names}
+    counts = {}
+    for name in names:
+        counts[name] = lake.overwrite_days(raw[name], days_of[name], frames[name])
+        end_landing(lake, days[0], name)
+    return counts
 
 
 def require_stored_columns(lake: Lake, config: Config, names: Iterable[str]) -> None:

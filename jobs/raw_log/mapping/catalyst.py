@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-SPECIAL_TIME = re.compile(r"\s*(now|today|tomorrow|yesterday)\b", re.I)
+SPECIAL_TIMES = "(now|today|tomorrow|yesterday)"  # words that Spark reads as a time
+SPECIAL_TIME = re.compile(rf"\s*{SPECIAL_TIMES}\b", re.I)
 CURRENT_CLASSES = ("Current", "Now", "LocalTimestamp")  # beginnings of the names of Spark's classes
 TIME_TYPES = ("date", "timestamp", "timestamp_ntz")
 

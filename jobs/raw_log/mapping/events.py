@@ -46,7 +46,8 @@ def impressions_and_clicks(
     for table, wanted in (("impressions", impression_fields), ("clicks", click_fields)):
         refused_by = {*wanted, *(IDENTITY if makes_id else ())}
         of_table = mapped(chosen[table], mapping, KEY, fields, only_known=only_known, refused_by=refused_by)
-        unwanted = [name for name in (*fields, "impression_id") if name not in wanted]
+        # a refused click keeps its user, by whom it can be found
+        unwanted = [name for name in (*fields, "impression_id") if name not in (*wanted, "user_id")]
         tables[table] = with_impression_id(of_table).without(unwanted)
     return tables
 

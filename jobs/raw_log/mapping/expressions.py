@@ -15,12 +15,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from jobs.raw_log.files import CORRUPT_ROW, named
-from jobs.raw_log.mapping.catalyst import class_name, is_current, nodes
+from jobs.raw_log.mapping.catalyst import SPECIAL_TIMES, class_name, is_current, nodes
 from jobs.raw_log.mapping.comparisons import with_numbers
 from jobs.raw_log.values import is_missing
 from model.registry import did_you_mean
 
-CURRENT = re.compile(r"\b(timestamp|timestamp_ltz|timestamp_ntz|date)\s*['\"]\s*(now|today|tomorrow|yesterday)", re.I)
+CURRENT = re.compile(rf"\b(timestamp|timestamp_ltz|timestamp_ntz|date)\s*['\"]\s*{SPECIAL_TIMES}", re.I)
 TRIES = re.compile(r"\b(try_\w+|from_json)\s*\(", re.I)  # functions that give null for what they cannot read
 REPEATABLE = "must give the same value whenever a day is landed again"
 
@@ -37,6 +37,10 @@ class Expression:
     def tries(self) -> bool:
         """Whether a null can mean that a value could not be read."""
         return TRIES.search(self.text) is not None
+
+    def fault(self, name: str) -> str:
+        """Why a row is refused of which this expression, the value of `name`, cannot be read."""
+        return f"{name} cannot be computed from {', '.join(self.reads)}"
 
 
 def checked(rows: DataFrame, key: str, text: str) -> Expression:
@@ -109,6 +113,11 @@ def expression_errors() -> Iterator[None]:
         raise ValueError(f"mapping: the expression {expression!r} fails: {_line(first)}") from error
 
 
+def own_columns(rows: DataFrame) -> list[str]:
+    """The columns that a file has itself."""
+    return [name for name in rows.columns if name != CORRUPT_ROW]
+
+
 def _analysed(rows: DataFrame, key: str, text: str) -> Any:
     """The analysed expression of the JVM."""
     if CURRENT.search(text):
@@ -128,11 +137,11 @@ def _analysed(rows: DataFrame, key: str, text: str) -> Any:
 
 
 def _message(rows: DataFrame, key: str, text: str, error: AnalysisException | ParseException) -> str:
-    parameters = error.getMessageParameters() or {}
+    parameters, columns = error.getMessageParameters() or {}, own_columns(rows)
     if (error.getCondition() or "").startswith("UNRESOLVED_COLUMN"):
         name = parameters.get("objectName", text).replace("`", "")
-        hint = f"; did you mean `{name}`?" if name in rows.columns else did_you_mean(name, rows.columns)
-        return f"{key}: there is no column {name!r}{hint}; the file has {rows.columns}"
+        hint = f"; did you mean `{name}`?" if name in columns else did_you_mean(name, columns)
+        return f"{key}: there is no column {name!r}{hint}; the file has {columns}"
     if error.getCondition() == "UNRESOLVED_ROUTINE":
         return f"{key}: Spark SQL has no function {parameters.get('routineName', text)}, got {text!r}"
     return f"{key} must be a column or an expression of Spark SQL, got {text!r}: {_line(str(error))}"

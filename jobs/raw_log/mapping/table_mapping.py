@@ -14,7 +14,7 @@ from jobs.config.mapping import Epoch, TableMapping
 from jobs.lake.tables import IMPRESSIONS
 from jobs.raw_log.contract import EVENT_TIMES, FAULT
 from jobs.raw_log.files import CORRUPT_ROW, named
-from jobs.raw_log.mapping.expressions import Expression, checked, is_unreadable, type_of
+from jobs.raw_log.mapping.expressions import Expression, checked, is_unreadable, own_columns, type_of
 from jobs.raw_log.values import is_castable, is_missing, typed
 from model.registry import did_you_mean
 
@@ -168,7 +168,7 @@ def selected(prepared: Prepared, condition: str, key: str, *, with_corrupt: bool
     expression = checked(rows, key, condition)
     type_of(rows, key, expression, (BooleanType,), "a condition")
     if expression.tries:
-        fault = f"{key} cannot be computed from {', '.join(expression.reads)}"
+        fault = expression.fault(key)
         is_broken = is_unreadable(rows, expression)
         earlier = [named(FAULT)] if faults else []
         rows = rows.withColumn(FAULT, F.coalesce(*earlier, F.when(is_broken, F.lit(fault))))
@@ -194,14 +194,14 @@ def _value(rows: DataFrame, key: str, name: str, value: str | Epoch) -> tuple[Ex
     expression = checked(rows, key, value)
     if not expression.tries:
         return expression, {}
-    fault = f"{name} cannot be computed from {', '.join(expression.reads)}"
-    return expression, {fault: is_unreadable(rows, expression)}
+    return expression, {expression.fault(name): is_unreadable(rows, expression)}
 
 
 def _epoch(rows: DataFrame, key: str, name: str, epoch: Epoch) -> tuple[Expression, dict[str, Column]]:
     if epoch.column not in rows.columns:
-        hint = did_you_mean(epoch.column, rows.columns)
-        raise ValueError(f"{key}: there is no column {epoch.column!r}{hint}; the file has {rows.columns}")
+        columns = own_columns(rows)
+        hint = did_you_mean(epoch.column, columns)
+        raise ValueError(f"{key}: there is no column {epoch.column!r}{hint}; the file has {columns}")
     raw = named(epoch.column)
     column = Expression(raw, epoch.column, (epoch.column,))
     kind = type_of(rows, key, column, (StringType, IntegralType, FractionalType), "a number")

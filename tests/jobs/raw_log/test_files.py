@@ -46,6 +46,8 @@ SHAPES = {
     "JSON names with dots and backticks": ({"a.jsonl": '{"user_id":"u","item_id":"i","device.type":"x","a`b":1}\n{"user_id":"u","a`b":{"c.d":1}}\n'}, [("u", "i")], {"item_id is missing": 1}),
     "JSON text with braces": ({"a.jsonl": '{"user_id":"}{","item_id":"\\"}{"}\n'}, [("}{", '"}{')], {}),
     "JSON with a byte order mark and CRLF": ({"a.jsonl": '\ufeff{"user_id":"u","item_id":1}\r\n{"user_id":"u","item_id":2}\r\n'}, [("u", "1"), ("u", "2")], {}),
+    "JSON whose lines have other names and kinds of values": ({"a.jsonl": '{"user_id":"u","item_id":1}\n{ \'item_id\' : "a\\"}{" , "user_id":["x", "y"],"z":{"a":[]}}\n{"user_id":null,"z":{"a":[{"b":1}]}}\n[{"user_id":"v","item_id":"j"},{"user_id":"w","item_id":"k"}]\n{"user_id":"cut\n\n'}, [('["x", "y"]', 'a"}{'), ("u", "1"), ("v", "j"), ("w", "k")], {CUT: 1, "user_id is missing": 1}),
+    "JSON with surrogate pairs and backslashes before them": ({"a.jsonl": '{"user_id":"\\ud83d\\ude00","item_id":"\\\\ud83d"}\n'}, [("\U0001f600", "\\ud83d")], {}),
     "compressed": ({"a.csv.gz": gzip.compress((H + "u1,i1\n").encode())}, [("u1", "i1")], {}),
 }  # fmt: skip
 REFUSED = {
@@ -53,10 +55,16 @@ REFUSED = {
     "Latin-1": ({"a.csv": (H + "rené,i1\nrenè,i2\n").encode("latin-1")}, "a.csv must be UTF-8 text, got 2 other lines; --encoding"),
     "Latin-1, JSON": ({"a.jsonl": '{"user_id":"rené","item_id":"i"}\n'.encode("latin-1")}, "a.jsonl must be UTF-8 text"),
     "UTF-16": ({"a.csv": (H + "u,i\n").encode("utf-16")}, "a.csv must be UTF-8 text"),
+    "UTF-16, JSON": ({"a.jsonl": '{"user_id":1,"item_id":2}\n'.encode("utf-16")}, "a.jsonl must be UTF-8 text, got 1 other lines"),
+    "UTF-16 without a mark, JSON": ({"a.jsonl": '{"user_id":1,"item_id":2}\n'.encode("utf-16-le")}, "a.jsonl must not have the character NUL, which UTF-16 has"),
+    "half of a surrogate pair": ({"a.jsonl": '{"user_id":"\\\\\\ud83d","item_id":2}\n{"user_id":"\\uDE00","item_id":2}\n{"user_id":"\\ud83d\\ude00","item_id":2}\n'}, r"a.jsonl must not have half of a surrogate pair, such as .*, got 2 lines with it"),
+    "JSON over several lines": ({"a.json": json.dumps([{"user_id": 1, "item_id": 2}], indent=2)}, "logs must have one JSON object per line, got no line with one"),
     "NUL": ({"a.csv": H + 'u1,"i""\0;"\n'}, "a.csv must not have the character NUL, got 1 lines with it"),
     "a quote that is not closed": ({"a.csv": H + 'u1,"i1\nu2,i2\n'}, "a.csv must close each quoted cell, got 1 quotes"),
     "text after a quoted cell": ({"a.csv": H + '"u1"x,i1\nu2,i2\n'}, "cannot be read.*quote"),
     "lines that end with CR": ({"a.csv": "user_id,item_id\ru1,i1\r"}, "a.csv must begin with a CSV header, on a line that ends with"),
+    "cells separated by semicolons": ({"a.csv": "\ufeffuser_id;item_id\r\nu;i\r\n"}, r"a.csv must have commas between its cells, got ';' in 'user_id;item_id'"),
+    "cells separated by tabs": ({"a.csv": "user_id\titem_id\nu\ti\n"}, r"a.csv must have commas between its cells, got '\\t' in"),
     "a header of two lines": ({"a.csv": '"user\nid",item_id\n1,2\n'}, "a.csv must have its header on one line"),
     "names that differ in case": ({"a.csv": "user_id,User_Id,item_id\na,b,c\n"}, r"a.csv must have distinct column names, whatever their case, got \['user_id', 'User_Id'\]"),
     "names that differ in case, JSON": ({"a.jsonl": '{"user_id":"u","item_id":"i","User_Id":"x"}\n'}, "column `user_id` already exists"),
@@ -96,6 +104,8 @@ def test_text_in_another_encoding_is_read_if_it_is_named(spark: SparkSession, tm
         assert read(spark, folder, encoding=encoding) == (rows, {})
     lines = write(tmp_path / "json", {"a.jsonl": '{"user_id":"rené","item_id":1}\n'.encode("latin-1")})
     assert read(spark, lines, encoding="ISO-8859-1") == ([("rené", "1")], {})
+    with pytest.raises(ValueError, match="--encoding of JSON lines must not be UTF-16LE; write the file as UTF-8"):
+        read(spark, lines, encoding="UTF-16LE")
     damaged = write(tmp_path / "damaged", {"a.csv": H.encode() + b"x\x81,i1\n"})
     with pytest.raises(ValueError, match=r"a.csv must be windows-1252 text, got 1 other lines"):
         read(spark, damaged, encoding="windows-1252")
@@ -222,10 +232,11 @@ def test_an_optional_column_in_another_case_is_refused(spark: SparkSession, tmp_
         read(spark, folder, struct(ds=DATE, user_id=STRING, reward=DOUBLE))
 
 
-def test_a_refused_row_keeps_own_columns_of_any_name(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_refused_row_keeps_the_columns_of_the_contract_beside_own_ones_of_any_name(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     folder = write(tmp_path, {"a.csv": "item_id,user_id,reason,_group,_copy,_fault\n,u,why,2,3,4\n"})
     with parsed(spark, folder, PAIRS, "items").read() as file:
         (row,) = file.refused.collect()
-    own = {"user_id": "u", "reason": "why", "_group": "2", "_copy": "3", "_fault": "4"}
-    assert json.loads(row.row) == own
+    assert json.loads(row.row) == {"user_id": "u"}
     assert row.reason == "item_id is missing"
