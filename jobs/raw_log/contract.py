@@ -16,7 +16,15 @@ from jobs.lake.days import day_end, day_start
 from jobs.lake.queries import materialized
 from jobs.lake.tables import CLICKS, QUARANTINE
 from jobs.raw_log.files import CORRUPT_ROW, NO_ROW, named, require_named
-from jobs.raw_log.values import FRACTIONS, has_missing_element, is_castable, is_fractional_id, is_missing, typed
+from jobs.raw_log.values import (
+    FRACTIONS,
+    has_missing_element,
+    is_castable,
+    is_fractional_id,
+    is_missing,
+    is_word_for_missing,
+    typed,
+)
 
 OPTIONAL_COLUMNS = {"request_id", "position", "published_at", "available", "reward"}
 IDS = {"impression_id", "request_id", "user_id", "item_id"}
@@ -99,7 +107,8 @@ def require_columns(rows: DataFrame, schema: StructType, path: str, additional: 
     Also for a column that differs from an optional one only in case, whose values would be missing, and for a name
     that this program uses itself.
     """
-    require_named(path, rows.columns, required_columns(schema))
+    own = [name for name in rows.columns if name not in (CORRUPT_ROW, FAULT)]
+    require_named(path, own, required_columns(schema))
     by_lower = {name.lower(): name for name in schema.fieldNames() if name != "ds"}
     for name in rows.columns:
         if (wanted := by_lower.get(name.lower(), name)) != name:
@@ -190,6 +199,8 @@ def _rules(column: StructField, got: DataType, ds: dt.date, first: dt.date | Non
     if isinstance(contract, ArrayType):
         element = contract.elementType.simpleString()
         rules[f"{name} has an element that is missing or not of type {element}"] = has_missing_element(value)
+    if name in IDS and isinstance(got, StringType):
+        rules[f"{name} is a word for a missing value, such as nan"] = is_word_for_missing(raw)
     if name in IDS and isinstance(got, StringType | DecimalType):
         rules[f"{name} is a whole number with a fraction, such as 12.0"] = is_fractional_id(value)
     if name in EVENT_TIMES.values():

@@ -44,6 +44,8 @@ WHOLE_NUMBER = r"^\s*([+-]?\d+)\.0*\s*$"  # as pandas writes the integers of a c
 FRACTIONAL_ID = r"^-?(\d+\.0+|\d\.\d+[eE]\+\d+)$"
 JSON_LIST = r"^\s*\[[^\[\]]*\]\s*$"  # without the texts in it
 JSON_TEXT = r""""(\\.|[^"\\])*"|'(\\.|[^'\\])*'"""
+# as MySQL and Hive, pandas, Python, SQL, R, Excel and JavaScript write a value that is missing
+MISSING_WORDS = (r"\N", "nan", "NaN", "NaT", "<NA>", "None", "NULL", "null", "NA", "#N/A", "undefined")
 FIRST_TIME, LAST_TIME = "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"  # of Python's and Arrow's readers
 
 
@@ -79,6 +81,11 @@ def is_missing(value: Column, got: DataType) -> Column:
 def has_missing_element(elements: Column) -> Column:
     """Whether a list of the contract's type has an element that is missing or was not of that type."""
     return F.exists(elements, lambda element: element.isNull() | (element.cast("string") == ""))
+
+
+def is_word_for_missing(value: Column) -> Column:
+    """Whether a text is a word that stands for no value: as an id, it would make one user of all unknown ones."""
+    return value.isin(*MISSING_WORDS)
 
 
 def is_fractional_id(value: Column) -> Column:

@@ -59,7 +59,13 @@ def test_a_fraction_is_above_0_and_at_most_1(lake: Lake, fraction: str, capsys: 
     assert f"must be a number above 0 and at most 1, got '{fraction}'" in capsys.readouterr().err
 
 
+def make_table(lake: Lake) -> None:
+    """Without a table a folder is no lake."""
+    lake.append(tables.GATE, lake.spark.createDataFrame([], tables.GATE.schema))
+
+
 def test_the_lake_itself_is_refused_however_it_is_called(lake: Lake, tmp_path: Path) -> None:
+    make_table(lake)
     link = tmp_path / "link"
     link.symlink_to(lake.uri)
     for name in (f"{lake.uri}/", f"file:{lake.uri}", f"file://{lake.uri}/", os.path.relpath(lake.uri), str(link)):
@@ -68,6 +74,7 @@ def test_the_lake_itself_is_refused_however_it_is_called(lake: Lake, tmp_path: P
 
 
 def test_the_target_lake_must_have_safe_commits(lake: Lake) -> None:
+    make_table(lake)
     with pytest.raises(UnsafeLogStore, match="commits in s3a://bucket/small"):
         sample(lake, "s3a://bucket/small", "0.5")
     with pytest.raises(Exception, match="S3AFileSystem not found"):  # the source, which is only read, is not refused
@@ -77,7 +84,7 @@ def test_the_target_lake_must_have_safe_commits(lake: Lake) -> None:
 def test_a_day_that_has_not_landed_is_refused(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(NoSuchLake, match="there is no lake at"):
         sample(lake, tmp_path / "other", "0.5")
-    lake.append(tables.GATE, lake.spark.createDataFrame([], tables.GATE.schema))
+    make_table(lake)
     with pytest.raises(DayStopped, match="no impression landed"):
         sample(lake, tmp_path / "other", "0.5")
     assert not (tmp_path / "other").exists()

@@ -15,7 +15,7 @@ from jobs.lake.tables import IMPRESSIONS
 from jobs.raw_log.contract import EVENT_TIMES, FAULT
 from jobs.raw_log.files import CORRUPT_ROW, named
 from jobs.raw_log.mapping.expressions import Expression, checked, is_unreadable, own_columns, type_of
-from jobs.raw_log.values import is_castable, is_missing, typed
+from jobs.raw_log.values import LAST_TIME, is_castable, is_missing, typed
 from model.registry import did_you_mean
 
 LIST_POSITION = "list_position"  # a row's position in the lists that were exploded, from 1
@@ -210,6 +210,8 @@ def _epoch(rows: DataFrame, key: str, name: str, epoch: Epoch) -> tuple[Expressi
     micros = F.floor(number * F.lit(MICROSECONDS[epoch.unit])).try_cast("bigint")
     time = F.timestamp_micros(micros)
     faults = {f"{name} is not a number of {epoch.unit}": micros.isNull() & ~is_missing(raw, kind)}
+    is_late = time > F.lit(LAST_TIME).cast("timestamp")
+    faults[f"{name} is after the year 9999: is the unit {epoch.unit} right?"] = is_late
     if name in EVENT_TIMES.values():
         is_early = time < F.lit(FIRST_EVENT).cast("timestamp")
         faults[f"{name} is before 1990: is the unit {epoch.unit} right?"] = is_early

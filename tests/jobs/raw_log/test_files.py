@@ -40,6 +40,7 @@ SHAPES = {
     "names with dots, spaces, backticks, or none": ({"a.csv": ",user_id,device.type,item_id,`x`, y\n0,u1,a,i1,1,2\n1,u2\n"}, [("u1", "i1")], {CUT: 1}),
     "the replacement character": ({"a.csv": H + "\ufffd,i\n"}, [("\ufffd", "i")], {}),
     "ids that were taken for fractions": ({"a.csv": H + "12.0,i1\n1.2345678901234567e+19,i2\n1.2,i3\nv1.0,i4\n"}, [("1.2", "i3"), ("v1.0", "i4")], {FRACTION: 2}),
+    "ids that are words for a missing value": ({"a.csv": H + "\\N,i\nnan,i\nNone,i\nNA,i\nnanny,NULLA\n"}, [("nanny", "NULLA")], {"user_id is a word for a missing value, such as nan": 4}),
     "text in names of folders": ({"user_id=0042/a.csv": "item_id\n007\n", "user_id=a%2Fb/a.csv": "item_id\ni1\n", "user_id=__HIVE_DEFAULT_PARTITION__/a.csv": "item_id\ni2\n"}, [("0042", "007"), ("a/b", "i1")], {"user_id is missing": 1}),
     "text in names of folders, JSON": ({"user_id=0042/a.json": '{"item_id":"007"}\n', "user_id=7/b.json": '{"item_id":7}\n'}, [("0042", "007"), ("7", "7")], {}),
     "JSON numbers and truth values": ({"a.jsonl": '{"user_id":1,"item_id":12345678901234567890123}\n{"user_id":1.0,"item_id":1}\n{"user_id":true,"item_id":1.10}\n{"user_id":null,"item_id":""}\n'}, [("1", "12345678901234567890123"), ("true", "1.10")], {FRACTION: 1, "user_id is missing": 1}),

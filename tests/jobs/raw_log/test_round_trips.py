@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from jobs.lake.tables.table import DATE, STRING, struct
+from jobs.raw_log.values import MISSING_WORDS
 from tests.jobs.raw_log.reading import ITEMS, parsed, utc
 from tests.jobs.raw_log.writers import WRITERS
 
@@ -27,7 +28,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 TEXT = ANY_TEXT | st.text("\"',\\\n\r\t |[]{}=;#ab01.e+-ü\ufffd\0\ufeff", max_size=8)
 NUMBER = st.integers(-(2**20), 2**20).map(lambda number: number / 64)  # exact in 32 bits, and in few digits
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "user_id": TEXT | st.integers(-(2**70), 2**70).map(str) | st.sampled_from(["", None, "12.0", "007"]),
+    "user_id": TEXT | st.integers(-(2**70), 2**70).map(str) | st.sampled_from(["", None, "12.0", "007", "nan", "NULL"]),
     "available": st.sampled_from([True, False, None]),
     "published_at": st.none() | st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1)),
     "position": st.none() | st.integers(-(2**31), 2**31 - 1),
@@ -61,7 +62,7 @@ def rows_of(pools: Mapping[str, list[Any]], first: int) -> list[dict[str, Any]]:
 
 def must_be_refused(row: Mapping[str, Any]) -> bool:
     is_fraction = re.fullmatch(r"-?(\d+\.0+|\d\.\d+[eE]\+\d+)", row["user_id"] or "", re.ASCII)
-    return not row["user_id"] or bool(is_fraction) or "" in (row["genres"] or [])
+    return row["user_id"] in ("", None, *MISSING_WORDS) or bool(is_fraction) or "" in (row["genres"] or [])
 
 
 def may_be_refused(row: Mapping[str, Any], form: str) -> bool:
