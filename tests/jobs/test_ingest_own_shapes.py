@@ -123,8 +123,9 @@ def test_an_expression_that_fails_on_a_value_stops_before_anything_is_written(la
     path = write(EVENTS.assign(rating=["4", "no", "5", "1"]), tmp_path, "events", "csv")
     with pytest.raises(ValueError, match=r"mapping: the expression 'double\(rating\) >= 4' fails: .*'no'.*try_cast"):
         ingest(lake, "--events", path, maps=OF_EVENTS)
+    none = ("events.impression_id=ts", "events.clicked=false", "events.shown=rating = 'yes'")
     with pytest.raises(ValueError, match=r"^impressions .*events.csv: no row fulfils mapping.events.shown$"):
-        ingest(lake, "--events", path, maps=(*OF_EVENTS, "events.clicked=false", "events.shown=rating = 'yes'"))
+        ingest(lake, "--events", path, maps=(*OF_EVENTS, *none))
     assert not lake.has(tables.IMPRESSIONS)
 
 

@@ -215,4 +215,5 @@ def _epoch(rows: DataFrame, key: str, name: str, epoch: Epoch) -> tuple[Expressi
     if name in EVENT_TIMES.values():
         is_early = time < F.lit(FIRST_EVENT).cast("timestamp")
         faults[f"{name} is before 1990: is the unit {epoch.unit} right?"] = is_early
-    return Expression(time, f"{epoch.column} in {epoch.unit} since 1970", (epoch.column,)), faults
+    in_range = F.when(~is_late, time)
+    return Expression(in_range, f"{epoch.column} in {epoch.unit} since 1970", (epoch.column,)), faults
