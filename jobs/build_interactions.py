@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -21,11 +22,12 @@ from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.lake import Lake
-from jobs.lake.queries import query
+from jobs.lake.queries import empty_frame, materialized, query
 from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
 from jobs.raw_log.preconditions import require_impressions, require_previous_days_run
 
 ANY_ORDER = "--any-order"  # for days that are built again, or that others are evaluated on
+MAX_BROADCAST_IDS = 1_000_000  # hashes of ids that every executor keeps in memory, about 30 bytes each
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -36,12 +38,37 @@ def arg_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def interactions(impressions: DataFrame, clicks: DataFrame, ds: dt.date, window: AttributionWindow) -> DataFrame:
-    """One row per distinct impression of `ds`, with `clicked`, `clicked_at`, `reward` and `outcome_final_at`."""
+def repeated_ids(impressions: DataFrame, ds: dt.date, window: AttributionWindow) -> DataFrame:
+    """Rows (id): hashes of the impression_ids of `ds` that landed more than once. impressions: of any days."""
+    days = {"ds": ds, "first_copy_ds": window.first_duplicate_day(ds)}
+    return query(impressions.sparkSession, "interactions/repeated", {"impressions": impressions}, **days)
+
+
+@contextmanager
+def computed_ids(repeated: DataFrame) -> Iterator[DataFrame]:
+    """`repeated_ids`, computed once. There are mostly none: then Spark leaves their joins out of the plan."""
+    with materialized(repeated) as ids:
+        hint = "broadcast" if ids.count <= MAX_BROADCAST_IDS else "shuffle_hash"
+        yield ids.rows.hint(hint) if ids.count else empty_frame(repeated.sparkSession, repeated.schema)
+
+
+def interactions(
+    impressions: DataFrame,
+    clicks: DataFrame,
+    ds: dt.date,
+    window: AttributionWindow,
+    repeated: DataFrame | None = None,
+) -> DataFrame:
+    """One row per distinct impression of `ds`, with `clicked`, `clicked_at`, `reward` and `outcome_final_at`.
+
+    repeated: `repeated_ids` of the impressions, if they have been computed.
+    """
+    if repeated is None:
+        repeated = repeated_ids(impressions, ds, window)
     return query(
         impressions.sparkSession,
         "interactions/query",
-        {"impressions": impressions, "clicks": clicks},
+        {"impressions": impressions, "clicks": clicks, "repeated": repeated},
         ds=ds,
         first_copy_ds=window.first_duplicate_day(ds),
         day_before=ds - dt.timedelta(days=1),
@@ -91,12 +118,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.any_order:
         require_previous_days_run(lake, args.ds, config.log.state_lookback_days)
     require_impressions(lake, args.ds)
-    clicks = attributed_clicks(lake, config, args.ds)
-    window = AttributionWindow.from_config(config)
+    clicks, window = attributed_clicks(lake, config, args.ds), AttributionWindow.from_config(config)
     impressions = lake.between(tables.IMPRESSIONS, window.first_duplicate_day(args.ds), args.ds)
-    rows = interactions(impressions, clicks, args.ds, window)
-    rows = with_examined(rows, config.log.examination, config.log.examined_positions)
-    return overwrite_checked(lake, tables.INTERACTIONS, args.ds, rows)
+    with computed_ids(repeated_ids(impressions, args.ds, window)) as repeated:
+        rows = interactions(impressions, clicks, args.ds, window, repeated)
+        rows = with_examined(rows, config.log.examination, config.log.examined_positions)
+        return overwrite_checked(lake, tables.INTERACTIONS, args.ds, rows)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.days import days_between
+from jobs.lake.integrity.shared import shared_snapshots
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import (
     DayStopped,
@@ -140,6 +141,7 @@ def requested_jobs(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     return jobs
 
 
+@shared_snapshots()
 def run_day(
     lake: Lake,
     config: Config,

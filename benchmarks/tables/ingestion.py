@@ -7,16 +7,13 @@ take turns in one warm session. CPU time of the JVM says how much work each is, 
 from __future__ import annotations
 
 import datetime as dt
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 
 from benchmarks.command_line import benchmark_parser, parse
+from benchmarks.tables.costs import cost, median
 from jobs import ingest_logs
 from jobs.lake import tables
 from jobs.lake.session import spark_session
@@ -44,27 +41,6 @@ def bare(spark: SparkSession, folder: str, name: str) -> DataFrame:
     schema = tables.IMPRESSIONS.pick(*(column for column in tables.IMPRESSIONS.columns if column != "ds"))
     rows = spark.read.schema(schema).option("header", True).format(FORMATS[name]).load(f"{folder}/log.{name}")
     return rows.selectExpr(f"date'{DAY}' as ds", "*")
-
-
-@dataclass(frozen=True)
-class Cost:
-    seconds: float
-    cpu_seconds: float  # of the JVM
-
-
-def cost(spark: SparkSession, work: Callable[[], object]) -> Cost:
-    began, cpu = time.perf_counter(), cpu_seconds(spark)
-    work()
-    return Cost(time.perf_counter() - began, cpu_seconds(spark) - cpu)
-
-
-def cpu_seconds(spark: SparkSession) -> float:
-    jvm: Any = spark._jvm
-    return float(jvm.java.lang.ProcessHandle.current().info().totalCpuDuration().get().toMillis()) / 1_000
-
-
-def median(costs: Sequence[Cost]) -> Cost:
-    return Cost(statistics.median(c.seconds for c in costs), statistics.median(c.cpu_seconds for c in costs))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

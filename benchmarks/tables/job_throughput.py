@@ -1,21 +1,22 @@
 """Rows per second of each table's job, compared with a bare Spark read, join and write of the same columns.
 
 One large day is built after a first one. A bare job reads the same inputs, joins them on the same keys without any
-other logic, and writes as many columns to Delta. Both take turns in one warm session.
+other logic, and writes as many columns to Delta. Both take turns in one warm session. CPU time of the JVM and shuffled
+bytes say how much work each is, also on a machine that others use.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from benchmarks.command_line import benchmark_parser, parse
+from benchmarks.tables.costs import cost, median
 from benchmarks.worlds import WITH_POOL
 from benchmarks.worlds.synthetic_log import SLATE, SyntheticLog
 from jobs import (
@@ -147,21 +148,19 @@ def main(argv: Sequence[str] | None = None) -> None:
                 writer.save(f"{folder}/bare-{number}")
 
         print(f"\n{args.impressions:,} impressions a day\n")
-        print("| job | input rows a second | bare | job / bare (at least .5) |")
-        print("|---|---|---|---|")
+        print("| job | rows a second | bare | ratio (at least .5) | CPU s | bare | ratio | MB shuffled | bare |")
+        print("|---|---|---|---|---|---|---|---|---|")
         for name, module in ((name, module) for name, module in modules.items() if name in (args.jobs or modules)):
-            taken = {"job": [], "bare": []}  # type: dict[str, list[float]]
+            command = ["--lake", folder, "--ds", str(DAY), "--config", str(WITH_POOL)]
+            jobs, plains = [], []
             for _ in range(args.rounds + 1):
-                for kind, work in (
-                    ("job", lambda m=module: m.main(["--lake", folder, "--ds", str(DAY), "--config", str(WITH_POOL)])),
-                    ("bare", lambda n=name: written(getattr(bare, n))),
-                ):
-                    began = time.perf_counter()
-                    work()
-                    taken[kind].append(time.perf_counter() - began)
-            job, plain = (statistics.median(taken[kind][1:]) for kind in ("job", "bare"))
-            rates = [f"{args.impressions / seconds:,.0f}" for seconds in (job, plain)]
-            print(f"| {name} | {' | '.join(rates)} | {plain / job:.2f} |", flush=True)
+                jobs.append(cost(lake.spark, partial(module.main, command)))
+                plains.append(cost(lake.spark, partial(written, getattr(bare, name))))
+            job, plain = median(jobs[1:]), median(plains[1:])  # the first round warms up
+            rates = " | ".join(f"{args.impressions / each.seconds:,.0f}" for each in (job, plain))
+            cpu = f"{job.cpu_seconds:.1f} | {plain.cpu_seconds:.1f} | {plain.cpu_seconds / job.cpu_seconds:.2f}"
+            shuffled = " | ".join(f"{each.shuffled_bytes / 1e6:,.0f}" for each in (job, plain))
+            print(f"| {name} | {rates} | {plain.seconds / job.seconds:.2f} | {cpu} | {shuffled} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from pyspark.sql import functions as F
 
 import sql
 from jobs.lake.lake import Lake
-from jobs.lake.queries import Materialized, is_one_process, materialized, query
+from jobs.lake.queries import Materialized, materialized, query
 from jobs.lake.tables import Table
+from jobs.lake.writing import can_check_files
 
 FAIL, WARN = "#fail ", "#warn "
 
@@ -144,10 +145,15 @@ def overwrite_guarded(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, ru
 def overwrite_checked(lake: Lake, table: Table, ds: dt.date, rows: DataFrame, **frames: DataFrame) -> int:
     """Like `Lake.overwrite`, after the table's checks; `frames` are further inputs of the checks.
 
-    On a cluster the rows are cached only for checks that need a second pass.
+    Rules about single rows are checked while they are written; others in the files, which are committed afterwards.
+    Only if the files cannot be read by their names are the rows materialized before they are checked and written.
     """
-    rules = None if is_one_process(rows.sparkSession) else RowRules.of(table.name)
+    rules = RowRules.of(table.name)
     if rules is not None:
         return overwrite_guarded(lake, table, ds, rows, rules)
+    if can_check_files(lake.table_path(table), lake.snapshot(table)):
+        return lake.overwrite(
+            table, ds, rows, lambda written: raise_failures(table, ds, findings(written, table.name, frames))
+        )
     with checked(table, ds, rows, frames) as made:
         return lake.overwrite(table, ds, made.rows)

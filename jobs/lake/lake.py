@@ -16,6 +16,7 @@ from pyspark.sql.types import StructType
 
 from jobs.lake import writing
 from jobs.lake.integrity.detect import StoredTable, delta_errors
+from jobs.lake.integrity.shared import SHARED, open_snapshot
 from jobs.lake.queries import empty_frame
 from jobs.lake.snapshots import Snapshot, as_rows, read_batches, read_rows, sampled, spark_frame
 from jobs.lake.tables import Table, check_partition, check_schema
@@ -44,6 +45,7 @@ class Lake:
         """
         self._start, self.uri, self.variant, self.opens_once = spark, uri, variant, opens_once
         self._snapshots: dict[tuple[str, int | None], Snapshot | None] = {}
+        self._shared = SHARED.get() if opens_once else None
         self._lock = RLock()
 
     @cached_property
@@ -76,7 +78,7 @@ class Lake:
         key = self.table_path(table), version
         with self._lock:
             if key not in self._snapshots:
-                self._snapshots[key] = self._stored(table).snapshot(table.partition, version)
+                self._snapshots[key] = open_snapshot(self._stored(table), table.partition, version, self._shared)
             snapshot = self._snapshots[key]
             if not self.opens_once:
                 self._snapshots.clear()
@@ -184,9 +186,12 @@ class Lake:
             raise NoSuchDay(f"table {table.name} has no row from {first} to {last} in {self.table_path(table)}")
         return PinnedFiles(snapshot.version, tuple(window.urls), window.rows)
 
-    def overwrite(self, table: Table, ds: dt.date, rows: DataFrame) -> int:
-        """Replace a day in one commit; returns the rows written. Raises SchemaMismatch before it writes anything."""
-        return self.overwrite_where(table, rows.withColumn("ds", F.lit(ds)), f"ds = DATE'{ds.isoformat()}'")
+    def overwrite(self, table: Table, ds: dt.date, rows: DataFrame, check: writing.Check | None = None) -> int:
+        """Replace a day in one commit; returns the rows written. Raises SchemaMismatch before it writes anything.
+
+        check: called with the written rows before they are committed, if `can_check_files`; may raise.
+        """
+        return self.overwrite_where(table, rows.withColumn("ds", F.lit(ds)), f"ds = DATE'{ds.isoformat()}'", check)
 
     def overwrite_days(self, table: Table, days: Sequence[dt.date], rows: DataFrame) -> int:
         """Replace `days` by `rows`, which must not contain other days, in one commit."""
@@ -197,10 +202,12 @@ class Lake:
         """Add `rows` in one commit."""
         return self.overwrite_where(table, rows, None)
 
-    def overwrite_where(self, table: Table, rows: DataFrame, predicate: str | None) -> int:
+    def overwrite_where(
+        self, table: Table, rows: DataFrame, predicate: str | None, check: writing.Check | None = None
+    ) -> int:
         """Replace the rows that fulfil the SQL `predicate`, which must not contain user input, by `rows`; None: add."""
         with self._written(table) as existing:
-            return writing.commit(self._stored(table), table, rows, predicate, existing)
+            return writing.commit(self._stored(table), table, rows, predicate, existing, check)
 
     def insert(self, table: Table, rows: DataFrame, count: int | None = None, key: Sequence[str] = ()) -> int:
         """Add `rows` in one commit; raises KeyConflict if the table has one of their keys.

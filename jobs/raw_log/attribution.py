@@ -17,6 +17,8 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 
+MAX_BROADCAST_CLICKS = 1_000_000  # whose users and items every executor keeps in memory, about 100 bytes each
+
 
 @dataclass(frozen=True)
 class AttributionWindow:
@@ -79,5 +81,9 @@ def attributed_clicks(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     if config.log.attribution == "impression_id":
         return clicks
     shown = lake.between(tables.IMPRESSIONS, window.first_impression_day(first), last)
-    frames = {"clicks": clicks, "impressions": shown}
+    landed = lake.days_of(tables.CLICKS, last, (last - first).days + 1)
+    is_small = landed is None or landed.rows <= MAX_BROADCAST_CLICKS
+    # neither sorts the impressions, which by default Spark does unless the clicks' files are very small
+    pairs = clicks.select("user_id", "item_id").distinct().hint("broadcast" if is_small else "shuffle_hash")
+    frames = {"clicks": clicks, "impressions": shown, "pairs": pairs}
     return query(lake.spark, "clicks/attributed", frames, clock_skew_seconds=window.clock_skew_seconds)

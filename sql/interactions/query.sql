@@ -1,22 +1,40 @@
 -- Each impression of the day with its outcome. It is clicked if the time of a click is in [impressed_at - clock skew,
 -- impressed_at + window]. The first such click counts, with its reward; if several have the same time, with the largest
 -- reward. An impression_id counts once, on the day on which it landed first; if several copies landed on that day, every
--- run takes the same one.
-with landed_before as (
-  select impression_id
+-- run takes the same one. Only ids in {repeated} are compared with each other, so that the others need not be shuffled.
+with today as (
+  select *
   from {impressions}
-  where ds between :first_copy_ds and :day_before
+  where ds = :ds
+),
+
+landed_before as (
+  select impressions.impression_id
+  from {impressions} as impressions
+  left semi join {repeated} as repeated on repeated.id = xxhash64(impressions.impression_id)
+  where impressions.ds between :first_copy_ds and :day_before
 ),
 
 numbered as (
   select
-    *,
+    today.*,
     row_number() over (
-      partition by impression_id
-      order by impressed_at, user_id, item_id, request_id, position
+      partition by today.impression_id
+      order by today.impressed_at, today.user_id, today.item_id, today.request_id, today.position
     ) as copy
-  from {impressions}
-  where ds = :ds
+  from today
+  left semi join {repeated} as repeated on repeated.id = xxhash64(today.impression_id)
+),
+
+impressions as (
+  select today.*
+  from today
+  left anti join {repeated} as repeated on repeated.id = xxhash64(today.impression_id)
+  union all
+  select numbered.* except (copy)
+  from numbered
+  left anti join landed_before on landed_before.impression_id = numbered.impression_id
+  where numbered.copy = 1
 ),
 
 clicks_of_impressions as (
@@ -35,10 +53,8 @@ outcomes as (
       click -> click.at >= timestampadd(second, -:clock_skew_seconds, impressions.impressed_at)
         and click.at <= impressions.impressed_at + make_dt_interval(0, :window_hours)
     ) as valid_clicks
-  from numbered as impressions
-  left anti join landed_before on landed_before.impression_id = impressions.impression_id
+  from impressions
   left join clicks_of_impressions as landed on landed.impression_id = impressions.impression_id
-  where impressions.copy = 1
 ),
 
 first_clicks as (

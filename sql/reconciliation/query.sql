@@ -36,6 +36,12 @@ interactions as (
   where ds = :ds
 ),
 
+-- Clicks by impression; those without one, by user and item, so that they are spread over the partitions.
+keyed as (
+  select *, impression_id is null as is_alone, coalesce(impression_id, concat_ws('\u001f', user_id, item_id)) as key
+  from {clicks}
+),
+
 -- A click may land from :skew_days days before the day of its impression to :window_days days after it.
 classified as (
   select
@@ -49,9 +55,10 @@ classified as (
       when clicks.clicked_at > shown.outcome_final_at then 'late'
       else 'valid'
     end as state
-  from {clicks} as clicks
+  from keyed as clicks
   left join {interactions} as shown
-    on shown.impression_id = clicks.impression_id
+    on shown.impression_id = clicks.key
+    and not clicks.is_alone
     and shown.ds between :first_ds and :last_ds
 ),
 
@@ -61,7 +68,7 @@ ranked as (
     row_number() over by_time as number,
     lag(clicked_at) over by_time = clicked_at and not lag(reward) over by_time <=> reward as differs
   from classified
-  window by_time as (partition by impression_id, state order by clicked_at, ds, reward desc nulls last)
+  window by_time as (partition by key, is_alone, state order by clicked_at, ds, reward desc nulls last)
 ),
 
 clicks as (

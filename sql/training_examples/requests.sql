@@ -4,50 +4,71 @@
 -- first, then the smaller item_index; impressions without a position come last. A click without a position counts as above
 -- all positions. An item that was shown several times counts at its nearest position; an item that was clicked under any of
 -- its impressions is not unclicked.
-with impressions as (
-  select
-    shown.impression_id,
-    shown.request_id,
-    -- an impression without a request_id is a request by itself
-    if(shown.request_id <> '', null, shown.impression_id) as alone,
-    shown.user_id,
-    shown.item_id,
-    items.index as item_index,
-    coalesce(bigint(shown.position), if(shown.clicked, -2147483649, null)) as position,
-    shown.clicked,
-    shown.examined,
-    shown.outcome_final_at
-  from {interactions} as shown
-  left join {vocabularies} as items on items.feature = 'item_id' and items.value = shown.item_id
-),
-
--- all impressions of a request in one partition, by a number that sorts faster than the ids
-gathered as (
-  select *
-  from (select *, xxhash64(request_id, alone, user_id) as request from impressions)
-  distribute by request
-),
-
-marked as (
+with shown as (
   select
     *,
-    bool_or(clicked) over (partition by request, item_index, request_id, alone, user_id, item_id) as item_is_clicked
-  from gathered
+    -- an impression without a request_id is a request by itself
+    coalesce(request_id, '') = '' as is_alone,
+    if(coalesce(request_id, '') = '', impression_id, request_id) as id
+  from {interactions}
 ),
 
--- the request's clicks and unclicked items from top to bottom; an item at the position of a click comes after it
-requests as (
+-- A request is known by two hashes, of 128 bits together, which are compared and shuffled faster than its ids.
+hashed as (
   select
-    ceil(unix_micros(max(outcome_final_at)) / 1000000) as outcome_final_at,
+    if(clicked, impression_id, null) as impression_id,
+    item_id,
+    coalesce(bigint(position), if(clicked, -2147483649, null)) as position,
+    clicked,
+    examined,
+    outcome_final_at,
+    xxhash64(is_alone, id, user_id) as request,
+    xxhash64('again', is_alone, id, user_id) as request_again
+  from shown
+),
+
+-- all impressions of a request with a click, in one partition
+gathered as (
+  select hashed.*, items.index as item_index
+  from hashed
+  left semi join (select request from hashed where clicked) as clicked on clicked.request = hashed.request
+  left join {vocabularies} as items on items.feature = 'item_id' and items.value = hashed.item_id
+  distribute by hashed.request
+),
+
+-- the request's clicks and examined items from top to bottom; an item at the position of a click comes after it
+examined as (
+  select
+    max(outcome_final_at) as outcome_final_at,
     sort_array(collect_list(
-      if(item_index is not null and (clicked or examined and not item_is_clicked), struct(
-        position is null as has_no_position, position, not clicked as is_unclicked, item_index,
-        if(clicked, impression_id, null) as impression_id
+      if(item_index is not null and (clicked or examined), struct(
+        position is null as has_no_position, position, not clicked as is_unclicked, item_index, impression_id
       ), null)
     )) as events
-  from marked
-  group by request, request_id, alone, user_id
+  from gathered
+  group by request, request_again
   having bool_or(clicked)
+),
+
+repeated as (
+  select
+    *,
+    array_intersect(
+      transform(filter(events, event -> event.is_unclicked), event -> event.item_index),
+      transform(filter(events, event -> not event.is_unclicked), event -> event.item_index)
+    ) as also_clicked
+  from examined
+),
+
+requests as (
+  select
+    ceil(unix_micros(outcome_final_at) / 1000000) as outcome_final_at,
+    if(
+      size(also_clicked) = 0,
+      events,
+      filter(events, event -> not (event.is_unclicked and array_contains(also_clicked, event.item_index)))
+    ) as events
+  from repeated
 ),
 
 -- also upwards, the smaller item_index of a position comes first

@@ -75,6 +75,30 @@ def test_duplicates_change_nothing(spark: SparkSession) -> None:
     assert sorted(once) == sorted(twice)
 
 
+@pytest.mark.parametrize("broadcast", [1_000, 0])
+def test_of_copies_the_first_counts_on_the_day_on_which_it_landed_first(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, broadcast: int
+) -> None:
+    monkeypatch.setattr(build_interactions, "MAX_BROADCAST_IDS", broadcast)
+    today = impressions(spark, ("a", "i9", at(DAY, 10)), ("a", "i2", at(DAY, 9)), ("b", "i3", at(DAY, 8)), ("c", "i4", at(DAY, 8)))  # fmt: skip
+    before = impressions(spark, ("b", "i5", at(DAY, 7)), ("d", "i6", at(DAY, 7)), ds=DAY - dt.timedelta(days=1))
+    shown, clicked = before.union(today), clicks(spark, (DAY, "a", at(DAY, 11)), (DAY, "b", at(DAY, 11)))
+    repeated = build_interactions.repeated_ids(shown, DAY, WINDOW)
+    assert repeated.count() == 2
+    with build_interactions.computed_ids(repeated) as computed:
+        for ids in (computed, None):
+            rows = interactions(shown, clicked, DAY, WINDOW, ids).collect()
+            assert sorted((row.impression_id, row.item_id, row.clicked) for row in rows) == [("a", "i2", True), ("c", "i4", False)]  # fmt: skip
+
+
+def test_without_copies_no_row_is_numbered(spark: SparkSession) -> None:
+    shown = impressions(spark, ("a", "i1", at(DAY, 10)), ("b", "i2", at(DAY, 10)))
+    with build_interactions.computed_ids(build_interactions.repeated_ids(shown, DAY, WINDOW)) as repeated:
+        rows = interactions(shown, clicks(spark), DAY, WINDOW, repeated)
+        assert "Window" not in rows._jdf.queryExecution().executedPlan().toString()
+        assert set(outcomes(rows)) == {"a", "b"}
+
+
 def test_the_rows_have_the_columns_of_the_table(spark: SparkSession) -> None:
     rows = interactions(impressions(spark, ("a", "i1", at(DAY, 10))), clicks(spark), DAY, WINDOW)
     rows = with_examined(rows, "all", 1)

@@ -15,7 +15,7 @@ from jobs import ingest_movielens
 from jobs.lake.lake import Lake
 
 SECOND = FIRST + dt.timedelta(days=1)
-MAX_SPARK_JOBS, MAX_OPENINGS = 100, 44
+MAX_SPARK_JOBS, MAX_OPENINGS = 70, 20
 # Rows of each table on MovieLens' second logical day, and a hash of them, as commit 73c2bf2 built them. A change of a
 # table's rows, on purpose, changes its hash: `digest` prints the new one.
 EXPECTED = {

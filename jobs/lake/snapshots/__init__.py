@@ -1,6 +1,6 @@
 """Versions of tables read from their logs: files, row counts and small tables, without Spark where possible."""
 
-from jobs.lake.snapshots.frames import sampled, spark_frame
+from jobs.lake.snapshots.frames import can_read_by_name, sampled, spark_frame
 from jobs.lake.snapshots.reading import open_delta_table, operations_after, read_snapshot, read_snapshot_by_spark
 from jobs.lake.snapshots.rows import as_rows, read_batches, read_rows
 from jobs.lake.snapshots.snapshot import Snapshot
@@ -17,6 +17,7 @@ __all__ = [
     "Snapshot",
     "as_rows",
     "can_open_by_delta_rs",
+    "can_read_by_name",
     "can_read_without_spark",
     "file_url",
     "is_local",

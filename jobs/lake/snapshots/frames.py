@@ -27,9 +27,14 @@ def can_list_files(snapshot: Snapshot) -> bool:
     That saves the Spark job with which Delta finds the files of a table, for each table of each query. In an object
     store it would cost a request per file; for many files Delta's index is faster.
     """
-    is_plain = is_local(snapshot.table) and not GLOB_CHARACTERS & set(snapshot.table) and not snapshot.unsafe_features
+    is_plain = is_local(snapshot.table) and can_read_by_name(snapshot.table) and not snapshot.unsafe_features
     in_folders = snapshot.files["path"].str.starts_with(f"{snapshot.partition}=").all()
     return is_plain and in_folders and len(snapshot.files) <= LISTED_FILES
+
+
+def can_read_by_name(table: str) -> bool:
+    """Whether Spark reads the files of a table, given by its path or URI, by exactly their names."""
+    return not GLOB_CHARACTERS & set(table)
 
 
 def read_listed_files(spark: SparkSession, snapshot: Snapshot) -> DataFrame:

@@ -4,6 +4,7 @@ Spark writes them, except a single row on a local disk (`insert_row`), which del
 """
 
 from jobs.lake.writing.by_spark import commit, insert
+from jobs.lake.writing.checked import Check, can_check_files
 from jobs.lake.writing.one_row import insert_row
 
-__all__ = ["commit", "insert", "insert_row"]
+__all__ = ["Check", "can_check_files", "commit", "insert", "insert_row"]

@@ -13,27 +13,41 @@ from pyspark.sql.types import StructType
 from jobs.lake.errors import RETRY_HINT, KeyConflict, WriteConflict, commit_errors
 from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.tables import Table, check_schema
+from jobs.lake.writing.checked import Check, commit_checked
 
 
 def commit(
-    stored: StoredTable, table: Table, rows: DataFrame, predicate: str | None, existing: StructType | None
+    stored: StoredTable,
+    table: Table,
+    rows: DataFrame,
+    predicate: str | None,
+    existing: StructType | None,
+    check: Check | None = None,
 ) -> int:
     """Replace the rows that fulfil `predicate` by `rows`, or append `rows` if it is None; returns their number.
 
-    existing: the columns of the stored table, None if there is none. Raises SchemaMismatch (before anything is
-    written), WriteConflict or DiskFull.
+    existing: the columns of the stored table, None if there is none. check: called with the rows after they were
+    written and before they are committed; requires a predicate, and `can_check_files`. Raises what it raises,
+    SchemaMismatch (before anything is written), WriteConflict or DiskFull.
     """
     check_schema(table, rows.schema)
     if existing is not None:
         check_schema(table, existing)
     counted = Observation()
-    writer = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows")).write.format("delta")
-    writer = writer.partitionBy(table.partition).mode("append")
+    rows = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows"))
+    with delta_errors(stored), commit_errors(stored.path):
+        if check is not None and predicate is not None:
+            commit_checked(stored.spark, stored.path, table, rows, predicate, check)
+        else:
+            _save(stored, table, rows, predicate)
+    return int(counted.get["rows"])
+
+
+def _save(stored: StoredTable, table: Table, rows: DataFrame, predicate: str | None) -> None:
+    writer = rows.write.format("delta").partitionBy(table.partition).mode("append")
     if predicate is not None:  # also for a new table: an append does not conflict with another first commit
         writer = writer.mode("overwrite").option("replaceWhere", predicate)
-    with delta_errors(stored), commit_errors(stored.path):
-        writer.save(stored.path)
-    return int(counted.get["rows"])
+    writer.save(stored.path)
 
 
 def insert(

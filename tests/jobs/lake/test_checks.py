@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 import sql
 from jobs import build_item_counts
@@ -37,11 +39,10 @@ def test_a_warning_is_said_and_the_day_is_written(
     assert lake.day(tables.INTERACTIONS, DAY).count() == 1
 
 
-def test_on_a_cluster_row_rules_are_checked_during_the_write(
+def test_row_rules_are_checked_during_the_write(
     lake: Lake, spark: SparkSession, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows are not cached, and nothing of a day that breaks a rule is committed."""
-    monkeypatch.setattr("jobs.lake.checks.is_one_process", lambda _: False)
     monkeypatch.setattr("jobs.lake.checks.materialized", None)
     table, time = tables.INTERACTIONS, dt.datetime.combine(DAY, dt.time(9), dt.UTC)
     shown = (DAY, "a", "r", "u", "i", 1, time, False, None, None, time, True)
@@ -57,10 +58,37 @@ def test_on_a_cluster_row_rules_are_checked_during_the_write(
     assert [row.impression_id for row in lake.day(table, DAY).collect()] == ["a"]
 
 
-def test_a_rule_is_not_applied_to_rows_that_a_query_leaves_out(
+def test_rules_that_compare_rows_are_checked_in_files_that_are_not_committed_yet(
     lake: Lake, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.lake.checks.is_one_process", lambda _: False)
+    """The rows are neither cached nor computed twice, and no reader sees a day that breaks a rule."""
+    monkeypatch.setattr("jobs.lake.checks.materialized", None)
+    sound = spark.createDataFrame([(DAY, f"i{n}", n, 5, 5, 3, 3) for n in (2, 3)], COUNTS.schema)
+    assert overwrite_checked(lake, COUNTS, DAY, sound) == 2  # also the first commit of a table
+    computed = spark.sparkContext.accumulator(0)
+    once = F.udf(lambda item: computed.add(1) or item, "string").asNondeterministic()
+    twice = sound.withColumn("item_id", once("item_id")).withColumn("item_index", F.lit(2)).repartition(3)
+    assert overwrite_checked(lake, COUNTS, DAY, twice) == 2
+    assert computed.value == 2
+    with pytest.raises(CheckFailed, match="items with more than one row: 1"):
+        overwrite_checked(lake, COUNTS, DAY, twice.withColumn("item_id", F.lit("i2")).repartition(3))
+    assert lake.version(COUNTS) == 1
+    assert sorted(row.item_id for row in lake.day(COUNTS, DAY).collect()) == ["i2", "i3"]
+    assert overwrite_checked(lake, COUNTS, DAY, sound.where("false")) == 0
+    assert not lake.has_day(COUNTS, DAY)
+
+
+def test_rows_are_checked_whatever_the_name_of_the_lake(spark: SparkSession, tmp_path: Path) -> None:
+    """Spark would expand a `[` in the name of a written file, so the rows are materialized first."""
+    lake = Lake(spark, str(tmp_path / "[x]"))
+    rows = [(DAY, "i2", 2, 5, 5, 3, 3)]
+    assert overwrite_checked(lake, COUNTS, DAY, spark.createDataFrame(rows, COUNTS.schema)) == 1
+    with pytest.raises(CheckFailed, match="items with more than one row: 1"):
+        overwrite_checked(lake, COUNTS, DAY, spark.createDataFrame(rows * 2, COUNTS.schema))
+    assert lake.row_count(COUNTS, DAY) == 1
+
+
+def test_a_rule_is_not_applied_to_rows_that_a_query_leaves_out(lake: Lake, spark: SparkSession) -> None:
     table, time = tables.INTERACTIONS, dt.datetime.combine(DAY, dt.time(9), dt.UTC)
     good = (DAY, "a", "r", "u", "i", 1, time, False, None, None, time, True)
     bad = (DAY, "b", "r", "", "", 2, time, False, None, None, time, True)

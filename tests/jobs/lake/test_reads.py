@@ -10,8 +10,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake import tables
+from jobs.lake.integrity import detect
 from jobs.lake.integrity.delta_log import commit_name
 from jobs.lake.integrity.detect import DataFileDamaged, TableDamaged, VersionLost, data_file_errors
+from jobs.lake.integrity.shared import shared_snapshots
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.snapshots import frames
 from jobs.lake.tables import SchemaMismatch
@@ -96,6 +98,39 @@ def test_a_job_opens_each_table_once(spark: SparkSession, tmp_path: Path, monkey
         assert lake.latest_day_before(TABLE, DAY, 9) is None
         assert opened == [TABLE.name] * times
         opened.clear()
+
+
+def test_the_jobs_of_a_run_open_a_table_again_only_after_a_commit(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    read = detect._read_log
+    monkeypatch.setattr(detect, "_read_log", lambda table: opened.append(table.name) or read(table))
+
+    def found(lake: Lake, version: int) -> tuple[list[int], int]:
+        opened.clear()
+        assert lake.version(TABLE) == version
+        return indices(lake.read(TABLE)), len(opened)
+
+    plain = Lake(spark, str(tmp_path))
+    plain.overwrite(TABLE, DAY, rows(spark, 2))
+    with shared_snapshots():
+        job = plain.for_job()
+        assert found(job, 0) == ([2], 1)
+        assert found(job.for_job(), 0) == ([2], 0)
+        plain.overwrite(TABLE, DAY, rows(spark, 3))
+        assert found(job, 0) == ([2], 0)  # of one version
+        assert found(job.for_job(), 1) == ([3], 1)
+        job.for_job().overwrite(TABLE, NEXT, rows(spark, 4))
+        assert found(plain.for_job(), 2) == ([3, 4], 1)
+        log = Path(plain.table_path(TABLE), "_delta_log")
+        (log / commit_name(2)).write_bytes(b"")  # it is not the commit that was read
+        with pytest.raises(TableDamaged, match="commit 2 is empty"):
+            plain.for_job().version(TABLE)
+        for file in {*log.glob(f"*{commit_name(2)}*"), *log.glob("*.crc")}:
+            file.unlink()
+        assert found(plain.for_job(), 1) == ([3], 1)
+    assert found(plain.for_job(), 1) == found(plain.for_job(), 1) == ([3], 1)  # not shared any more
 
 
 def test_a_version_that_does_not_exist_is_lost(lake: Lake, spark: SparkSession) -> None:

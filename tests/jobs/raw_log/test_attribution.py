@@ -12,6 +12,7 @@ from jobs import build_interactions, build_reconciliation, ingest_logs
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.raw_log import attribution
 from jobs.raw_log.attribution import AttributionWindow
 
 DAY = dt.date(2026, 1, 5)
@@ -70,6 +71,20 @@ def test_a_click_of_the_next_day_finds_its_impression_and_not_an_older_one(lake:
     row = lake.day(tables.RECONCILIATION, NEXT).first()
     assert row is not None
     assert (row.matched_clicks, row.late_clicks) == (1, 1)
+
+
+@pytest.mark.parametrize(("broadcast", "join"), [(1_000, "BroadcastHashJoin"), (0, "ShuffledHashJoin")])
+def test_impressions_of_other_users_and_items_are_not_sorted(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broadcast: int, join: str
+) -> None:
+    monkeypatch.setattr(attribution, "MAX_BROADCAST_CLICKS", broadcast)
+    shown = [(f"k{n}", f"i{n % 9}", f"2026-01-05 08:{n:02}") for n in range(60)]
+    landed(lake, tmp_path, DAY, shown, [("i3", "2026-01-05 08:40"), ("i4", "2026-01-05 08:01")])
+    clicks = attribution.attributed_clicks(lake, load_config(by_item(tmp_path)), DAY)
+    assert sorted((row.item_id, row.impression_id) for row in clicks.collect()) == [("i3", "k39"), ("i4", None)]
+    plan = clicks._jdf.queryExecution().executedPlan().toString()
+    assert join in plan
+    assert "SortMergeJoin" not in plan
 
 
 @pytest.mark.parametrize(
