@@ -11,7 +11,10 @@ import sql
 from jobs import build_item_counts
 from jobs.lake import tables
 from jobs.lake.checks import CheckFailed, RowRules, findings, literal, overwrite_checked
+from jobs.lake.errors import WriteConflict
+from jobs.lake.integrity.delta_log import actions, commit_name
 from jobs.lake.lake import Lake
+from jobs.lake.session.settings import MARK
 
 DAY = dt.date(2026, 1, 5)
 COUNTS = tables.DAILY_ITEM_COUNTS
@@ -76,6 +79,31 @@ def test_rules_that_compare_rows_are_checked_in_files_that_are_not_committed_yet
     assert sorted(row.item_id for row in lake.day(COUNTS, DAY).collect()) == ["i2", "i3"]
     assert overwrite_checked(lake, COUNTS, DAY, sound.where("false")) == 0
     assert not lake.has_day(COUNTS, DAY)
+
+
+def test_a_writer_who_commits_between_check_and_commit_is_not_overwritten(lake: Lake, spark: SparkSession) -> None:
+    mine, theirs = (spark.createDataFrame([(DAY, item, 2, 5, 5, 3, 3)], COUNTS.schema) for item in ("i2", "i3"))
+    for version in range(2):  # the first commit of a table, and a later one
+        with pytest.raises(WriteConflict, match=r"another writer changed .*daily_item_counts in the meantime"):
+            lake.overwrite(COUNTS, DAY, mine, lambda _: Lake(spark, lake.uri).overwrite(COUNTS, DAY, theirs) and None)
+        assert lake.version(COUNTS) == version
+        assert [row.item_id for row in lake.day(COUNTS, DAY).collect()] == ["i3"]
+
+
+def test_a_commit_after_checks_says_what_a_commit_of_spark_says(lake: Lake, spark: SparkSession) -> None:
+    rows, infos = spark.createDataFrame([(DAY, "i2", 2, 5, 5, 3, 3)], COUNTS.schema), []
+    spark.conf.set(MARK, "of this run")
+    try:
+        for check in (None, None, lambda _: None):  # the first one makes the table
+            lake.overwrite(COUNTS, DAY, rows, check)
+            log = Path(lake.table_path(COUNTS), "_delta_log", commit_name(lake.version(COUNTS)))
+            infos += [action["commitInfo"] for action in actions(log.read_bytes()) if "commitInfo" in action]
+    finally:
+        spark.conf.unset(MARK)
+    for name in ("operation", "operationParameters", "userMetadata", "isBlindAppend"):
+        assert infos[1][name] == infos[2][name]
+    numbers = [{key: info["operationMetrics"][key] for key in ("numFiles", "numOutputRows")} for info in infos[1:]]
+    assert numbers[0] == numbers[1]
 
 
 def test_rows_are_checked_whatever_the_name_of_the_lake(spark: SparkSession, tmp_path: Path) -> None:
