@@ -1,7 +1,8 @@
 """gate: whether a day's candidates may be published, one row per rule (jobs/serving/gate_rules.py).
 
-Compares recall on the held-out last day with that of popularity on the same clicks, and with that of the model last
-published before the day, on its own last day. Also checks the coverage and shares of the lists, that the towers have
+Compares recall on the held-out last day with that of popularity on the same clicks, with that of the model last
+published before the day, on its own last day, and with that after the last pass, which trains on that day, on clicks of
+users whom it left out. Verdicts on recall say how many clicks they rest on. Also checks the coverage and shares of the lists, that the towers have
 not collapsed, the recall of the searched index, that training read every row, and the age of the model and its inputs.
 Measures the newest versions of the tables when the job begins; the rows record the model version and the time of the
 lists. Overwrites the day. If a rule fails, the job ends with `error [gate]` and the day is not published.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -24,8 +26,9 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
 from jobs.serving.gate_measurements import list_measurements, training_measurements, vector_measurements
-from jobs.serving.gate_rules import LIST_RULES, TRAINING_RULES, VECTOR_RULES, Verdict
+from jobs.serving.gate_rules import LIST_RULES, TRAINING_RULES, VECTOR_RULES
 from jobs.serving.publications import last_scored_at, newest_versions
+from jobs.serving.verdicts import Verdict
 
 MORE = "see docs/publication.md, The gate"
 
@@ -50,8 +53,17 @@ def gate(
     spark: SparkSession, verdicts: Sequence[Verdict], ds: dt.date, version: str, scored_at: dt.datetime | None
 ) -> DataFrame:
     """The rows of the table gate: the verdicts, with the model version and the time of the lists that they judge."""
-    rows = [(ds, v.rule, v.value, v.min_value, v.max_value, v.passed, version, scored_at) for v in verdicts]
+    rows = [(ds, v.rule, v.value, v.min_value, v.max_value, v.passed, version, scored_at, *_noise(v)) for v in verdicts]
     return spark.createDataFrame(rows, tables.GATE.schema)
+
+
+def _noise(verdict: Verdict) -> tuple[int | None, float | None, float | None]:
+    """(clicks, low and high end of the interval); None if the value is not measured on clicks or the end is infinite."""
+    noise = verdict.noise
+    if noise is None:
+        return None, None, None
+    low, high = (end if math.isfinite(end) else None for end in (noise.low, noise.high))
+    return noise.clicks, low, high
 
 
 def require_passed(ds: dt.date, verdicts: Sequence[Verdict]) -> None:

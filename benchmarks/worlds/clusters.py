@@ -20,13 +20,13 @@ from model.vocabulary import FIRST_INDEX
 ROWS_PER_FILE = 65_536
 
 
-def write_clicks(folder: Path, users: int, items: int, clicks: int, clusters: int = 200) -> None:
+def write_clicks(folder: Path, users: int, items: int, clicks: int, clusters: int = 200, seed: int = 0) -> None:
     """Write the examples, items and probabilities of a training, and `clicks.npz` with each user's held-out last click.
 
     Users click mostly items of their own hidden cluster, and popular items more often. clicks: of each user.
     """
     clusters = min(clusters, max(items // 10, 1))
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     share = 1 / np.arange(10, 10 + items // clusters)
     cumulative = np.cumsum(share / share.sum())
     home = random.integers(0, clusters, users)

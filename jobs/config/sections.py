@@ -88,6 +88,8 @@ class Training(Section):
     checkpoint_steps: Annotated[int, Field(ge=0)]
     validation: Literal["last_day", "none"]
     validation_rows: Count
+    min_held_back_share: Annotated[float, Field(ge=0, le=0.5)]
+    min_held_back_rows: Annotated[int, Field(ge=0)]
     patience: Annotated[int, Field(ge=0)]
     retrain_every_days: Count
     start: Literal["scratch", "warm"]
@@ -166,7 +168,11 @@ class Scoring(Section):
 
 class Gate(Section):
     max_recall_drop: Share
+    max_last_pass_drop: Share
+    min_recall: Share
     min_recall_over_popularity: Annotated[float, Field(ge=0)]
+    min_validation_clicks: Annotated[int, Field(ge=0)]
+    few_clicks: Literal["pass", "fail"]
     min_coverage: Share
     max_never_clicked_share: Share
     max_never_clicked_ratio: Share

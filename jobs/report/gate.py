@@ -9,7 +9,7 @@ from pyspark.sql import Row
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.report.figures import NONE
+from jobs.report.figures import NONE, count
 from jobs.report.page import Cell, Grid, Missing, Section
 
 
@@ -19,14 +19,34 @@ def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     lead = "Rules that a day must pass before it is published. Their bounds are in [gate] of the configuration."
     if not verdicts:
         return Section("gate", "Gate", lead, [Missing(f"The gate was not run for {ds}.")])
-    rows = [[Cell(row.rule, "code"), _verdict(row), _number(row.value), Cell(_bound(row), "muted")] for row in verdicts]
-    return Section("gate", "Gate", lead, [Grid(["rule", "", "value", "bound"], rows, 2)])
+    rows = [
+        [
+            Cell(row.rule, "code"),
+            _verdict(row, config.gate.min_validation_clicks),
+            _number(row.value),
+            Cell(_bound(row), "muted"),
+            Cell(count(row.clicks)),
+            Cell(_interval(row)),
+        ]
+        for row in verdicts
+    ]
+    note = "Recall is measured on clicks, and as exact as their number allows: see its interval."
+    head = ["rule", "", "value", "bound", "clicks", "95 % interval"]
+    return Section("gate", "Gate", lead, [Grid(head, rows, 2, note)])
 
 
-def _verdict(row: Row) -> Cell:
+def _verdict(row: Row, min_clicks: int) -> Cell:
     if row.value is None and row.passed:
         return Cell("not measured", "muted")
-    return Cell("passed", "good") if row.passed else Cell("failed", "bad")
+    text = "passed" if row.passed else "failed"
+    if row.interval_low is not None and row.min_value is not None and row.clicks < min_clicks:
+        if row.interval_low < row.min_value <= row.interval_high:
+            text += ", too few clicks to decide"
+    return Cell(text, "good" if row.passed else "bad")
+
+
+def _interval(row: Row) -> str:
+    return NONE if row.interval_low is None else f"{row.interval_low:.4g} to {row.interval_high:.4g}"
 
 
 def _number(value: float | None) -> Cell:

@@ -73,6 +73,10 @@ def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tupl
         ("mean loss of the last pass", decimal(metrics["final_loss"])),
         ("temperature", decimal(metrics["temperature"])),
     ]
+    if last := metrics.get("last_pass"):
+        facts.append(("users left out of the last pass", f"{count(last['users'])}, {count(last['rows'])} clicks measured"))
+        found = (decimal(last[part].get("recall@10")) for part in ("before", "after", "popularity"))
+        facts.append(("their recall@10", "{} before, {} after it; popularity {}".format(*found)))
     bank = {
         "bank_drift": "drift of the bank (1 − cosine)",
         "bank_age": "age of the bank, steps",

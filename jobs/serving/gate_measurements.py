@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +18,10 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.lake.snapshots import Snapshot
-from jobs.serving.gate_rules import ListMeasurements, TrainingMeasurements, VectorMeasurements
+from jobs.serving.gate_rules import LastPass, ListMeasurements, TrainingMeasurements, VectorMeasurements
 from jobs.serving.publications import last_publication
 
+LAST_PASS_METRIC = "recall@10"
 MAX_SAMPLED_VECTORS = 100_000  # a mean cosine is computed from about one to two times this many vectors
 
 
@@ -33,15 +35,26 @@ def training_measurements(lake: Lake, config: Config, ds: dt.date, model: Row) -
     newest = lake.latest_day_before(tables.training_examples(config), ds + dt.timedelta(days=1), days)
     assert newest is not None  # the model was trained on examples of these days
     return TrainingMeasurements(
+        clicks=int(validation["rows"]) if "rows" in validation else None,
         recall_at_10=validation.get("recall@10"),
         recall_at_100=validation.get("recall@100"),
         popularity_recall_at_10=popularity.get("recall@10"),
         published_recall_at_100=(_published_metrics(lake, ds).get("validation") or {}).get("recall@100"),
+        last_pass=last_pass_of(metrics.get("last_pass")),
         must_hold_out=config.training.validation == "last_day" and can_hold_out,
         lost_rows=abs(window.rows - model.training_rows),
         input_age_days=(ds - newest).days,
         model_age_days=(ds - model.trained_on).days,
     )
+
+
+def last_pass_of(measured: Mapping[str, Any] | None) -> LastPass | None:
+    """The part `last_pass` of a model's metrics, which models of older versions lack."""
+    if measured is None:
+        return None
+    before, after = (measured[name].get(LAST_PASS_METRIC) for name in ("before", "after"))
+    error = measured["change"].get(LAST_PASS_METRIC, {}).get("standard_error")
+    return LastPass(before, after, math.inf if error is None else error, int(measured["rows"]))
 
 
 def _training_window(lake: Lake, config: Config, model: Row) -> Snapshot:

@@ -1,7 +1,11 @@
 """The rules of the gate: each compares one measured number of a day with a bound of the configuration.
 
 A rule is a function of measurements (made by `jobs.serving.gate_measurements`) and the configuration that returns a
-Verdict. To add a rule, write the function and list it in TRAINING_RULES, LIST_RULES or VECTOR_RULES.
+Verdict. To add a rule, write the function, list it in TRAINING_RULES, LIST_RULES or VECTOR_RULES, and say what to do if
+it fails in `jobs.serving.verdicts.ADVICE`.
+
+A recall is measured on clicks, which may be few. If its interval is above or below the bound, that decides. Otherwise the
+value decides, but with fewer than `gate.min_validation_clicks` clicks `gate.few_clicks` does.
 """
 
 from __future__ import annotations
@@ -9,61 +13,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs.config.loading import Config
-
-# What to do about a rule that failed; docs/publication.md says more.
-ADVICE = {
-    "recall_over_popularity": "train on more days, or tune training.temperature and training.epochs",
-    "recall_of_published": "compare the day's log and training with those of the published day",
-    "training_rows_lost": "run train_two_tower again, on the tables as they are now",
-    "input_age_days": "run the missing days, in order",
-    "model_age_days": "run train_two_tower for this day",
-    "coverage": "look for users with equal lists; gate.min_coverage may be lower for few users and many items",
-    "never_clicked_share": 'draw negatives from the whole catalogue: training.preset = "mns"',
-    "head_share": "check training.correction; gate.max_head_share may be higher for a small catalogue",
-    "short_list_share": "run build_item_index and score_users again, with a larger search budget (index.recall_target)",
-    "user_mean_cosine": "lower training.learning_rate, and check the features of users",
-    "item_mean_cosine": "lower training.learning_rate, and check the features of items",
-    "index_recall": 'search another index: index.backend = "exact"',
-}
-
+from jobs.serving.verdicts import Noise, Verdict, Z, wilson
 
 @dataclass(frozen=True)
-class Verdict:
-    """A rule's value and its bounds. The value is None if it was not measured; this passes unless it is `required`."""
+class LastPass:
+    """The model before and after its last pass, on the held-out day's clicks of users whom that pass left out."""
 
-    rule: str
-    value: float | None
-    min_value: float | None = None
-    max_value: float | None = None
-    required: bool = True
-
-    @property
-    def passed(self) -> bool:
-        if self.value is None:
-            return not self.required
-        above = self.min_value is None or self.value >= self.min_value
-        return above and (self.max_value is None or self.value <= self.max_value)
-
-    def __str__(self) -> str:
-        bound, side = (self.max_value, "most") if self.min_value is None else (self.min_value, "least")
-        if self.value is None or bound is None:
-            return f"{self.rule}: not measured{'' if self.passed else f', but required{self._advice}'}"
-        missed_by = "" if self.passed else f", misses it by {abs(self.value - bound):.4g}{self._advice}"
-        return f"{self.rule} must be at {side} {bound:.4g}, got {self.value:.4g}{missed_by}"
-
-    @property
-    def _advice(self) -> str:
-        return f" ({ADVICE[self.rule]})" if self.rule in ADVICE else ""
+    before: float | None  # None if these users have no click
+    after: float | None
+    standard_error: float  # of after less before, on the same clicks; infinite if unknown
+    clicks: int
 
 
 @dataclass(frozen=True)
 class TrainingMeasurements:
     """Numbers of the day's model. Recalls are of the held-out last day; None if not measured."""
 
+    clicks: int | None  # on which the next three are measured; None for models that do not say it
     recall_at_10: float | None
     recall_at_100: float | None
     popularity_recall_at_10: float | None  # popularity on the same clicks
     published_recall_at_100: float | None  # the model last published before the day, on its own held-out day
+    last_pass: LastPass | None  # None if no users were held back from it
     must_hold_out: bool  # whether the configuration holds out the last day and there are days before it
     lost_rows: int  # difference between the rows of the training window and the rows that training read
     input_age_days: int  # from the newest training example to the day
@@ -92,20 +63,56 @@ class VectorMeasurements:
 
 
 def recall_over_popularity(measured: TrainingMeasurements, config: Config) -> Verdict:
-    """Recall@10 must exceed that of popularity. Not recall@100: there popularity is strong on a small catalogue."""
-    popularity = measured.popularity_recall_at_10
-    bound = None if popularity is None else config.gate.min_recall_over_popularity * popularity
-    value = None if bound is None else measured.recall_at_10
-    return Verdict("recall_over_popularity", value, min_value=bound, required=measured.must_hold_out)
+    """Recall@10 must exceed that of popularity, and a floor where popularity finds nothing.
+
+    Not recall@100: there popularity is strong on a small catalogue.
+    """
+    popularity, value = measured.popularity_recall_at_10, measured.recall_at_10
+    if popularity is None or value is None:
+        return Verdict("recall_over_popularity", None, required=measured.must_hold_out)
+    bound = max(config.gate.min_recall_over_popularity * popularity, config.gate.min_recall)
+    noise = _noise(value, measured.clicks, config)
+    return Verdict("recall_over_popularity", value, bound, required=measured.must_hold_out, noise=noise)
+
+
+def recall_after_last_pass(measured: TrainingMeasurements, config: Config) -> Verdict:
+    """The last pass over the held-out day must not have made the model worse."""
+    return last_pass_verdict(measured.last_pass, config)
+
+
+def last_pass_verdict(last: LastPass | None, config: Config) -> Verdict:
+    """The verdict `recall_after_last_pass`, which fails if the clicks show that the model has become worse.
+
+    They show it if the whole interval, by the differences of the single clicks, is below what
+    `gate.max_last_pass_drop` allows. With few clicks `gate.few_clicks` decides if the bound is inside of it.
+    """
+    if last is None or last.before is None or last.after is None:
+        is_policy = last is not None and config.gate.few_clicks == "fail"
+        return Verdict("recall_after_last_pass", None, required=is_policy)
+    bound = (1 - config.gate.max_last_pass_drop) * last.before
+    is_small = last.clicks < config.gate.min_validation_clicks
+    half, passes = Z * last.standard_error, not is_small or config.gate.few_clicks == "pass"
+    noise = Noise(last.clicks, last.after - half, last.after + half, passes, is_small)
+    return Verdict("recall_after_last_pass", last.after, bound, noise=noise)
 
 
 def recall_of_published(measured: TrainingMeasurements, config: Config) -> Verdict:
     """Recall@100 must not drop too far below that of the published model, if that was measured."""
-    published = measured.published_recall_at_100
-    bound = None if published is None else (1 - config.gate.max_recall_drop) * published
-    value = None if bound is None else measured.recall_at_100
-    required = measured.must_hold_out and bound is not None
-    return Verdict("recall_of_published", value, min_value=bound, required=required)
+    published, value = measured.published_recall_at_100, measured.recall_at_100
+    if published is None or value is None:
+        is_lost = measured.must_hold_out and published is not None
+        return Verdict("recall_of_published", None, required=is_lost)
+    noise = _noise(value, measured.clicks, config)
+    required, bound = measured.must_hold_out, (1 - config.gate.max_recall_drop) * published
+    return Verdict("recall_of_published", value, bound, required=required, noise=noise)
+
+
+def _noise(recall: float, clicks: int | None, config: Config) -> Noise | None:
+    """The noise of a recall; None if the number of clicks is unknown."""
+    if not clicks:
+        return None
+    is_small = clicks < config.gate.min_validation_clicks
+    return Noise(clicks, *wilson(recall, clicks), config.gate.few_clicks == "pass" if is_small else None, is_small)
 
 
 def training_rows_lost(measured: TrainingMeasurements, config: Config) -> Verdict:
@@ -170,6 +177,13 @@ def index_recall(measured: VectorMeasurements, config: Config) -> Verdict:
     return Verdict("index_recall", measured.index_recall, min_value=bound)
 
 
-TRAINING_RULES = (recall_over_popularity, recall_of_published, training_rows_lost, input_age_days, model_age_days)
+TRAINING_RULES = (
+    recall_over_popularity,
+    recall_after_last_pass,
+    recall_of_published,
+    training_rows_lost,
+    input_age_days,
+    model_age_days,
+)
 LIST_RULES = (coverage, never_clicked_share, head_share, short_list_share)
 VECTOR_RULES = (user_mean_cosine, item_mean_cosine, index_recall)

@@ -61,6 +61,9 @@ def record_training(lake: Lake, config: Config, manifest: Mapping[str, Any]) -> 
         for epoch, validation in enumerate(metrics["validations"], start=1):
             for key, value in validation.items():
                 client.log_metric(run_id, f"validation.{key.replace('@', '_at_')}", value, step=epoch)
+        for part in ("before", "after"):
+            for key, value in (metrics.get("last_pass") or {}).get(part, {}).items():
+                client.log_metric(run_id, f"{part}_last_pass.{key.replace('@', '_at_')}", value)
         client.set_terminated(run_id)
         _register(client, name, version, model_path(lake, version), run_id)
 

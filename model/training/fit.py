@@ -131,6 +131,7 @@ def _metrics(run: Run, last: Progress) -> dict[str, Any]:
         "validation": history.kept(run.spec.patience),
         "validations": history.validations,
         "popularity": run.popularity(),
+        "last_pass": run.last_pass_metrics(),
         "loss_curve": history.curve,
         **run.learner.objective.report(),
     }
@@ -152,9 +153,9 @@ def pick_device(name: str) -> torch.device:
 
 def train(spec: TrainingSpec) -> int:
     """Fit with a progress bar; returns the exit code: 0, or 2 after an error message."""
-    last_rows = spec.data.last_day.rows if spec.data.last_day else 0
+    last_rows = spec.data.last_day.rows * (1 - spec.data.held_back_share) if spec.data.last_day else 0
     try:
-        with progress_bar(spec.data.examples.rows * spec.run.epochs + last_rows) as on_step:
+        with progress_bar(spec.data.examples.rows * spec.run.epochs + round(last_rows)) as on_step:
             fit(spec, on_step)
     except (ValueError, OSError, TrainingDiverged, RowCountMismatch, CheckpointCorrupt) as error:
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from model.data.held_back import held_back
 from model.data.item_tables import EPOCH_DAY, ITEM_INDEX, ItemVersions, item_column, item_table, item_versions
 from model.data.loaders import epoch_batches
 from model.data.pinned_files import PinnedFiles
@@ -27,6 +28,7 @@ from model.training.spec import DataSpec, LossSpec
 EXAMPLES, LAST_DAY = "training_examples", "training_examples of the last day"  # as error messages name them
 LAST_DAY_SHARE = "q_last"  # the column of item_sampling_probs with each item's share of the last day's rows
 AVAILABLE = "available"  # the column of item_snapshot
+USER_INDEX = FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id")
 
 
 def example_features(model: ModelSpec, loss: LossSpec, data: DataSpec) -> list[FeatureSpec]:
@@ -37,7 +39,7 @@ def example_features(model: ModelSpec, loss: LossSpec, data: DataSpec) -> list[F
     if loss.example_weights == "reward":
         features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))
     if loss.negatives.mask != "item":
-        features.append(FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id"))
+        features.append(USER_INDEX)
     if loss.negatives.row:
         features.append(FeatureSpec("unclicked", "item_list", 1, data.unclicked_length, "unclicked", "item_id"))
         features.append(FeatureSpec("outcome_final_at", "id", 1, 1, "outcome_final_at", None))
@@ -70,27 +72,66 @@ class TrainingInputs:
             check_files("item_changes", data.item_changes, [ITEM_INDEX.column, EPOCH_DAY.column, *items])
         check_files("item_sampling_probs", data.probabilities, [ITEM_INDEX.column, *shares, "u", "p"])
         if data.last_day is not None:
-            self.file_rows[LAST_DAY] = check_files(LAST_DAY, data.last_day, examples)
+            self.file_rows[LAST_DAY] = check_files(LAST_DAY, data.last_day, [*examples, USER_INDEX.column])
 
     def batches(self, table: str, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """This rank's batches of an epoch over EXAMPLES or LAST_DAY, on the device, without the first `skip` ones.
 
-        Raises what `epoch_batches` raises, and ValueError for an item index beyond the vocabulary.
+        Those of LAST_DAY also have the users of the rows, `user_index` [B]. Raises what `epoch_batches` raises, and
+        ValueError for an item index beyond the vocabulary.
         """
-        pinned = self._pinned(table)
-        shard = shards(pinned.files, self.file_rows[table], self.data.batch_size, self.ranks.size)[self.ranks.rank]
-        batches = epoch_batches(
-            shard,
-            self.features,
-            seed=self.seed + epoch,
-            readers=self.data.readers,
-            shuffle_row_groups=self.data.shuffle_row_groups,
-        )
-        return on_device(map(self._with_known_items, islice(batches, skip, None)), self.device)
+        return on_device(self._read(table, epoch, skip), self.device)
 
     def validation_batches(self) -> Iterator[Batch]:
         """This rank's batches of the held-out day: at most `validation_rows` rows, rounded up to whole batches."""
         return islice(self.batches(LAST_DAY, 0), -(-self.data.validation_rows // self.data.batch_size))
+
+    def last_pass_batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """This rank's batches of a training pass over LAST_DAY: without held-back rows, and the first `skip` ones.
+
+        There is a batch for each of `batches`, so every rank has the same number of them, with at least one row each.
+        """
+        return on_device(map(self._trained_rows, self._read(LAST_DAY, epoch, skip)), self.device)
+
+    def held_back_batches(self, epoch: int) -> Iterator[Batch]:
+        """This rank's part of the rows that `last_pass_batches` of the same epoch leaves out.
+
+        At most `validation_rows` rows of all ranks together, rounded up to whole batches.
+        """
+        return on_device(self._held_back_rows(epoch), self.device)
+
+    def _read(self, table: str, epoch: int, skip: int) -> Iterator[Batch]:
+        """The batches of `batches`, on the CPU."""
+        pinned = self._pinned(table)
+        features = list(self.features)
+        if table == LAST_DAY and USER_INDEX not in features:
+            features.append(USER_INDEX)
+        shard = shards(pinned.files, self.file_rows[table], self.data.batch_size, self.ranks.size)[self.ranks.rank]
+        batches = epoch_batches(
+            shard,
+            features,
+            seed=self.seed + epoch,
+            readers=self.data.readers,
+            shuffle_row_groups=self.data.shuffle_row_groups,
+        )
+        return map(self._with_known_items, islice(batches, skip, None))
+
+    def _trained_rows(self, batch: Batch) -> Batch:
+        trained = ~self._held_back(batch)  # [B]
+        return {feature.name: batch[feature.name][trained] for feature in self.features}
+
+    def _held_back_rows(self, epoch: int) -> Iterator[Batch]:
+        rows = 0
+        for batch in self._read(LAST_DAY, epoch, 0):
+            chosen = self._held_back(batch)  # [B]
+            if chosen.any():
+                yield {name: values[chosen] for name, values in batch.items()}
+            rows += int(chosen.sum())
+            if rows * self.ranks.size >= self.data.validation_rows:
+                return
+
+    def _held_back(self, batch: Batch) -> Tensor:
+        return held_back(batch[USER_INDEX.name], self.data.held_back_share, self.data.held_back_salt)  # [B]
 
     def _with_known_items(self, batch: Batch) -> Batch:
         indices = [batch[name] for name in ("item_index", "unclicked") if name in batch and len(batch[name])]

@@ -5,66 +5,27 @@ It writes checkpoints, and continues from the newest one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 
 from model.towers import TwoTowers
 from model.training.checkpoints import BEST, STEP, Checkpoints
-from model.training.inputs import EXAMPLES, LAST_DAY, LAST_DAY_SHARE, TrainingInputs
+from model.training.inputs import EXAMPLES, LAST_DAY_SHARE, TrainingInputs
 from model.training.learner import Learner
 from model.training.loop import Batch, Progress, TrainingDiverged, train
 from model.training.spec import RunSpec
-from model.training.validation import validate
+from model.training.validation.clicks import RankedClicks
+from model.training.validation.history import History
+from model.training.validation.last_pass import last_pass_metrics
+from model.training.validation.ranking import ranked_clicks
 from model.training.warm_start import start_from
 
-SELECTED_BY = "recall@100"
 CURVE_POINTS = 200  # of the loss curve, at most about so many
 OnStep = Callable[[Progress], None]
 OnEpochEnd = Callable[[Progress, TwoTowers], None]
-
-
-@dataclass
-class History:
-    """What a run has measured so far; saved with each checkpoint."""
-
-    on_last_day: bool = False
-    validations: list[dict[str, float]] = field(default_factory=list)  # one per epoch
-    best: int = -1  # index of the best validation
-    curve: list[list[float]] = field(default_factory=list)  # step, mean loss of the rows since the point before
-    pending_loss: float = 0.0  # summed over the rows since the last point of the curve
-    pending_rows: int = 0
-
-    def add(self, validation: dict[str, float]) -> bool:
-        """Record a validation; returns whether it is the best so far."""
-        self.validations.append(validation)
-        better = self.best < 0 or validation[SELECTED_BY] > self.validations[self.best][SELECTED_BY]
-        if better:
-            self.best = len(self.validations) - 1
-        return better
-
-    def kept(self, patience: int) -> dict[str, float] | None:
-        """The validation of the epoch whose weights are kept: the best one with early stopping, else the last one."""
-        if not self.validations:
-            return None
-        return self.validations[self.best if patience else -1]
-
-    def add_loss(self, progress: Progress, rows_per_point: int) -> None:
-        """Add the loss of a step to the curve, which gets a point for each `rows_per_point` rows or a little more.
-
-        A batch with few rows, as at the end of an epoch, has few negatives and a low loss: it is no point of its own.
-        """
-        self.pending_loss += progress.loss * progress.step_rows
-        self.pending_rows += progress.step_rows
-        if self.pending_rows >= rows_per_point:
-            self.curve.append([progress.step, self.pending_loss / self.pending_rows])
-            self.pending_loss, self.pending_rows = 0.0, 0
-
-    def is_over(self, patience: int) -> bool:
-        """Whether none of the last `patience` validations was better than all earlier ones; False if patience is 0."""
-        return 0 < patience < len(self.validations) - self.best
 
 
 class Run:
@@ -87,28 +48,42 @@ class Run:
         rows = inputs.data.examples.rows
         self.rows_per_point = max(rows * spec.epochs // CURVE_POINTS, min(inputs.data.batch_size, rows))
         self.has_last_day = inputs.data.last_day is not None
+        self.last_pass = spec.epochs  # the number of the pass over the held-out day, which has a seed of its own
 
     def train(self) -> Progress:
         """Train to the end. Raises what `model.training.loop.train` and `epoch_batches` raise."""
         progress = self._resume()
         if not self.history.on_last_day:
-            progress = self._epochs(progress, EXAMPLES, self.spec.epochs)
+            progress = self._epochs(progress, partial(self.inputs.batches, EXAMPLES), self.spec.epochs)
             if not self.has_last_day:
                 return progress
             if not self.history.validations:  # a warm start without epochs, trained on the last day alone
                 self.history.add(self._validation())
-            self._restore_best()
+            self._restore_chosen()
+            if self.inputs.data.held_back_share:
+                self.history.before_last_pass = self._ranked_by_towers(self._held_back_batches())
             self._switch_to_last_day()
             progress.start_epoch(0)
-        return self._epochs(progress, LAST_DAY, 1)
+        return self._epochs(progress, lambda _, skip: self.inputs.last_pass_batches(self.last_pass, skip), 1)
 
     def popularity(self) -> dict[str, float] | None:
         """The validation metrics of a ranking by each item's share of the training rows; None if no day is held out."""
         if not self.has_last_day:
             return None
-        items, data = self.inputs.available_items, self.inputs.data
-        shares = self.inputs.sampling_probs(data.share_column).q[items]  # [available items]
-        return self._validated(lambda batch: shares.new_ones(len(batch["item_index"]), 1), shares[:, None], items)
+        return self._ranked_by_popularity(self.inputs.validation_batches()).metrics()
+
+    def last_pass_metrics(self) -> dict[str, Any] | None:
+        """The clicks of held-back users before and after the pass over the held-out day, and by popularity.
+
+        Call it after `train`. None if no day or no user is held back.
+        """
+        before = self.history.before_last_pass
+        if before is None:
+            return None
+        assert self.inputs.data.last_day is not None
+        held_back_rows = self.inputs.data.last_day.rows - self.history.last_pass_rows
+        after = self._ranked_by_towers(self._held_back_batches())
+        return last_pass_metrics(before, after, self._ranked_by_popularity(self._held_back_batches()), held_back_rows)
 
     def _resume(self) -> Progress:
         """Restore the newest checkpoint, or start from the beginning; returns the progress."""
@@ -119,18 +94,19 @@ class Run:
                 start_from(self.spec.warm_start, self.learner.towers, self.learner.tables)
             return Progress()
         state = self.checkpoints.load_step(step)
-        self.history = History(**state["history"])
+        self.history = History.from_state_dict(state["history"])
         if self.history.on_last_day:
             self._switch_to_last_day()
         if self.ranks.is_rank_zero:
             print(f"  continues after step {step:,}", flush=True)
         return self.learner.load_state_dict(state["learner"])
 
-    def _epochs(self, progress: Progress, table: str, epochs: int) -> Progress:
-        first = self.spec.epochs if table == LAST_DAY else 0  # the pass over the last day has a seed of its own
+    def _epochs(
+        self, progress: Progress, batches_of: Callable[[int, int], Iterable[Batch]], epochs: int
+    ) -> Progress:
         return train(
             self.learner.loss,
-            lambda epoch, skip: self.inputs.batches(table, first + epoch, skip),
+            batches_of,
             self.learner.optimizers,
             epochs,
             progress=progress,
@@ -152,6 +128,8 @@ class Run:
     def _after_epoch(self, progress: Progress) -> bool:
         """Validate; returns whether to stop. The pass over the held-out day is not validated: no rows are left."""
         self.on_epoch_end(progress, self.learner.towers)
+        if self.history.on_last_day:
+            self.history.last_pass_rows = progress.epoch_rows
         if not self.has_last_day or self.history.on_last_day:
             return False
         if self.history.add(self._validation()) and self.spec.patience:
@@ -160,17 +138,35 @@ class Run:
                 self.checkpoints.save(BEST, progress.step, state)
         return self.history.is_over(self.spec.patience)
 
-    def _validation(self) -> dict[str, float]:
-        """The validation metrics of the towers on the held-out day."""
-        items = self.inputs.available_items
-        return self._validated(self.learner.towers.user, self.learner.item_vectors(items), items)
+    def _validation(self) -> RankedClicks:
+        """The clicks of the held-out day as the towers rank them."""
+        return self._ranked_by_towers(self.inputs.validation_batches())
 
-    def _validated(
-        self, embed: Callable[[Batch], torch.Tensor], vectors: torch.Tensor, items: torch.Tensor
-    ) -> dict[str, float]:
-        return validate(
+    def _held_back_batches(self) -> Iterable[Batch]:
+        return self.inputs.held_back_batches(self.last_pass)
+
+    def _ranked_by_towers(self, batches: Iterable[Batch]) -> RankedClicks:
+        items = self.inputs.available_items
+        return self._ranked(batches, self.learner.towers.user, self.learner.item_vectors(items), items)
+
+    def _ranked_by_popularity(self, batches: Iterable[Batch]) -> RankedClicks:
+        """Ranked by each item's share of the rows of the epochs."""
+        items = self.inputs.available_items
+        shares = self.inputs.sampling_probs(self.inputs.data.share_column).q[items]  # [available items]
+        return self._ranked(
+            batches, lambda batch: shares.new_ones(len(batch["item_index"]), 1), shares[:, None], items
+        )
+
+    def _ranked(
+        self,
+        batches: Iterable[Batch],
+        embed: Callable[[Batch], torch.Tensor],
+        vectors: torch.Tensor,
+        items: torch.Tensor,
+    ) -> RankedClicks:
+        return ranked_clicks(
             embed,
-            self.inputs.validation_batches(),
+            batches,
             vectors,
             items,
             self.inputs.device,
@@ -178,9 +174,9 @@ class Run:
             ranks=self.ranks,
         )
 
-    def _restore_best(self) -> None:
-        """Restore the best epoch's weights, if later ones were worse."""
-        if self.spec.patience and self.history.best < len(self.history.validations) - 1:
+    def _restore_chosen(self) -> None:
+        """Restore the chosen epoch's weights, if later ones were clearly worse."""
+        if self.spec.patience and self.history.chosen < len(self.history.validations) - 1:
             self.ranks.broadcast(0.0)  # wait until rank zero has written the checkpoint
             self.learner.load_state_dict(self.checkpoints.load_best()["learner"])
 
@@ -193,4 +189,4 @@ class Run:
     def _state(self, progress: Progress) -> dict[str, Any]:
         if not self.learner.is_finite():
             raise TrainingDiverged(f"step {progress.step} left weights that are NaN or infinite")
-        return {"learner": self.learner.state_dict(progress), "history": asdict(self.history)}
+        return {"learner": self.learner.state_dict(progress), "history": self.history.state_dict()}

@@ -17,6 +17,7 @@ from model.data.pinned_files import PinnedFiles
 from model.features import ModelSpec
 from model.negatives.settings import Negatives
 
+MAX_HELD_BACK_SHARE = 1 / 3  # of the users, on a day with few rows
 MIN_LEARNED_TEMPERATURE = 0.01  # as in CLIP (Radford et al. 2021, section 2.5)
 Stats = Mapping[str, Mapping[str, tuple[list[float], list[float]]]]  # side -> feature -> (means, standard deviations)
 
@@ -36,8 +37,23 @@ class DataSpec:
     shuffle_row_groups: int  # row groups whose rows are mixed
     validation_rows: int  # the most examples of the held-out day that are measured
     hide_history: bool  # whether items of a user's history are left out when the held-out day is measured
+    min_held_back_share: float  # of the users, on whom the model is measured after the pass over the held-out day
+    min_held_back_rows: int  # expected rows of these users; on a day with few rows, more users are held back
     item_changes: PinnedFiles | None = None  # the features of items before they changed in the window; None: none did
     epoch_day: int = 0  # the last day of the window, as days since 1970-01-01
+    held_back_salt: int = 0  # with another number, other users are held back
+
+    @property
+    def held_back_share(self) -> float:
+        """The share of the users whose rows the pass over the held-out day leaves out; 0 if no user is held back.
+
+        It is `min_held_back_share`, or as much as `min_held_back_rows` require, but not above MAX_HELD_BACK_SHARE for
+        their sake.
+        """
+        if self.last_day is None or not self.min_held_back_share:
+            return 0.0
+        wanted = min(self.min_held_back_rows / self.last_day.rows, MAX_HELD_BACK_SHARE)
+        return max(self.min_held_back_share, wanted)
 
     @property
     def share_column(self) -> str:

@@ -74,6 +74,8 @@ SETTINGS: dict[str, Any] = {
     "checkpoint_steps": 0,
     "patience": 0,
     "validation_rows": 10_000,
+    "min_held_back_share": 0.0,
+    "min_held_back_rows": 0,
 }
 
 CPU = torch.device("cpu")

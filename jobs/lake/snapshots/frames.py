@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.lake.session.settings import LISTED_FILES
 from jobs.lake.snapshots.snapshot import Snapshot
@@ -44,8 +45,13 @@ def read_listed_files(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
 
 
 def read_version(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
-    """All rows of the snapshot's version of the table, read through Delta, whichever files the snapshot has."""
-    return spark.read.format("delta").option("versionAsOf", snapshot.version).load(snapshot.table)
+    """All rows of the snapshot's version of the table, read through Delta, whichever files the snapshot has.
+
+    Columns of the snapshot's schema that the table lacks are null.
+    """
+    rows = spark.read.format("delta").option("versionAsOf", snapshot.version).load(snapshot.table)
+    lacking = [field for field in snapshot.schema if field.name not in rows.columns]
+    return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in lacking}) if lacking else rows
 
 
 def sampled(rows: DataFrame, count: int, max_rows: int | None) -> DataFrame:

@@ -20,6 +20,7 @@ from jobs.lake.tables.built import (
     user_snapshot,
 )
 from jobs.lake.tables.model_outputs import (
+    BACK_TESTS,
     CANDIDATE,
     CANDIDATES,
     EVALUATION,
@@ -31,9 +32,10 @@ from jobs.lake.tables.model_outputs import (
     USER_EMBEDDINGS,
 )
 from jobs.lake.tables.raw import CLICKS, IMPRESSION, IMPRESSIONS, ORACLE, QUARANTINE, items, users
-from jobs.lake.tables.table import SchemaMismatch, Table, check_partition, check_schema
+from jobs.lake.tables.table import SchemaMismatch, Table, check_partition, check_schema, with_added
 
 __all__ = [
+    "BACK_TESTS",
     "CANDIDATE",
     "CANDIDATES",
     "CLICKED_ON",
@@ -71,4 +73,5 @@ __all__ = [
     "training_examples",
     "user_snapshot",
     "users",
+    "with_added",
 ]

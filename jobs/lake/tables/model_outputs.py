@@ -70,13 +70,24 @@ EVALUATION = Table(
     key=("ds", "channel", "slice", "metric", "k"),
     per_variant=True,
 )  # fmt: skip
+BACK_TESTS = Table(
+    "back_tests",
+    struct(
+        ds=DATE, against_from=DATE, against_to=DATE, model_version=STRING, is_published=BOOLEAN, k=INT,
+        predicted=DOUBLE, predicted_clicks=LONG, predicted_popularity=DOUBLE, reached=DOUBLE,
+        users=LONG, reached_popularity=DOUBLE, gap=DOUBLE,
+    ),
+    key=("ds", "k"),
+    per_variant=True,
+)  # fmt: skip
 GATE = Table(
     "gate",
     struct(
         ds=DATE, rule=STRING, value=DOUBLE, min_value=DOUBLE, max_value=DOUBLE, passed=BOOLEAN, model_version=STRING,
-        scored_at=TIME,
+        scored_at=TIME, clicks=LONG, interval_low=DOUBLE, interval_high=DOUBLE,
     ),
     key=("rule",),
+    added=("clicks", "interval_low", "interval_high"),
 )  # fmt: skip
 PUBLICATIONS = Table(
     "publications",

@@ -31,13 +31,18 @@ class SchemaMismatch(ValueError):
 
 @dataclass(frozen=True)
 class Table:
-    """A Delta table. `per_variant`: each variant of the model has its own table of this name."""
+    """A Delta table. `per_variant`: each variant of the model has its own table of this name.
+
+    added: columns of the schema that a table of an older version may lack. They are null in its rows, and the next
+    write of a day adds them.
+    """
 
     name: str
     schema: StructType
     key: tuple[str, ...]
     partition: str = "ds"
     per_variant: bool = False
+    added: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -51,6 +56,11 @@ class Table:
 def struct(**columns: DataType) -> StructType:
     """A schema of nullable columns."""
     return StructType([StructField(name, kind) for name, kind in columns.items()])
+
+
+def with_added(table: Table, stored: StructType) -> StructType:
+    """The columns of a stored table, and those of `table.added` that it lacks."""
+    return StructType([*stored, *(table.schema[name] for name in table.added if name not in stored.fieldNames())])
 
 
 def check_schema(table: Table, got: StructType) -> None:

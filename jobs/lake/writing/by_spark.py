@@ -47,6 +47,8 @@ def _save(stored: StoredTable, table: Table, rows: DataFrame, predicate: str | N
     writer = rows.write.format("delta").partitionBy(table.partition).mode("append")
     if predicate is not None:  # also for a new table: an append does not conflict with another first commit
         writer = writer.mode("overwrite").option("replaceWhere", predicate)
+    if table.added:  # a stored table may lack them
+        writer = writer.option("mergeSchema", True)
     writer.save(stored.path)
 
 

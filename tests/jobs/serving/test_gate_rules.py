@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jobs.config.loading import Config
 from jobs.serving.gate_rules import (
-    ADVICE,
     LIST_RULES,
     TRAINING_RULES,
     VECTOR_RULES,
+    LastPass,
     ListMeasurements,
-    Verdict,
+    TrainingMeasurements,
+    last_pass_verdict,
     never_clicked_share,
+    recall_of_published,
+    recall_over_popularity,
     short_list_share,
 )
+from jobs.serving.verdicts import ADVICE, Noise, Verdict, wilson
 
 RULES = {rule.__name__ for rule in (*TRAINING_RULES, *LIST_RULES, *VECTOR_RULES)}
 
@@ -75,3 +81,102 @@ def test_lists_of_users_for_whom_nothing_is_possible_pass_without_an_item(config
     empty = lists_of(**nothing, is_any_possible=False)
     assert all(rule(empty, config).passed for rule in LIST_RULES)
     assert not any(rule(lists_of(**nothing), config).passed for rule in LIST_RULES if rule is not short_list_share)
+
+
+def with_gate(config: Config, **changes: Any) -> Config:
+    return config.model_copy(update={"gate": config.gate.model_copy(update=changes)})
+
+
+def trained(**measured: Any) -> TrainingMeasurements:
+    whole = {"clicks": 5_000, "recall_at_10": 0.2, "recall_at_100": 0.5, "popularity_recall_at_10": 0.1}
+    rest = {"published_recall_at_100": 0.5, "last_pass": None, "must_hold_out": True}
+    ages = {"lost_rows": 0, "input_age_days": 0, "model_age_days": 0}
+    return TrainingMeasurements(**{**whole, **rest, **ages, **measured})
+
+
+def test_the_interval_of_a_share_has_the_true_one_19_times_of_20() -> None:
+    random = np.random.default_rng(0)
+    for count, share in ((150, 0.02), (150, 0.3), (2_000, 0.1)):
+        found = random.binomial(count, share, size=2_000) / count
+        inside = [low <= share <= high for low, high in (wilson(float(one), count) for one in found)]
+        assert 0.92 < np.mean(inside) < 0.98, (count, share)
+    assert wilson(1 / 153, 153) == pytest.approx((0.00115, 0.0361), abs=1e-4)  # by hand
+
+
+def test_one_hit_of_153_clicks_is_below_the_floor_though_popularity_found_nothing(config: Config) -> None:
+    measured = trained(clicks=153, recall_at_10=1 / 153, popularity_recall_at_10=0.0)
+    verdict = recall_over_popularity(measured, config)
+    assert str(verdict) == (
+        "recall_over_popularity must be at least 0.01, got 0.006536 (95 % interval 0.001154 to 0.03608, 153 clicks): "
+        "too few clicks to decide, and gate.few_clicks is pass"
+    )
+    assert (verdict.passed, verdict.is_undecided) == (True, True)
+    assert not recall_over_popularity(measured, with_gate(config, few_clicks="fail")).passed
+    assert not recall_over_popularity(measured, with_gate(config, min_validation_clicks=100)).passed
+    many = trained(clicks=15_300, recall_at_10=1 / 153, popularity_recall_at_10=0.0)
+    assert not recall_over_popularity(many, config).passed
+
+
+@pytest.mark.parametrize(
+    ("recall", "clicks", "few_clicks", "passed"),
+    [
+        (0.02, 300, "pass", False),  # the whole interval is below the bound of .11
+        (0.2, 300, "fail", True),  # the whole interval is above it
+        (0.1, 300, "pass", True),
+        (0.12, 300, "fail", False),
+        (0.1, 5_000, "pass", False),  # enough clicks: the value decides
+        (0.12, 5_000, "fail", True),
+        (0.1, None, "pass", False),  # a model that does not say how many clicks: the value decides
+    ],
+)
+def test_few_clicks_decide_only_what_their_interval_shows(
+    config: Config, recall: float, clicks: int | None, few_clicks: str, passed: bool
+) -> None:
+    measured = trained(recall_at_10=recall, clicks=clicks)
+    assert recall_over_popularity(measured, with_gate(config, few_clicks=few_clicks)).passed == passed
+
+
+def test_the_recall_of_the_published_model_is_compared_within_the_noise_of_few_clicks(config: Config) -> None:
+    found = {
+        (clicks, recall): recall_of_published(trained(clicks=clicks, recall_at_100=recall), config).passed
+        for clicks in (100, 5_000)
+        for recall in (0.38, 0.2)  # the bound is .4
+    }
+    assert found == {(100, 0.38): True, (100, 0.2): False, (5_000, 0.38): False, (5_000, 0.2): False}
+
+
+@pytest.mark.parametrize(
+    ("after", "standard_error", "clicks", "few_clicks", "passed"),
+    [
+        (0.31, 0.01, 500, "pass", True),
+        (0.27, 0.02, 500, "pass", True),  # a drop that is noise
+        (0.27, 0.02, 5_000, "fail", True),  # also with many clicks: the single differences say so
+        (0.27, 0.02, 500, "fail", False),
+        (0.2, 0.02, 500, "pass", False),  # a drop that the clicks show
+        (0.27, 0.005, 5_000, "pass", False),
+        (0.29, 0.001, 5_000, "pass", True),  # a drop that is sure, but small
+        (0.0, math.inf, 500, "pass", True),  # one user
+        (0.0, math.inf, 500, "fail", False),
+    ],
+)
+def test_a_last_pass_fails_if_the_clicks_show_a_drop(
+    config: Config, after: float, standard_error: float, clicks: int, few_clicks: str, passed: bool
+) -> None:
+    verdict = last_pass_verdict(LastPass(0.3, after, standard_error, clicks), with_gate(config, few_clicks=few_clicks))
+    assert verdict.passed == passed
+    assert verdict.min_value == pytest.approx(0.95 * 0.3)
+
+
+def test_a_last_pass_that_was_not_measured_passes_unless_the_policy_requires_it(config: Config) -> None:
+    nobody = LastPass(None, None, math.inf, 0)
+    assert last_pass_verdict(None, config).passed
+    assert last_pass_verdict(nobody, config).passed
+    assert not last_pass_verdict(nobody, with_gate(config, few_clicks="fail")).passed
+
+
+def test_a_value_above_its_bound_that_fails_by_policy_misses_nothing() -> None:
+    verdict = Verdict("a", 0.5, min_value=0.4, noise=Noise(9, 0.2, 0.8, if_undecided=False, is_small=True))
+    assert str(verdict) == (
+        "a must be at least 0.4, got 0.5 (95 % interval 0.2 to 0.8, 9 clicks): too few clicks to decide, and "
+        "gate.few_clicks is fail"
+    )

@@ -76,6 +76,7 @@ def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str
         learn_temperature=True,
         user_id_dropout=0.3,
         model={**SPEC.to_json(), "item_id_shrinkage": 2.0},
+        min_held_back_share=0.3,
     )
 
 
@@ -119,7 +120,7 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(everything: dict[str, Any],
     assert want.keys() == found.keys()
     for name, weights in want.items():
         assert (weights - found[name]).abs().max() < 1e-6, name
-    for name in ("steps", "final_loss", "validations", "loss_curve", "bank_drift", "estimator"):
+    for name in ("steps", "final_loss", "validations", "loss_curve", "bank_drift", "estimator", "last_pass"):
         assert metrics[name] == undisturbed[name], name
     assert undisturbed["steps"] == 44  # two epochs of 20, the second no better, and the last day
     assert undisturbed["bank_warm_at"] is not None

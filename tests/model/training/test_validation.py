@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.training import validation
-from model.training.validation import ranks_of_positives
+from model.training.validation import ranking
+from model.training.validation.ranking import ranks_of_positives
 
 
 @pytest.mark.parametrize("block", [3, 7, 65_536])
 def test_ranks_are_those_of_a_sorted_list(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(validation, "BLOCK", block)
+    monkeypatch.setattr(ranking, "BLOCK", block)
     generator = torch.Generator().manual_seed(0)
     items = torch.tensor([2, 3, 5, 8, 9, 11, 12, 20, 21, 30])
     queries, vectors = torch.randn(40, 4, generator=generator), torch.randn(len(items), 4, generator=generator)

@@ -1,4 +1,4 @@
-"""Validation: how well the towers rank held-out clicks among all available items.
+"""How well the towers rank held-out clicks among all available items.
 
 Axes: B examples, D embedding size, I available items, L length of a history, W items of a block.
 """
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from model.training.loop import Batch
 from model.training.processes.ranks import ALONE, Ranks
+from model.training.validation.clicks import RankedClicks
 from model.vocabulary import PADDING
 
 BLOCK = 65_536  # items scored at once
-AT = (10, 100)
+USER = "user_index"  # the name of each row's user in a batch of held-out clicks
 TIE = 1e-6  # of |query| |item|: products of the same float32 vectors differ by less, in whatever order they are summed
 
 
@@ -60,7 +61,7 @@ def _seen_above(
 
 
 @torch.no_grad()
-def validate(
+def ranked_clicks(
     embed: Callable[[Batch], Tensor],
     batches: Iterable[Batch],
     vectors: Tensor,
@@ -69,19 +70,19 @@ def validate(
     *,
     hide_history: bool,
     ranks: Ranks = ALONE,
-) -> dict[str, float]:
-    """recall@10, recall@100, the mean reciprocal rank (`mrr`) and the number of examples (`rows`), over all ranks.
+) -> RankedClicks:
+    """The clicks of all ranks' batches with their ranks, the same on every rank; on the CPU.
 
     embed: a batch -> queries [B, D]; vectors [I, D] and items [I] as in `ranks_of_positives`; hide_history: whether
     the items of a row's history are left out of its ranking.
     """
-    sums = torch.zeros(len(AT) + 2, dtype=torch.float64, device=device)
+    parts = [torch.empty(0, 2, dtype=torch.int64, device=device)]  # [B, 2] each
     for batch in batches:
         batch = {name: values.to(device) for name, values in batch.items()}
         seen = batch.get("history") if hide_history else None
         positions = ranks_of_positives(embed(batch), batch["item_index"], vectors, items, seen)  # [B]
-        hits = [(positions < k).sum() for k in AT]
-        sums += torch.stack([*hits, (1 / (positions + 1.0)).double().sum(), torch.tensor(len(positions))]).to(sums)
-    *recalls, reciprocal, rows = ranks.total(sums).tolist()
-    measured = {f"recall@{k}": hits / max(rows, 1) for k, hits in zip(AT, recalls, strict=True)}
-    return {**measured, "mrr": reciprocal / max(rows, 1), "rows": rows}
+        parts.append(torch.stack([positions, batch[USER]], dim=1))
+    mine = torch.cat(parts)  # [clicks of this rank, 2]
+    counts = ranks.counts(len(mine), device)
+    joined = ranks.gather(mine, counts) if sum(counts) else mine  # [N, 2]
+    return RankedClicks(joined[:, 0].cpu(), joined[:, 1].cpu())
