@@ -1,9 +1,10 @@
 """gate: whether a day's candidates may be published, one row per rule (jobs/serving/gate_rules.py).
 
-Compares recall on the held-out last day with that of popularity on the same clicks, with that of the model last
-published before the day, on its own last day, and with that after the last pass, which trains on that day, on clicks of
-users whom it left out. Verdicts on recall say how many clicks they rest on. Also checks the coverage and shares of the lists, that the towers have
-not collapsed, the recall of the searched index, that training read every row, and the age of the model and its inputs.
+Compares recall on the held-out last day with that of popularity on the same clicks, and with that of the model last
+published before the day, on its own last day; and recall after the last pass, which trains on that day, with that
+before it, on clicks of users whom it left out. Verdicts on recall say how many clicks they rest on. Also checks the
+coverage and shares of the lists, that the towers have not collapsed, the recall of the searched index, that training
+read every row, and the age of the model and its inputs.
 Measures the newest versions of the tables when the job begins; the rows record the model version and the time of the
 lists. Overwrites the day. If a rule fails, the job ends with `error [gate]` and the day is not published.
 """
@@ -58,7 +59,7 @@ def gate(
 
 
 def _noise(verdict: Verdict) -> tuple[int | None, float | None, float | None]:
-    """(clicks, low and high end of the interval); None if the value is not measured on clicks or the end is infinite."""
+    """(clicks, low end, high end of the interval); None for a value that is not of clicks, and for infinite ends."""
     noise = verdict.noise
     if noise is None:
         return None, None, None

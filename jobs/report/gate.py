@@ -38,10 +38,10 @@ def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
 def _verdict(row: Row, min_clicks: int) -> Cell:
     if row.value is None and row.passed:
         return Cell("not measured", "muted")
+    is_undecided = row.interval_low is not None and row.interval_low < row.min_value <= row.interval_high
     text = "passed" if row.passed else "failed"
-    if row.interval_low is not None and row.min_value is not None and row.clicks < min_clicks:
-        if row.interval_low < row.min_value <= row.interval_high:
-            text += ", too few clicks to decide"
+    if is_undecided and row.clicks < min_clicks:
+        text += ", too few clicks to decide"
     return Cell(text, "good" if row.passed else "bad")
 
 

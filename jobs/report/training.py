@@ -74,9 +74,12 @@ def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tupl
         ("temperature", decimal(metrics["temperature"])),
     ]
     if last := metrics.get("last_pass"):
-        facts.append(("users left out of the last pass", f"{count(last['users'])}, {count(last['rows'])} clicks measured"))
-        found = (decimal(last[part].get("recall@10")) for part in ("before", "after", "popularity"))
-        facts.append(("their recall@10", "{} before, {} after it; popularity {}".format(*found)))
+        facts.append(
+            ("users left out of the last pass", f"{count(last['users'])}, {count(last['rows'])} clicks measured")
+        )
+        metric = last["compared"]
+        found = (decimal(last[part].get(metric)) for part in ("before", "after", "popularity"))
+        facts.append((f"their {metric}", "{} before, {} after it; popularity {}".format(*found)))
     bank = {
         "bank_drift": "drift of the bank (1 − cosine)",
         "bank_age": "age of the bank, steps",

@@ -21,7 +21,6 @@ from jobs.lake.snapshots import Snapshot
 from jobs.serving.gate_rules import LastPass, ListMeasurements, TrainingMeasurements, VectorMeasurements
 from jobs.serving.publications import last_publication
 
-LAST_PASS_METRIC = "recall@10"
 MAX_SAMPLED_VECTORS = 100_000  # a mean cosine is computed from about one to two times this many vectors
 
 
@@ -52,8 +51,9 @@ def last_pass_of(measured: Mapping[str, Any] | None) -> LastPass | None:
     """The part `last_pass` of a model's metrics, which models of older versions lack."""
     if measured is None:
         return None
-    before, after = (measured[name].get(LAST_PASS_METRIC) for name in ("before", "after"))
-    error = measured["change"].get(LAST_PASS_METRIC, {}).get("standard_error")
+    metric = measured["compared"]
+    before, after = (measured[name].get(metric) for name in ("before", "after"))
+    error = measured["change"].get(metric, {}).get("standard_error")
     return LastPass(before, after, math.inf if error is None else error, int(measured["rows"]))
 
 

@@ -4,8 +4,8 @@ A rule is a function of measurements (made by `jobs.serving.gate_measurements`) 
 Verdict. To add a rule, write the function, list it in TRAINING_RULES, LIST_RULES or VECTOR_RULES, and say what to do if
 it fails in `jobs.serving.verdicts.ADVICE`.
 
-A recall is measured on clicks, which may be few. If its interval is above or below the bound, that decides. Otherwise the
-value decides, but with fewer than `gate.min_validation_clicks` clicks `gate.few_clicks` does.
+A recall is measured on clicks, which may be few. If its interval is above or below the bound, that decides. Otherwise
+the value decides, but with fewer than `gate.min_validation_clicks` clicks `gate.few_clicks` does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from jobs.config.loading import Config
 from jobs.serving.verdicts import Noise, Verdict, Z, wilson
+
 
 @dataclass(frozen=True)
 class LastPass:

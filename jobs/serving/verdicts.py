@@ -9,7 +9,7 @@ Z = 1.96  # standard errors on either side of a value: a 95 % interval
 # What to do about a rule that failed; docs/publication.md says more.
 ADVICE = {
     "recall_over_popularity": "train on more days, or tune training.temperature and training.epochs",
-    "recall_after_last_pass": "compare the held-out day's clicks with those of the days before, and check learning rates",
+    "recall_after_last_pass": "compare the clicks of the held-out day with those of earlier days; check learning rates",
     "recall_of_published": "compare the day's log and training with those of the published day",
     "training_rows_lost": "run train_two_tower again, on the tables as they are now",
     "input_age_days": "run the missing days, in order",

@@ -83,7 +83,8 @@ class Run:
         assert self.inputs.data.last_day is not None
         held_back_rows = self.inputs.data.last_day.rows - self.history.last_pass_rows
         after = self._ranked_by_towers(self._held_back_batches())
-        return last_pass_metrics(before, after, self._ranked_by_popularity(self._held_back_batches()), held_back_rows)
+        popularity = self._ranked_by_popularity(self._held_back_batches())
+        return last_pass_metrics(before, after, popularity, held_back_rows, len(self.inputs.available_items))
 
     def _resume(self) -> Progress:
         """Restore the newest checkpoint, or start from the beginning; returns the progress."""
@@ -101,9 +102,7 @@ class Run:
             print(f"  continues after step {step:,}", flush=True)
         return self.learner.load_state_dict(state["learner"])
 
-    def _epochs(
-        self, progress: Progress, batches_of: Callable[[int, int], Iterable[Batch]], epochs: int
-    ) -> Progress:
+    def _epochs(self, progress: Progress, batches_of: Callable[[int, int], Iterable[Batch]], epochs: int) -> Progress:
         return train(
             self.learner.loss,
             batches_of,
@@ -153,9 +152,7 @@ class Run:
         """Ranked by each item's share of the rows of the epochs."""
         items = self.inputs.available_items
         shares = self.inputs.sampling_probs(self.inputs.data.share_column).q[items]  # [available items]
-        return self._ranked(
-            batches, lambda batch: shares.new_ones(len(batch["item_index"]), 1), shares[:, None], items
-        )
+        return self._ranked(batches, lambda batch: shares.new_ones(len(batch["item_index"]), 1), shares[:, None], items)
 
     def _ranked(
         self,

@@ -33,12 +33,15 @@ class Difference:
 
     def to_json(self) -> dict[str, float | None]:
         """The fields; the standard error is None if it is infinite, which JSON cannot express."""
-        return {"mean": self.mean, "standard_error": self.standard_error if math.isfinite(self.standard_error) else None}
+        return {
+            "mean": self.mean,
+            "standard_error": self.standard_error if math.isfinite(self.standard_error) else None,
+        }
 
 
 @dataclass(frozen=True)
 class RankedClicks:
-    """Clicks in an order that depends on nothing but the files and the seed, so two models' can be compared in pairs."""
+    """Clicks in an order that only depends on the files and the seed, so that two models can be compared in pairs."""
 
     ranks: Tensor  # [N] int64, from 0, the best
     users: Tensor  # [N] int64, user indices

@@ -20,14 +20,26 @@ from model.artifacts.model_version import WEIGHTS
 from model.training.fit import fit
 from model.training.loop import Progress, TrainingDiverged
 from model.training.spec import TrainingSpec
+from model.training.validation.history import History
 from tests.marks import slow_after
 from tests.model.small_world import SPEC, World, changed
 from tests.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 EVERY = 7  # steps between checkpoints; an epoch has 20 steps, and a block of shuffled row groups about 6
+# The first epoch is chosen, as if all later ones were clearly worse: so early stopping goes back to it.
+FIRST_EPOCH = """
+from model.training.validation.history import History
+add = History.add
+def first(history, clicks):
+    add(history, clicks)
+    history.chosen = 0
+    return len(history.validations) == 1
+History.add = first
+"""
+TRAINER = f"{FIRST_EPOCH}\nimport os\nfrom model.training.fit import main\nos._exit(main())\n"
 # step: killed after that step; save: killed while the checkpoint of that step is written
-KILLED = """
+KILLED = f"""{FIRST_EPOCH}
 import json, os, signal, sys
 from model.training import fit
 from model.artifacts import verified_folder as folders
@@ -45,6 +57,12 @@ def killed_flush(path):
 folders.flush = killed_flush
 fit.fit(fit.TrainingSpec.from_json(json.load(open(sys.argv[1]))), watch)
 """
+
+
+@pytest.fixture(autouse=True)
+def first_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(History, "add", History.add)  # restored after the test
+    exec(FIRST_EPOCH, {})
 
 
 @pytest.fixture
@@ -122,7 +140,7 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(everything: dict[str, Any],
         assert (weights - found[name]).abs().max() < 1e-6, name
     for name in ("steps", "final_loss", "validations", "loss_curve", "bank_drift", "estimator", "last_pass"):
         assert metrics[name] == undisturbed[name], name
-    assert undisturbed["steps"] == 44  # two epochs of 20, the second no better, and the last day
+    assert undisturbed["steps"] == 44  # two epochs of 20, the second not chosen, and the last day
     assert undisturbed["bank_warm_at"] is not None
 
 
@@ -139,7 +157,7 @@ def test_a_killed_run_continues_from_the_store_on_another_machine(everything: di
 
 
 def test_the_reported_validation_is_that_of_the_weights_that_are_kept(everything: dict[str, Any]) -> None:
-    for patience, kept in ((0, -1), (1, 0)):  # the second epoch is no better, and only early stopping goes back
+    for patience, kept in ((0, -1), (1, 0)):  # only early stopping goes back to the first epoch
         values = placed(
             changed(everything, epochs=2, patience=patience), Path(everything["run"]["folder"]) / str(patience)
         )
@@ -222,7 +240,8 @@ def test_two_killed_ranks_end_like_uninterrupted_ones(everything: dict[str, Any]
             "--max-restarts=0",
         ]
         (tmp_path / "killed.py").write_text(KILLED)
-        work = ["-m", "model.training.fit", str(tmp_path / "training_spec.json")]
+        (tmp_path / "trainer.py").write_text(TRAINER)
+        work = [str(tmp_path / "trainer.py"), str(tmp_path / "training_spec.json")]
         if step:
             work = [str(tmp_path / "killed.py"), str(tmp_path / "training_spec.json"), "step", str(step)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
