@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -17,11 +16,10 @@ from jobs import (
     build_user_embeddings,
     gate_candidates,
     publish_candidates,
-    report_run,
     score_users,
     train_two_tower,
 )
-from jobs.config.loading import Config, load_config
+from jobs.config.loading import Config
 from jobs.inference.references import model_path, model_row, model_version
 from jobs.lake import tables
 from jobs.lake.integrity.detect import TableDamaged
@@ -79,28 +77,6 @@ def test_a_worse_model_is_not_published_and_readers_keep_their_lists(
     after = read_candidates(lake.uri)
     assert not after.equals(before)
     assert set(after["model_version"]) == {model_version(lake, SECOND)}
-
-
-def test_a_spoiled_last_pass_is_not_published_and_the_table_of_an_older_version_gets_the_new_columns(
-    simulated_copy: Lake,
-) -> None:
-    lake, added = simulated_copy, tables.GATE.added
-    older = lake.read(tables.GATE).drop(*added).localCheckpoint()
-    shutil.rmtree(lake.table_path(tables.GATE))
-    older.write.format("delta").partitionBy("ds").save(lake.table_path(tables.GATE))
-    for rows in (lake.rows(tables.GATE, THIRD), lake.day(tables.GATE, THIRD).collect()):
-        assert {row.rule for row in rows} == {*ADVICE}
-        assert {row[name] for row in rows for name in added} == {None}
-    recall = {"before": {"recall@10": 0.3}, "after": {"recall@10": 0.2}, "popularity": {"recall@10": 0.1}}
-    change = {"recall@10": {"mean": -0.1, "standard_error": 0.02}}
-    measured(lake, THIRD, last_pass={**recall, "compared": "recall@10", "rows": 400, "users": 90, "change": change})
-    with pytest.raises(DayStopped, match=r"recall_after_last_pass must be at least 0\.294, got 0\.2 \(95 % interval"):
-        gate_candidates.main(arguments(lake, THIRD))
-    (row,) = (row for row in lake.rows(tables.GATE, THIRD) if row.rule == "recall_after_last_pass")
-    assert (row.passed, row.clicks) == (False, 400)
-    assert (row.interval_low, row.interval_high) == (pytest.approx(0.1608), pytest.approx(0.2392))
-    assert {row.clicks for row in lake.rows(tables.GATE, SECOND)} == {None}
-    assert "0.1608 to 0.2392" in report_run.report(lake, load_config(SMALL), THIRD)
 
 
 def test_lists_that_the_gate_has_not_checked_are_not_published(simulated_copy: Lake) -> None:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
@@ -22,84 +21,15 @@ from model.training.loop import Progress, TrainingDiverged
 from model.training.spec import TrainingSpec
 from model.training.validation.history import History
 from tests.marks import slow_after
-from tests.model.small_world import SPEC, World, changed
+from tests.model.small_world import changed
+from tests.model.training.interrupted_runs import EVERY, FIRST_EPOCH, KILLED, ROOT, TRAINER, placed
 from tests.processes import wait_until
-
-ROOT = Path(__file__).resolve().parents[3]
-EVERY = 7  # steps between checkpoints; an epoch has 20 steps, and a block of shuffled row groups about 6
-# The first epoch is chosen, as if all later ones were clearly worse: so early stopping goes back to it.
-FIRST_EPOCH = """
-from model.training.validation.history import History
-add = History.add
-def first(history, clicks):
-    add(history, clicks)
-    history.chosen = 0
-    return len(history.validations) == 1
-History.add = first
-"""
-TRAINER = f"{FIRST_EPOCH}\nimport os\nfrom model.training.fit import main\nos._exit(main())\n"
-# step: killed after that step; save: killed while the checkpoint of that step is written
-KILLED = f"""{FIRST_EPOCH}
-import json, os, signal, sys
-from model.training import fit
-from model.artifacts import verified_folder as folders
-where, step = sys.argv[2], int(sys.argv[3])
-now = 0
-def die(): os.kill(os.getpid(), signal.SIGKILL)
-def watch(progress):
-    global now
-    now = progress.step
-    if where == "step" and now == step: die()
-flush = folders.flush
-def killed_flush(path):
-    if where == "save" and now + 1 >= step: die()
-    flush(path)
-folders.flush = killed_flush
-fit.fit(fit.TrainingSpec.from_json(json.load(open(sys.argv[1]))), watch)
-"""
 
 
 @pytest.fixture(autouse=True)
 def first_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(History, "add", History.add)  # restored after the test
     exec(FIRST_EPOCH, {})
-
-
-@pytest.fixture
-def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str, Any]:
-    """A spec whose training has every kind of state, with a day held out."""
-    examples, names = world.examples(), ("examples", "last_day")
-    for name, rows in zip(names, (examples.slice(0, 2500), examples.slice(2500)), strict=True):
-        pq.write_table(rows, tmp_path / f"{name}.parquet", row_group_size=190)
-        values["data"][name] = {"version": 0, "files": [(tmp_path / f"{name}.parquet").as_uri()], "rows": len(rows)}
-    probabilities = world.probabilities()
-    for name in ("q_before", "q_last"):
-        probabilities = probabilities.append_column(name, probabilities["q"])
-    pq.write_table(probabilities, tmp_path / "probabilities.parquet")
-    negatives = {
-        "correction": "logq_negatives",
-        "corpus": 32,
-        "bank": 512,
-        "bank_holds": "all",
-        "bank_warmup_steps": 3,
-        "mask": "user",
-    }
-    return changed(
-        values,
-        negatives=negatives,
-        epochs=3,
-        checkpoint_steps=EVERY,
-        patience=1,
-        frequency_source="streaming",
-        learn_temperature=True,
-        user_id_dropout=0.3,
-        model={**SPEC.to_json(), "item_id_shrinkage": 2.0},
-        min_held_back_share=0.3,
-    )
-
-
-def placed(values: dict[str, Any], there: Path) -> dict[str, Any]:
-    return changed(values, folder=str(there / "model"), checkpoints=str(there / "checkpoints"))
 
 
 def ended(values: dict[str, Any], folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
