@@ -84,7 +84,7 @@ def write_last_day(folder: Path, spec: TrainingSpec, shuffled: bool) -> Training
     data = replace(data, probabilities=PinnedFiles(0, data.probabilities.files, len(indices)))
     if shuffled:
         last = items[start:].copy()
-        chosen = held_back(torch.from_numpy(users[start:]).long(), data.held_back_share, data.held_back_salt)  # [rows]
+        chosen = held_back(torch.from_numpy(users[start:]).long(), data.held_back_share, data.epoch_day)  # [rows]
         trained = np.flatnonzero(~chosen.numpy())
         last[trained] = np.random.default_rng(spec.run.seed).permutation(last[trained])
         data = replace(data, last_day=_written(folder / "last_day.parquet", users[start:], last))

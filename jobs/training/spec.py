@@ -66,7 +66,6 @@ def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
         hide_history=config.exclusions.clicked != "never",
         item_changes=changes,
         epoch_day=epoch_day(ds),
-        held_back_salt=ds.toordinal(),  # a warm start never trains on these rows: others each day
         **settings["data"],
     )
     negatives = Negatives.from_json(settings["loss"].pop("negatives"))

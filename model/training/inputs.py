@@ -131,7 +131,7 @@ class TrainingInputs:
                 return
 
     def _held_back(self, batch: Batch) -> Tensor:
-        return held_back(batch[USER_INDEX.name], self.data.held_back_share, self.data.held_back_salt)  # [B]
+        return held_back(batch[USER_INDEX.name], self.data.held_back_share, self.data.epoch_day)  # [B]
 
     def _with_known_items(self, batch: Batch) -> Batch:
         indices = [batch[name] for name in ("item_index", "unclicked") if name in batch and len(batch[name])]

@@ -40,8 +40,7 @@ class DataSpec:
     min_held_back_share: float  # of the users, on whom the model is measured after the pass over the held-out day
     min_held_back_rows: int  # expected rows of these users; on a day with few rows, more users are held back
     item_changes: PinnedFiles | None = None  # the features of items before they changed in the window; None: none did
-    epoch_day: int = 0  # the last day of the window, as days since 1970-01-01
-    held_back_salt: int = 0  # with another number, other users are held back
+    epoch_day: int = 0  # the last day of the window, as days since 1970-01-01; each day holds back other users
 
     @property
     def held_back_share(self) -> float:

@@ -42,7 +42,7 @@ def held_out(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str, 
         table = table.append_column(name, table["q"])
     pq.write_table(table, tmp_path / "probabilities.parquet")
     last = {"version": 0, "files": [(tmp_path / "last_day.parquet").as_uri()], "rows": len(rows)}
-    return changed(values, last_day=last, epochs=2, min_held_back_share=SHARE, held_back_salt=SALT)
+    return changed(values, last_day=last, epochs=2, min_held_back_share=SHARE, epoch_day=SALT)
 
 
 def chosen_users() -> set[int]:
