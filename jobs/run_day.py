@@ -4,11 +4,10 @@ With --from and --to it runs a stretch of the day: these jobs and all between th
 as when it runs alone. --tables-only is the stretch that stops before training. With --skip-done, an attempt that
 follows an interrupted one skips the jobs that had ended, if nothing has changed since (jobs/cli/progress.py).
 
-Rebuilds the tables of earlier days that late clicks change (rebuild_days). It evaluates the candidates of the day
-before on this day's clicks; with --against it evaluates the new candidates on the clicks of later days that have
-already landed (a back-test). With --last it runs several days in order and stops at the first that fails; days before
-the published one require --tables-only. A day of a range without a log, or that cannot be trained on because it has no
-click, one user or one item, is named and left; the next day is run.
+Rebuilds the days that late clicks change (rebuild_days). It evaluates the candidates of the day before on this day's
+clicks; with --against the new candidates on the clicks of later days that have landed. With --last it runs several days
+and stops at the first that fails; days before the published one require --tables-only. A day of a range that has no
+log, no click, one user or one item is named and left out.
 """
 
 from __future__ import annotations
@@ -243,7 +242,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
     if len(days) > 1:
         _ = lake.spark  # started here, with settings for all of these days
-
     run_days(lake, config, days, args, display, jobs)
     display.summary()
 

@@ -75,3 +75,10 @@ def descriptors_to(file: int) -> Iterator[None]:
         for number, descriptor in saved:
             os.dup2(descriptor, number)
             os.close(descriptor)
+
+
+def stored_files(folder: str) -> list[str]:
+    """The paths of all files below a folder of the server, which begins with its bucket."""
+    store = fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:])
+    found = store.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+    return [file.path for file in found if file.is_file]

@@ -35,7 +35,7 @@ from model.data.loaders import epoch_batches
 from model.data.shards import shards
 from model.data.verification import PinnedFileDamaged, check_files
 from tests.conftest import DAYS
-from tests.object_store import HOME, SECRET, Server, descriptors_to, moto_server
+from tests.object_store import HOME, SECRET, Server, descriptors_to, moto_server, stored_files
 
 pytestmark = pytest.mark.skipif(HOME is None, reason="make test-s3 runs it, with a server and JARs of its own")
 
@@ -176,10 +176,7 @@ def test_the_day_leaves_a_report_and_no_draft(ran: Ran) -> None:
     page = read_text(lambda: ran.remote.spark, report_path(ran.remote.uri, DAY))
     assert page is not None
     assert page.rstrip().endswith("</html>")
-    listed = fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:]).get_file_info(
-        fs.FileSelector("bucket/lake", recursive=True)
-    )
-    assert [file.path for file in listed if ".draft" in file.path] == []
+    assert [path for path in stored_files("bucket/lake") if ".draft" in path] == []
 
 
 def test_nothing_secret_is_said(ran: Ran, output: Path) -> None:
@@ -188,12 +185,6 @@ def test_nothing_secret_is_said(ran: Ran, output: Path) -> None:
     assert "incubator modules" in text  # the first line of the JVM
     jvm = ran.remote.spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]
     assert SECRET not in text + Path(f"/proc/{jvm}/cmdline").read_text("utf-8")
-
-
-def stored_files(folder: str) -> list[str]:
-    store = fs.S3FileSystem(scheme="http", endpoint_override=os.environ["AWS_ENDPOINT_URL"][7:])
-    found = store.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
-    return [file.path for file in found if file.is_file]
 
 
 @pytest.mark.parametrize("launch", ["process", "spark_executors"])

@@ -182,17 +182,13 @@ class Lake:
         """
         snapshot = self._required_snapshot(table, version)
         snapshot.require_plain_files()
-        first = last - dt.timedelta(days=days - 1)
-        window = snapshot.between(first, last)
+        window = snapshot.between(first := last - dt.timedelta(days=days - 1), last)
         if window.rows == 0:
             raise NoSuchDay(f"table {table.name} has no row from {first} to {last} in {self.table_path(table)}")
         return PinnedFiles(snapshot.version, tuple(window.urls), window.rows)
 
     def overwrite(self, table: Table, ds: dt.date, rows: DataFrame, check: writing.Check | None = None) -> int:
-        """Replace a day in one commit; returns the rows written. Raises SchemaMismatch before it writes anything.
-
-        check: called with the written rows before they are committed, if `can_check_files`; may raise.
-        """
+        """Replace a day in one commit; see `overwrite_where`."""
         return self.overwrite_where(table, rows.withColumn("ds", F.lit(ds)), f"ds = DATE'{ds.isoformat()}'", check)
 
     def overwrite_days(self, table: Table, days: Sequence[dt.date], rows: DataFrame) -> int:
@@ -207,7 +203,10 @@ class Lake:
     def overwrite_where(
         self, table: Table, rows: DataFrame, predicate: str | None, check: writing.Check | None = None
     ) -> int:
-        """Replace the rows that fulfil the SQL `predicate`, which must not contain user input, by `rows`; None: add."""
+        """Replace the rows that fulfil the SQL `predicate`, which must not contain user input, by `rows`; None: add.
+
+        check: gets the written rows before the commit, if `can_check_files`. Raises SchemaMismatch before any write.
+        """
         with self._written(table) as existing:
             return writing.commit(self._stored(table), table, rows, predicate, existing, check)
 
@@ -225,10 +224,9 @@ class Lake:
             writing.insert_row(self._stored(table), table, values, existing)
 
     def _required_snapshot(self, table: Table, version: int | None = None) -> Snapshot:
-        snapshot = self.snapshot(table, version)
-        if snapshot is None:
-            raise NoSuchDay(f"there is no table {table.name} in {self.table_path(table)}")
-        return snapshot
+        if (snapshot := self.snapshot(table, version)) is not None:
+            return snapshot
+        raise NoSuchDay(f"there is no table {table.name} in {self.table_path(table)}")
 
     def _frame(self, table: Table, snapshot: Snapshot | None) -> DataFrame:
         """The declared columns of `spark_frame`, which may have rows of other days."""

@@ -5,7 +5,7 @@ a row, R pairs of a row and a distinct id that it masks.
 The logits of all columns are never in memory at once: those of a chunk are computed, used and overwritten, and
 computed again in the backward pass. On a CPU this is as fast as storing them, because a chunk fits in the cache. Logits
 have the layout [W, B], so that the mask of an id is one row, which is copied to each of the id's columns. On a device
-whose work is queued, no shape depends on values, so that the host never waits (`model.devices`).
+whose work is queued, no shape depends on values, so that the host never waits (`model.data.devices`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model import devices
+from model.data import devices
 from model.vocabulary import NO_ITEM
 
 CPU_LOGITS_AT_ONCE = 2**20  # 4 MiB of float32, so that a chunk of logits fits in the last-level cache

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model import devices
+from model.data import devices
 from model.losses import checks as loss_checks
 from model.losses.column_logsumexp import column_logsumexp
 from model.vocabulary import NO_ITEM

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model import devices
+from model.data import devices
 from model.vocabulary import NO_ITEM, PADDING
 
 MAX_ITEMS = 128  # per user, so that a user with all rows of a batch does not cause a mask of [B, B]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model import devices
+from model.data import devices
 from model.frequency import StreamingFrequency
 from model.losses import RowNegatives, sampled_softmax_loss
 from model.negatives.known_clicks import KnownClicks, padding_to_no_item

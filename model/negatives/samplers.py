@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from model import devices
+from model.data import devices
 
 SUM_TOLERANCE = 1e-4
 Share = Tensor | Callable[[Tensor], Tensor]  # probabilities [I], or a function: item indices [C] -> probabilities [C]

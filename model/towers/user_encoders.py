@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model import devices
+from model.data import devices
 from model.features import FeatureSpec
 from model.registry import Registry
 from model.vocabulary import PADDING

@@ -12,11 +12,11 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from model.data.devices import on_device
 from model.data.held_back import held_back
 from model.data.item_tables import EPOCH_DAY, ITEM_INDEX, ItemVersions, item_column, item_table, item_versions
 from model.data.loaders import epoch_batches
 from model.data.pinned_files import PinnedFiles
-from model.data.prefetch import on_device
 from model.data.shards import shards
 from model.data.verification import check_files
 from model.features import FeatureSpec, ModelSpec

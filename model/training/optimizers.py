@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import devices
+from model.data import devices
 
 
 class RowWiseAdagrad(torch.optim.Optimizer):

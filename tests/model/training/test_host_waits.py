@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from model import devices
+from model.data import devices
 from model.losses import Columns, sampled_softmax_loss
 from model.losses.column_logsumexp import column_logsumexp
 from model.negatives.bank_warmup import MEASURED_EVERY

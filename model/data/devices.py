@@ -1,4 +1,9 @@
-"""Copies batches to a GPU while it computes: the next batch is on its way while the present one is trained on."""
+"""What code must know about a device, and batches on their way to it.
+
+Work on a GPU is queued. Reading a value (`bool(tensor)`, `int(tensor)`), and every operation whose result has a shape
+that depends on values (`nonzero`, `unique`, an index of booleans), waits until the queue is empty. A training step
+therefore avoids them on such devices, and computes with fixed shapes instead; on a CPU the smaller shapes are faster.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,10 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from model import devices
+
+def is_asynchronous(device: torch.device) -> bool:
+    """Whether work on the device is queued, so that reading a value from it makes the host wait."""
+    return device.type != "cpu"
 
 
 def on_device(batches: Iterable[dict[str, Tensor]], device: torch.device) -> Iterator[dict[str, Tensor]]:
@@ -16,7 +24,7 @@ def on_device(batches: Iterable[dict[str, Tensor]], device: torch.device) -> Ite
     For a GPU, each batch is copied from pinned memory on a stream of its own, one batch ahead, so that neither the
     host nor the GPU waits for the copy.
     """
-    if not devices.is_asynchronous(device):
+    if not is_asynchronous(device):
         yield from batches
         return
     copies, ahead = torch.cuda.Stream(device), None
