@@ -110,13 +110,13 @@ def test_a_trainer_on_a_full_disk_leaves_no_model_and_resumes(
 
 
 def test_the_trainer_names_the_checkpoint_that_does_not_fit(tmp_path: Path, disk: Disk) -> None:
-    from model.training.checkpoints import Checkpoints
+    from model.training.checkpoints import STEP, Checkpoints
 
     disk(tmp_path / "checkpoints", 0)
     import torch
 
     with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/checkpoints/step-000000000001'"):
-        Checkpoints(tmp_path / "checkpoints", "a run").save_step(1, {"weights": torch.zeros(100_000)})
+        Checkpoints(tmp_path / "checkpoints", "a run").save(STEP, 1, {"weights": torch.zeros(100_000)})
     assert not list((tmp_path / "checkpoints").iterdir())
 
 

@@ -14,6 +14,7 @@ from jobs.config.features import Features
 from jobs.config.loading import Config, load_config
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
+from jobs.lake.days import epoch_day
 from jobs.lake.tables import check_schema
 from model.features import Feature
 
@@ -127,7 +128,8 @@ def test_histories_carry_on_from_the_day_before(spark: SparkSession, vocabularie
 def test_the_rows_have_the_columns_of_the_table(spark: SparkSession, vocabularies: DataFrame, config: Config) -> None:
     rows = built(spark, log(spark, ("u1", "i2", 0, 1)), vocabularies, {}, {"u1": (None, 1.0)})
     table = tables.training_examples(config.model_copy(update={"features": FEATURES}))
-    check_schema(table, rows.withColumn("ds", F.lit(DAY)).schema)
+    days = {"ds": F.lit(DAY), "epoch_day": F.lit(epoch_day(DAY))}  # added when the day is written
+    check_schema(table, rows.withColumns(days).schema)
     assert {"unclicked", "outcome_final_at", "weight", "history", "age"} <= set(table.columns)
 
 

@@ -52,7 +52,8 @@ def _lines(spark: SparkSession, path: str, column: str, setting: str) -> DataFra
 def _ids_of_column(spark: SparkSession, path: str, column: str, setting: str) -> DataFrame:
     rows = read_file(spark, path, None)
     if column not in rows.columns:
-        raise ValueError(f"{setting} must have a column {column}, got the columns {rows.columns} in {path}")
+        columns = [name for name in rows.columns if name != CORRUPT_ROW]
+        raise ValueError(f"{setting} must have a column {column}, got the columns {columns} in {path}")
     got = rows.schema[column].dataType
     if not isinstance(got, ID_TYPES):
         raise ValueError(f"{setting} must have a column {column} of type string, got {got.simpleString()} in {path}")
