@@ -57,14 +57,17 @@ def test_a_day_without_its_preconditions_stops_with_a_code_before_training(simul
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("more", "named"),
     [
-        ["--last", str(FOURTH + dt.timedelta(days=1))],  # a range ends with the first day that fails
-        ["--from", "build_interactions", "--to", "build_window_counts"],  # a stage of the DAG
+        # of a range without any log, the last day is named
+        (["--last", str(FOURTH + dt.timedelta(days=1))], FOURTH + dt.timedelta(days=1)),
+        (["--from", "build_interactions", "--to", "build_window_counts"], FOURTH),  # a stage of the DAG
     ],
     ids=["range", "stage"],
 )
-def test_an_empty_day_publishes_nothing_and_ends_with_its_code(simulated_copy: Lake, more: list[str]) -> None:
+def test_an_empty_day_publishes_nothing_and_ends_with_its_code(
+    simulated_copy: Lake, more: list[str], named: dt.date
+) -> None:
     lake = simulated_copy
     spoil(lake, "empty_day")
     before = read_candidates(lake.uri)
@@ -72,7 +75,7 @@ def test_an_empty_day_publishes_nothing_and_ends_with_its_code(simulated_copy: L
     command = [sys.executable, "-m", "jobs.run_day", "--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]
     done = subprocess.run([*command, *more], capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"error [empty_day]: no impression landed on {FOURTH}")
+    assert done.stderr.splitlines()[-1].startswith(f"error [empty_day]: no impression landed on {named}")
     after = read_candidates(lake.uri)
     assert after.equals(before)
     assert lake.day(tables.INTERACTIONS, FOURTH).isEmpty()
