@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.cli.arguments import day_argument, job_parser
+from jobs.cli.day_range import days_of_range
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.inference.evaluation import CANDIDATES, POPULARITY
 from jobs.inference.references import model_manifest
 from jobs.lake import tables
-from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 
 COLUMNS = ("day", "k", "predicted", "clicks", "reached", "users", "gap", "popularity predicted", "reached", "published")
@@ -124,9 +124,7 @@ def _text(value: float | None) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = arg_parser()
     args = parser.parse_args(argv)
-    days = days_between(args.ds, args.last or args.ds)
-    if not days:
-        parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
+    days = days_of_range(parser, args)
     lake, _ = open_lake(args, "back_test", must_exist=True)
     rows = [row for day in days for row in rows_of_day(lake, day)]
     if not rows:

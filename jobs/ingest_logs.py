@@ -23,12 +23,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.cli.arguments import day_argument, job_parser
+from jobs.cli.day_range import days_of_range
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.config.mapping import with_assignments
 from jobs.lake import tables
-from jobs.lake.days import days_between
 from jobs.lake.files import require_files
 from jobs.lake.lake import Lake
 from jobs.lake.queries import empty_frame
@@ -92,10 +92,7 @@ def checked_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> l
             parser.error(f"--map {table}... must be given with --{table}")
     if args.backlog and args.last is None:
         parser.error("--backlog must be given with --last")
-    days = days_between(args.ds, args.last or args.ds)
-    if not days:
-        parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
-    return days
+    return days_of_range(parser, args)
 
 
 def opened(args: argparse.Namespace) -> tuple[Lake, Config]:

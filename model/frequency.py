@@ -158,14 +158,17 @@ def hash_bucket(ids: Tensor, seed: int, buckets: int) -> Tensor:
     Seed 0 takes the remainder: consecutive item indices collide only if there are more of them than buckets, and are
     then spread evenly. Other seeds mix the bits with splitmix64.
     """
-    if seed == 0:
-        return ids % buckets
-    mixed = ids + ids.new_tensor(seed) * GOLDEN  # tensors wrap around at 64 bits
-    mixed = (mixed ^ _shift_right(mixed, 30)) * MIX_1
-    mixed = (mixed ^ _shift_right(mixed, 27)) * MIX_2
-    return (mixed ^ _shift_right(mixed, 31)) % buckets
+    return ids % buckets if seed == 0 else mixed_bits(ids, seed) % buckets
 
 
-def _shift_right(values: Tensor, bits: int) -> Tensor:
+def mixed_bits(numbers: Tensor, seed: int) -> Tensor:
+    """numbers [N] int64 -> [N] int64 whose 64 bits look random, different for different numbers: splitmix64."""
+    mixed = numbers + numbers.new_tensor(seed) * GOLDEN  # tensors wrap around at 64 bits
+    mixed = (mixed ^ shift_right(mixed, 30)) * MIX_1
+    mixed = (mixed ^ shift_right(mixed, 27)) * MIX_2
+    return mixed ^ shift_right(mixed, 31)
+
+
+def shift_right(values: Tensor, bits: int) -> Tensor:
     """Shift in zeros; torch's own shift of int64 repeats the sign."""
     return (values >> bits) & (2 ** (64 - bits) - 1)

@@ -12,11 +12,17 @@ from jobs.raw_log.preconditions import DayStopped
 SPARSE = ("empty_day", "no_clicks", "one_user", "one_item")  # codes of a day whose log is too small, not wrong
 
 
-def requested_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[dt.date]:
-    """The days from --ds to --last; exits with an error if the arguments contradict each other."""
+def days_of_range(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[dt.date]:
+    """The days from --ds to --last, which is --ds if it is not given; exits with an error if --last is before --ds."""
     days = days_between(args.ds, args.last or args.ds)
     if not days:
         parser.error(f"--last must not be before --ds {args.ds}, got {args.last}")
+    return days
+
+
+def requested_days(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[dt.date]:
+    """The days that run_day runs; exits with an error if the arguments contradict each other."""
+    days = days_of_range(parser, args)
     if len(days) > 1 and args.skip_done:
         parser.error("--skip-done must not be combined with --last: it records the progress of one day")
     if len(days) > 1 and args.against:

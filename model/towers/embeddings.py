@@ -6,6 +6,7 @@ Axes: B rows, L length of a list feature, F size of a feature's embedding, V ind
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,14 +77,9 @@ class ShrunkIdEmbedding(TableEmbedding):
     `own_share` is saved with the weights, so that every reader of the model embeds an id as training did.
     """
 
-    def __init__(
-        self,
-        feature: FeatureSpec,
-        size: int | None,
-        table: nn.EmbeddingBag | None = None,
-        encoder: UserEncoder | None = None,
-    ) -> None:
-        super().__init__(feature, size, table, encoder)
+    def __init__(self, *arguments: Any) -> None:
+        """arguments: as for every `FeatureEmbedding`."""
+        super().__init__(*arguments)
         self.own_share: Tensor
         self.register_buffer("own_share", torch.ones(self.table.num_embeddings))  # [V]
 
