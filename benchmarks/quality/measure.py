@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ HEAD, TAIL = 0, 2  # of `popularity_slices`
 class Evaluator:
     """Evaluates lists for the users of a prepared folder: metrics by name."""
 
-    def __init__(self, prepared: Path) -> None:
-        spec = read_spec(prepared)
+    def __init__(self, prepared: Path, at: Sequence[int] = AT) -> None:
+        """at: the lengths of lists that are evaluated."""
+        self.at, spec = at, read_spec(prepared)
         self.users = pq.read_table(prepared / USERS_FILE)
         self.items = read_files(spec.data.items.files).filter(pc.field("available"))
         counted = read_files(spec.data.probabilities.files)
@@ -47,14 +49,14 @@ class Evaluator:
 
     def evaluate(self, towers: TwoTowers) -> dict[str, float]:
         """Metrics of the lists over all available items, and Recall@100 of tail items over tail items alone."""
-        found = self.evaluate_lists(self._lists(towers, self.items, max(AT)))
-        tail = self._lists(towers, self._items_where(self.slices == TAIL), max(AT))
-        recall = ranking_metrics(tail, _only(self.relevant, self.slices == TAIL), AT)[f"recall@{max(AT)}"]
+        found = self.evaluate_lists(self._lists(towers, self.items, max(self.at)))
+        tail = self._lists(towers, self._items_where(self.slices == TAIL), max(self.at))
+        recall = ranking_metrics(tail, _only(self.relevant, self.slices == TAIL), self.at)[f"recall@{max(self.at)}"]
         return found | {"tail_among_tail": float(np.nanmean(recall))}
 
     def evaluate_clicked_items(self, towers: TwoTowers) -> dict[str, float]:
         """Metrics of the lists over clicked items only."""
-        return self.evaluate_lists(self._lists(towers, self._items_where(self.clicks > 0), max(AT)))
+        return self.evaluate_lists(self._lists(towers, self._items_where(self.clicks > 0), max(self.at)))
 
     def _items_where(self, flags: np.ndarray) -> pa.Table:
         """The available items whose flag, bool [I], is set."""
@@ -62,7 +64,7 @@ class Evaluator:
 
     def recall_and_ndcg(self, towers: TwoTowers) -> tuple[float, float]:
         """Recall and NDCG at the shortest cutoff only, which is cheap enough for every epoch."""
-        k = min(AT)
+        k = min(self.at)
         found = ranking_metrics(self._lists(towers, self.items, k), self.relevant, (k,))
         return float(np.nanmean(found[f"recall@{k}"])), float(np.nanmean(found[f"ndcg@{k}"]))
 
@@ -79,24 +81,26 @@ class Evaluator:
         indices = self.items["item_index"].to_numpy().astype(np.int64)
         clicks = self.clicks[indices].astype(np.float32)
         index = ExactIndex.build(clicks[:, None], indices, model_version="popularity")
-        return self.evaluate_lists(index.search(np.ones((len(self.users), 1), np.float32), max(AT), self.excluded)[0])
+        ones = np.ones((len(self.users), 1), np.float32)
+        return self.evaluate_lists(index.search(ones, max(self.at), self.excluded)[0])
 
     def oracle(self) -> dict[str, float]:
         """Metrics of the oracle's lists, which are the best by the simulated world's own click model."""
         flat, offsets = of_lists(self.users["oracle"].combine_chunks())
-        lists = np.full((len(self.users), max(AT)), -1, dtype=np.int64)  # [U, K]
+        lists = np.full((len(self.users), max(self.at)), -1, dtype=np.int64)  # [U, K]
         for user, (start, end) in enumerate(itertools.pairwise(offsets)):
-            best = flat[start : min(end, start + max(AT))]
+            best = flat[start : min(end, start + max(self.at))]
             lists[user, : len(best)] = best
         return self.evaluate_lists(lists)
 
     def evaluate_lists(self, ranked: np.ndarray) -> dict[str, float]:
         """Means over the users with relevant items; shares over the positions of all lists [U, K]."""
-        found = {name: float(np.nanmean(value)) for name, value in ranking_metrics(ranked, self.relevant, AT).items()}
+        metrics = ranking_metrics(ranked, self.relevant, self.at)
+        found = {name: float(np.nanmean(value)) for name, value in metrics.items()}
         slices = {"head": self.slices == HEAD, "tail": self.slices == TAIL, "cold": self.clicks == 0}
         for name, items in slices.items():
-            recalls = ranking_metrics(ranked, _only(self.relevant, items), AT)
-            for k in AT:
+            recalls = ranking_metrics(ranked, _only(self.relevant, items), self.at)
+            for k in self.at:
                 recall = recalls[f"recall@{k}"]  # [U], NaN for users without a relevant item in the slice
                 found[f"recall@{k}_{name}"] = float(np.nanmean(recall)) if np.isfinite(recall).any() else float("nan")
         found["never_clicked_share"] = share_of(ranked, self.clicks == 0)
@@ -106,15 +110,19 @@ class Evaluator:
 
 
 def measure(
-    prepared: Path, clicked_only: bool = False, curve: bool = False, overrides: dict[str, Any] | None = None
+    prepared: Path,
+    clicked_only: bool = False,
+    curve: bool = False,
+    overrides: dict[str, Any] | None = None,
+    at: Sequence[int] = AT,
 ) -> dict[str, Any]:
     """Train and evaluate: metrics of the last epoch by name, `rows_per_second` and `seconds` of training.
 
-    overrides: as for `read_spec`.
-    curve: also `curve`, (epoch from 1, seconds of training so far, Recall@20, NDCG@20) after each epoch.
+    overrides: as for `read_spec`. at: the lengths of lists that are evaluated.
+    curve: also `curve`, (epoch from 1, seconds of training so far, Recall, NDCG at the shortest) after each epoch.
     clicked_only: also `clicked_only`, the metrics of lists over clicked items only.
     """
-    evaluator = Evaluator(prepared)
+    evaluator = Evaluator(prepared, at)
     points: list[tuple[int, float, float, float]] = []
     found: dict[str, Any] = {}
 

@@ -149,11 +149,16 @@ def run(
 def trained(prepared: Path, configuration: dict[str, Any]) -> dict[str, float]:
     """Train once; the metrics, and the seconds of training."""
     config = Config.model_validate(merge(load_config().model_dump(), configuration))
-    settings = spec_settings(config, pool_is_empty=not has_pool(prepared))
-    shrinkage = {"run": {"model": {"item_id_shrinkage": config.model.item_id_shrinkage}}}
-    found = measure(prepared, overrides=merge(settings, shrinkage))
+    found = measure(prepared, overrides=overrides_of(config, prepared))
     print(f"{prepared.name} {configuration}: {', '.join(f'{name} {found[name]:.4f}' for name in METRICS)}", flush=True)
     return {name: found[name] for name in (*METRICS, "seconds")}
+
+
+def overrides_of(config: Config, prepared: Path) -> dict[str, Any]:
+    """What the configuration says of the training of a prepared folder, as `measure` takes it."""
+    of_model = config.model.model_dump(include={"item_id_shrinkage", "user_encoder"})
+    settings = spec_settings(config, pool_is_empty=not has_pool(prepared))
+    return merge(settings, {"run": {"model": of_model}})
 
 
 def mean(values: Sequence[float]) -> float:

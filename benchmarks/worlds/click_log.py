@@ -23,10 +23,8 @@ from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
 from model.vocabulary import FIRST_INDEX
 
 HISTORY_LENGTH, DIM = 50, 64
-USER = (
-    FeatureSpec("user_id", "id", DIM, 1, "user_index", "user_id"),
-    FeatureSpec("history", "item_list", DIM, HISTORY_LENGTH, "history", "item_id"),
-)
+USER_ID = FeatureSpec("user_id", "id", DIM, 1, "user_index", "user_id")
+HISTORY = FeatureSpec("history", "item_list", DIM, HISTORY_LENGTH, "history", "item_id")
 ITEM_ID = FeatureSpec("item_id", "id", DIM, 1, "item_index", "item_id")
 
 
@@ -39,6 +37,8 @@ class ClickLog:
     shown: np.ndarray  # [I], exposures of each item up to the last of these clicks
     relevant: list[np.ndarray]  # for each of the U users, the items clicked afterwards
     features: Mapping[FeatureSpec, np.ndarray]  # of items: numbers [I], or indices [I, length] from FIRST_INDEX, or 0
+    user: tuple[FeatureSpec, ...] = (USER_ID, HISTORY)  # of users
+    is_history_excluded: bool = True  # whether lists leave out what a user clicked before
 
 
 def write(folder: Path, log: ClickLog) -> Path:
@@ -94,8 +94,9 @@ def _probabilities(log: ClickLog) -> pa.Table:
 
 def _users(log: ClickLog, clicked: list[list[int]]) -> pa.Table:
     lists = pa.list_(pa.int32())
-    excluded = [np.unique(np.array(items, dtype=np.int64)) for items in clicked]
-    relevant = [np.setdiff1d(items + FIRST_INDEX, known) for items, known in zip(log.relevant, excluded, strict=True)]
+    known = [np.unique(np.array(items, dtype=np.int64)) for items in clicked]
+    excluded = known if log.is_history_excluded else [items[:0] for items in known]
+    relevant = [np.setdiff1d(items + FIRST_INDEX, left) for items, left in zip(log.relevant, excluded, strict=True)]
     table = _table(user_index=np.arange(len(clicked)) + FIRST_INDEX, history=np.stack([*map(_padded, clicked)]))
     for name, items in (("excluded", excluded), ("relevant", relevant)):
         table = table.append_column(name, pa.array(items, lists))
@@ -137,7 +138,7 @@ def _spec(folder: Path, log: ClickLog, rows: Mapping[str, int]) -> TrainingSpec:
     }
     run = RunSpec(
         model_version="benchmark",
-        model=ModelSpec(USER, (ITEM_ID, *log.features), sizes, DIM, (), share_item_table=True),
+        model=ModelSpec(log.user, (ITEM_ID, *log.features), sizes, DIM, (), share_item_table=True),
         warm_start=None,
         inputs={},
         configuration={},

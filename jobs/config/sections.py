@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jobs.config.features import Count, Section
+from model.features.user_encoders import USER_ENCODERS
 from model.search.backends import BACKENDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -53,7 +54,8 @@ class Model(Section):
     embedding_dim: Count
     hidden: tuple[Count, ...]
     share_item_table: bool
-    user_encoder: Annotated[str, Field(pattern=CLASS_NAME)]
+    user_encoder: Annotated[str, AfterValidator(USER_ENCODERS.checked_name)]
+    user_encoder_dropout: Annotated[float, Field(ge=0, lt=1)]
     user_id_dropout: Annotated[float, Field(ge=0, lt=1)]
     item_id_shrinkage: Annotated[float, Field(ge=0)]
     item_id_dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -75,6 +77,7 @@ class Training(Section):
     epochs: Count
     learning_rate: Annotated[float, Field(gt=0)]
     dense_learning_rate: Annotated[float, Field(gt=0)]
+    embedding_weight_decay: Annotated[float, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     seed: Annotated[int, Field(ge=1)]
     device: Literal["auto", "cpu", "cuda"]

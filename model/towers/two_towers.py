@@ -5,15 +5,17 @@ Axes: B rows, F size of a feature's embedding, D size of the output, I indices o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.features import FeatureSpec, ModelSpec
+from model.features.user_encoders import USER_ENCODERS
 from model.towers.embeddings import FeatureEmbedding, ShrunkIdEmbedding, feature_embedding
-from model.towers.user_encoders import USER_ENCODERS, UserEncoder
+from model.towers.user_encoders import UserEncoder
 from model.vocabulary import PADDING, UNKNOWN
 
 
@@ -101,6 +103,18 @@ class TwoTowers(nn.Module):
         for embedding in self.item.embeddings.values():
             if isinstance(embedding, ShrunkIdEmbedding):
                 embedding.set_row_counts(counts, self.spec.item_id_shrinkage)
+
+    @contextmanager
+    def dropout(self, share: float, generator: torch.Generator) -> Iterator[None]:
+        """Until the end of the `with` block, user encoders drop this share of their values; they never do elsewhere."""
+        encoders = [module for module in self.user.modules() if share and isinstance(module, UserEncoder)]
+        for encoder in encoders:
+            encoder.step_dropout = (share, generator)
+        try:
+            yield
+        finally:
+            for encoder in encoders:
+                encoder.step_dropout = None
 
     def compile_layers(self) -> None:
         """Compile the layers after the embeddings; torch.compile does not support the tables' sparse gradients."""

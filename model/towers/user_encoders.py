@@ -1,26 +1,29 @@
 """How a user's list of items, such as the history, becomes one vector of the user tower.
 
-Axes: B rows, L length of the list, F size of an item's embedding.
+Axes: B rows, L length of the list, F size of an item's embedding, H heads.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.data import devices
 from model.features import FeatureSpec
-from model.registry import Registry
 from model.vocabulary import PADDING
 
 
 class UserEncoder(nn.Module, ABC):
     """Encodes one list feature of the user tower. Each such feature has its own encoder.
 
-    Its parameters are trained with the dense learning rate and saved with the model.
+    Its parameters are trained with the dense learning rate and saved with the model. Randomness in training must come
+    from `dropped` alone, so that a resumed run continues exactly and validation and export are without it.
     """
+
+    step_dropout: tuple[float, torch.Generator] | None = None  # set by `TwoTowers.dropout`
 
     def __init__(self, feature: FeatureSpec) -> None:
         """feature: L is `feature.length`, F is `feature.dim`."""
@@ -36,6 +39,14 @@ class UserEncoder(nn.Module, ABC):
         `torch.nn.functional.embedding(indices, table.weight, sparse=True)`.
         """
 
+    def dropped(self, values: Tensor) -> Tensor:
+        """In a training step, `values` with a random share set to 0 and the rest scaled up; otherwise `values`."""
+        if self.step_dropout is None:
+            return values
+        share, generator = self.step_dropout
+        kept = torch.rand(values.shape, generator=generator, device=generator.device) >= share
+        return values * kept.to(values.device) / (1 - share)
+
 
 class Mean(UserEncoder):
     """The mean of the items' embeddings; zero for an empty list."""
@@ -44,18 +55,46 @@ class Mean(UserEncoder):
         is_item = indices != PADDING  # [B, L]
         counts = is_item.sum(dim=1)  # [B]
         if devices.is_asynchronous(indices.device):  # without a shape that depends on values
-            weights = is_item.to(table.weight.dtype)  # [B, L]
-            summed: Tensor = F.embedding_bag(
-                indices, table.weight, mode="sum", sparse=True, per_sample_weights=weights
-            )  # [B, F]
-            return summed / counts.clamp(min=1)[:, None]
+            return weighted_sum(indices, is_item.to(table.weight.dtype), table) / counts.clamp(min=1)[:, None]
         # padding is removed first, because EmbeddingBag with a padding_idx takes three times as long
         pooled: Tensor = table(indices[is_item], counts.cumsum(0) - counts)  # [B, F]
         return pooled
 
 
-USER_ENCODERS: Registry[UserEncoder] = Registry(
-    kind="model.user_encoder",
-    base="model.towers.user_encoders:UserEncoder",
-    built_in={"mean": "model.towers.user_encoders:Mean"},
-)
+class Recency(UserEncoder):
+    """The weighted mean of the items' embeddings; zero for an empty list.
+
+    The weight of an item is learned for each number of later items in the list. All weights are equal at the start.
+    """
+
+    def __init__(self, feature: FeatureSpec) -> None:
+        super().__init__(feature)
+        self.log_weight = nn.Parameter(torch.zeros(feature.length, 1))  # [L, 1] by age
+
+    def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
+        is_item = indices != PADDING  # [B, L]
+        scores = F.embedding(ages(indices), self.log_weight)[:, :, 0]  # [B, L]
+        weights = scores.masked_fill(~is_item, torch.finfo(scores.dtype).min).softmax(dim=1)  # [B, L]
+        return weighted_sum(indices, self.dropped(weights) * is_item, table)
+
+
+def ages(indices: Tensor) -> Tensor:
+    """How many later items the list has, [B, L] int64: 0 for the newest item. PADDING does not count."""
+    from_here_on = (indices != PADDING).flip(1).cumsum(dim=1).flip(1)  # [B, L]
+    return (from_here_on - 1).clamp(min=0)
+
+
+def weighted_sum(indices: Tensor, weights: Tensor, table: nn.EmbeddingBag) -> Tensor:
+    """The sum of the items' embeddings, [B, F], each times its weight; weights [B, L]: 0 for PADDING."""
+    if devices.is_asynchronous(indices.device):  # without a shape that depends on values
+        return F.embedding_bag(indices, table.weight, mode="sum", sparse=True, per_sample_weights=weights)
+    is_item = indices != PADDING  # [B, L]
+    counts = is_item.sum(dim=1)  # [B]
+    return F.embedding_bag(
+        indices[is_item],
+        table.weight,
+        counts.cumsum(0) - counts,
+        mode="sum",
+        sparse=True,
+        per_sample_weights=weights[is_item],
+    )

@@ -29,7 +29,9 @@ class Learner:
         self.device, self.ranks, self.step_loss = device, ranks, step_loss
         self.towers, self.objective = step_loss.towers, step_loss.objective
         self.autocast = run.precision == "bfloat16"
-        self.tables = RowWiseAdagrad(self.towers.tables(), lr=run.learning_rate)
+        self.tables = RowWiseAdagrad(
+            self.towers.tables(), lr=run.learning_rate, weight_decay=run.embedding_weight_decay
+        )
         self.dense = torch.optim.AdamW(
             [
                 {"params": self.towers.dense(), "weight_decay": run.weight_decay},

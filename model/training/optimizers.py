@@ -1,5 +1,7 @@
 """Row-wise Adagrad for embedding tables with sparse gradients: its state is one number per row.
 
+Its weight decay is decoupled from the gradient (as in AdamW) and lazy: a step changes only the rows with a gradient.
+
 Axes: V rows of a table, D embedding size, N rows of a gradient, R distinct rows among them.
 """
 
@@ -16,9 +18,10 @@ from model.data import devices
 
 
 class RowWiseAdagrad(torch.optim.Optimizer):
-    """row <- row - lr g / (sqrt(sum over the steps of mean(g^2)) + eps), only for the rows in the gradient.
+    """row <- (1 - lr weight_decay) row - lr g / (sqrt(sum over the steps of mean(g^2)) + eps), if g is not 0.
 
-    The state is V floats; Adam's would be 2 V D. The method is that of DLRM (Naumov et al. 2019) and FBGEMM.
+    Other rows do not change, so that a row decays as often as it occurs, and no step works on a whole table. The state
+    is V floats; Adam's would be 2 V D. The method is that of DLRM (Naumov et al. 2019) and FBGEMM.
     """
 
     def __init__(
@@ -27,9 +30,15 @@ class RowWiseAdagrad(torch.optim.Optimizer):
         lr: float = 0.01,
         eps: float = 1e-10,
         initial_accumulator_value: float = 0.0,
+        weight_decay: float = 0.0,
     ) -> None:
         """params: tables [V, D] of float32 or float64 with sparse gradients (`nn.Embedding(sparse=True)`)."""
-        defaults = {"lr": lr, "eps": eps, "initial_accumulator_value": initial_accumulator_value}
+        defaults = {
+            "lr": lr,
+            "eps": eps,
+            "initial_accumulator_value": initial_accumulator_value,
+            "weight_decay": weight_decay,
+        }
         for name, value in defaults.items():
             if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} must be finite and 0 or more, got {value}")
@@ -56,17 +65,24 @@ class RowWiseAdagrad(torch.optim.Optimizer):
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:
-                    update_rows(table, table.grad, self.state[table]["sum"], group["lr"], group["eps"])
+                    shrink = group["lr"] * group["weight_decay"]
+                    update_rows(table, table.grad, self.state[table]["sum"], group["lr"], group["eps"], shrink)
         return loss
 
 
-def update_rows(table: Tensor, grad: Tensor, sums: Tensor, lr: float, eps: float) -> None:
-    """One step on a table [V, D] with its sparse gradient; changes the table and its sums [V] in place."""
+def update_rows(table: Tensor, grad: Tensor, sums: Tensor, lr: float, eps: float, shrink: float = 0.0) -> None:
+    """One step on a table [V, D] with its sparse gradient; changes the table and its sums [V] in place.
+
+    shrink: the share of itself that a row loses if its gradient is not 0.
+    """
     if grad.layout != torch.sparse_coo or grad.sparse_dim() != 1:
         raise ValueError(f"the gradient must be sparse (nn.Embedding(sparse=True)), got {grad.layout}")
     rows, values = summed_rows(grad)  # [R], [R, D]
-    sums.scatter_add_(0, rows, torch.linalg.vector_norm(values, dim=1).square_().div_(values.shape[1]))
+    squares = torch.linalg.vector_norm(values, dim=1).square_().div_(values.shape[1])  # [R]
+    sums.scatter_add_(0, rows, squares)
     values.mul_((-lr / sums[rows].sqrt_().add_(eps))[:, None])
+    if shrink:
+        values.sub_(table[rows] * (shrink * (squares > 0))[:, None])
     table.scatter_add_(0, rows[:, None].expand_as(values), values)  # three times as fast as index_add_
 
 

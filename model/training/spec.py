@@ -83,6 +83,7 @@ class LossSpec:
     user_id_dropout: float
     item_id_dropout: float
     history_dropout: float
+    user_encoder_dropout: float
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LossSpec:
@@ -97,6 +98,7 @@ class RunSpec:
     model: ModelSpec
     epochs: int
     learning_rate: float  # of the embedding tables
+    embedding_weight_decay: float  # of their rows, in the steps in which they have a gradient
     dense_learning_rate: float
     weight_decay: float
     seed: int

@@ -25,7 +25,7 @@ from model.vocabulary import PADDING
 
 
 class StepLoss:
-    """Computes the loss of a batch. Its only own state is the generator that chooses which ids are dropped."""
+    """Computes the loss of a batch. Its only own state is the generator of what is dropped."""
 
     def __init__(
         self,
@@ -53,7 +53,9 @@ class StepLoss:
         """The loss, 0-dim; with several ranks, this rank's part of it."""
         batch = {name: values.to(self.device, non_blocking=True) for name, values in batch.items()}
         shares = (self.spec.user_id_dropout, self.spec.history_dropout)
-        queries = self.towers.user(with_dropped_ids(batch, self.towers.spec.user, *shares, self.generator))  # [B, D]
+        inputs = with_dropped_ids(batch, self.towers.spec.user, *shares, self.generator)
+        with self.towers.dropout(self.spec.user_encoder_dropout, self.generator):
+            queries = self.towers.user(inputs)  # [B, D]
         return self.objective(
             queries,
             batch["item_index"],

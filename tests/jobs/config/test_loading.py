@@ -76,6 +76,7 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
             r"build_backends.1: .*index.backend must be one of \['annoy', 'exact', 'ivf'\] or .*, got 'hnsw'",
         ),
         ("[index.options]\nhnsw = {}\n", r"index.options.hnsw.*: .*must be one of \['annoy', 'exact', 'ivf'\] or"),
+        ("[model]\nuser_encoder = 'atention'\n", "model.user_encoder: .*, got 'atention'; did you mean attention[?]"),
         (
             "[evaluation]\ncutoffs = [10, 500]\n",
             r"evaluation.cutoffs must be at most scoring.candidates_per_user \(100\), got \[10, 500\]",

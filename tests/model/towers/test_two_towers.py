@@ -119,5 +119,6 @@ def test_a_specification_without_a_user_encoder_takes_the_mean() -> None:
 
 
 def test_an_unknown_user_encoder_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"model\.user_encoder must be one of \['mean'\] or .*, got 'attention'"):
-        TwoTowers(replace(SPEC, user_encoder="attention"))
+    known = r"\['attention', 'mean', 'recency'\]"
+    with pytest.raises(ValueError, match=rf"model\.user_encoder must be one of {known} or .*, got 'atention'; did you"):
+        TwoTowers(replace(SPEC, user_encoder="atention"))

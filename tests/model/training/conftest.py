@@ -38,6 +38,8 @@ def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str
         frequency_source="streaming",
         learn_temperature=True,
         user_id_dropout=0.3,
-        model={**SPEC.to_json(), "item_id_shrinkage": 2.0},
+        model={**SPEC.to_json(), "item_id_shrinkage": 2.0, "user_encoder": "attention"},
+        user_encoder_dropout=0.2,
+        embedding_weight_decay=0.1,
         min_held_back_share=0.3,
     )

@@ -40,6 +40,13 @@ CHANGES: dict[str, dict[str, Any]] = {
     "row": ROWS,
     "streaming": STREAMING,
     "shrunk ids": {"negatives": SCHEMES["masked"], "model": {**SPEC.to_json(), "item_id_shrinkage": 2.0}},
+    "recency": {"negatives": SCHEMES["masked"], "model": {**SPEC.to_json(), "user_encoder": "recency"}},
+    "attention": {
+        "negatives": SCHEMES["in_batch"],
+        "model": {**SPEC.to_json(), "user_encoder": "attention"},
+        "user_encoder_dropout": 0.2,
+        "embedding_weight_decay": 1.0,
+    },
     "learned temperature": {"negatives": {"correction": "logq_negatives"}, "learn_temperature": True},
 }
 
@@ -157,7 +164,7 @@ def test_fixed_shapes_mask_the_same_columns(width: int, asynchronous: Callable[[
 def test_summed_rows_of_a_fixed_shape_change_the_same_rows(asynchronous: Callable[[], None]) -> None:
     def table_after_steps() -> Tensor:
         table = torch.nn.Parameter(torch.arange(12.0).view(6, 2))
-        optimizer = RowWiseAdagrad([table], lr=0.1)
+        optimizer = RowWiseAdagrad([table], lr=0.1, weight_decay=2.0)
         for ids in ([3, 0, 3, 5], [0, 0, 0, 0], [2, 2, 3, 3]):
             values = torch.arange(8.0).view(4, 2)
             table.grad = torch.sparse_coo_tensor(torch.tensor([ids]), values, (6, 2))

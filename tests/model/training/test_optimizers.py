@@ -23,34 +23,46 @@ def train_step(embedding: nn.Embedding, optimizer: torch.optim.Optimizer, ids: l
     optimizer.step()
 
 
-def naive_step(weight: Tensor, sums: Tensor, ids: list[int], lr: float, eps: float) -> None:
+def naive_step(weight: Tensor, sums: Tensor, ids: list[int], lr: float, eps: float, decay: float = 0.0) -> None:
     """The gradient of sum_i |row_i|^2 is 2 row, once for each occurrence of the id."""
     for row in set(ids):
         gradient = 2 * weight[row] * ids.count(row)
         sums[row] += (gradient**2).mean()
-        weight[row] -= lr * gradient / (sums[row].sqrt() + eps)
+        weight[row] = (1 - lr * decay) * weight[row] - lr * gradient / (sums[row].sqrt() + eps)
 
 
-@pytest.mark.parametrize(("eps", "start"), [(1e-10, 0.0), (0.1, 0.5)])
-def test_equals_a_loop_over_rows(eps: float, start: float) -> None:
+@pytest.mark.parametrize(("eps", "start", "decay"), [(1e-10, 0.0, 0.0), (0.1, 0.5, 0.0), (1e-10, 0.0, 2.0)])
+def test_equals_a_loop_over_rows(eps: float, start: float, decay: float) -> None:
     embedding = table()
-    optimizer = RowWiseAdagrad(embedding.parameters(), lr=0.1, eps=eps, initial_accumulator_value=start)
+    optimizer = RowWiseAdagrad(
+        embedding.parameters(), lr=0.1, eps=eps, initial_accumulator_value=start, weight_decay=decay
+    )
     weight, sums = embedding.weight.detach().clone(), torch.full((ROWS,), start)
     for ids in ([1, 4, 4, 4], [4, 0], [1, 1], [8]):
         train_step(embedding, optimizer, ids)
-        naive_step(weight, sums, ids, 0.1, eps)
+        naive_step(weight, sums, ids, 0.1, eps, decay)
     assert (weight - table().weight)[[0, 1, 4, 8]].abs().min() > 1e-3
     torch.testing.assert_close(embedding.weight.detach(), weight)
     torch.testing.assert_close(optimizer.state[embedding.weight]["sum"], sums)
 
 
-def test_rows_outside_the_batch_stay_bit_for_bit() -> None:
+@pytest.mark.parametrize("decay", [0.0, 5.0])
+def test_rows_outside_the_batch_stay_bit_for_bit(decay: float) -> None:
     embedding = table()
-    optimizer = RowWiseAdagrad(embedding.parameters())
+    optimizer = RowWiseAdagrad(embedding.parameters(), weight_decay=decay)
     train_step(embedding, optimizer, [2, 5])
     others = [row for row in range(ROWS) if row not in (2, 5)]
     assert torch.equal(embedding.weight[others], table().weight[others])
     assert (optimizer.state[embedding.weight]["sum"][others] == 0).all()
+
+
+def test_a_row_whose_gradient_is_zero_does_not_decay() -> None:
+    embedding = table()
+    optimizer = RowWiseAdagrad(embedding.parameters(), lr=0.1, weight_decay=5.0)
+    (embedding(torch.tensor([3, 4])) * torch.tensor([[0.0], [1.0]])).sum().backward()
+    optimizer.step()
+    assert torch.equal(embedding.weight[3], table().weight[3])
+    torch.testing.assert_close(embedding.weight[4], 0.5 * table().weight[4] - 0.1)
 
 
 def test_the_state_is_one_number_per_row() -> None:
@@ -71,7 +83,7 @@ def test_it_learns() -> None:
 
 def test_it_resumes_bit_for_bit() -> None:
     through = table()
-    optimizer = RowWiseAdagrad(through.parameters(), lr=0.1)
+    optimizer = RowWiseAdagrad(through.parameters(), lr=0.1, weight_decay=0.3)
     train_step(through, optimizer, [1, 2, 2])
     resumed = table()
     resumed.load_state_dict(through.state_dict())
@@ -134,7 +146,7 @@ def test_a_tensor_that_is_not_a_table_is_refused(parameter: Tensor) -> None:
         RowWiseAdagrad([nn.Parameter(parameter)])
 
 
-@pytest.mark.parametrize("name", ["lr", "eps", "initial_accumulator_value"])
+@pytest.mark.parametrize("name", ["lr", "eps", "initial_accumulator_value", "weight_decay"])
 def test_negative_settings_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be finite and 0 or more, got -1"):
         RowWiseAdagrad(table().parameters(), **{name: -1.0})

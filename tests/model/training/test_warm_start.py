@@ -72,11 +72,27 @@ def test_training_on_one_more_day_keeps_what_was_learnt(values: dict[str, Any], 
     assert recall(users @ items.T, world) > recall_of_popularity(world) + 0.3
 
 
+@pytest.mark.parametrize("encoder", ["recency", "attention"])
+def test_the_weights_of_an_encoder_are_copied(values: dict[str, Any], encoder: str) -> None:
+    of_encoder = {"model": {**SPEC.to_json(), "user_encoder": encoder}}
+    fit(training_spec(values, "older", epochs=1, **of_encoder))
+    older = Path(values["run"]["folder"]).with_name("older")
+    learner = learner_of(training_spec(values, warm_start=str(older), **of_encoder))
+    inside = learner.towers.user.embedding("history").get_submodule("encoder")
+    untrained = {name: weights.detach().clone() for name, weights in inside.named_parameters()}
+    start_from(older, learner.towers, learner.tables)
+    trained = load_model(older)[0].user.embedding("history").get_submodule("encoder")
+    for name, weights in inside.named_parameters():
+        assert torch.equal(weights, trained.get_parameter(name)), name
+    assert any(not torch.equal(weights, untrained[name]) for name, weights in inside.named_parameters())
+
+
 def test_a_model_of_another_shape_is_refused() -> None:
     for change, want in (
         ({"embedding_dim": 8}, "another embedding_dim"),
         ({"user": SPEC.user[:1]}, "another user"),
         ({"item_id_shrinkage": 2.0}, "another item_id_shrinkage"),
+        ({"user_encoder": "attention"}, "another user_encoder"),
         ({"vocabulary_sizes": {**SPEC.vocabulary_sizes, "item_id": 3}}, "a longer vocabulary item_id"),
     ):
         with pytest.raises(ValueError, match=want):
