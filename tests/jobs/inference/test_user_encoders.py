@@ -1,0 +1,80 @@
+"""Executors embed users with each encoder as the saved model does in one batch. Axes: U users, L length, D size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pyspark.sql import SparkSession
+
+from jobs.config.loading import load_config
+from jobs.inference.embedding import user_embeddings
+from jobs.inference.references import ModelReference
+from jobs.training.settings import spec_settings
+from model.artifacts.model_version import ModelVersion, load_model, save_model
+from model.features import FeatureSpec, ModelSpec
+from model.features.user_encoders import USER_ENCODERS
+from model.towers import TwoTowers
+from model.vocabulary import FIRST_INDEX, PADDING
+
+USERS, ITEMS, L, D = 300, 50, 12, 16
+SPEC = ModelSpec(
+    user=(
+        FeatureSpec("user_id", "id", D, 1, "user_index", "user_id"),
+        FeatureSpec("history", "item_list", D, L, "history", "item_id"),
+    ),
+    item=(FeatureSpec("item_id", "id", D, 1, "item_index", "item_id"),),
+    vocabulary_sizes={"user_id": FIRST_INDEX + USERS, "item_id": FIRST_INDEX + ITEMS},
+    embedding_dim=D,
+    hidden=(),
+    share_item_table=True,
+)
+
+
+def histories() -> np.ndarray:
+    """[U, L] with 0 to L items."""
+    random = np.random.default_rng(0)
+    items = random.integers(FIRST_INDEX, FIRST_INDEX + ITEMS, (USERS, L))
+    return np.where(np.arange(L) < random.integers(0, L + 1, (USERS, 1)), items, PADDING)
+
+
+def saved(encoder: str, folder: Path) -> ModelReference:
+    """A model whose weights are random, also those that are zero before training."""
+    torch.manual_seed(0)
+    towers = TwoTowers(replace(SPEC, user_encoder=encoder))
+    with torch.no_grad():
+        for weights in towers.dense():
+            weights.add_(0.3 * torch.randn(weights.shape))
+    save_model(folder, towers, ModelVersion("v1", towers.spec, {}, {}, {}))
+    return ModelReference("v1", str(folder))
+
+
+@pytest.mark.parametrize("encoder", sorted(USER_ENCODERS.built_in))
+def test_executors_embed_users_as_the_model_does_in_one_batch(
+    spark: SparkSession, tmp_path: Path, encoder: str
+) -> None:
+    ref, lists = saved(encoder, tmp_path / "model"), histories()
+    rows = [(f"{n:03}", n + FIRST_INDEX, lists[n].tolist(), False, 0, n) for n in range(USERS)]
+    schema = "user_id string, user_index int, history array<int>, is_cold boolean, segment int, scored_from long"
+    users = spark.createDataFrame(rows, schema).repartition(3)  # type: ignore[type-var]
+    found = user_embeddings(users, ref).orderBy("user_id").toArrow()
+    towers, _ = load_model(tmp_path / "model")
+    with torch.no_grad():
+        indices = torch.arange(USERS) + FIRST_INDEX
+        want = towers.user({"user_id": indices, "history": torch.from_numpy(lists)}).numpy()  # [U, D]
+    assert found["user_id"].to_pylist() == [row[0] for row in rows]
+    np.testing.assert_allclose(np.stack(found["embedding"].to_pylist()), want, rtol=0, atol=1e-6)
+
+
+def test_the_trainer_is_given_what_the_configuration_says(tmp_path: Path) -> None:
+    overlay = tmp_path / "own.toml"
+    overlay.write_text(
+        '[model]\nuser_encoder = "attention"\nuser_encoder_dropout = 0.2\n[training]\nembedding_weight_decay = 0.01\n',
+        "utf-8",
+    )
+    settings = spec_settings(load_config(overlay), pool_is_empty=True)
+    assert settings["loss"]["user_encoder_dropout"] == 0.2
+    assert settings["run"]["embedding_weight_decay"] == 0.01
