@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -138,6 +139,11 @@ class Config(Section):
                 f"is true, got {temperature}"
             )
         return self
+
+    @property
+    def recent_days(self) -> int:
+        """The last days of the training window, an example in which keeps the embedding of an id."""
+        return math.ceil(self.model.id_expiry_share * self.log.examples_window_days)
 
     def with_variant(self, name: str | None) -> Config:
         """This configuration with the overrides of `[variants.NAME]`; unchanged where `name` is None."""

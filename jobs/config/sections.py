@@ -58,6 +58,8 @@ class Model(Section):
     user_encoder_dropout: Annotated[float, Field(ge=0, lt=1)]
     user_id_dropout: Annotated[float, Field(ge=0, lt=1)]
     item_id_shrinkage: Annotated[float, Field(ge=0)]
+    min_id_examples: Annotated[int, Field(ge=0)]
+    id_expiry_share: Annotated[float, Field(gt=0, le=1)]
     item_id_dropout: Annotated[float, Field(ge=0, lt=1)]
     history_dropout: Annotated[float, Field(ge=0, lt=1)]
 

@@ -66,6 +66,7 @@ def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
         hide_history=config.exclusions.clicked != "never",
         item_changes=changes,
         epoch_day=epoch_day(ds),
+        first_recent_day=epoch_day(ds) + 1 - config.recent_days,
         **settings["data"],
     )
     negatives = Negatives.from_json(settings["loss"].pop("negatives"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from model.features.kinds import feature_kind
@@ -61,6 +61,12 @@ class ModelSpec:
     share_item_table: bool = False  # lists of items use the embedding table of the item tower's item_id
     user_encoder: str = "mean"  # how a user's list of items becomes one vector: see `model.towers.user_encoders`
     item_id_shrinkage: float = 0.0  # training rows at which half of an item id's embedding is its own; 0: all of it
+    table_rows: Mapping[str, int] = field(default_factory=dict)  # of a vocabulary whose indices do not all have a row
+
+    @property
+    def table_sizes(self) -> dict[str, int]:
+        """The number of rows of the embedding tables of each vocabulary."""
+        return {**self.vocabulary_sizes, **self.table_rows}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,6 +1,7 @@
 """The user tower and the item tower: they turn features into unit vectors.
 
-Axes: B rows, F size of a feature's embedding, D size of the output, I indices of the item vocabulary.
+Axes: B rows, F size of a feature's embedding, D size of the output, I indices of the item vocabulary, V rows of an
+embedding table.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from model.features import FeatureSpec, ModelSpec
 from model.features.user_encoders import USER_ENCODERS
 from model.towers.embeddings import FeatureEmbedding, ShrunkIdEmbedding, feature_embedding
+from model.towers.table_rows import TableRows
 from model.towers.user_encoders import UserEncoder
 from model.vocabulary import PADDING, UNKNOWN
 
@@ -31,14 +33,19 @@ class Tower(nn.Module):
         tables: Mapping[str, nn.EmbeddingBag] | None = None,
         encoder: type[UserEncoder] | None = None,
         shrink_ids: bool = False,
+        rows: Mapping[str, TableRows] | None = None,
     ) -> None:
         """tables: tables of the other tower that features of this tower share, by feature name.
 
         encoder: pools the features that are lists of items; None for the mean. shrink_ids: whether the embedding of an
-        id is a `ShrunkIdEmbedding`.
+        id is a `ShrunkIdEmbedding`. rows: of the tables of a vocabulary whose indices do not all have a row.
         """
         super().__init__()
         self.features = tuple(features)
+        self.rows = nn.ModuleDict()
+        for feature in features:
+            if rows and feature.vocabulary is not None and feature.vocabulary in rows:
+                self.rows[_key(feature.name)] = rows[feature.vocabulary]
         self.embeddings = nn.ModuleDict()
         for feature in features:
             size = sizes[feature.vocabulary] if feature.vocabulary else None
@@ -73,8 +80,13 @@ class Tower(nn.Module):
         return self.embeddings[_key(feature)]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        parts = [self.embedding(feature.name)(inputs[feature.name]) for feature in self.features]  # each [B, F]
+        parts = [self._embedded(feature.name, inputs[feature.name]) for feature in self.features]  # each [B, F]
         return self.head(torch.cat(parts, dim=1))  # [B, D]
+
+    def _embedded(self, feature: str, values: Tensor) -> Tensor:
+        key = _key(feature)
+        embedded: Tensor = self.embeddings[key](self.rows[key](values) if key in self.rows else values)
+        return embedded
 
     def dense(self, embedded: Tensor) -> Tensor:
         """The layers after the embeddings: [B, sum of F] -> [B, D]."""
@@ -92,14 +104,35 @@ class TwoTowers(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        sizes, hidden, dim = spec.vocabulary_sizes, spec.hidden, spec.embedding_dim
-        item = Tower(spec.item, sizes, hidden, dim, shrink_ids=spec.item_id_shrinkage > 0)
+        sizes, hidden, dim = spec.table_sizes, spec.hidden, spec.embedding_dim
+        self.rows = {name: TableRows(size) for name, size in spec.table_rows.items()}  # by vocabulary
+        item = Tower(spec.item, sizes, hidden, dim, shrink_ids=spec.item_id_shrinkage > 0, rows=self.rows)
         encoder = USER_ENCODERS.get(spec.user_encoder)
-        self.user = Tower(spec.user, sizes, hidden, dim, _shared_tables(spec, item), encoder)
+        self.user = Tower(spec.user, sizes, hidden, dim, _shared_tables(spec, item), encoder, rows=self.rows)
         self.item = item
+
+    def assign_rows(self, indices: Mapping[str, Tensor]) -> None:
+        """Give the rows of each table to these indices, [V] by vocabulary; see `TableRows.assign`."""
+        for name, rows in self.rows.items():
+            rows.assign(indices[name])
+
+    def indices_of_tables(self) -> dict[str, Tensor]:
+        """The index of each row, [V] ascending, of each embedding table, by the name of its parameter."""
+        found = {}
+        for tower in (self.user, self.item):
+            for feature in tower.features:
+                if feature.vocabulary is not None:
+                    size, rows = self.spec.table_sizes[feature.vocabulary], self.rows.get(feature.vocabulary)
+                    indices = torch.arange(size, dtype=torch.int32) if rows is None else rows.indices
+                    for module in tower.embedding(feature.name).modules():
+                        if isinstance(module, nn.EmbeddingBag | nn.Embedding) and module.num_embeddings == size:
+                            found[id(module.weight)] = indices
+        return {name: found[id(weights)] for name, weights in self.named_parameters() if id(weights) in found}
 
     def set_item_row_counts(self, counts: Tensor) -> None:
         """Set how far item ids are shrunk: counts [I] of their training rows. No effect if item_id_shrinkage is 0."""
+        if "item_id" in self.rows:
+            counts = counts[self.rows["item_id"].indices]  # [V]
         for embedding in self.item.embeddings.values():
             if isinstance(embedding, ShrunkIdEmbedding):
                 embedding.set_row_counts(counts, self.spec.item_id_shrinkage)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -82,7 +83,9 @@ def make_learner(spec: TrainingSpec, inputs: TrainingInputs, ranks: Ranks = ALON
     """The untrained model with its loss and optimisers."""
     run, device = spec.run, inputs.device
     torch.manual_seed(run.seed)
-    towers = TwoTowers(run.model)
+    live = inputs.live_indices
+    towers = TwoTowers(replace(run.model, table_rows={name: len(indices) for name, indices in live.items()}))
+    towers.assign_rows(live)
     standardise(towers, spec.data.numeric_stats)
     towers.to(device)
     towers.set_item_row_counts(inputs.row_counts(with_last_day=False))
@@ -115,7 +118,8 @@ def _model_version(run: Run, last: Progress) -> ModelVersion:
     """The manifest of a finished run."""
     spec = run.spec
     metrics = _metrics(run, last)
-    return ModelVersion(spec.model_version, spec.model, dict(spec.inputs), dict(spec.configuration), metrics)
+    model = run.learner.towers.spec
+    return ModelVersion(spec.model_version, model, dict(spec.inputs), dict(spec.configuration), metrics)
 
 
 def _metrics(run: Run, last: Progress) -> dict[str, Any]:

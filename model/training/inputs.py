@@ -1,6 +1,7 @@
 """What a training run reads of its pinned files: batches of examples, item features, sampling probabilities.
 
-Axis letters: B rows of a batch, C changes of items, I indices of the item vocabulary, L length of a list feature.
+Axis letters: B rows of a batch, C changes of items, I indices of the item vocabulary, L length of a list feature,
+V rows of an embedding table.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from model.data.devices import on_device
 from model.data.held_back import held_back
 from model.data.item_tables import EPOCH_DAY, ITEM_INDEX, ItemVersions, item_column, item_table, item_versions
+from model.data.live_indices import example_columns, live_indices
 from model.data.loaders import epoch_batches
 from model.data.pinned_files import PinnedFiles
 from model.data.shards import shards
@@ -64,6 +66,8 @@ class TrainingInputs:
         self.seed, self.device, self.ranks = seed, device, ranks
         self.item_count = model.vocabulary_sizes["item_id"]
         examples = [feature.column for feature in features]
+        if data.min_id_examples:
+            examples += example_columns(model, data.first_recent_day)
         items = [feature.column for feature in model.item if feature.kind != "id"]
         shares = [data.share_column] if data.last_day is None else [data.share_column, LAST_DAY_SHARE]
         self.file_rows = {EXAMPLES: check_files(EXAMPLES, data.examples, examples)}
@@ -159,6 +163,17 @@ class TrainingInputs:
         items = torch.cat([torch.arange(self.item_count), self.item_versions.items])
         ids = {feature.name: items for feature in self.model.item if feature.kind == "id"}
         return {name: values.to(self.device) for name, values in {**table, **ids}.items()}
+
+    @cached_property
+    def live_indices(self) -> dict[str, Tensor]:
+        """The indices that have a row in the embedding tables, [V] for each vocabulary in which not all have one."""
+        data = self.data
+        if not data.min_id_examples:
+            return {}
+        examples = [data.examples] if data.last_day is None else [data.examples, data.last_day]
+        return live_indices(
+            examples, data.items, self.available_items, self.model, data.min_id_examples, data.first_recent_day
+        )
 
     @cached_property
     def item_versions(self) -> ItemVersions:

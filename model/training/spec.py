@@ -41,6 +41,8 @@ class DataSpec:
     min_held_back_rows: int  # expected rows of these users; on a day with few rows, more users are held back
     item_changes: PinnedFiles | None = None  # the features of items before they changed in the window; None: none did
     epoch_day: int = 0  # the last day of the window, as days since 1970-01-01; each day holds back other users
+    min_id_examples: int = 0  # from which an id has an embedding of its own; 0: every index of a vocabulary has one
+    first_recent_day: int = 0  # an id that is in no example since then has none; days since 1970-01-01, 0: any
 
     @property
     def held_back_share(self) -> float:

@@ -1,6 +1,6 @@
 """A warm start: training continues from the weights of an older model version.
 
-Axes: V rows of a table, D embedding size.
+Axes: N rows that two tables have in common.
 """
 
 from __future__ import annotations
@@ -8,30 +8,44 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from model.artifacts.model_version import load_model, load_row_sums
 from model.features import ModelSpec
 from model.towers import TwoTowers
+from model.towers.table_rows import common_rows
 from model.training.optimizers import RowWiseAdagrad
+
+COPIED_AT_ONCE = 1_000_000  # rows
 
 
 def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> None:
-    """Copy an older version's weights and optimiser state into `towers`, whose tables may have more rows.
+    """Copy an older version's weights and optimiser state into `towers`, whose tables may have other rows.
 
-    Vocabularies only grow and never reassign an index, so a row means the same value in both versions. Rows of new
-    values keep their initial weights.
+    An index of a vocabulary means the same id for ever, so a row gets the weights that its index had. Rows of indices
+    without a row in the older version keep their initial weights.
     Raises ModelCorrupt for a damaged folder, and ValueError unless the older model has the same shape.
     """
     older, _ = load_model(folder)
     require_same_shape(older.spec, towers.spec, folder)
     sums = load_row_sums(folder)
     before = dict(older.named_parameters())
+    older_indices, indices = older.indices_of_tables(), towers.indices_of_tables()
     with torch.no_grad():
         for name, weights in towers.named_parameters():
-            known = before[name]
-            weights[: len(known)].copy_(known)
+            if name not in indices:
+                weights.copy_(before[name])
+                continue
+            rows, older_rows = common_rows(indices[name].cpu(), older_indices[name])
+            copy_rows(before[name], older_rows, weights, rows)
             if name in sums:
-                optimizer.state[weights]["sum"][: len(known)].copy_(sums[name])
+                copy_rows(sums[name], older_rows, optimizer.state[weights]["sum"], rows)
+
+
+def copy_rows(source: Tensor, source_rows: Tensor, target: Tensor, rows: Tensor) -> None:
+    """target[rows] = source[source_rows], in parts, so that no copy of a large table is made. rows [N] each."""
+    for part, source_part in zip(rows.split(COPIED_AT_ONCE), source_rows.split(COPIED_AT_ONCE), strict=True):
+        target[part.to(target.device)] = source[source_part].to(target.device)
 
 
 def require_same_shape(older: ModelSpec, newer: ModelSpec, folder: Path) -> None:

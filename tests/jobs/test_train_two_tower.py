@@ -16,6 +16,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.training.spec import StaleProbabilities, training_spec
 from model.artifacts.model_version import load_model
+from model.vocabulary import FIRST_INDEX
 from tests.conftest import DAYS, SMALL
 from tests.marks import slow_after
 
@@ -43,6 +44,20 @@ def test_without_validation_no_day_is_held_out(simulated: Lake, config: Config) 
     data = training_spec(simulated, with_training(config, validation="none"), THIRD).data
     assert data.last_day is None
     assert data.examples.rows == sum(rows(simulated, config, ds) for ds in (FIRST, SECOND, THIRD))
+
+
+def test_the_tables_have_rows_for_the_ids_of_the_window(simulated: Lake, config: Config) -> None:
+    """Many users of the vocabulary have not clicked yet; every item is available."""
+    data = training_spec(simulated, config, THIRD).data
+    assert (data.min_id_examples, data.epoch_day - data.first_recent_day) == (1, 9)  # of 30 days the last 10 are recent
+    _, made = load_model(Path(simulated.model_path("models", model_version(simulated, THIRD))))
+    examples = simulated.window(tables.training_examples(config), THIRD, config.log.examples_window_days)
+    for column, name in (("user_index", "user_id"), ("item_index", "item_id")):
+        live = examples.select(column).distinct().count()
+        known = simulated.read(tables.VOCABULARIES).where(F.col("feature") == name).count()
+        assert (
+            made.spec.table_sizes[name] - FIRST_INDEX == live < known == made.spec.vocabulary_sizes[name] - FIRST_INDEX
+        )
 
 
 def test_on_the_first_day_no_day_is_held_out(simulated_copy: Lake, config: Config) -> None:

@@ -42,4 +42,5 @@ def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str
         user_encoder_dropout=0.2,
         embedding_weight_decay=0.1,
         min_held_back_share=0.3,
+        min_id_examples=1,
     )

@@ -88,12 +88,16 @@ def specs_of(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     several = {"frequency_source": "streaming", "streaming_buckets": 20, "streaming_hashes": 3}
     shrunk = {"model": {**SPEC.to_json(), "item_id_shrinkage": 5.0}, "positive_temperature_ratio": 1.2}
     attentive = {"model": {**SPEC.to_json(), "user_encoder": "attention"}, "embedding_weight_decay": 1.0}
+    sizes = {**SPEC.vocabulary_sizes, "user_id": SPEC.vocabulary_sizes["user_id"] + 5}
+    grown = {**SPEC.to_json(), "item_id_shrinkage": 5.0, "vocabulary_sizes": sizes}  # five users are in no example
+    live = {"model": grown, "min_id_examples": 1}
     return {
         **specs,
         "attention and decay": changed(specs["in_batch"], **attentive),
         "streaming": changed(specs["in_batch"], frequency_source="streaming"),
         "several hashes": changed(specs["in_batch"], **several),
         "shrunk ids": changed(specs["mixture"], **shrunk),
+        "live ids": changed(specs["mixture"], **live),
     }
 
 
