@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.worlds.click_log import DIM, HISTORY_LENGTH, ITEM_ID, USER
+from benchmarks.worlds.click_log import DIM, HISTORY, HISTORY_LENGTH, ITEM_ID, USER_ID
 from jobs.config.loading import load_config
 from jobs.training.settings import spec_settings
 from model.data.pinned_files import PinnedFiles
@@ -118,7 +118,7 @@ def training_spec(
     loss = LossSpec(**{**settings["loss"], "negatives": Negatives("logq"), "final_before": 0})
     run = RunSpec(
         model_version=f"day-{len(days)}",
-        model=ModelSpec(USER, (ITEM_ID,), born, DIM, (), share_item_table=True, item_id_shrinkage=1.0),
+        model=ModelSpec((USER_ID, HISTORY), (ITEM_ID,), born, DIM, (), share_item_table=True, item_id_shrinkage=1.0),
         warm_start=warm_start,
         inputs={},
         configuration={},

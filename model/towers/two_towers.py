@@ -118,15 +118,14 @@ class TwoTowers(nn.Module):
 
     def indices_of_tables(self) -> dict[str, Tensor]:
         """The index of each row, [V] ascending, of each embedding table, by the name of its parameter."""
-        found = {}
+        found: dict[int, Tensor] = {}
         for tower in (self.user, self.item):
             for feature in tower.features:
                 if feature.vocabulary is not None:
-                    size, rows = self.spec.table_sizes[feature.vocabulary], self.rows.get(feature.vocabulary)
-                    indices = torch.arange(size, dtype=torch.int32) if rows is None else rows.indices
-                    for module in tower.embedding(feature.name).modules():
-                        if isinstance(module, nn.EmbeddingBag | nn.Embedding) and module.num_embeddings == size:
-                            found[id(module.weight)] = indices
+                    size = self.spec.table_sizes[feature.vocabulary]
+                    rows = self.rows.get(feature.vocabulary, TableRows(size))
+                    tables = _tables_of(tower.embedding(feature.name))
+                    found |= {id(table.weight): rows.indices for table in tables if table.num_embeddings == size}
         return {name: found[id(weights)] for name, weights in self.named_parameters() if id(weights) in found}
 
     def set_item_row_counts(self, counts: Tensor) -> None:
@@ -162,6 +161,14 @@ class TwoTowers(nn.Module):
         """All other weights."""
         sparse = {id(table) for table in self.tables()}
         return [parameter for parameter in self.parameters() if id(parameter) not in sparse]
+
+
+def _tables_of(embedding: nn.Module) -> list[nn.EmbeddingBag | nn.Embedding]:
+    """The tables of an embedding; those of a user encoder have rows of its own, such as one for each position."""
+    encoders = [module for module in embedding.modules() if isinstance(module, UserEncoder)]
+    inside = {part for encoder in encoders for part in encoder.modules()}
+    tables = [module for module in embedding.modules() if isinstance(module, nn.EmbeddingBag | nn.Embedding)]
+    return [table for table in tables if table not in inside]
 
 
 def _shared_tables(spec: ModelSpec, item: Tower) -> dict[str, nn.EmbeddingBag]:
