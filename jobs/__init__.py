@@ -34,6 +34,7 @@ model and candidates
   report_run               one page about the day                          report/
 beside the daily run
   back_test                predicted recall beside that of the next day    inference/evaluation.py
+  tune_two_tower           the settings with the best held-out recall      tuning/
   sample_log               a small lake with a fraction of the users       raw_log/landing/
   forget_users             removes users from every table                  serving/forgetting.py
   maintain_tables          compacts tables, and removes unused files       serving/retention.py

@@ -30,6 +30,7 @@ COUNTED = {
     "report_run": "sections of the report",
     "sample_log": "impressions",
     "train_two_tower": "training examples",
+    "tune_two_tower": "trials",
 }
 
 

@@ -33,6 +33,7 @@ from jobs.config.sections import (
     Tracking,
     Training,
 )
+from jobs.config.tuning import Tuning
 from model.registry import did_you_mean
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
@@ -60,6 +61,7 @@ class Config(Section):
     scoring: Scoring
     evaluation: Evaluation
     gate: Gate
+    tuning: Tuning
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -118,13 +118,14 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Headline:
-    """The heading of the page. `tone` of the status: good if readers follow this run, bad or muted otherwise."""
+    """The heading of the page. `tone` of the status: good, bad or muted; `kind`: of what the page is about."""
 
     day: str
-    model: str
+    model: str  # empty if the page is not about one model
     status: str
     tone: str
     about: str
+    kind: str = "daily run"
 
 
 def render(headline: Headline, key_figures: Sequence[KeyFigure], sections: Sequence[Section]) -> str:

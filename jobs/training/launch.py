@@ -113,11 +113,14 @@ def _in_processes(spec: str, folder: Path, ranks: int) -> int:
     file = folder / SPEC_FILE
     file.write_text(spec, "utf-8")
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0"]
-    # PYTHONPATH instead of the working directory: the code may be in a zip; modules of extensions come after it
-    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-P", *(torchrun if ranks > 1 else []), "-m", "model.training.fit", str(file)]
-    return subprocess.run(command, check=False, env=environment).returncode
+    return subprocess.run(command, check=False, env=environment_of_code()).returncode
+
+
+def environment_of_code() -> dict[str, str]:
+    """The environment in which a process finds this code, which may be in a zip, before modules of extensions."""
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _by_spark(spec: str, ranks: int, *, on_driver: bool, use_gpu: bool) -> int:

@@ -6,7 +6,7 @@ The lake is the source of truth: if a record fails, a warning is printed, and tr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ ALIAS = "published"
 VERSION_TAG = "model_version"
 # an unresponsive server delays a day by seconds, not by minutes
 LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "GIT_PYTHON_REFRESH": "quiet"}
+MOST_TRIALS = 50_000  # child runs of a search that are looked for; MLflow's limit
 LOGGED = ("final_loss", "training_rows", "steps", "seconds", "rows_per_second", "waiting_share", "temperature")
 
 
@@ -43,8 +44,7 @@ def record_training(lake: Lake, config: Config, manifest: Mapping[str, Any]) -> 
             return
         version, metrics, inputs = manifest["model_version"], manifest["metrics"], manifest["inputs"]
         name = registered_name(lake)
-        existing = client.get_experiment_by_name(name)
-        experiment = existing.experiment_id if existing else client.create_experiment(name)
+        experiment = _experiment(client, name)
         tags = {
             VERSION_TAG: version,
             "ds": inputs["ds"],
@@ -68,6 +68,34 @@ def record_training(lake: Lake, config: Config, manifest: Mapping[str, Any]) -> 
         _register(client, name, version, model_path(lake, version), run_id)
 
 
+def record_search(lake: Lake, config: Config, name: str, trials: Sequence[Mapping[str, Any]]) -> None:
+    """Record a search as a run, and each of its trials as a child run, once.
+
+    name: the same for the same search. trials: `number`, `state`, `settings` and `values`, the metric by epoch.
+    """
+    with _client(lake, config) as client:
+        if client is None:
+            return
+        experiment = _experiment(client, f"{registered_name(lake)}-tuning")
+        found = client.search_runs([experiment], f"tags.search = '{name}' and tags.trial = 'none'")
+        parent = (
+            found[0] if found else client.create_run(experiment, run_name=name, tags={"search": name, "trial": "none"})
+        )
+        children = client.search_runs([experiment], f"tags.search = '{name}'", max_results=MOST_TRIALS)
+        known = {run.data.tags["trial"] for run in children}
+        for trial in trials:
+            if str(trial["number"]) in known:
+                continue
+            tags = {"search": name, "trial": str(trial["number"]), "mlflow.parentRunId": parent.info.run_id}
+            run_id = client.create_run(experiment, run_name=f"trial {trial['number']}", tags=tags).info.run_id
+            for key, value in trial["settings"].items():
+                client.log_param(run_id, key, value)
+            for epoch, value in enumerate(trial["values"], start=1):
+                client.log_metric(run_id, config.tuning.metric.replace("@", "_at_"), value, step=epoch)
+            client.set_terminated(run_id, "FAILED" if trial["state"] == "FAIL" else "FINISHED")
+        client.set_terminated(parent.info.run_id)
+
+
 def record_publication(lake: Lake, config: Config, version: str) -> None:
     """Move the alias `published` to a model version."""
     with _client(lake, config) as client:
@@ -83,6 +111,12 @@ def record_publication(lake: Lake, config: Config, version: str) -> None:
 
 def registered_name(lake: Lake) -> str:
     return NAME if lake.variant is None else f"{NAME}-{lake.variant}"
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    """The id of an experiment, which is created if there is none of this name."""
+    existing = client.get_experiment_by_name(name)
+    return str(existing.experiment_id if existing else client.create_experiment(name))
 
 
 def _register(client: MlflowClient, name: str, version: str, source: str, run_id: str | None) -> str:

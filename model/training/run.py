@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-import torch
-
 from model.towers import TwoTowers
 from model.training.checkpoints import BEST, STEP, Checkpoints
 from model.training.inputs import EXAMPLES, LAST_DAY_SHARE, TrainingInputs
@@ -18,9 +16,9 @@ from model.training.learner import Learner
 from model.training.loop import Batch, Progress, TrainingDiverged, train
 from model.training.spec import RunSpec
 from model.training.validation.clicks import RankedClicks
+from model.training.validation.held_out import HeldOutClicks
 from model.training.validation.history import History
 from model.training.validation.last_pass import last_pass_metrics
-from model.training.validation.ranking import ranked_clicks
 from model.training.warm_start import start_from
 
 CURVE_POINTS = 200  # of the loss curve, at most about so many
@@ -42,6 +40,7 @@ class Run:
     ) -> None:
         """identity: the run continues only from checkpoints with the same identity."""
         self.spec, self.learner, self.inputs, self.ranks = spec, learner, inputs, learner.ranks
+        self.held_out = HeldOutClicks(learner, inputs)
         self.on_step, self.on_epoch_end = on_step, on_epoch_end
         self.checkpoints = Checkpoints(spec.checkpoints, identity, spec.checkpoint_store)
         self.history = History()
@@ -61,7 +60,7 @@ class Run:
                 self.history.add(self._validation())
             self._restore_chosen()
             if self.inputs.data.held_back_share:
-                self.history.before_last_pass = self._ranked_by_towers(self._held_back_batches())
+                self.history.before_last_pass = self.held_out.ranked_by_towers(self._held_back_batches())
             self._switch_to_last_day()
             progress.start_epoch(0)
         return self._epochs(progress, lambda _, skip: self.inputs.last_pass_batches(self.last_pass, skip), 1)
@@ -70,7 +69,7 @@ class Run:
         """The validation metrics of a ranking by each item's share of the training rows; None if no day is held out."""
         if not self.has_last_day:
             return None
-        return self._ranked_by_popularity(self.inputs.validation_batches()).metrics()
+        return self.held_out.ranked_by_popularity(self.inputs.validation_batches()).metrics()
 
     def last_pass_metrics(self) -> dict[str, Any] | None:
         """The clicks of held-back users before and after the pass over the held-out day, and by popularity.
@@ -82,8 +81,8 @@ class Run:
             return None
         assert self.inputs.data.last_day is not None
         held_back_rows = self.inputs.data.last_day.rows - self.history.last_pass_rows
-        after = self._ranked_by_towers(self._held_back_batches())
-        popularity = self._ranked_by_popularity(self._held_back_batches())
+        after = self.held_out.ranked_by_towers(self._held_back_batches())
+        popularity = self.held_out.ranked_by_popularity(self._held_back_batches())
         return last_pass_metrics(before, after, popularity, held_back_rows, len(self.inputs.available_items))
 
     def _resume(self) -> Progress:
@@ -139,37 +138,10 @@ class Run:
 
     def _validation(self) -> RankedClicks:
         """The clicks of the held-out day as the towers rank them."""
-        return self._ranked_by_towers(self.inputs.validation_batches())
+        return self.held_out.ranked_by_towers(self.inputs.validation_batches())
 
     def _held_back_batches(self) -> Iterable[Batch]:
         return self.inputs.held_back_batches(self.last_pass)
-
-    def _ranked_by_towers(self, batches: Iterable[Batch]) -> RankedClicks:
-        items = self.inputs.available_items
-        return self._ranked(batches, self.learner.towers.user, self.learner.item_vectors(items), items)
-
-    def _ranked_by_popularity(self, batches: Iterable[Batch]) -> RankedClicks:
-        """Ranked by each item's share of the rows of the epochs."""
-        items = self.inputs.available_items
-        shares = self.inputs.sampling_probs(self.inputs.data.share_column).q[items]  # [available items]
-        return self._ranked(batches, lambda batch: shares.new_ones(len(batch["item_index"]), 1), shares[:, None], items)
-
-    def _ranked(
-        self,
-        batches: Iterable[Batch],
-        embed: Callable[[Batch], torch.Tensor],
-        vectors: torch.Tensor,
-        items: torch.Tensor,
-    ) -> RankedClicks:
-        return ranked_clicks(
-            embed,
-            batches,
-            vectors,
-            items,
-            self.inputs.device,
-            hide_history=self.inputs.data.hide_history,
-            ranks=self.ranks,
-        )
 
     def _restore_chosen(self) -> None:
         """Restore the chosen epoch's weights, if later ones were clearly worse."""

@@ -1,0 +1,49 @@
+"""The section [tuning]: what `tune_two_tower` searches, and by what it judges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from jobs.config.features import Count, Section
+from jobs.config.sections import Model, Negatives, Training
+
+SEARCHABLE = {"model": Model, "training": Training, "negatives": Negatives}  # sections of which keys can be searched
+
+
+class Range(Section):
+    """All numbers from `low` to `high`; whole numbers if both are. log: small and large values are tried as often."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def ends_ascend(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low must be above 0 where log is true, got {self.low}")
+        return self
+
+    def contains(self, value: Any) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+
+Choices = Annotated[list[str | bool | int | float], Field()]
+
+
+class Tuning(Section):
+    metric: Literal["recall@10", "recall@100", "ndcg", "mrr"]
+    max_epochs: Count
+    space: dict[str, Range | Choices]
+
+    @field_validator("space")
+    @classmethod
+    def keys_exist(cls, space: dict[str, Range | list[Any]]) -> dict[str, Range | list[Any]]:
+        for key in space:
+            section, _, name = key.partition(".")
+            if name not in getattr(SEARCHABLE.get(section), "model_fields", {}):
+                raise ValueError(f"must name keys of {', '.join(SEARCHABLE)}, as in training.temperature, got {key!r}")
+        return space

@@ -1,0 +1,117 @@
+"""tuning/<ds>/: the settings that give the best recall on the held-out last day of the window, and a page about them.
+
+Trains models with settings drawn by Optuna from [tuning.space], each in a process of its own, and measures each after
+every epoch. The clicks of half of the users of the held-out day choose the settings; those of the other half judge them
+beside the configured ones, with several seeds. Later days are never read. Writes overlay.toml, which --config takes,
+index.html, and study.log, from which an interrupted search goes on. Publishes nothing and changes no table.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.cli.arguments import Parser, count_argument, job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.lake import Lake
+from jobs.raw_log.preconditions import require_trainable_day
+from jobs.training.spec import training_spec
+from jobs.training.tracking import record_search
+from jobs.tuning.comparison import Comparison, compared
+from jobs.tuning.folder import OVERLAY, PAGE, tuning_folder
+from jobs.tuning.overlay import overlay_text
+from jobs.tuning.page import tuning_page
+from jobs.tuning.search import SETTINGS, Base, best_settings, ended, open_study, search, values_of
+from jobs.tuning.space import overlay
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+
+def arg_parser() -> Parser:
+    parser = job_parser(__doc__, variant=True)
+    parser.add_argument("--trials", type=count_argument, default=50, help="trials of the search (default 50)")
+    parser.add_argument("--minutes", type=count_argument, help="minutes after which no trial starts and none goes on")
+    parser.add_argument("--processes", type=count_argument, default=1, help="trials side by side (default 1)")
+    parser.add_argument("--seeds", type=count_argument, default=3, help="trainings that compare the result (default 3)")
+    return parser
+
+
+def tuned_day(lake: Lake, config: Config, ds: dt.date) -> Base:
+    """What the trials vary. Raises DayStopped or NoSuchDay as training does, and ValueError without a held-out day."""
+    require_trainable_day(lake, ds)
+    day = training_spec(lake, config, ds)
+    if day.data.last_day is None:
+        raise ValueError(
+            f"{ds} must be held out from the trials, with an earlier day to train on, got training.validation = "
+            f'"{config.training.validation}" and a window of {config.log.examples_window_days} days'
+        )
+    return Base(day, config, pool_is_empty=not lake.has_day(tables.UNCLICKED_ITEMS, ds))
+
+
+def show_trial(study: Study, trial: FrozenTrial, metric: str) -> None:
+    """Print a line for a trial that has ended."""
+    found, complete = values_of(trial), [each for each in ended(study) if each.state.name == "COMPLETE"]
+    value = f"{metric} {max(found):.4f} after {len(found)} epochs" if found else trial.user_attrs.get("reason", "")
+    best = f"; best {study.best_value:.4f} (trial {study.best_trial.number})" if complete else ""
+    seconds = trial.duration.total_seconds() if trial.duration else 0.0
+    print(f"trial {trial.number} {trial.state.name.lower()}: {value}, {seconds:.0f} s{best}", flush=True)
+
+
+def overlay_of(base: Base, chosen: Mapping[str, Any], comparison: Comparison, ds: dt.date) -> str:
+    """The TOML of the chosen settings."""
+    settings = {**chosen, "training.epochs": comparison.chosen.epochs}
+    sections = overlay(settings, pool_is_empty=base.pool_is_empty)
+    return overlay_text(sections, ds, comparison.text(base.config.tuning.metric))
+
+
+def trials_of(study: Study) -> list[dict[str, Any]]:
+    """The trials as `record_search` takes them."""
+    return [
+        {
+            "number": trial.number,
+            "state": trial.state.name,
+            "settings": trial.user_attrs.get(SETTINGS, {}),
+            "values": values_of(trial),
+        }
+        for trial in ended(study)
+    ]
+
+
+def tune(lake: Lake, base: Base, ds: dt.date, *, trials: int, seconds: float | None, processes: int, seeds: int) -> int:
+    """Search, compare, and write the settings and the page; returns the number of trials of the study."""
+    metric = base.config.tuning.metric
+    with tuning_folder(lake, ds) as folder:
+        study = open_study(base, folder.study)
+
+        def on_trial(trial: FrozenTrial) -> None:
+            folder.save()
+            show_trial(study, trial, metric)
+
+        search(base, study, trials=trials, seconds=seconds, processes=processes, on_trial=on_trial)
+        chosen = best_settings(study)
+        print(f"training today's and the chosen settings with {seeds} seeds each", flush=True)
+        comparison = compared(base, chosen, seeds=seeds, processes=processes)
+        values = base.config.model_dump()
+        today = {key: values[key.partition(".")[0]][key.partition(".")[2]] for key in chosen}
+        folder.put(overlay_of(base, chosen, comparison, ds), tuning_page(ds, study, today, comparison, metric))
+    print(f"{comparison.text(metric)}\nsettings: {folder.uri(OVERLAY)}\npage: {folder.uri(PAGE)}", flush=True)
+    record_search(lake, base.config, f"{ds}-{base.study_name}", trials_of(study))
+    return len(ended(study))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = arg_parser().parse_args(argv)
+    lake, config = open_lake(args, "tune_two_tower", must_exist=True)
+    seconds = args.minutes * 60.0 if args.minutes else None
+    options = {"trials": args.trials, "processes": args.processes, "seeds": args.seeds}
+    return tune(lake, tuned_day(lake, config, args.ds), args.ds, seconds=seconds, **options)
+
+
+if __name__ == "__main__":
+    run(main)

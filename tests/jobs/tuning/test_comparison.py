@@ -1,0 +1,54 @@
+"""The comparison of two settings: what is a difference beyond the noise of seeds, and the rule of a trial's end."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.tuning.comparison import Comparison, Side
+from jobs.tuning.protocol import Measured, TrialFailed
+
+
+def side(*judged: float) -> Side:
+    """Runs of two epochs; the users who choose prefer the second."""
+    return Side([Measured([0.1, 0.2], [9.0, value], 50, 60) for value in judged])
+
+
+def test_the_epoch_is_chosen_on_other_users_than_those_who_judge() -> None:
+    assert side(0.5).values == [0.5]
+    assert side(0.5).epochs == 2
+
+
+def test_a_difference_within_the_noise_of_seeds_is_called_so() -> None:
+    noisy = Comparison(side(0.10, 0.20, 0.30), side(0.15, 0.25, 0.35))
+    assert noisy.difference == pytest.approx(0.05)
+    assert noisy.standard_error == pytest.approx((0.1**2 + 0.1**2) ** 0.5 / 3**0.5)
+    assert not noisy.is_clear
+    assert "within the noise of seeds" in noisy.text("ndcg")
+    clear = Comparison(side(0.10, 0.11, 0.12), side(0.20, 0.21, 0.22))
+    assert clear.is_clear
+    assert "more than the noise of seeds" in clear.text("ndcg")
+    worse = Comparison(side(0.20, 0.21, 0.22), side(0.10, 0.11, 0.12))
+    assert not worse.is_clear
+
+
+def test_one_seed_shows_no_noise() -> None:
+    alone = Comparison(side(0.1), side(0.2))
+    assert not alone.is_clear
+    assert "one seed does not show its noise" in alone.text("ndcg")
+    assert "on 60 clicks" in alone.text("ndcg")
+
+
+def test_a_trial_is_over_after_epochs_without_gain() -> None:
+    found = Measured([0.1, 0.3, 0.2], [0.0] * 3)
+    assert not found.is_over(2)
+    found.searched.append(0.25)
+    assert found.is_over(2)
+    assert not found.is_over(0)
+
+
+def test_both_halves_of_the_users_must_have_clicks() -> None:
+    found = Measured()
+    found.add({"searched": {"rows": 3.0, "ndcg": 0.2}, "judged": {"rows": 4.0, "ndcg": 0.1}}, "ndcg")
+    assert (found.searched, found.judged, found.judged_clicks) == ([0.2], [0.1], 4)
+    with pytest.raises(TrialFailed, match="got 3 and 0 clicks"):
+        found.add({"searched": {"rows": 3.0, "ndcg": 0.2}, "judged": {"rows": 0.0}}, "ndcg")
