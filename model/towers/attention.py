@@ -10,6 +10,7 @@ Axes: B rows, L length of the list, F size of an item's embedding, H heads.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from model.vocabulary import PADDING
 
 SLOPES = (0.0, 0.5)  # of the H heads: how much a score falls with each later item, before training
 LOWEST = -1e30  # the bias of padding
-ITEMS_AT_ONCE = 16_384  # of the lists of a step on a CPU, with their padding: their embeddings fit into its cache
+ITEMS_AT_ONCE = 8_192  # of the lists of a step on a CPU, with their padding: their embeddings fit into its cache
 
 
 class Attention(UserEncoder):
@@ -46,31 +47,47 @@ class Attention(UserEncoder):
             self.values.weight.copy_(torch.eye(size).repeat(1, heads) / heads)
 
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
+        columns = torch.arange(1, indices.shape[1] + 1, device=indices.device)  # [L]
+        ends = ((indices != PADDING) * columns).amax(dim=1)  # [B], the column after the newest item, 0 without items
         if devices.is_asynchronous(indices.device) or not len(indices):  # without a shape that depends on values
-            return self._encoded(indices, table, None)
-        ends = ((indices != PADDING) * torch.arange(1, indices.shape[1] + 1)).amax(dim=1)  # [B], after the newest item
-        lengths, order = ends.clamp(min=1).sort(descending=True)
-        parts, start = [], 0
-        while start < len(order):  # lists of about the same length together, cut after the longest of them
-            longest = int(lengths[start])
-            rows = order[start : start + max(ITEMS_AT_ONCE // longest, 1)]
-            parts.append(self._encoded(indices[rows, :longest], table, PADDING))
-            start += len(rows)
-        return torch.cat(parts)[order.argsort()]
+            return self._encoded(indices, ends, [(slice(None), indices.shape[1])], table)
+        ends, order = ends.sort(descending=True)
+        encoded = self._encoded(indices[order], ends, list(similar_lists(ends)), table)
+        return torch.empty_like(encoded).index_copy(0, order, encoded)
 
-    def _encoded(self, indices: Tensor, table: nn.EmbeddingBag, padding: int | None) -> Tensor:
-        """What `forward` returns. padding: the index that is left out of the table's gradient, if any."""
-        size, heads = self.feature.dim, len(SLOPES)
-        is_item = indices != PADDING  # [B, L]
-        items = F.embedding(indices, table.weight, padding, sparse=True)  # [B, L, F]
-        position = (is_item * torch.arange(1, indices.shape[1] + 1, device=indices.device)).argmax(dim=1)  # [B]
-        newest = F.embedding(indices.gather(1, position[:, None])[:, 0], table.weight, padding, sparse=True)  # [B, F]
-        query = self.query(F.layer_norm(newest, (size,)) / math.sqrt(size)).view(-1, heads, size)  # [B, H, F]
-        bias = F.embedding(ages(indices), self.age_bias).masked_fill(~is_item[:, :, None], LOWEST)  # [B, L, H]
-        scores = query @ items.transpose(1, 2) + bias.transpose(1, 2)  # [B, H, L]
-        weights = self.dropped(scores.softmax(dim=2))  # [B, H, L], 0 for padding beside an item
-        mixed = self.values((weights @ items).flatten(1)) * is_item.any(dim=1, keepdim=True)  # [B, F]
-        mixed = self.dropped(mixed)
+    def _encoded(
+        self, indices: Tensor, ends: Tensor, parts: Sequence[tuple[slice, int]], table: nn.EmbeddingBag
+    ) -> Tensor:
+        """What `forward` returns. parts: rows that are encoded together, and how many of their columns are read."""
+        size = self.feature.dim
+        newest = rows_of(indices.gather(1, (ends - 1).clamp(min=0)[:, None])[:, 0], table)  # [B, F]
+        query = self.query(F.layer_norm(newest, (size,)) / math.sqrt(size)).view(-1, len(SLOPES), size)  # [B, H, F]
+        means = torch.cat([self._means(indices[rows, :length], query[rows], table) for rows, length in parts])
+        mixed = self.dropped(self.values(means) * (ends > 0)[:, None])  # [B, F]
         hidden = self.dropped(self.hidden(F.layer_norm(mixed, (size,))).relu())  # [B, F]
         encoded: Tensor = mixed + self.out(hidden)
         return encoded
+
+    def _means(self, indices: Tensor, query: Tensor, table: nn.EmbeddingBag) -> Tensor:
+        """The mean of the items by the weights of each head, [B, H F]; of all columns for a list without items."""
+        items = rows_of(indices, table)  # [B, L, F]
+        is_padding = (indices == PADDING)[:, :, None]
+        bias = F.embedding(ages(indices), self.age_bias).masked_fill(is_padding, LOWEST)  # [B, L, H]
+        scores = query @ items.transpose(1, 2) + bias.transpose(1, 2)  # [B, H, L]
+        return (self.dropped(scores.softmax(dim=2)) @ items).flatten(1)
+
+
+def similar_lists(ends: Tensor) -> Iterator[tuple[slice, int]]:
+    """Rows of similar lengths, with the length of the longest; ends [B]: of the lists, descending."""
+    start = 0
+    while start < len(ends):
+        longest = max(int(ends[start]), 1)
+        rows = slice(start, start + max(ITEMS_AT_ONCE // longest, 1))
+        yield rows, longest
+        start = rows.stop
+
+
+def rows_of(indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
+    """The embeddings of indices; on a CPU, the table's gradient leaves out that of padding, which is 0."""
+    padding = None if devices.is_asynchronous(indices.device) else PADDING
+    return F.embedding(indices, table.weight, padding, sparse=True)

@@ -79,9 +79,9 @@ class Recency(UserEncoder):
 
 
 def ages(indices: Tensor) -> Tensor:
-    """How many later items the list has, [B, L] int64: 0 for the newest item. PADDING does not count."""
-    from_here_on = (indices != PADDING).flip(1).cumsum(dim=1).flip(1)  # [B, L]
-    return (from_here_on - 1).clamp(min=0)
+    """How many later items the list has, [B, L] int32: 0 for the newest item. PADDING does not count."""
+    items_so_far = (indices != PADDING).cumsum(dim=1, dtype=torch.int32)  # [B, L]
+    return items_so_far[:, -1:] - items_so_far
 
 
 def weighted_sum(indices: Tensor, weights: Tensor, table: nn.EmbeddingBag) -> Tensor:
