@@ -1,7 +1,7 @@
 """user_embeddings: the embedding of every user of the day's snapshot, computed by the user tower.
 
-`scored_from` is a hash of everything a user's list depends on except the items and the model: a user whose hash has not
-changed can keep the list. Overwrites the day; rows are sorted by user_id within files.
+`scored_from` is a hash of everything a user's list depends on except the items and the towers: a user whose hash has
+not changed can keep the list. Overwrites the day; rows are sorted by user_id within files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.inference.embedding_inputs import users_to_embed
-from jobs.inference.references import model_reference
+from jobs.inference.references import calibration_of, model_reference
 from jobs.lake import tables
 from jobs.lake.file_layout import sorted_files
 from model.features import columns
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_user_embeddings")
     ref = model_reference(lake, args.ds)
-    users = users_to_embed(lake, config, args.ds, columns(open_towers(ref).spec.user))
+    calibration = calibration_of(lake, ref.version).digest  # other probabilities require other lists
+    users = users_to_embed(lake, config, args.ds, columns(open_towers(ref).spec.user), calibration)
     rows = user_embeddings(sorted_files(users, "user_id"), ref).withColumn("model_version", F.lit(ref.version))
     return lake.overwrite(tables.USER_EMBEDDINGS, args.ds, rows)
 

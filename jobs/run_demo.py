@@ -85,7 +85,7 @@ def show_published(lake: str, console: Console) -> None:
     best = lists[lists["user_id"] == user].head(5)
     console.print(f"published: {lists['user_id'].nunique():,} users, {len(lists):,} candidates in {lake}/candidates")
     console.print(
-        f"  user {user}: " + ", ".join(f"{row.item_id} ({row.score:.2f})" for row in best.itertuples()) + ", ..."
+        f"  user {user}: " + ", ".join(f"{row.item_id} ({row.score:.2g})" for row in best.itertuples()) + ", ..."
     )
     call = f'read_candidates("{lake}", ["{user}"])'
     console.print(f"  read them:  from jobs.serving import read_candidates; {call}", soft_wrap=True)

@@ -61,10 +61,21 @@ def scored(users: DataFrame, ref: IndexReference, plan: ListPlan, scored_at: dt.
     return rows.withColumn("scored_at", F.coalesce("scored_at", F.lit(scored_at)))
 
 
+def warn_if_uncalibrated(ref: IndexReference) -> None:
+    """Print a warning if the model has no calibration."""
+    if not ref.calibration.is_fitted:
+        print(
+            f"warning: model {ref.version} was trained without a held-out day or by an older version: scores are "
+            "shares of the softmax over a user's list, not calibrated probabilities",
+            flush=True,
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "score_users", must_exist=True)
     ref, plan = index_reference(lake, config, args.ds), ListPlan.from_config(config)
+    warn_if_uncalibrated(ref)
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)
     rows = scored(sorted_files(users, "user_id"), ref, plan, args.scored_at or now())

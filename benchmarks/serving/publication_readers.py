@@ -61,6 +61,7 @@ def write_lists(lake: Lake, name: str, users: int) -> None:
             (1 / n).cast("float").alias("score"),
             n.alias("rank"),
             F.lit("two_tower").alias("source"),
+            (1 / n).cast("float").alias("channel_score"),
         ),
     )
     rows = spark.range(users).select(

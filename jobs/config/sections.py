@@ -154,6 +154,7 @@ class Scoring(Section):
     explore_quota: Annotated[int, Field(ge=0)]
     category_feature: str
     max_per_category: Annotated[int, Field(ge=0)]
+    order_by: Literal["channel_score", "score"]
     changed_users_only: bool
 
     @model_validator(mode="after")

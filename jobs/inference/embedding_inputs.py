@@ -17,10 +17,10 @@ from jobs.lake.queries import query
 from jobs.raw_log.encoding import pad
 
 
-def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str]) -> DataFrame:
+def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str], calibration: str = "") -> DataFrame:
     """Every user known at the end of the day, with the columns `inputs`, `is_cold`, `segment` and `scored_from`.
 
-    inputs: columns that the user tower reads.
+    inputs: columns that the user tower reads; calibration: a hash of what the scores depend on.
 
     scored_from: a hash of everything a user's list depends on except the items and the model.
     """
@@ -32,7 +32,7 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
     users = users.withColumn("segment", F.col(segment) if segment else F.lit(0))
     read = dict.fromkeys([*inputs, "is_cold", "segment", "excluded"])
     nulls = [F.isnull(name) for name in read]  # xxhash64 ignores nulls
-    return users.withColumn("scored_from", F.xxhash64(*read, *nulls, F.lit(_list_configuration(config))))
+    return users.withColumn("scored_from", F.xxhash64(*read, *nulls, F.lit(_list_configuration(config) + calibration)))
 
 
 def _list_configuration(config: Config) -> str:

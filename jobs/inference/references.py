@@ -17,6 +17,7 @@ from jobs.lake.files import folder_reference, is_folder, read_text
 from jobs.lake.lake import Lake, NoSuchDay
 from model.artifacts.formats import MODEL, VersionMismatch
 from model.search.backends import BACKENDS
+from model.search.lists.calibration import Calibration
 
 MODELS, INDEXES = "models", "indexes"  # folders of the lake
 ITEMS, EXPLORE = "items", "explore"  # parts of a day's indexes that are not backends
@@ -32,13 +33,17 @@ class ModelReference:
 
 @dataclass(frozen=True)
 class IndexReference:
-    """A day's chosen index: model version, backend, and folders. items: that of `jobs.inference.item_details`."""
+    """A day's chosen index: model version, backend, and folders. items: that of `jobs.inference.item_details`.
+
+    calibration: of the model, so that all workers make the same scores.
+    """
 
     version: str
     backend: str
     index: str
     items: str
     explore: str | None
+    calibration: Calibration
 
 
 def model_row(lake: Lake, ds: dt.date) -> Row:
@@ -89,6 +94,20 @@ def part_name(part: str) -> str:
     return part.replace(":", ".")
 
 
+def calibration_of(lake: Lake, version: str) -> Calibration:
+    """What turns the scores of a model's candidates into probabilities.
+
+    A model without a calibration (of an older version, or trained without a held-out day) gives shares of the softmax.
+    Raises ValueError if the calibration in its manifest is damaged.
+    """
+    manifest = model_manifest(lake, version) or {}
+    found = manifest.get("metrics", {}).get("calibration")
+    if found is not None:
+        return Calibration.from_json(found)
+    temperature = manifest.get("metrics", {}).get("temperature")
+    return Calibration() if temperature is None else Calibration(float(temperature))
+
+
 def model_reference(lake: Lake, ds: dt.date) -> ModelReference:
     """The day's model."""
     version = model_version(lake, ds)
@@ -117,7 +136,7 @@ def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
         raise NoSuchDay(f"the index of {ds} was built without scoring.explore_quota: run build_item_index again")
     folders = [folder_reference(lake.spark, path) for path in paths]
     explore = folders[2] if EXPLORE in parts else None
-    return IndexReference(version, chosen.backend, folders[0], folders[1], explore)
+    return IndexReference(version, chosen.backend, folders[0], folders[1], explore, calibration_of(lake, version))
 
 
 def batches_with_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -23,10 +23,11 @@ from jobs.lake import tables
 from jobs.lake.files import local_folder
 from model.features.ragged import of_lists
 from model.search.backends import load_index
-from model.search.candidate_lists import SOURCES, CandidateLists, Quotas
-from model.search.channels import Cap, Lists
 from model.search.exact_index import ExactIndex
-from model.search.popular import PopularItems
+from model.search.lists import SOURCES
+from model.search.lists.candidate_lists import CandidateLists, Lists, Quotas
+from model.search.lists.channels import Cap
+from model.search.lists.popular import PopularItems
 
 CANDIDATES_AT_ONCE = 1 << 18  # candidates that a worker makes at a time; converting one to Arrow takes about 100 bytes
 REUSABLE, REUSABLE_SCORED_AT = "reusable_list", "reusable_scored_at"  # columns: a list of an earlier day, or null
@@ -34,17 +35,18 @@ REUSABLE, REUSABLE_SCORED_AT = "reusable_list", "reusable_scored_at"  # columns:
 
 @dataclass(frozen=True)
 class ListPlan:
-    """The length of a list, the quotas of its channels, and its cap on categories."""
+    """The length of a list, the quotas of its channels, its cap on categories, and by which score it is ordered."""
 
     quotas: Quotas
     category_feature: str
     max_per_category: int
+    order_by_score: bool
 
     @classmethod
     def from_config(cls, config: Config) -> ListPlan:
         scoring = config.scoring
         quotas = Quotas(scoring.candidates_per_user, scoring.popular_quota, scoring.explore_quota)
-        return cls(quotas, scoring.category_feature, scoring.max_per_category)
+        return cls(quotas, scoring.category_feature, scoring.max_per_category, scoring.order_by == "score")
 
 
 def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan) -> DataFrame:
@@ -98,7 +100,9 @@ def read_scorer(ref: IndexReference, plan: ListPlan) -> Scorer:
     cap = Cap(items["category"].to_numpy().astype(np.int64), plan.max_per_category) if plan.max_per_category else None
     segments, indices, shares = (popular[name].to_numpy() for name in ("segment", "item_index", "share"))
     popular_items = PopularItems(segments.astype(np.int64), indices.astype(np.int64), shares.astype(np.float32))
-    candidate_lists = CandidateLists(index, popular_items, plan.quotas, explore, cap)
+    candidate_lists = CandidateLists(
+        index, popular_items, plan.quotas, explore, cap, ref.calibration, order_by_score=plan.order_by_score
+    )
     available = items.filter(pc.field("available"))["item_id"]
     return Scorer(candidate_lists, items["item_id"].combine_chunks(), available.combine_chunks())
 
@@ -133,17 +137,18 @@ def _reusable(lists: pa.ListArray, available: pa.Array) -> np.ndarray:
 
 
 def _to_arrow(lists: Lists, item_ids: pa.Array) -> pa.ListArray:
-    """The column `candidates` from items, scores and sources [B, K]."""
-    items, scores, sources = lists
+    """The column `candidates` of B lists."""
+    items, channel_scores, sources, scores = lists
     filled = items >= 0  # [B, K]; true up to a row's length
     structs = pa.StructArray.from_arrays(
         [
             item_ids.take(pa.array(items[filled])),
-            pa.array(scores[filled].astype(np.float32)),
+            pa.array(scores[filled]),
             pa.array((np.cumsum(filled, axis=1)[filled]).astype(np.int32)),
             pa.array(SOURCES).take(pa.array(sources[filled])),
+            pa.array(channel_scores[filled]),
         ],
-        names=["item_id", "score", "rank", "source"],
+        names=["item_id", "score", "rank", "source", "channel_score"],
     )
     offsets = np.concatenate([[0], np.cumsum(filled.sum(axis=1))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), structs)

@@ -10,7 +10,7 @@ from jobs.config.loading import Config
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from model.search.candidate_lists import CAP_WIDTH_FACTOR
+from model.search.lists.candidate_lists import CAP_WIDTH_FACTOR
 from model.search.tuning import Sample, sample_from
 
 

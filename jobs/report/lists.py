@@ -195,7 +195,7 @@ def _person(
         for index in history[:SHOWN]
     ]
     candidates = [
-        Item(item["item_id"], slices.get(item["item_id"], ""), f"{item['score']:.3f} {item['source']}")
+        Item(item["item_id"], slices.get(item["item_id"], ""), f"{item['score']:.3g} {item['source']}")
         for item in items[:SHOWN]
     ]
     return Person(

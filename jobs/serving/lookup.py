@@ -25,7 +25,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from jobs.lake import tables
 from jobs.lake.files import NoSuchLake, has_tables
 from jobs.lake.lake import NoSuchDay
-from jobs.lake.snapshots import file_url, is_local, open_delta_table
+from jobs.lake.snapshots import file_url, in_type, is_local, open_delta_table
 from model.data.file_systems import open_file
 
 COLUMNS = ["user_id", "candidates", "model_version"]
@@ -36,9 +36,9 @@ LOWEST, HIGHEST = "", "\U0010ffff"  # sort before and after every id
 def read_candidates(lake: str, user_ids: Iterable[str] | None = None) -> pd.DataFrame:
     """The published lists of `user_ids`, or of all users, one row per item, without Spark.
 
-    Columns: user_id, item_id, score, rank, source, model_version. Raises what `PublishedCandidates.current` raises, and
-    TypeError unless `user_ids` is a collection of str. For repeated look-ups open `PublishedCandidates.current(lake)`
-    once instead.
+    Columns: user_id, item_id, score, rank, source, channel_score, model_version. In lists of older versions,
+    channel_score is null, and score is what it is now. Raises what `PublishedCandidates.current` raises, and TypeError
+    unless `user_ids` is a collection of str. For repeated look-ups open `PublishedCandidates.current(lake)` once.
     """
     published = PublishedCandidates.current(lake)
     return published.all_lists() if user_ids is None else published.lists_for(user_ids)
@@ -102,7 +102,7 @@ class PublishedCandidates:
         return self if is_newest else PublishedCandidates(self.lake, self.publications)
 
     def lists_for(self, user_ids: Iterable[str]) -> pd.DataFrame:
-        """Rows (user_id, item_id, score, rank, source, model_version), one per item.
+        """Rows (user_id, item_id, score, rank, source, channel_score, model_version), one per item.
 
         A user who is unknown, or whose list is empty because every item is excluded for this user, has no row. Raises
         TypeError unless `user_ids` is a collection of str.
@@ -110,13 +110,13 @@ class PublishedCandidates:
         ids = _checked_ids(user_ids)
         wanted, parts = pa.array(ids, pa.string()), [SCHEMA.empty_table()]
         for file, groups in self.row_groups(ids):
-            rows = file.opened.read_row_groups(groups, columns=COLUMNS).cast(SCHEMA)
+            rows = _in_schema(file.opened.read_row_groups(groups, columns=COLUMNS))
             parts.append(rows.filter(pc.is_in(rows["user_id"], value_set=wanted)))
         return _one_row_per_item(pa.concat_tables(parts))
 
     def all_lists(self) -> pd.DataFrame:
         """The same rows for all users."""
-        parts = (file.opened.read(columns=COLUMNS).cast(SCHEMA) for file in self.files)
+        parts = (_in_schema(file.opened.read(columns=COLUMNS)) for file in self.files)
         return _one_row_per_item(pa.concat_tables([SCHEMA.empty_table(), *parts]))
 
     def row_groups(self, user_ids: Iterable[str]) -> Iterator[tuple[SortedFile, list[int]]]:
@@ -153,6 +153,11 @@ def _last_row(lake: str, publications: DeltaTable) -> dict[str, Any]:
 def _sorted_file(root: str, path: str, first: str = LOWEST, last: str = HIGHEST) -> SortedFile:
     """A file listed in the log of the table at `root`. The path of `root` is not escaped; the URI of the file is."""
     return SortedFile(file_url(root, path), first, last)
+
+
+def _in_schema(read: pa.Table) -> pa.Table:
+    """Rows of a file with the fields of SCHEMA; those that files of older versions lack are null."""
+    return pa.table([in_type(read[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
 def _any_in_range(ids: Sequence[str], first: str, last: str) -> bool:

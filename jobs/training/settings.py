@@ -13,7 +13,7 @@ CONFIGURATION = {"features", "model", "training", "negatives", "pool", "log", "e
 
 
 def spec_settings(config: Config, pool_is_empty: bool) -> dict[str, dict[str, Any]]:
-    """For each part of a `TrainingSpec`, the fields that are keys of [training], [model] or [negatives].
+    """For each part of a `TrainingSpec`, the fields that are keys of [training], [model], [scoring] or [negatives].
 
     Raises ValueError as `negatives_of` does.
     """
@@ -26,7 +26,8 @@ def spec_settings(config: Config, pool_is_empty: bool) -> dict[str, dict[str, An
 
 def _settings(config: Config, part: type) -> dict[str, Any]:
     names = {field.name for field in fields(part)}
-    return config.training.model_dump(include=names) | config.model.model_dump(include=names)
+    sections = (config.training, config.model, config.scoring)
+    return {name: value for section in sections for name, value in section.model_dump(include=names).items()}
 
 
 def training_configuration(config: Config) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import faiss
 import pyarrow  # noqa: F401  # must be imported before torch
 import torch
 
@@ -66,6 +67,7 @@ def _join_ranks(run: RunSpec) -> tuple[torch.device, Ranks]:
     """This process's device, and the ranks. Raises ValueError unless exactly `run.ranks` processes were started."""
     if run.threads:
         torch.set_num_threads(run.threads)
+        faiss.omp_set_num_threads(run.threads)
     device = pick_device(run.device)
     ranks = Ranks.join(device)
     if ranks.size != run.ranks:
@@ -124,7 +126,7 @@ def _model_version(run: Run, last: Progress) -> ModelVersion:
 
 def _metrics(run: Run, last: Progress) -> dict[str, Any]:
     """The metrics in the model's manifest."""
-    history, data = run.history, run.inputs.data
+    history, data, calibration = run.history, run.inputs.data, run.calibration()
     return {
         "final_loss": last.loss,
         "training_rows": data.examples.rows + (data.last_day.rows if data.last_day else 0),
@@ -136,6 +138,7 @@ def _metrics(run: Run, last: Progress) -> dict[str, Any]:
         "validations": history.validations,
         "popularity": run.popularity(),
         "last_pass": run.last_pass_metrics(),
+        "calibration": None if calibration is None else calibration.to_json(),
         "loss_curve": history.curve,
         **run.learner.objective.report(),
     }

@@ -54,9 +54,10 @@ class Learner:
         self.ranks.sum_gradients(self.towers.tables(), [*self.towers.dense(), *self.objective.parameters()])
 
     @torch.no_grad()
-    def item_vectors(self, items: Tensor) -> Tensor:
-        """Item indices [N] -> vectors [N, D], without dropout."""
-        return torch.cat([self.step_loss.embed_all(part) for part in items.split(EMBEDDED_AT_ONCE)])
+    def item_vectors(self, items: Tensor, *, by_features: bool = False) -> Tensor:
+        """Item indices [N] -> vectors [N, D], without dropout; by_features: as if the ids were out of vocabulary."""
+        parts = items.split(EMBEDDED_AT_ONCE)
+        return torch.cat([self.step_loss.embed_all(part, by_features=by_features) for part in parts])
 
     def is_finite(self) -> bool:
         return all(bool(weights.isfinite().all()) for weights in self.towers.parameters())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from model.search.lists.calibration import Calibration
 from model.towers import TwoTowers
 from model.training.checkpoints import BEST, STEP, Checkpoints
 from model.training.inputs import EXAMPLES, LAST_DAY_SHARE, TrainingInputs
@@ -19,6 +20,7 @@ from model.training.validation.clicks import RankedClicks
 from model.training.validation.held_out import HeldOutClicks
 from model.training.validation.history import History
 from model.training.validation.last_pass import last_pass_metrics
+from model.training.validation.score_maps import fitted
 from model.training.warm_start import start_from
 
 CURVE_POINTS = 200  # of the loss curve, at most about so many
@@ -59,6 +61,7 @@ class Run:
             if not self.history.validations:  # a warm start without epochs, trained on the last day alone
                 self.history.add(self._validation())
             self._restore_chosen()
+            self.history.score_counts = self.held_out.score_counts(self.inputs.validation_batches())
             if self.inputs.data.held_back_share:
                 self.history.before_last_pass = self.held_out.ranked_by_towers(self._held_back_batches())
             self._switch_to_last_day()
@@ -84,6 +87,18 @@ class Run:
         after = self.held_out.ranked_by_towers(self._held_back_batches())
         popularity = self.held_out.ranked_by_popularity(self._held_back_batches())
         return last_pass_metrics(before, after, popularity, held_back_rows, len(self.inputs.available_items))
+
+    def calibration(self) -> Calibration | None:
+        """What turns the scores of this model's candidates into probabilities; None if no day is held out.
+
+        It is fitted on the held-out day before that day was trained on: a published model, too, is used on the day
+        after its last one. Call it after `train`.
+        """
+        counts = self.history.score_counts
+        if counts is None:
+            return None
+        temperature = float(self.learner.objective.temperature)
+        return fitted(counts.numpy(), temperature, self.inputs.data.candidates_per_user)
 
     def _resume(self) -> Progress:
         """Restore the newest checkpoint, or start from the beginning; returns the progress."""

@@ -43,6 +43,9 @@ class DataSpec:
     epoch_day: int = 0  # the last day of the window, as days since 1970-01-01; each day holds back other users
     min_id_examples: int = 0  # from which an id has an embedding of its own; 0: every index of a vocabulary has one
     first_recent_day: int = 0  # an id that is in no example since then has none; days since 1970-01-01, 0: any
+    candidates_per_user: int = 0  # of the lists on which scores are calibrated; 0: they are not
+    popular_quota: int = 0  # in these lists
+    explore_quota: int = 0
 
     @property
     def held_back_share(self) -> float:

@@ -21,7 +21,7 @@ from model.towers import TwoTowers, drop_ids
 from model.training.loop import Batch
 from model.training.processes.ranks import ALONE, Ranks
 from model.training.spec import LossSpec
-from model.vocabulary import PADDING
+from model.vocabulary import PADDING, UNKNOWN
 
 
 class StepLoss:
@@ -78,9 +78,17 @@ class StepLoss:
         embedded: Tensor = self.towers.item(with_dropped_ids(inputs, self.towers.spec.item, share, 0.0, self.generator))
         return embedded
 
-    def embed_all(self, indices: Tensor) -> Tensor:
-        """Item indices [N] -> [N, D], with their features as of the validation day, without dropout."""
-        embedded: Tensor = self.towers.item(self._features_of(indices, torch.full_like(indices, self.validation_day)))
+    def embed_all(self, indices: Tensor, *, by_features: bool = False) -> Tensor:
+        """Item indices [N] -> [N, D], with their features as of the validation day, without dropout.
+
+        by_features: as if the ids were out of vocabulary.
+        """
+        inputs = self._features_of(indices, torch.full_like(indices, self.validation_day))
+        if by_features:
+            ids = {feature.name for feature in self.towers.spec.item if feature.kind == "id"}
+            unknown = torch.full_like(indices, UNKNOWN)
+            inputs = {name: unknown if name in ids else values for name, values in inputs.items()}
+        embedded: Tensor = self.towers.item(inputs)
         return embedded
 
     def _features_of(self, indices: Tensor, days: Tensor | None) -> dict[str, Tensor]:

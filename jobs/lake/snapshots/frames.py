@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType, StructField, StructType
 
 from jobs.lake.session.settings import LISTED_FILES
 from jobs.lake.snapshots.snapshot import Snapshot
@@ -47,11 +49,35 @@ def read_listed_files(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
 def read_version(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
     """All rows of the snapshot's version of the table, read through Delta, whichever files the snapshot has.
 
-    Columns of the snapshot's schema that the table lacks are null.
+    Columns of the snapshot's schema that the table lacks are null, and so are fields of the structs in its arrays.
     """
     rows = spark.read.format("delta").option("versionAsOf", snapshot.version).load(snapshot.table)
-    lacking = [field for field in snapshot.schema if field.name not in rows.columns]
-    return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in lacking}) if lacking else rows
+    lacking = {
+        field.name: F.lit(None).cast(field.dataType) for field in snapshot.schema if field.name not in rows.columns
+    }
+    for field in snapshot.schema:
+        if field.name not in lacking and (nested := _lacking_fields(rows.schema[field.name].dataType, field.dataType)):
+            lacking[field.name] = F.transform(field.name, _adding_nulls(nested))
+    return rows.withColumns(lacking) if lacking else rows
+
+
+def _lacking_fields(stored: DataType, wanted: DataType) -> list[StructField]:
+    """The fields that the structs of an array lack; none if the types are no arrays of structs."""
+    found, full = (kind.elementType if isinstance(kind, ArrayType) else None for kind in (stored, wanted))
+    if not isinstance(found, StructType) or not isinstance(full, StructType):
+        return []
+    return [field for field in full if field.name not in found.fieldNames()]
+
+
+def _adding_nulls(fields: Sequence[StructField]) -> Callable[[Column], Column]:
+    """A function that adds fields of nulls to a struct."""
+
+    def with_nulls(struct: Column) -> Column:
+        for field in fields:
+            struct = struct.withField(field.name, F.lit(None).cast(field.dataType))
+        return struct
+
+    return with_nulls
 
 
 def sampled(rows: DataFrame, count: int, max_rows: int | None) -> DataFrame:

@@ -14,6 +14,7 @@ from pyspark.sql import Row
 from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import DataType
 
+from jobs.lake.snapshots.arrow_types import in_type
 from jobs.lake.snapshots.snapshot import Snapshot
 from jobs.lake.snapshots.urls import file_url
 from model.data.file_systems import open_file
@@ -25,8 +26,8 @@ SAMPLED_FILES = 64  # files that are opened for a sample
 def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The columns (default: all) of a snapshot's rows; times are in UTC.
 
-    A column that a file lacks is null in its rows. Raises ValueError if the table uses Delta features that readers of
-    plain Parquet files ignore.
+    A column that a file lacks is null in its rows, and so is a field that the structs of its lists lack. Raises
+    ValueError if the table uses Delta features that readers of plain Parquet files ignore.
     """
     schema = _schema_of(snapshot, columns)
     parts = [schema.empty_table()]
@@ -104,7 +105,7 @@ def _in_schema(read: pa.Table, schema: pa.Schema, partition: str, value: str | N
     arrays = []
     for field in schema:
         if field.name in read.column_names:
-            arrays.append(_in_utc(read[field.name]).cast(field.type))
+            arrays.append(in_type(_in_utc(read[field.name]), field.type))
         else:
             text = pa.array([value if field.name == partition else None], pa.string()).cast(field.type)
             arrays.append(pa.chunked_array([pa.repeat(text[0], read.num_rows)], field.type))

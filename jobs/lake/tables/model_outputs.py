@@ -18,7 +18,7 @@ from jobs.lake.tables.table import (
     struct,
 )
 
-CANDIDATE = struct(item_id=STRING, score=FLOAT, rank=INT, source=STRING)
+CANDIDATE = struct(item_id=STRING, score=FLOAT, rank=INT, source=STRING, channel_score=FLOAT)
 MODEL_VERSIONS = Table(
     "model_versions",
     struct(
@@ -60,6 +60,7 @@ CANDIDATES = Table(
     struct(ds=DATE, user_id=STRING, candidates=ArrayType(CANDIDATE), model_version=STRING, scored_at=TIME),
     key=("user_id",),
     per_variant=True,
+    added=("candidates.channel_score",),
 )
 EVALUATION = Table(
     "evaluation",

@@ -34,7 +34,7 @@ class Table:
     """A Delta table. `per_variant`: each variant of the model has its own table of this name.
 
     added: columns of the schema that a table of an older version may lack. They are null in its rows, and the next
-    write of a day adds them.
+    write of a day adds them. "column.field": a field of the structs in a column of arrays.
     """
 
     name: str
@@ -60,7 +60,23 @@ def struct(**columns: DataType) -> StructType:
 
 def with_added(table: Table, stored: StructType) -> StructType:
     """The columns of a stored table, and those of `table.added` that it lacks."""
-    return StructType([*stored, *(table.schema[name] for name in table.added if name not in stored.fieldNames())])
+    fields = {field.name: field for field in stored}
+    for column, _, nested in (name.partition(".") for name in table.added):
+        if nested and column in fields:
+            fields[column] = _with_nested(fields[column], table.schema[column], nested)
+        elif column not in fields:
+            fields[column] = table.schema[column]
+    return StructType([*fields.values()])
+
+
+def _with_nested(stored: StructField, declared: StructField, name: str) -> StructField:
+    """A column of arrays of structs with a further field, as declared; unchanged if it has the field."""
+    assert isinstance(declared.dataType, ArrayType)
+    assert isinstance(declared.dataType.elementType, StructType)
+    found = stored.dataType.elementType if isinstance(stored.dataType, ArrayType) else None
+    if not isinstance(found, StructType) or name in found.fieldNames():
+        return stored
+    return StructField(stored.name, ArrayType(StructType([*found, declared.dataType.elementType[name]])))
 
 
 def check_schema(table: Table, got: StructType) -> None:

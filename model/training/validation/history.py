@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from model.training.loop import Progress
 from model.training.validation.clicks import RankedClicks
 
@@ -22,6 +24,7 @@ class History:
     best_clicks: RankedClicks | None = None  # the held-out clicks as the best epoch ranks them
     before_last_pass: RankedClicks | None = None  # the clicks of held-back users, before the pass over the last day
     last_pass_rows: int = 0  # rows of that pass
+    score_counts: Tensor | None = None  # of candidates for the held-out clicks (`validation.score_maps`)
     curve: list[list[float]] = field(default_factory=list)  # step, mean loss of the rows since the point before
     pending_loss: float = 0.0  # summed over the rows since the last point of the curve
     pending_rows: int = 0

@@ -37,7 +37,7 @@ def test_rows_without_spark_are_those_of_spark_in_every_time_zone(lake: Lake, sp
     kinds = tables.CLICKS.schema.simpleString().replace("clicked_at:timestamp", "clicked_at:string")
     made = spark.createDataFrame(clicks, kinds).withColumn("clicked_at", F.expr("clicked_at::timestamp"))
     lake.append(tables.CLICKS, made)
-    candidates = "array(struct('i1', 0.5f, 1, 'model'), struct('i2', null, 2, null))"
+    candidates = "array(struct('i1', 0.5f, 1, 'model', 0.7f), struct('i2', null, 2, null, null))"
     kind = tables.CANDIDATES.schema["candidates"].dataType.simpleString()
     lake.append(
         tables.CANDIDATES,

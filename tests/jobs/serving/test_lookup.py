@@ -30,7 +30,10 @@ def published(lake: Lake) -> PublishedCandidates:
         .mapInArrow(lambda batches: batches, "user_id string")
         .select(
             "user_id",
-            F.expr("array(struct('i' as item_id, float(1) as score, 1 as rank, 'two_tower' as source)) as candidates"),
+            F.expr(
+                "array(struct('i' as item_id, float(1) as score, 1 as rank, 'two_tower' as source, "
+                "float(2) as channel_score)) as candidates"
+            ),
             F.lit("m").alias("model_version"),
             F.current_timestamp().alias("scored_at"),
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.search import candidate_lists as candidates
 from model.search import top_k
-from model.search.candidate_lists import EXPLORE, POPULAR, TWO_TOWER, CandidateLists, Quotas
-from model.search.channels import Cap
-from model.search.popular import PopularItems
+from model.search.lists import EXPLORE, POPULAR, TWO_TOWER
+from model.search.lists import candidate_lists as candidates
+from model.search.lists.candidate_lists import CandidateLists, Quotas
+from model.search.lists.channels import Cap
+from model.search.lists.popular import PopularItems
 from model.search.top_k import dot_products
 from tests.model.search.catalogues import brute_force, build, catalogue, ragged, unit
 
@@ -38,7 +39,7 @@ def some_left_out() -> tuple[np.ndarray, np.ndarray]:
 
 def test_without_quotas_a_list_is_the_search() -> None:
     excluded = some_left_out()
-    found, scores, sources = lists(Quotas(K)).lists_for(QUERIES, excluded, WARM, ALL_USERS)
+    found, scores, sources, _ = lists(Quotas(K)).lists_for(QUERIES, excluded, WARM, ALL_USERS)
     expected, expected_scores = brute_force(EMBEDDINGS, ITEMS, QUERIES, K, excluded)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(scores, expected_scores)
@@ -49,7 +50,7 @@ def test_quotas_are_filled_and_every_score_is_the_dot_product() -> None:
     explored = unit(np.random.default_rng(5), 30)
     excluded = some_left_out()
     parts = {"explore": build("exact", explored, ITEMS[-30:])}
-    found, scores, sources = lists(Quotas(K, popular=5, explore=3), **parts).lists_for(
+    found, scores, sources, _ = lists(Quotas(K, popular=5, explore=3), **parts).lists_for(
         QUERIES, excluded, WARM, ALL_USERS
     )
     assert (found != -1).all()
@@ -78,7 +79,7 @@ def test_a_cap_applies_while_other_items_are_left_and_lists_stay_full(most: int)
     categories = np.zeros(int(ITEMS.max()) + 1, dtype=np.int64)
     categories[ITEMS] = np.arange(len(ITEMS)) % 12
     excluded = some_left_out()
-    found, _, _ = lists(Quotas(K), cap=Cap(categories, most)).lists_for(QUERIES, excluded, WARM, ALL_USERS)
+    found, *_ = lists(Quotas(K), cap=Cap(categories, most)).lists_for(QUERIES, excluded, WARM, ALL_USERS)
     assert (found != -1).all()
     of_category = np.stack([np.bincount(categories[row], minlength=12) for row in found])
     flat, offsets = excluded
@@ -91,7 +92,7 @@ def test_a_cap_applies_while_other_items_are_left_and_lists_stay_full(most: int)
 
 def test_cold_users_get_the_items_of_their_segment_and_then_of_all_users() -> None:
     cold, segments = np.ones(3, dtype=bool), np.array([7, 0, 99])
-    found, scores, sources = lists(Quotas(K)).lists_for(QUERIES[:3], ragged([[]] * 3), cold, segments)
+    found, scores, sources, _ = lists(Quotas(K)).lists_for(QUERIES[:3], ragged([[]] * 3), cold, segments)
     assert (sources == POPULAR).all()
     assert found[0, :5].tolist() == ITEMS[35:40].tolist()
     assert scores[0, :5] == pytest.approx(np.linspace(0.9, 0.5, 5))
@@ -105,7 +106,7 @@ def test_a_segments_items_rank_before_those_of_all_users_however_popular_those_a
     items = np.concatenate([ITEMS[:40], ITEMS[35:40]])
     shares = np.concatenate([np.linspace(0.2, 0.01, 40), np.full(5, 0.05)]).astype(np.float32)
     made = CandidateLists(build("exact", EMBEDDINGS, ITEMS), PopularItems(segments, items, shares), Quotas(K))
-    found, scores, _ = made.lists_for(QUERIES[:1], ragged([[]]), np.ones(1, dtype=bool), np.array([7]))
+    found, scores, *_ = made.lists_for(QUERIES[:1], ragged([[]]), np.ones(1, dtype=bool), np.array([7]))
     assert set(found[0, :5]) == set(ITEMS[35:40])
     assert (scores[0, 5:] <= 0.05).all()
     assert set(found[0, 5:]) == set(ITEMS[: K - 5])
@@ -141,7 +142,7 @@ def test_users_are_searched_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cold_and_warm_users_stay_in_their_rows() -> None:
     cold = np.arange(N_USERS) % 3 == 0
     excluded = some_left_out()
-    found, _, sources = lists(Quotas(K)).lists_for(QUERIES, excluded, cold, ALL_USERS)
+    found, _, sources, _ = lists(Quotas(K)).lists_for(QUERIES, excluded, cold, ALL_USERS)
     expected, _ = brute_force(EMBEDDINGS, ITEMS, QUERIES, K, excluded)
     np.testing.assert_array_equal(found[~cold], expected[~cold])
     assert (sources[cold] == POPULAR).all()

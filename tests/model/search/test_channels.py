@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.search.channels import Cap, Channel, merge_channels
+from model.search.lists.channels import Cap, Channel, merge_channels
 
 K = 6
 

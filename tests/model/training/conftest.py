@@ -43,4 +43,5 @@ def everything(values: dict[str, Any], world: World, tmp_path: Path) -> dict[str
         embedding_weight_decay=0.1,
         min_held_back_share=0.3,
         min_id_examples=1,
+        candidates_per_user=10,
     )

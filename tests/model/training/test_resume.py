@@ -68,10 +68,20 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(everything: dict[str, Any],
     assert want.keys() == found.keys()
     for name, weights in want.items():
         assert (weights - found[name]).abs().max() < 1e-6, name
-    for name in ("steps", "final_loss", "validations", "loss_curve", "bank_drift", "estimator", "last_pass"):
+    for name in (
+        "steps",
+        "final_loss",
+        "validations",
+        "loss_curve",
+        "bank_drift",
+        "estimator",
+        "last_pass",
+        "calibration",
+    ):
         assert metrics[name] == undisturbed[name], name
     assert undisturbed["steps"] == 44  # two epochs of 20, the second not chosen, and the last day
     assert undisturbed["bank_warm_at"] is not None
+    assert undisturbed["calibration"] is not None
 
 
 @pytest.mark.slow

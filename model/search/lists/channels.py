@@ -17,7 +17,7 @@ from model.features.ragged import among
 from model.search.top_k import empty_results
 from model.vocabulary import NO_ITEM
 
-Lists = tuple[np.ndarray, np.ndarray, np.ndarray]  # items int64 [N, K], scores float32 [N, K], sources int64 [N, K]
+Merged = tuple[np.ndarray, np.ndarray, np.ndarray]  # items int64 [N, K], scores float32 [N, K], sources int64 [N, K]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Cap:
     max_items: int
 
 
-def merge_channels(channels: Sequence[Channel], k: int, cap: Cap | None = None) -> Lists:
+def merge_channels(channels: Sequence[Channel], k: int, cap: Cap | None = None) -> Merged:
     """Items, scores and sources [N, K] of each user's list, best score first, equal scores by item index.
 
     Shorter rows end with item -1 and score -inf.

@@ -1,28 +1,31 @@
 """Candidate lists from user embeddings: two-tower search, popular items, and items without a click (explore).
 
 The list of a warm user comes from the search; `Quotas` reserves ranks for the other channels, whose items are scored by
-the same dot product. A cold user gets the popular items of their segment, scored by their share of the clicks.
+the same dot product. A cold user gets the popular items of their segment, scored by their share of the clicks. A
+`Calibration` turns these scores of the channels into one scale.
 """
 
 # Axes: N users, D dimensions, K candidates, W items of a channel, S segments, I items of the index.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from model.features.ragged import Ragged, among, cut, rows_of
-from model.search.channels import Cap, Channel, Lists, merge_channels
 from model.search.item_index import ItemIndex
-from model.search.popular import PopularItems
-from model.search.top_k import dot_products, groups_of_similar_width
+from model.search.lists import EXPLORE, POPULAR, TWO_TOWER
+from model.search.lists.calibration import Calibration
+from model.search.lists.channels import Cap, Channel, Merged, merge_channels
+from model.search.lists.popular import PopularItems
+from model.search.top_k import dot_products, empty_results, groups_of_similar_width
 from model.vocabulary import NO_ITEM
 
-SOURCES = ("two_tower", "popular", "explore")
-TWO_TOWER, POPULAR, EXPLORE = range(len(SOURCES))
 CAP_WIDTH_FACTOR = 2  # with a cap, results of the first search, as a multiple of the length of a list
 MAX_WIDTH_FACTOR = 64  # with a cap, the most results of a search, also as a multiple of that length
 VALUES_AT_ONCE = 1 << 20  # entries of a table [N, W] in memory at once
+UNCALIBRATED = Calibration()
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,24 @@ class Quotas:
     k: int
     popular: int = 0
     explore: int = 0
+
+
+class Lists(NamedTuple):
+    """The lists of N users, best item first. Shorter rows end with item -1 and scores of -inf.
+
+    channel_scores: those of the channels, which decide the order unless lists are ordered by score; scores: see
+    `Calibration`.
+    """
+
+    items: np.ndarray  # int64 [N, K]
+    channel_scores: np.ndarray  # float32 [N, K]
+    sources: np.ndarray  # int64 [N, K]
+    scores: np.ndarray  # float32 [N, K]
+
+    def by_score(self) -> Lists:
+        """The same lists, each ordered by score, equal scores by the score of the channel, then by item."""
+        order = np.lexsort((self.items, -self.channel_scores, -self.scores), axis=-1)  # [N, K]
+        return Lists(*(np.take_along_axis(array, order, axis=1) for array in self))
 
 
 class CandidateLists:
@@ -44,42 +65,48 @@ class CandidateLists:
         quotas: Quotas,
         explore: ItemIndex | None = None,
         cap: Cap | None = None,
+        calibration: Calibration = UNCALIBRATED,
+        *,
+        order_by_score: bool = False,
     ) -> None:
-        """explore: an index of the items without a click, by embeddings of their features; None: no such channel."""
+        """explore: an index of the items without a click, by embeddings of their features; None: no such channel.
+
+        order_by_score: order a list by the one scale of its scores, not by the scores of the channels.
+        """
         self.index, self.popular, self.quotas, self.explore, self.cap = index, popular, quotas, explore, cap
+        self.calibration, self.order_by_score = calibration, order_by_score
         self.max_width = min(MAX_WIDTH_FACTOR * quotas.k, len(index))
         self.full_length = quotas.k if cap is None else min(quotas.k, _capacity(cap, index.item_indices))
 
     def lists_for(
         self, queries: np.ndarray, excluded: tuple[np.ndarray, np.ndarray], cold: np.ndarray, segments: np.ndarray
     ) -> Lists:
-        """Items, scores and sources of the lists of N users, best score first.
+        """The lists of N users.
 
         queries float32 [N, D]; excluded: as in `ItemIndex.search`; cold bool [N]; segments int64 [N].
         A warm user's list has K items unless fewer than K items are left after the exclusions.
         """
         k, n_users = self.quotas.k, len(queries)
-        found = np.full((n_users, k), NO_ITEM, dtype=np.int64)
-        scores, sources = np.full((n_users, k), -np.inf, dtype=np.float32), np.zeros((n_users, k), dtype=np.int64)
+        lists = Lists(*empty_results(n_users, k), np.zeros((n_users, k), dtype=np.int64), empty_results(n_users, k)[1])
         if len(warm := np.flatnonzero(~cold)):
             width = k if self.cap is None else CAP_WIDTH_FACTOR * k
             part = self._warm_lists(queries[warm], rows_of(Ragged(*excluded), warm), segments[warm], width)
-            found[warm], scores[warm], sources[warm] = part
+            _put(part, lists, warm)
         if cold.any():
-            found[cold], scores[cold], sources[cold] = self._cold_lists(segments[cold])
-        return found, scores, sources
+            _put(self._cold_lists(segments[cold]), lists, np.flatnonzero(cold))
+        return lists.by_score() if self.order_by_score else lists
 
     def _warm_lists(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray, width: int) -> Lists:
         """Lists from each user's `width` best items, or more where the cap requires it; in blocks of users."""
         parts = np.array_split(np.arange(len(queries)), -(-len(queries) * width // VALUES_AT_ONCE))
         made = [self._warm_block(queries[rows], rows_of(excluded, rows), segments[rows], width) for rows in parts]
-        items, scores, sources = (np.concatenate(arrays) for arrays in zip(*made, strict=True))
-        return items, scores, sources
+        return Lists(*(np.concatenate(arrays) for arrays in zip(*made, strict=True)))
 
     def _warm_block(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray, width: int) -> Lists:
         quotas, items_scores = self.quotas, self.index.search(queries, width, excluded)
+        log_totals = self.calibration.log_totals(items_scores[1])
         if self.cap is None and not quotas.popular and not quotas.explore:
-            return *items_scores, np.full(items_scores[0].shape, TWO_TOWER)
+            return self._warm_scored((*items_scores, np.full(items_scores[0].shape, TWO_TOWER)), log_totals)
         channels = [Channel(TWO_TOWER, *items_scores, quota=quotas.k - quotas.popular - quotas.explore)]
         if quotas.popular:
             channels.append(self._popular_channel(queries, excluded, segments))
@@ -92,12 +119,15 @@ class CandidateLists:
         if (lengths < quotas.k).any():
             channels.append(Channel(TWO_TOWER, *items_scores, capped=False))
             lists = merge_channels(channels, quotas.k, self.cap)
+        scored = self._warm_scored(lists, log_totals)
         short = np.flatnonzero(lengths < self.full_length)
         if len(short) and width < self.max_width:
-            more = self._warm_lists(queries[short], rows_of(excluded, short), segments[short], 4 * width)
-            for whole, part in zip(lists, more, strict=True):
-                whole[short] = part
-        return lists
+            _put(self._warm_lists(queries[short], rows_of(excluded, short), segments[short], 4 * width), scored, short)
+        return scored
+
+    def _warm_scored(self, merged: Merged, log_totals: np.ndarray) -> Lists:
+        _, channel_scores, sources = merged
+        return Lists(*merged, self.calibration.warm_scores(channel_scores, sources, log_totals))
 
     def _popular_channel(self, queries: np.ndarray, excluded: Ragged, segments: np.ndarray) -> Channel:
         """The popular items of each user's segment (of all users, if it has no clicks), scored by the dot product."""
@@ -132,8 +162,15 @@ class CandidateLists:
             for capped in (True, False)
             for items, shares in (in_segment, of_all)
         ]
-        lists = merge_channels(channels, self.quotas.k, self.cap)
-        return lists[0][inverse], lists[1][inverse], lists[2][inverse]
+        merged = merge_channels(channels, self.quotas.k, self.cap)
+        lists = Lists(*merged, self.calibration.cold_scores(merged[1]))
+        return Lists(*(array[inverse] for array in lists))
+
+
+def _put(part: Lists, lists: Lists, rows: np.ndarray) -> None:
+    """Write the lists `part` into the `rows` of `lists`."""
+    for whole, some in zip(lists, part, strict=True):
+        whole[rows] = some
 
 
 def _scale(shares: np.ndarray, others: np.ndarray) -> np.ndarray:
