@@ -106,9 +106,9 @@ def hidden(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
     return flags
 
 
-def error(predicted: np.ndarray, real: np.ndarray) -> tuple[float, float]:
-    """The calibration error of predicted and real clicks [N], per predicted click, and that by chance."""
-    order = np.argsort(predicted, kind="stable")
+def error(scores: np.ndarray, predicted: np.ndarray, real: np.ndarray) -> tuple[float, float]:
+    """The error of predicted and real clicks [N] in bins by score [N], per predicted click, and that by chance."""
+    order = np.argsort(scores, kind="stable")
     edges = np.searchsorted(np.cumsum(predicted[order]), np.linspace(0, predicted.sum(), BINS + 1)[1:-1])
     starts = np.unique([0, *edges[edges < len(order)]])
     expected, found = (np.add.reduceat(values[order].astype(np.float64), starts) for values in (predicted, real))
@@ -131,16 +131,21 @@ def report(name: str, lists: dict[str, Lists], clicks: np.ndarray, oracle: np.nd
             predicted = (score * total)[chosen]
             if not len(predicted):
                 continue
-            found, by_chance = error(predicted, real[chosen])
+            found, by_chance = error(score[chosen], predicted, real[chosen])
             label = "all" if channel is None else CHANNELS[channel]
             counts = f"{chosen.sum():,} | {predicted.sum():,.0f} | {real[chosen].sum():,.0f}"
             print(f"| {name} | {label} | {way} | {counts} | {found:.3f} | {by_chance:.3f} |", flush=True)
 
 
 def merged(ordered: dict[str, Lists], clicks: np.ndarray) -> None:
-    """Print how many next clicks are among the best of each list, by either order."""
+    """Print how many next clicks are among the best of each list, and of all lists together, by either order."""
     rows = np.arange(len(clicks))[:, None]
     for way, made in ordered.items():
+        filled = (made.items != NO_ITEM) & clicks.any(axis=1, keepdims=True)
+        real = clicks[rows, np.where(filled, made.items - FIRST_INDEX, 0)][filled]
+        order = np.argsort(-getattr(made, f"{way}s")[filled], kind="stable")
+        found = real[order[: len(order) // TOP]].sum()
+        print(f"among a tenth of all candidates by {way}: {found / clicks.sum():.4f} of the next clicks")
         best = np.where(made.items[:, :TOP] == NO_ITEM, 0, made.items[:, :TOP] - FIRST_INDEX)
         hits = np.where(made.items[:, :TOP] == NO_ITEM, 0, clicks[rows, best]).sum()
         print(f"among the best {TOP} of a list by {way}: {hits / clicks.sum():.4f} of the next clicks")

@@ -16,7 +16,8 @@ LOWEST_BIN, BIN_WIDTH, BINS = -30.0, 0.05, 600  # of log shares
 COUNTED = (*CHANNELS, "everyone")  # everyone: popular items as lists for all users, for a day with few cold users
 TRIALS, HITS, SHARES = range(3)  # what is counted in each bin: candidates, clicked ones, and the sum of their shares
 COUNTS_SHAPE = (len(COUNTED), 3, BINS)
-MIN_GROUP_HITS, MAX_GROUPS, MIN_GROUPS = 20, 100, 3
+MIN_GROUP_HITS, MIN_GROUPS = 20, 3
+GROUPS_PER_ROOT = 2.0  # groups by the cube root of the hits: more of them fit noise, fewer hide the shape
 PRIOR_HITS = 1.0  # a channel with fewer hits than a group is drawn to its base as if it had so many of the base's
 
 
@@ -81,7 +82,7 @@ def _log_shares(counts: np.ndarray) -> np.ndarray:
 
 def _group_starts(hits: np.ndarray) -> np.ndarray:
     """The first bin of each group [G], so that each group of the bins [B] has enough hits; at least one group."""
-    target = max(MIN_GROUP_HITS, hits.sum() / MAX_GROUPS)
+    target = max(MIN_GROUP_HITS, hits.sum() ** (2 / 3) / GROUPS_PER_ROOT)
     starts, inside = [], 0.0
     for number in range(len(hits) - 1, -1, -1):  # from the highest shares, where hits are dense
         inside += hits[number]
