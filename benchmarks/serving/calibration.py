@@ -1,7 +1,7 @@
 """Whether scores are probabilities: predicted and real clicks of the next day, by channel and by bins of the score.
 
-    python -m benchmarks.quality.calibration                 # a simulated log, whose probabilities are known
-    python -m benchmarks.quality.calibration --movielens     # ratings of 4 or more in ml-latest-small
+    python -m benchmarks.serving.calibration                 # a simulated log, whose probabilities are known
+    python -m benchmarks.serving.calibration --movielens     # ratings of 4 or more in ml-latest-small
 
 A model is trained on the clicks before the last day, and calibrated on that day, which it then trains on in one pass.
 Its lists are compared with the next clicks. The error is the sum over bins, which have equal predicted clicks, of
