@@ -97,7 +97,7 @@ class Run:
         counts = self.history.score_counts
         if counts is None:
             return None
-        temperature = float(self.learner.objective.temperature)
+        temperature = float(self.learner.objective.temperature.detach())
         return fitted(counts.numpy(), temperature, self.inputs.data.candidates_per_user)
 
     def _resume(self) -> Progress:

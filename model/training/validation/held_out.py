@@ -58,7 +58,7 @@ class HeldOutClicks:
         }
         quotas = Quotas(data.candidates_per_user, data.popular_quota, data.explore_quota)
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        return HeldOutLists(**arrays, quotas=quotas, temperature=float(self.learner.objective.temperature))
+        return HeldOutLists(**arrays, quotas=quotas, temperature=float(self.learner.objective.temperature.detach()))
 
     def _ranked(
         self,
