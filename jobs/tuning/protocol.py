@@ -82,4 +82,4 @@ def measured(spec: TrainingSpec, metric: str, stops: Callable[[Measured], bool])
 def _started(file: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-P", "-m", "jobs.tuning.trial", str(file)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment_of_code(), text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(command, env=environment_of_code(), text=True, **pipes)  # type: ignore[call-overload]
