@@ -13,7 +13,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from tests.conftest import DAYS, SMALL
 
-FIRST, _, THIRD, _ = DAYS
+THIRD = DAYS[2]
 OVERLAY = """
 [training]
 validation = "last_day"
@@ -79,8 +79,6 @@ def test_without_a_held_out_day_nothing_is_searched(simulated_copy: Lake, overla
     none.write_text('[training]\nvalidation = "none"\n', "utf-8")
     with pytest.raises(ValueError, match=r'got training\.validation = "none"'):
         tune_two_tower.main(arguments(simulated_copy, overlay, "--config", str(none)))
-    with pytest.raises(ValueError, match="with an earlier day to train on"):
-        tune_two_tower.main([*arguments(simulated_copy, overlay), "--ds", str(FIRST)])
     assert not Path(simulated_copy.path("tuning").removeprefix("file://")).exists()
 
 
