@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoders", nargs="+", default=list(USER_ENCODERS.built_in))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of the test part")
     parser.add_argument("--epochs", type=int, default=16, help="at most, of a run on the validation part")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another key, in all runs")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="another key, in all runs; not searched"
+    )
     parser.add_argument("--validate", action="store_true", help="choose settings, but leave the test part alone")
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/out/sequences"), help="where all is stored")
     args = parse(parser, argv, sets=["toys"], encoders=["attention"], seeds=[1], epochs=1)
@@ -72,10 +74,14 @@ def shared(name: str, encoder: str, epochs: int) -> dict[str, Any]:
 
 
 def choose(run: Any, fixed: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The best configuration of GRID on the validation part, with its number of epochs; and its run."""
-    best = reduce(merge, (override(key, str(values[0])) for key, values in GRID.items()), fixed)
+    """The best configuration of GRID on the validation part, with its number of epochs; and its run.
+
+    A key that is set in `fixed` is not searched.
+    """
+    grid = {key: values for key, values in GRID.items() if not is_set(key, fixed)}
+    best = reduce(merge, (override(key, str(values[0])) for key, values in grid.items()), fixed)
     best_line = run(best)
-    for key, values in GRID.items():
+    for key, values in grid.items():
         if key == "model.user_encoder_dropout" and fixed["model"]["user_encoder"] == "mean":
             continue  # which drops nothing
         start = best
@@ -86,6 +92,11 @@ def choose(run: Any, fixed: dict[str, Any]) -> tuple[dict[str, Any], dict[str, A
                 best, best_line = configuration, line
     epochs = int(best_point(best_line)[0])
     return merge(best, {"training": {"epochs": epochs}}), best_line
+
+
+def is_set(key: str, configuration: dict[str, Any]) -> bool:
+    section, _, name = key.partition(".")
+    return name in configuration.get(section, {})
 
 
 def best_point(line: dict[str, Any]) -> Sequence[float]:
