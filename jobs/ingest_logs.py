@@ -32,7 +32,6 @@ from jobs.lake import tables
 from jobs.lake.files import require_files
 from jobs.lake.lake import Lake
 from jobs.lake.queries import empty_frame
-from jobs.raw_log.contract import ParsedFile
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import SOURCE_FORMATS, TABLE, file_errors
 from jobs.raw_log.landing import land, require_stored_columns
@@ -46,7 +45,9 @@ from jobs.raw_log.landing.notes import (
     days_without_clicks,
     features_without_values,
     unused_columns,
+    words_for_missing,
 )
+from jobs.raw_log.landing.parsed_file import ParsedFile
 from jobs.raw_log.mapping import LogFile, described, expression_errors, open_log
 
 NAMES = ("events", "impressions", "clicks", "users", "items")
@@ -65,6 +66,13 @@ def arg_parser() -> argparse.ArgumentParser:
         help="format of all files (default: by their ending .parquet .csv .jsonl .json)",
     )
     parser.add_argument("--encoding", help="encoding of CSV and JSON lines, such as windows-1252 (default: UTF-8)")
+    parser.add_argument(
+        "--separator",
+        type=lambda text: "\t" if text == r"\t" else text,
+        default=",",
+        metavar="CHARACTER",
+        help=r"between the cells of CSV files: ';', '\t' for a tab (default: a comma)",
+    )
     parser.add_argument(
         "--map",
         action="append",
@@ -121,7 +129,7 @@ def opened_log(lake: Lake, config: Config, days: Sequence[dt.date], args: argpar
     Raises ValueError if a file cannot be read, its columns break the contract, or it must not land on what has landed.
     """
     paths = {name: path for name in NAMES if (path := getattr(args, name)) is not None}
-    options = {"file_format": args.format, "encoding": args.encoding}
+    options = {"file_format": args.format, "encoding": args.encoding, "separator": args.separator}
     log = open_log(lake.spark, paths, config, days, **options, backlog=args.backlog, any_feature=args.dry_run)
     if not args.dry_run:  # which writes nothing, and proposes features instead of naming unused columns
         require_landable(lake, config, days, log)
@@ -152,7 +160,8 @@ def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Map
         if name != "clicks" or not without_clicks:
             file.require_accepted_rows()
     frames = raw_frames(parsed, days)
-    notes = [*without_clicks, *features_without_values(lake, config, frames), *days_to_run_again(lake, days[0], frames)]
+    empty, again = features_without_values(lake, config, frames), days_to_run_again(lake, days[0], frames)
+    notes = [*without_clicks, *words_for_missing(parsed), *empty, *again]
     refused = [file.refused for file in parsed.values() if file.refusals()]
     all_refused = union(refused or [empty_frame(lake.spark, tables.QUARANTINE.schema)])
     landed = land(lake, config, days, frames, refused=all_refused, on_first=("users", "items"))

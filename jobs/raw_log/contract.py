@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame, Observation, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, DecimalType, StringType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DataType,
+    DecimalType,
+    NumericType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
 
 from jobs.lake.days import day_end, day_start
-from jobs.lake.queries import materialized
-from jobs.lake.tables import CLICKS, QUARANTINE
-from jobs.raw_log.files import CORRUPT_ROW, NO_ROW, named, require_named
+from jobs.lake.tables import CLICKS
+from jobs.raw_log.files import CORRUPT_ROW, named, require_named
+from jobs.raw_log.landing.parsed_file import ParsedFile
 from jobs.raw_log.values import (
     FRACTIONS,
     has_missing_element,
     is_castable,
     is_fractional_id,
+    is_list_or_object,
     is_missing,
+    is_text,
     is_word_for_missing,
     typed,
 )
@@ -38,62 +47,6 @@ INTERNAL = "batch_recall."  # prefix of columns beside those of the file, which 
 FAULT = INTERNAL + "fault"  # column: why a mapping refuses a row, null if it does not
 TYPED = INTERNAL + "typed."  # prefix of a column that has the contract's type, beside the file's own column
 REASON, GROUP, COPY = INTERNAL + "reason", INTERNAL + "group", INTERNAL + "copy"
-
-
-@dataclass(frozen=True)
-class ParsedFile:
-    """A file's rows in the types of the contract, with `reason`: why the row is refused, null if it is accepted."""
-
-    rows: DataFrame
-    table: str
-    source: str
-    columns: list[str]
-    condition: str = ""  # the key of the mapping that says which rows of the file these are
-    counted: Observation = field(default_factory=Observation)
-
-    @property
-    def accepted(self) -> DataFrame:
-        return self.rows.where(F.col("reason").isNull()).select(self.columns)
-
-    @property
-    def refused(self) -> DataFrame:
-        """Rows (ds, table, reason, source, row) of the table quarantine."""
-        labels = {"table": F.lit(self.table), "source": F.lit(self.source)}
-        return self.rows.where(F.col("reason").isNotNull()).withColumns(labels).select(QUARANTINE.columns)
-
-    @contextmanager
-    def read(self) -> Iterator[ParsedFile]:
-        """Read the file to its end, once, and keep its rows until the block ends: the same rows, which can be counted.
-
-        Raises what Spark raises on a file that it cannot read.
-        """
-        counts = F.count("reason").alias("refused"), F.count(F.lit(1)).alias("rows")
-        with materialized(self.rows.observe(self.counted, *counts)) as made:
-            _ = made.count
-            yield replace(self, rows=made.rows)
-
-    def refusals(self) -> dict[str, int]:
-        """How many rows are refused for each reason. Only within `read`."""
-        return self._refusals
-
-    @cached_property
-    def _refusals(self) -> dict[str, int]:
-        if not self.counted.get["refused"]:
-            return {}
-        counts = self.rows.where(F.col("reason").isNotNull()).groupBy("reason").count().collect()  # a row per reason
-        return {row.reason: row["count"] for row in sorted(counts)}
-
-    def read_rows(self) -> int:
-        """How many rows the file has. Only within `read`."""
-        return int(self.counted.get["rows"])
-
-    def require_accepted_rows(self) -> None:
-        """Raises ValueError for a file without a valid row. Only within `read`."""
-        refused = self.refusals()
-        if sum(refused.values()) == self.read_rows():
-            no_row = f"no row fulfils {self.condition}" if self.condition else NO_ROW
-            fault = f"every row is refused: {refused}" if refused else no_row
-            raise ValueError(f"{self.table} {self.source}: {fault}")
 
 
 def required_columns(schema: StructType) -> list[str]:
@@ -167,7 +120,9 @@ def parse(
     text = F.when(named(REASON).isNotNull(), F.to_json(F.struct(*raw))).alias("row")
     columns = [_value(column, given=column in given).alias(column.name) for column in contract]
     parsed = read.select(F.lit(ds).alias("ds"), *columns, named(REASON).alias("reason"), text)
-    return ParsedFile(parsed, table, source, ["ds", *(column.name for column in contract)])
+    names = ["ds", *(column.name for column in contract)]
+    categories = [column.name for column in contract if table in KEYS and is_text(column.dataType)]
+    return ParsedFile(parsed, table, source, names, tuple(name for name in categories if name not in IDS))
 
 
 def _value(column: StructField, *, given: bool) -> Column:
@@ -191,14 +146,18 @@ def _with_one_row_of_each(rows: DataFrame, key: str, given: Sequence[StructField
 def _rules(column: StructField, got: DataType, ds: dt.date, first: dt.date | None) -> dict[str, Column]:
     """For each reason to refuse a row because of this column: whether the row breaks the rule. got: the file's type."""
     raw, value, name = named(column.name), named(TYPED + column.name), column.name
-    missing, contract = is_missing(raw, got), column.dataType
-    rules = {}
+    contract = column.dataType
+    missing, rules = is_missing(raw, got, contract), {}
     if name in REQUIRED_VALUES:
         rules[f"{name} is missing"] = missing
     rules[f"{name} is not of type {contract.simpleString()}"] = ~missing & value.isNull()
     if isinstance(contract, ArrayType):
         element = contract.elementType.simpleString()
         rules[f"{name} has an element that is missing or not of type {element}"] = has_missing_element(value)
+        if is_text(contract):
+            rules[f"{name} has an element that is a list or an object"] = F.exists(value, is_list_or_object)
+    elif is_text(contract) and is_text(got):
+        rules[f"{name} is a list or an object, not one value"] = is_list_or_object(raw)
     if name in IDS and isinstance(got, StringType):
         rules[f"{name} is a word for a missing value, such as nan"] = is_word_for_missing(raw)
     if name in IDS and isinstance(got, StringType | DecimalType):
@@ -218,4 +177,8 @@ def _require_castable(source: str, column: StructField, got: DataType) -> None:
     if not is_castable(got, column.dataType):
         wanted, found = column.dataType.simpleString(), got.simpleString()
         hint = "; write whole numbers or text" if column.name in IDS and isinstance(got, FRACTIONS) else ""
+        if isinstance(column.dataType, TimestampType) and isinstance(got, NumericType):
+            hint = f'; map it, with the unit that it has: {column.name} = {{ column = "{column.name}", unit = "s" }}'
+        if isinstance(got, BinaryType):
+            hint = f'; map it: {column.name} = "cast({column.name} as string)" for text, or "hex({column.name})"'
         raise ValueError(f"{source}: column {column.name} must be {wanted}, got {found}{hint}")

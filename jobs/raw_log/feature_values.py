@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from jobs.config.features import logged_features
 from jobs.lake.files import put_text, read_text
 from jobs.lake.lake import Lake
+from jobs.raw_log.values import word_for_missing
 from model.features import Feature
 from model.features.kinds import feature_kind
 from model.vocabulary import UNKNOWN
@@ -35,6 +36,9 @@ class FeatureValues:
             is_given = f"size(`{name}`) > 0" if feature.is_list else _is_given(name, feature)
             conditions = {"landed": is_given, **kind.losses(name, feature.length)}
             counts += [_count(condition, f"{name} {label}") for label, condition in conditions.items()]
+            if _is_text(feature):
+                word = word_for_missing(F.col(name), rows.schema[name].dataType)
+                counts += [F.count(word).alias(f"{name} words"), F.min(word).alias(f"{name} word")]
         return rows.observe(self._landed, *counts)
 
     def left(self, rows: DataFrame) -> DataFrame:
@@ -43,7 +47,7 @@ class FeatureValues:
         return rows.observe(self._left, F.count(F.lit(1)).alias("rows"), *filled)
 
     def warnings(self) -> list[str]:
-        """A line for each feature that is empty or nearly so, or that lost values that landed.
+        """A line for each feature that is empty or nearly so, that lost values that landed, or with words such as NA.
 
         Only after both frames were computed.
         """
@@ -55,6 +59,8 @@ class FeatureValues:
                 text = f"feature {feature.name}: {left[feature.name]:,} of {left['rows']:,} {self.side}s have a value"
                 given = f"of {landed[f'{feature.name} landed']:,} values that landed, "
                 lines.append(text + (f"; {given}{', '.join(losses)}" if losses else ""))
+            if _is_text(feature) and (count := landed[f"{feature.name} words"]):
+                lines.append(f"feature {words_are_categories(feature.name, count, landed[f'{feature.name} word'])}")
         return lines
 
     def _losses(self, feature: Feature, landed: dict[str, int], left: int) -> list[str]:
@@ -63,6 +69,14 @@ class FeatureValues:
         if not feature.holds_numbers:  # at least so many, as the snapshot also has values of earlier days
             counts["are not in the vocabulary"] = landed[f"{feature.name} landed"] - left
         return [f"{count:,} {reason}" for reason, count in counts.items() if count > 0]
+
+
+def words_are_categories(name: str, count: int, word: str) -> str:
+    """What to know of a feature of which `count` values, one of them `word`, are words for a missing value."""
+    return (
+        f"{name}: {count:,} values are words for a missing value, such as {word}, and count as a category; if they are "
+        f"none, map them: {name} = \"nullif({name}, '{word}')\""
+    )
 
 
 def put_warnings(lake: Lake, ds: dt.date, side: str, lines: Sequence[str]) -> None:
@@ -78,6 +92,10 @@ def warnings_of_day(lake: Lake, ds: dt.date) -> list[str]:
 
 def _file(lake: Lake, ds: dt.date, side: str) -> str:
     return lake.path("warnings", str(ds), f"{side}_features.txt")
+
+
+def _is_text(feature: Feature) -> bool:
+    return feature_kind(feature.kind).raw_type == "string"
 
 
 def _is_given(name: str, feature: Feature) -> str:

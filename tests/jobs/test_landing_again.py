@@ -14,7 +14,7 @@ from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import SchemaMismatch
-from jobs.raw_log.contract import ParsedFile
+from jobs.raw_log.landing.parsed_file import ParsedFile
 from tests.jobs.log_files import CLICKS, DAY, IMPRESSIONS, ingest, write
 from tests.no_session import no_session
 

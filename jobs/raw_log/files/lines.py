@@ -14,6 +14,14 @@ LONGEST_HEADER = 1_000_000  # characters; a large file of one line must not come
 
 
 @dataclass(frozen=True)
+class TextFormat:
+    """How text files are written. encoding: None is UTF-8. separator: the character between the cells of CSV files."""
+
+    encoding: str | None = None
+    separator: str = ","
+
+
+@dataclass(frozen=True)
 class FileLines:
     """What the lines of a file show.
 

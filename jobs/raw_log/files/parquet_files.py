@@ -24,18 +24,22 @@ READERS = 16  # files whose footers are read at the same time
 
 @dataclass(frozen=True)
 class Footer:
-    """The columns of a file: all; times in nanoseconds; those without a value, which pandas writes as integers."""
+    """The columns of a file: all; times in nanoseconds; those without a value, which pandas writes as integers.
+
+    times_of_day: those of a type that Spark cannot read.
+    """
 
     columns: frozenset[str]
     nanoseconds: frozenset[str]
     empty: frozenset[str]
+    times_of_day: frozenset[str]
 
 
 def read_parquet(spark: SparkSession, listing: Listing) -> DataFrame:
     """The rows of Parquet files; a column that a file does not have, or has without a value, is null in its rows.
 
-    Raises ValueError if a column is in nanoseconds in some of the files only. Spark raises if the types of a column
-    differ between files.
+    Raises ValueError if a column is in nanoseconds in some of the files only, or has times of a day. Spark raises if
+    the types of a column differ between files.
     """
     try:
         return _read(spark, listing, [listing.path], listing.files)
@@ -43,6 +47,9 @@ def read_parquet(spark: SparkSession, listing: Listing) -> DataFrame:
         # a column without a value, to which pandas and pyarrow give no type, has another type in other files
         groups: dict[frozenset[str], list[str]] = {}
         for file, footer in _footers(spark, listing.files).items():
+            if footer.times_of_day:
+                rule = f"must have the columns {sorted(footer.times_of_day)} as text or times, which Spark can read"
+                raise ValueError(f"{file} {rule}; they are times of a day") from None
             groups.setdefault(footer.empty, []).append(file)
         if len(groups) < 2:
             raise
@@ -93,5 +100,6 @@ def _footer(spark: SparkSession, file: str) -> Footer:
     finally:
         reader.close()
     empty = {column["field_name"] for column in of_pandas if column["pandas_type"] == "empty"}
-    nanoseconds = {name for name, kind in types.items() if "NANOS" in kind}
-    return Footer(frozenset(types), frozenset(nanoseconds), frozenset(empty & types.keys()))
+    times_of_day = frozenset(name for name, kind in types.items() if kind.startswith("TIME("))
+    nanoseconds = frozenset(name for name, kind in types.items() if "NANOS" in kind) - times_of_day
+    return Footer(frozenset(types), nanoseconds, frozenset(empty & types.keys()), times_of_day)

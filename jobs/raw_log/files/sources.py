@@ -33,10 +33,11 @@ def open_source(
     *,
     required: Collection[str] = (),
     encoding: str | None = None,
+    separator: str = ",",
 ) -> Source:
     """The rows of a file, folder or table; a Delta table is read at its present version.
 
-    required, encoding: as in `read_file`.
+    required, encoding, separator: as in `read_file`.
     file_format: one of SOURCE_FORMATS; None: a folder with `_delta_log` is a Delta table, the prefix `table:` names a
     table, and the ending of any other name determines its format. Raises ValueError if it cannot be read.
     """
@@ -48,7 +49,8 @@ def open_source(
         raise ValueError(f"{path} {fault}, got --format {file_format}")
     if is_delta:
         return _delta(spark, path)
-    return Source(read_file(spark, path, file_format, required=required, encoding=encoding), path)
+    rows = read_file(spark, path, file_format, required=required, encoding=encoding, separator=separator)
+    return Source(rows, path)
 
 
 def _delta(spark: SparkSession, path: str) -> Source:

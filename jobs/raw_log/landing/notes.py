@@ -10,7 +10,8 @@ from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import SchemaMismatch
-from jobs.raw_log.contract import ParsedFile
+from jobs.raw_log.feature_values import words_are_categories
+from jobs.raw_log.landing.parsed_file import ParsedFile
 from jobs.raw_log.landing.writing import raw_tables
 
 SIDES = {"users": "user", "items": "item"}  # raw tables with declared features
@@ -42,6 +43,15 @@ def days_without_clicks(parsed: Mapping[str, ParsedFile]) -> list[str]:
     if clicks is None or "impressions" not in parsed or not clicks.condition or clicks.read_rows():
         return []
     return [f"warning: {clicks.source}: no row fulfils {clicks.condition}: impressions land without clicks"]
+
+
+def words_for_missing(parsed: Mapping[str, ParsedFile]) -> list[str]:
+    """A line for each feature with values such as NA, which land as categories. Only within `ParsedFile.read`."""
+    return [
+        f"warning: {table}: {words_are_categories(name, count, word)}"
+        for table, file in parsed.items()
+        for name, (count, word) in file.words_for_missing().items()
+    ]
 
 
 def days_to_run_again(lake: Lake, ds: dt.date, landing: Collection[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType
+from pyspark.sql.types import BooleanType, DataType
 
 from jobs.raw_log.files import CORRUPT_ROW, named
 from jobs.raw_log.mapping.catalyst import SPECIAL_TIMES, class_name, is_current, nodes
@@ -72,7 +72,8 @@ def type_of(rows: DataFrame, key: str, expression: Expression, kinds: tuple[type
     """The type of an expression. Raises ValueError if it is none of `kinds`."""
     got = rows.select(expression.value.alias("value")).schema["value"].dataType
     if not isinstance(got, kinds):
-        raise ValueError(f"{key} must be {wanted}, got {got.simpleString()}: {expression.text!r}")
+        hint = f"; boolean({expression.text}) reads 1, true or yes" if BooleanType in kinds else ""
+        raise ValueError(f"{key} must be {wanted}, got {got.simpleString()}: {expression.text!r}{hint}")
     return got
 
 
@@ -140,10 +141,15 @@ def _message(rows: DataFrame, key: str, text: str, error: AnalysisException | Pa
     parameters, columns = error.getMessageParameters() or {}, own_columns(rows)
     if (error.getCondition() or "").startswith("UNRESOLVED_COLUMN"):
         name = parameters.get("objectName", text).replace("`", "")
-        hint = f"; did you mean `{name}`?" if name in columns else did_you_mean(name, columns)
+        same = [column for column in columns if column.strip() == name.strip()]  # not plain, or the name has blanks
+        hint = f"; did you mean `{same[0]}`?" if same else did_you_mean(name, columns)
         return f"{key}: there is no column {name!r}{hint}; the file has {columns}"
     if error.getCondition() == "UNRESOLVED_ROUTINE":
         return f"{key}: Spark SQL has no function {parameters.get('routineName', text)}, got {text!r}"
+    if error.getCondition() == "INVALID_EXTRACT_BASE_FIELD_TYPE":
+        base = str(parameters.get("base", text)).strip('"')
+        how = f"get_json_object({base}, '$.name') reads a field where it is an object"
+        return f"{key}: {base} is a text in some rows of the file, which has no fields: {how}, got {text!r}"
     return f"{key} must be a column or an expression of Spark SQL, got {text!r}: {_line(str(error))}"
 
 

@@ -17,7 +17,6 @@ from jobs.raw_log.contract import (
     CLICKS_BY_IMPRESSION,
     CLICKS_BY_ITEM,
     EVENT_TIMES,
-    ParsedFile,
     parse,
     require_columns,
     required_columns,
@@ -25,6 +24,7 @@ from jobs.raw_log.contract import (
 from jobs.raw_log.files import CORRUPT_ROW, Source, open_source
 from jobs.raw_log.landing import raw_tables
 from jobs.raw_log.landing.notes import SIDES
+from jobs.raw_log.landing.parsed_file import ParsedFile
 from jobs.raw_log.mapping.events import CLICKED, SHOWN, impressions_and_clicks
 from jobs.raw_log.mapping.expressions import evaluated_in
 from jobs.raw_log.mapping.table_mapping import Mapped, mapped, prepared, with_impression_id
@@ -56,6 +56,7 @@ def open_log(
     *,
     file_format: str | None = None,
     encoding: str | None = None,
+    separator: str = ",",
     backlog: bool = False,
     any_feature: bool = False,
 ) -> dict[str, LogFile]:
@@ -75,7 +76,7 @@ def open_log(
         for name, path in paths.items():
             section: sections.TableMapping = getattr(config.mapping, name)
             required = _required(name, config, schemas)
-            source = open_source(spark, path, file_format, required=required, encoding=encoding)
+            source = open_source(spark, path, file_format, required=required, encoding=encoding, separator=separator)
             for table, rows in _mapped(name, source.rows, config, fields, any_feature=any_feature).items():
                 schema = schemas[table]
                 require_columns(rows.rows, schema, source.name, config.log.additional_columns)

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.raw_log.contract import EVENT_TIMES, ParsedFile
-from jobs.raw_log.files import CORRUPT_ROW
+from jobs.raw_log.contract import EVENT_TIMES
+from jobs.raw_log.files import CORRUPT_ROW, named
+from jobs.raw_log.landing.notes import words_for_missing
+from jobs.raw_log.landing.parsed_file import ParsedFile
+from jobs.raw_log.mapping.expressions import own_columns
 from jobs.raw_log.mapping.log_file import LogFile
 from jobs.raw_log.mapping.proposals import proposed_features
 
@@ -56,7 +59,10 @@ def _counts(name: str, parsed: ParsedFile) -> Iterable[str]:
     refused = parsed.refusals()
     accepted = parsed.read_rows() - sum(refused.values())
     yield f"{name}: {accepted:,} rows would land, {sum(refused.values()):,} would be refused"
-    yield from (f"  refused: {count:,} rows: {reason}" for reason, count in refused.items())
+    for reason, count in refused.items():
+        example = parsed.example(reason)
+        yield f"  refused: {count:,} rows: {reason}" + (f", such as {_cell(example)}" if example else "")
+    yield from (f"  {line}" for line in words_for_missing({name: parsed}))
     if accepted and (time := EVENT_TIMES.get(name)):
         times = F.min(time).cast("string"), F.max(time).cast("string"), F.count_distinct(F.to_date(time))
         first, last, days = parsed.accepted.select(*times).first() or ("", "", 0)
@@ -65,8 +71,10 @@ def _counts(name: str, parsed: ParsedFile) -> Iterable[str]:
 
 def _left_out(file: LogFile) -> Iterable[str]:
     for condition, rows in file.mapped.left_out.items():
-        if count := rows.count():
-            yield f"  left out: {count:,} rows do not fulfil {condition}"
+        # with another column, because Spark refuses to read the text of corrupt rows alone
+        counted = rows.agg(F.count(F.lit(1)).alias("rows"), F.count(named(own_columns(rows)[0]))).first()
+        if counted is not None and counted.rows:
+            yield f"  left out: {counted.rows:,} rows do not fulfil {condition}"
 
 
 def _origins(file: LogFile, parsed: ParsedFile) -> list[str]:

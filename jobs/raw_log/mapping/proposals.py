@@ -22,12 +22,13 @@ from pyspark.sql.types import (
 from jobs.config.features import NAME, RESERVED
 from jobs.config.loading import Config
 from jobs.lake.queries import empty_frame
-from jobs.raw_log.contract import FAULT, ParsedFile
+from jobs.raw_log.contract import FAULT
 from jobs.raw_log.encoding import union
 from jobs.raw_log.files import CORRUPT_ROW, named
 from jobs.raw_log.landing.notes import SIDES
+from jobs.raw_log.landing.parsed_file import ParsedFile
 from jobs.raw_log.mapping.log_file import LogFile
-from jobs.raw_log.values import typed
+from jobs.raw_log.values import is_word_for_missing, typed
 from model.features import Feature
 
 LIST_SHARE = 0.1  # share of texts written as lists from which a column of texts has lists
@@ -117,9 +118,10 @@ def profile(rows: DataFrame, name: str, items: DataFrame) -> Profile | None:
     column = named(name)
     is_list = column.rlike(r"^\s*\[.*\]\s*$|\|") if is_text else F.lit(isinstance(kind, ArrayType))
     elements = _elements(column, kind)
-    values = rows.where(column.isNotNull() & (column.cast("string") != "")).select(
-        elements.alias("elements"), is_list.alias("is_list")
-    )
+    is_given = column.isNotNull() & (column.cast("string") != "")
+    if is_text:
+        is_given &= ~is_word_for_missing(column)
+    values = rows.where(is_given).select(elements.alias("elements"), is_list.alias("is_list"))
     return _measured(values, items)
 
 

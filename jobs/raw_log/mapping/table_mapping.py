@@ -14,7 +14,7 @@ from jobs.config.mapping import Epoch, TableMapping
 from jobs.lake.tables import IMPRESSIONS
 from jobs.raw_log.contract import EVENT_TIMES, FAULT
 from jobs.raw_log.files import CORRUPT_ROW, named
-from jobs.raw_log.mapping.expressions import Expression, checked, is_unreadable, own_columns, type_of
+from jobs.raw_log.mapping.expressions import Expression, checked, is_unreadable, type_of
 from jobs.raw_log.values import LAST_TIME, is_castable, is_missing, typed
 from model.registry import did_you_mean
 
@@ -198,22 +198,18 @@ def _value(rows: DataFrame, key: str, name: str, value: str | Epoch) -> tuple[Ex
 
 
 def _epoch(rows: DataFrame, key: str, name: str, epoch: Epoch) -> tuple[Expression, dict[str, Column]]:
-    if epoch.column not in rows.columns:
-        columns = own_columns(rows)
-        hint = did_you_mean(epoch.column, columns)
-        raise ValueError(f"{key}: there is no column {epoch.column!r}{hint}; the file has {columns}")
-    raw = named(epoch.column)
-    column = Expression(raw, epoch.column, (epoch.column,))
+    column = checked(rows, key, epoch.column)
+    raw = column.value
     kind = type_of(rows, key, column, (StringType, IntegralType, FractionalType), "a number")
     # through text, because Spark casts the number 1.7e9 and the text "1700000000.5" to a decimal by different rules
     number = raw.cast("string").try_cast("decimal(28,9)")
     micros = F.floor(number * F.lit(MICROSECONDS[epoch.unit])).try_cast("bigint")
     time = F.timestamp_micros(micros)
-    faults = {f"{name} is not a number of {epoch.unit}": micros.isNull() & ~is_missing(raw, kind)}
+    faults = {f"{name} is not a number of {epoch.unit}": micros.isNull() & ~is_missing(raw, kind, TimestampType())}
     is_late = time > F.lit(LAST_TIME).cast("timestamp")
     faults[f"{name} is after the year 9999: is the unit {epoch.unit} right?"] = is_late
     if name in EVENT_TIMES.values():
         is_early = time < F.lit(FIRST_EVENT).cast("timestamp")
         faults[f"{name} is before 1990: is the unit {epoch.unit} right?"] = is_early
     in_range = F.when(~is_late, time)
-    return Expression(in_range, f"{epoch.column} in {epoch.unit} since 1970", (epoch.column,)), faults
+    return Expression(in_range, f"{epoch.column} in {epoch.unit} since 1970", column.reads), faults

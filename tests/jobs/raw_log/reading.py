@@ -11,9 +11,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from jobs.lake.tables.table import BOOLEAN, DATE, DOUBLE, FLOATS, INT, STRING, STRINGS, TIME, struct
-from jobs.raw_log.contract import ParsedFile, parse, require_columns, required_columns
+from jobs.raw_log.contract import parse, require_columns, required_columns
 from jobs.raw_log.files import file_errors
 from jobs.raw_log.files.reading import read_file
+from jobs.raw_log.landing.parsed_file import ParsedFile
 
 DAY = dt.date(2026, 1, 5)
 PAIRS = struct(ds=DATE, user_id=STRING, item_id=STRING)

@@ -23,6 +23,7 @@ from tests.jobs.raw_log.reading import PAIRS, parsed, read, write
 H = "user_id,item_id\n"
 CUT = "row cannot be parsed"
 FRACTION = "user_id is a whole number with a fraction, such as 12.0"
+LIST = "user_id is a list or an object, not one value"
 SHAPES = {
     "columns in another order, and more of them": ({"a.csv": H + "u1,i1\n", "b.csv": "item_id,x,user_id\ni2,x,u2\n"}, [("u1", "i1"), ("u2", "i2")], {}),
     "folders in folders, files that are hidden or empty": ({"x/y/a.csv": H + "u1,i1\n", "b.csv": H + "u2,i2\n", "_SUCCESS": "", "c.csv": "", "_tmp/d.csv": "z\n1\n"}, [("u1", "i1"), ("u2", "i2")], {}),
@@ -39,7 +40,7 @@ SHAPES = {
     "too few and too many cells": ({"a.csv": H + "a,b,c\na\na,b\n"}, [("a", "b")], {CUT: 2}),
     "names with dots, spaces, backticks, or none": ({"a.csv": ",user_id,device.type,item_id,`x`, y\n0,u1,a,i1,1,2\n1,u2\n"}, [("u1", "i1")], {CUT: 1}),
     "the replacement character": ({"a.csv": H + "\ufffd,i\n"}, [("\ufffd", "i")], {}),
-    "ids that were taken for fractions": ({"a.csv": H + "12.0,i1\n1.2345678901234567e+19,i2\n1.2,i3\nv1.0,i4\n"}, [("1.2", "i3"), ("v1.0", "i4")], {FRACTION: 2}),
+    "ids that were taken for fractions": ({"a.csv": H + "12.0,i1\n1.2345678901234567e+19,i2\n1E+18,i2\n1e3,i5\n1.2,i3\nv1.0,i4\n"}, [("1.2", "i3"), ("1e3", "i5"), ("v1.0", "i4")], {FRACTION: 3}),
     "ids that are words for a missing value": ({"a.csv": H + "\\N,i\nnan,i\nNone,i\nNA,i\nnanny,NULLA\n"}, [("nanny", "NULLA")], {"user_id is a word for a missing value, such as nan": 4}),
     "text in names of folders": ({"user_id=0042/a.csv": "item_id\n007\n", "user_id=a%2Fb/a.csv": "item_id\ni1\n", "user_id=__HIVE_DEFAULT_PARTITION__/a.csv": "item_id\ni2\n"}, [("0042", "007"), ("a/b", "i1")], {"user_id is missing": 1}),
     "text in names of folders, JSON": ({"user_id=0042/a.json": '{"item_id":"007"}\n', "user_id=7/b.json": '{"item_id":7}\n'}, [("0042", "007"), ("7", "7")], {}),
@@ -47,7 +48,9 @@ SHAPES = {
     "JSON names with dots and backticks": ({"a.jsonl": '{"user_id":"u","item_id":"i","device.type":"x","a`b":1}\n{"user_id":"u","a`b":{"c.d":1}}\n'}, [("u", "i")], {"item_id is missing": 1}),
     "JSON text with braces": ({"a.jsonl": '{"user_id":"}{","item_id":"\\"}{"}\n'}, [("}{", '"}{')], {}),
     "JSON with a byte order mark and CRLF": ({"a.jsonl": '\ufeff{"user_id":"u","item_id":1}\r\n{"user_id":"u","item_id":2}\r\n'}, [("u", "1"), ("u", "2")], {}),
-    "JSON whose lines have other names and kinds of values": ({"a.jsonl": '{"user_id":"u","item_id":1}\n{ \'item_id\' : "a\\"}{" , "user_id":["x", "y"],"z":{"a":[]}}\n{"user_id":null,"z":{"a":[{"b":1}]}}\n[{"user_id":"v","item_id":"j"},{"user_id":"w","item_id":"k"}]\n{"user_id":"cut\n\n'}, [('["x", "y"]', 'a"}{'), ("u", "1"), ("v", "j"), ("w", "k")], {CUT: 1, "user_id is missing": 1}),
+    "JSON whose lines have other names and kinds of values": ({"a.jsonl": '{"user_id":"u","item_id":1}\n{ \'item_id\' : "a\\"}{" , "user_id":["x", "y"],"z":{"a":[]}}\n{"user_id":null,"z":{"a":[{"b":1}]}}\n[{"user_id":"v","item_id":"j"},{"user_id":"w","item_id":"k"}]\n{"user_id":"cut\n\n'}, [("u", "1"), ("v", "j"), ("w", "k")], {CUT: 1, "user_id is missing": 1, LIST: 1}),
+    "JSON ids that are text, a list or an object by line": ({"a.jsonl": '{"user_id":"u","item_id":"[REC]"}\n{"user_id":["u"],"item_id":1}\n{"user_id":{"id":"u"},"item_id":1}\n{"user_id":[],"item_id":1}\n{"user_id":7,"item_id":"{6F9619FF-8B86}"}\n'}, [("7", "{6F9619FF-8B86}"), ("u", "[REC]")], {LIST: 3}),
+    "ids that are lists as programs print them": ({"a.csv": H + """['u' 'v'],i\n"[""u""]",i\n"{'u', 'v'}",i\n[1 2],i\n[None],i\n{},i\n{u},[u]\n[1,i\n"""}, [("[1", "i"), ("{u}", "[u]")], {LIST: 6}),
     "JSON with surrogate pairs and backslashes before them": ({"a.jsonl": '{"user_id":"\\ud83d\\ude00","item_id":"\\\\ud83d"}\n'}, [("\U0001f600", "\\ud83d")], {}),
     "compressed": ({"a.csv.gz": gzip.compress((H + "u1,i1\n").encode())}, [("u1", "i1")], {}),
 }  # fmt: skip
@@ -64,8 +67,9 @@ REFUSED = {
     "a quote that is not closed": ({"a.csv": H + 'u1,"i1\nu2,i2\n'}, "a.csv must close each quoted cell, got 1 quotes"),
     "text after a quoted cell": ({"a.csv": H + '"u1"x,i1\nu2,i2\n'}, "cannot be read.*quote"),
     "lines that end with CR": ({"a.csv": "user_id,item_id\ru1,i1\r"}, "a.csv must begin with a CSV header, on a line that ends with"),
-    "cells separated by semicolons": ({"a.csv": "\ufeffuser_id;item_id\r\nu;i\r\n"}, r"a.csv must have commas between its cells, got ';' in 'user_id;item_id'"),
-    "cells separated by tabs": ({"a.csv": "user_id\titem_id\nu\ti\n"}, r"a.csv must have commas between its cells, got '\\t' in"),
+    "cells separated by semicolons": ({"a.csv": "\ufeffuser_id;item_id\r\nu;i\r\n"}, r"a.csv must have ',' between its cells, got 'user_id;item_id'; --separator ';' reads such a file"),
+    "cells in quotes, separated by semicolons": ({"a.csv": '"user_id";item_id\r\n"u";i\r\n'}, "a.csv must have ',' between its cells, got '\"user_id\";item_id'; --separator ';' reads such a file"),
+    "cells separated by tabs": ({"a.csv": "user_id\titem_id\nu\ti\n"}, r"a.csv must have ',' between its cells, got 'user_id\\titem_id'; --separator '\\t' reads"),
     "a header of two lines": ({"a.csv": '"user\nid",item_id\n1,2\n'}, "a.csv must have its header on one line"),
     "names that differ in case": ({"a.csv": "user_id,User_Id,item_id\na,b,c\n"}, r"a.csv must have distinct column names, whatever their case, got \['user_id', 'User_Id'\]"),
     "names that differ in case, JSON": ({"a.jsonl": '{"user_id":"u","item_id":"i","User_Id":"x"}\n'}, "column `user_id` already exists"),
@@ -96,25 +100,6 @@ def test_a_file_that_cannot_be_read_as_it_was_meant_is_refused(
     with pytest.raises(ValueError, match=message):
         read(spark, write(tmp_path / "logs", files))
     assert "ERROR" not in capfd.readouterr().err  # Spark's own messages would stand before the one that helps
-
-
-def test_text_in_another_encoding_is_read_if_it_is_named(spark: SparkSession, tmp_path: Path) -> None:
-    text, rows = H + 'rené,i1\nrenè,"i\n2"\n', [("renè", "i\n2"), ("rené", "i1")]
-    for number, encoding in enumerate(("latin1", "windows-1252", "UTF-16")):
-        folder = write(tmp_path / str(number), {"a.csv": text.encode(encoding)})
-        assert read(spark, folder, encoding=encoding) == (rows, {})
-    lines = write(tmp_path / "json", {"a.jsonl": '{"user_id":"rené","item_id":1}\n'.encode("latin-1")})
-    assert read(spark, lines, encoding="ISO-8859-1") == ([("rené", "1")], {})
-    with pytest.raises(ValueError, match="--encoding of JSON lines must not be UTF-16LE; write the file as UTF-8"):
-        read(spark, lines, encoding="UTF-16LE")
-    damaged = write(tmp_path / "damaged", {"a.csv": H.encode() + b"x\x81,i1\n"})
-    with pytest.raises(ValueError, match=r"a.csv must be windows-1252 text, got 1 other lines"):
-        read(spark, damaged, encoding="windows-1252")
-    for name in ("klingon", "latin 1", ""):
-        with pytest.raises(
-            ValueError, match=rf"--encoding must be an encoding that Java knows, such as .*, got {name}$"
-        ):
-            read(spark, damaged, encoding=name)
 
 
 def test_parquet_files_are_merged_by_name_or_refused(spark: SparkSession, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -61,14 +62,35 @@ def rows_of(pools: Mapping[str, list[Any]], first: int) -> list[dict[str, Any]]:
 
 
 def must_be_refused(row: Mapping[str, Any]) -> bool:
-    is_fraction = re.fullmatch(r"-?(\d+\.0+|\d\.\d+[eE]\+\d+)", row["user_id"] or "", re.ASCII)
-    return row["user_id"] in ("", None, *MISSING_WORDS) or bool(is_fraction) or "" in (row["genres"] or [])
+    is_fraction = re.fullmatch(r"-?(\d+\.0+|\d(\.\d+)?[eE]\+\d+)", row["user_id"] or "", re.ASCII)
+    texts = [row["user_id"] or "", *(row["genres"] or [])]
+    return (
+        row["user_id"] in ("", None, *MISSING_WORDS)
+        or bool(is_fraction)
+        or "" in texts
+        or any(map(is_structure, texts))
+    )
+
+
+def is_structure(text: str) -> bool:
+    """Whether a text is a list or an object in JSON."""
+    try:
+        return isinstance(json.loads(text), list | dict)
+    except ValueError:
+        return False
+
+
+def is_bracketed(text: str) -> bool:
+    """Whether a text may be a list or an object as some program prints it."""
+    return text.lstrip()[:1] in ("[", "{")
 
 
 def may_be_refused(row: Mapping[str, Any], form: str) -> bool:
     """In CSV a \\r may be part of a line end, and lists as Python prints them have its escapes and quotes."""
     texts = [row["user_id"] or "", *(row["genres"] or [])]
-    return form == "csv" and any("\r" in text or not text.isalnum() for text in texts)
+    return any(map(is_bracketed, texts)) or (
+        form == "csv" and any("\r" in text or not text.isalnum() for text in texts)
+    )
 
 
 def expected(row: Mapping[str, Any], columns: list[str], form: str) -> dict[str, Any]:
@@ -109,6 +131,51 @@ def check(spark: SparkSession, form: str, data: st.DataObject) -> None:
             assert item_id in accepted, row
 
 
+SCALARS = TEXT | st.integers(-(2**70), 2**70) | st.booleans()
+KINDS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=2))
+WORD = st.text("ab01", min_size=1, max_size=4)
+MIXED: dict[str, st.SearchStrategy[Any]] = {
+    "user_id": WORD | KINDS,
+    "year": NUMBER | st.none() | st.sampled_from(["NA", "1.5", {}, {"a": 1}, [1]]),
+    "genres": WORD | st.lists(WORD) | st.none() | KINDS,
+    "vector": st.lists(NUMBER, max_size=2) | NUMBER | st.none() | st.sampled_from(["NA", "1.5", {}, [{"a": 1}], [[1]]]),
+}
+MIXED_POOLS = st.fixed_dictionaries({n: st.lists(value, min_size=20 + 3 * len(n)) for n, value in MIXED.items()})
+
+
+def text_of(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def meant(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a row may land with, if it lands; KeyError if it must not. A scalar is a list of one."""
+    lists = {name: row[name] if isinstance(row[name], list) else [row[name]] for name in ("genres", "vector")}
+    if any(
+        isinstance(value, list | dict) for value in (row["user_id"], row["year"], *lists["genres"], *lists["vector"])
+    ):
+        raise KeyError(f"a list or an object in the place of one value: {row}")
+    genres = None if row["genres"] is None else [text_of(value) for value in lists["genres"]]
+    return {"user_id": text_of(row["user_id"]), "genres": genres}
+
+
+def check_mixed(spark: SparkSession, pools: Mapping[str, list[Any]], landed: list[int]) -> None:
+    """Values of another kind in each line land as they were meant, or their rows are refused: never as other text.
+
+    Adds the number of rows that landed to `landed`.
+    """
+    rows = [{"item_id": str(n), **{name: pool[n % len(pool)] for name, pool in pools.items()}} for n in range(5 * ROWS)]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+        with parsed(spark, Path(folder), CONTRACT, "clicks").read() as file:
+            accepted = {int(row.item_id): row for row in utc(file.accepted).collect()}
+    for number, found in accepted.items():
+        wanted = meant(rows[number])
+        assert found.user_id == wanted["user_id"], rows[number]
+        is_plain = not isinstance(rows[number]["genres"], str) or rows[number]["genres"].isalnum()
+        assert not is_plain or found.genres == wanted["genres"], rows[number]
+    landed.append(len(accepted))
+
+
 FEW = settings(
     max_examples=2, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck),
     phases=[Phase.generate],  # not to shrink: a read by Spark takes about a second, however few rows it has
@@ -118,6 +185,17 @@ FEW = settings(
 @pytest.mark.parametrize("form", WRITERS)
 def test_rows_are_read_as_they_were_written_or_refused(spark: SparkSession, form: str) -> None:
     FEW(given(st.data())(lambda data: check(spark, form, data)))()
+
+
+def test_json_values_of_mixed_kinds_land_as_they_were_meant_or_not_at_all(spark: SparkSession) -> None:
+    landed: list[int] = []
+    FEW(given(MIXED_POOLS)(lambda pools: check_mixed(spark, pools, landed)))()
+    assert max(landed) > 20
+
+
+@pytest.mark.slow
+def test_many_json_values_of_mixed_kinds(spark: SparkSession) -> None:
+    settings(FEW, max_examples=25)(given(MIXED_POOLS)(lambda pools: check_mixed(spark, pools, [])))()
 
 
 @pytest.mark.slow

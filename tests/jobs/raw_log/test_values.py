@@ -17,21 +17,21 @@ from tests.jobs.raw_log.reading import ITEMS, parsed, read, utc
 
 REFUSED = object()
 CELLS: dict[str, dict[str, Any]] = {
-    "available": {"yes": True, "1.0": True, "0": False, " TRUE ": True, "": True, "off": REFUSED, "2": REFUSED},
+    "available": {"yes": True, "1.0": True, "0": False, " TRUE ": True, "": True, "NULL": True, "off": REFUSED, "2": REFUSED},
     "published_at": {
-        "2026-01-05": dt.datetime(2026, 1, 5), "2026-01-05 10:00": dt.datetime(2026, 1, 5, 10), "2026-01-05T10:00:00.1234567Z": dt.datetime(2026, 1, 5, 10, 0, 0, 123456),
+        "NaT": None, "\\N": None, "2026-01-05": dt.datetime(2026, 1, 5), "2026-01-05 10:00": dt.datetime(2026, 1, 5, 10), "2026-01-05T10:00:00.1234567Z": dt.datetime(2026, 1, 5, 10, 0, 0, 123456),
         "2026-01-05 10:00:00+0130": dt.datetime(2026, 1, 5, 8, 30), "2026-07-5 1:2:3 Europe/Berlin": dt.datetime(2026, 7, 4, 23, 2, 3), "1850-06-01": dt.datetime(1850, 6, 1),
         "now": REFUSED, "today": REFUSED, "10:00": REFUSED, "T10:00": REFUSED, "2026": REFUSED, "2026-01": REFUSED, "1767607200": REFUSED, "2026-01-05 24:00": REFUSED,
         "2026-02-30": REFUSED, "0000-01-01": REFUSED, "12026-01-01": REFUSED, "-2026-01-01": REFUSED, "05/01/2026": REFUSED, "2026-01-05 10:00 CST": REFUSED,
     },
-    "position": {"1": 1, "1.0": 1, " 007 ": 7, "-3": -3, "1.5": REFUSED, "2147483648": REFUSED, "first": REFUSED, "1e3": REFUSED},
-    "year": {"1e3": 1000.0, " 7 ": 7.0, ".5": 0.5, "-inf": -math.inf, "1d": REFUSED, "0x1p3": REFUSED, "1,5": REFUSED, "1_0": REFUSED, "true": REFUSED},
+    "position": {"None": None, "1": 1, "1.0": 1, " 007 ": 7, "-3": -3, "1.5": REFUSED, "2147483648": REFUSED, "first": REFUSED, "1e3": REFUSED},
+    "year": {"NA": None, " null ": None, "#N/A": None, "1e3": 1000.0, " 7 ": 7.0, ".5": 0.5, "-inf": -math.inf, "1d": REFUSED, "0x1p3": REFUSED, "1,5": REFUSED, "1_0": REFUSED, "true": REFUSED},
     "genres": {
         "a|b": ["a", "b"], "a": ["a"], '["a", "b"]': ["a", "b"], "['a', 'b']": ["a", "b"], '["a|b", "x]"]': ["a|b", "x]"], "[]": [], "": None, '[1, "x"]': ["1", "x"],
-        "[a]": REFUSED, '["a"],["b"]': REFUSED, '["a"': ['["a"'], "a||b": REFUSED, '["a", null]': REFUSED, '[["a"]]': REFUSED,
+        "[a]": REFUSED, '["a"],["b"]': REFUSED, '["a"': ['["a"'], "a||b": REFUSED, "NA": ["NA"], "[REC]": REFUSED, '{"a": 1}': REFUSED, '{"a|b": 1}': REFUSED, '["a", {"b": 1}]': REFUSED, "a|[1]": REFUSED, '["a", null]': REFUSED, '[["a"]]': REFUSED,
     },
     "vector": {
-        "0.5|2": [0.5, 2.0], "[0.5, 2, 1e2]": [0.5, 2.0, 100.0], '["0.5"]': [0.5], "0.1|abc|0.3": REFUSED, '[1, "x"]': REFUSED, "[0.5 2.0]": REFUSED, "[1, null]": REFUSED,
+        "0.5|2": [0.5, 2.0], "[0.5, 2, 1e2]": [0.5, 2.0, 100.0], '["0.5"]': [0.5], "0.1|abc|0.3": REFUSED, '[1, "x"]': REFUSED, "[0.5 2.0]": REFUSED, "[1, null]": REFUSED, "NA": None, '{"a": 1}': REFUSED,
     },
 }  # fmt: skip
 
@@ -51,6 +51,7 @@ def test_each_cell_is_read_as_it_was_meant_or_its_row_refused(spark: SparkSessio
     assert {row.reason for row in rows.values() if row.reason} == {
         *(f"{name} is not of type {ITEMS[name].dataType.simpleString()}" for name in CELLS),
         "genres has an element that is missing or not of type string",
+        "genres has an element that is a list or an object",
         "vector has an element that is missing or not of type float",
     }
 
