@@ -19,6 +19,7 @@ WIDE = ("utf-16", "utf16", "utf-32", "utf32")  # beginnings of encodings whose l
 ESCAPE = r"(?<!\\)((?:\\\\)*+)\\u[dD]"  # of one half of a surrogate pair, if 8 to f follow
 PAIR = ESCAPE + r"[89abAB]\w{2}\\u[dD][c-fC-F]\w{2}"
 HALF = ESCAPE + r"[89a-fA-F]"
+LONGEST_LINE = 2**31 - 1  # bytes
 RULES = {  # by the name of a count of lines
     "with_nul": "must not have the character NUL, which UTF-16 has and UTF-8 does not, got {:,} lines with it",
     "half_pairs": r"must not have half of a surrogate pair, such as \ud83d alone, got {:,} lines with it",
@@ -58,10 +59,10 @@ def _require_readable(spark: SparkSession, listing: Listing, encoding: str | Non
     }
     counts = [F.count_if(is_faulty).alias(name) for name, is_faulty in faults.items()]
     lines = text_lines(spark, listing, encoding).where(F.trim(value) != "")
-    files = lines.groupBy("file").agg(*counts).orderBy("file").collect()  # one row per file
+    files = lines.groupBy("file").agg(*counts).collect()  # one row per file
     if not files:
         raise ValueError(f"{listing.path}: {NO_ROW}")
-    for file in files:
+    for file in sorted(files):
         require_decoded(file.file, file.undecoded, encoding)
         for name, rule in RULES.items():
             if file[name]:
@@ -77,4 +78,7 @@ def _has_half_pair(value: Column) -> Column:
 def _has_two_objects(value: Column) -> Column:
     """Whether a line has a second JSON object after the first, which Spark would ignore."""
     outside_texts = F.regexp_replace(value, r'"(?:\\.|[^"\\])*+"', "")
-    return F.when(value.rlike(r"\}\s*\{"), outside_texts.rlike(r"\}\s*\{"))
+    # in most lines the first character is the only brace; bytes are compared ten times faster than by an expression
+    after_first = F.substring(value.cast("binary"), 2, LONGEST_LINE)
+    is_candidate = F.when(F.contains(after_first, F.lit(b"{")), value.rlike(r"\}\s*\{"))
+    return F.when(is_candidate, outside_texts.rlike(r"\}\s*\{"))
