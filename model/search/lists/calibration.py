@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,11 @@ class ScoreMap:
 
     def __post_init__(self) -> None:
         """Raises ValueError unless the points are finite and in order, and no log probability is above 0."""
-        points = np.array([*zip(self.log_shares, self.log_probs, strict=True)], dtype=np.float64).reshape(-1, 2)
-        in_order = (np.diff(points, axis=0) >= 0).all() and (points[:, 1] <= 0).all()
-        if not len(points) or not np.isfinite(points).all() or not in_order:
-            raise ValueError(f"a score map must have finite points in ascending order, got {points.tolist()}")
+        points = [*zip(self.log_shares, self.log_probs, strict=True)]
+        is_finite = all(map(math.isfinite, (*self.log_shares, *self.log_probs)))
+        ascends = all(first <= second for values in zip(*points, strict=True) for first, second in pairwise(values))
+        if not (points and is_finite and ascends and max(self.log_probs) <= 0):
+            raise ValueError(f"a score map must have finite points in ascending order, got {points}")
 
     def probabilities(self, log_shares: np.ndarray) -> np.ndarray:
         """Log shares [...] -> probabilities float32 [...]."""
