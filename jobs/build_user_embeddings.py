@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_user_embeddings")
     ref = model_reference(lake, args.ds)
-    calibration = calibration_of(lake, ref.version).digest  # other probabilities require other lists
+    calibration = calibration_of(lake, config, ref.version).digest  # other probabilities require other lists
     users = users_to_embed(lake, config, args.ds, columns(open_towers(ref).spec.user), calibration)
     rows = user_embeddings(sorted_files(users, "user_id"), ref).withColumn("model_version", F.lit(ref.version))
     return lake.overwrite(tables.USER_EMBEDDINGS, args.ds, rows)

@@ -25,7 +25,7 @@ from jobs.tuning.comparison import Comparison, compared
 from jobs.tuning.folder import OVERLAY, PAGE, tuning_folder
 from jobs.tuning.overlay import overlay_text
 from jobs.tuning.page import tuning_page
-from jobs.tuning.search import SETTINGS, Base, best_settings, ended, open_study, search, values_of
+from jobs.tuning.search import REASON, SETTINGS, Base, best_settings, ended, open_study, search, values_of
 from jobs.tuning.space import overlay
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def arg_parser() -> Parser:
     parser = job_parser(__doc__, variant=True)
     parser.add_argument("--trials", type=count_argument, default=50, help="trials of the search (default 50)")
-    parser.add_argument("--minutes", type=count_argument, help="minutes after which no trial starts and none goes on")
+    parser.add_argument("--minutes", type=count_argument, help="minutes of the search; the comparison comes after them")
     parser.add_argument("--processes", type=count_argument, default=1, help="trials side by side (default 1)")
     parser.add_argument("--seeds", type=count_argument, default=3, help="trainings that compare the result (default 3)")
     return parser
@@ -57,17 +57,19 @@ def tuned_day(lake: Lake, config: Config, ds: dt.date) -> Base:
 def show_trial(study: Study, trial: FrozenTrial, metric: str) -> None:
     """Print a line for a trial that has ended."""
     found, complete = values_of(trial), [each for each in ended(study) if each.state.name == "COMPLETE"]
-    value = f"{metric} {max(found):.4f} after {len(found)} epochs" if found else trial.user_attrs.get("reason", "")
+    value = (
+        f"{metric} {max(found):.4f} after {len(found)} epochs" if found else trial.user_attrs.get(REASON, "interrupted")
+    )
     best = f"; best {study.best_value:.4f} (trial {study.best_trial.number})" if complete else ""
     seconds = trial.duration.total_seconds() if trial.duration else 0.0
     print(f"trial {trial.number} {trial.state.name.lower()}: {value}, {seconds:.0f} s{best}", flush=True)
 
 
-def overlay_of(base: Base, chosen: Mapping[str, Any], comparison: Comparison, ds: dt.date) -> str:
-    """The TOML of the chosen settings."""
+def overlay_of(base: Base, chosen: Mapping[str, Any], comparison: Comparison, ds: dt.date, variant: str | None) -> str:
+    """The TOML of the chosen settings, for the main model or a variant."""
     settings = {**chosen, "training.epochs": comparison.chosen.epochs}
     sections = overlay(settings, pool_is_empty=base.pool_is_empty)
-    return overlay_text(sections, ds, comparison.text(base.config.tuning.metric))
+    return overlay_text(sections, ds, comparison.text(base.config.tuning.metric), variant)
 
 
 def trials_of(study: Study) -> list[dict[str, Any]]:
@@ -86,6 +88,7 @@ def trials_of(study: Study) -> list[dict[str, Any]]:
 def tune(lake: Lake, base: Base, ds: dt.date, *, trials: int, seconds: float | None, processes: int, seeds: int) -> int:
     """Search, compare, and write the settings and the page; returns the number of trials of the study."""
     metric = base.config.tuning.metric
+    _ = base.config.tuning.searched  # an empty space is refused before anything is written
     with tuning_folder(lake, ds) as folder:
         study = open_study(base, folder.study)
 
@@ -98,8 +101,11 @@ def tune(lake: Lake, base: Base, ds: dt.date, *, trials: int, seconds: float | N
         print(f"training today's and the chosen settings with {seeds} seeds each", flush=True)
         comparison = compared(base, chosen, seeds=seeds, processes=processes)
         values = base.config.model_dump()
-        today = {key: values[key.partition(".")[0]][key.partition(".")[2]] for key in chosen}
-        folder.put(overlay_of(base, chosen, comparison, ds), tuning_page(ds, study, today, comparison, metric))
+        today = {"training.epochs": base.config.training.epochs} | {
+            key: values[key.partition(".")[0]][key.partition(".")[2]] for key in chosen
+        }
+        folder.put(OVERLAY, overlay_of(base, chosen, comparison, ds, lake.variant))
+        folder.put(PAGE, tuning_page(ds, study, today, comparison, metric))
     print(f"{comparison.text(metric)}\nsettings: {folder.uri(OVERLAY)}\npage: {folder.uri(PAGE)}", flush=True)
     record_search(lake, base.config, f"{ds}-{base.study_name}", trials_of(study))
     return len(ended(study))

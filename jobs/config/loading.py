@@ -144,8 +144,8 @@ class Config(Section):
 
     @property
     def recent_days(self) -> int:
-        """The last days of the training window, an example in which keeps the embedding of an id."""
-        return math.ceil(self.model.id_expiry_share * self.log.examples_window_days)
+        """An id keeps its embedding if an example of so many last days of the training window has it."""
+        return math.ceil(round(self.model.id_expiry_share * self.log.examples_window_days, 6))
 
     def with_variant(self, name: str | None) -> Config:
         """This configuration with the overrides of `[variants.NAME]`; unchanged where `name` is None."""
@@ -191,20 +191,21 @@ def load_config(*overlays: str | Path) -> Config:
     defaults = _read(default_path())
     named = ", ".join(map(str, overlays)) or default_path()
     values = reduce(merge, map(_overlay, overlays), defaults)
-    with _validation_errors(f"configuration {named}: ", defaults):
+    with validation_errors(f"configuration {named}: ", defaults):
         config = Config.model_validate(values)
     for name in config.variants:
-        with _validation_errors(f"configuration {named}: variants.{name}: ", defaults):
+        with validation_errors(f"configuration {named}: variants.{name}: ", defaults):
             config.with_variant(name)
     return config
 
 
 @contextmanager
-def _validation_errors(where: str, defaults: dict[str, Any]) -> Iterator[None]:
+def validation_errors(where: str, defaults: dict[str, Any] | None = None) -> Iterator[None]:
     """Turn pydantic's error into a ValueError of one line."""
     try:
         yield
     except ValidationError as error:
+        defaults = _read(default_path()) if defaults is None else defaults
         messages = (message(details, defaults) for details in error.errors(include_url=False))
         raise ValueError(where + "; ".join(messages)) from error
 

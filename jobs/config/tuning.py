@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from jobs.config.features import Count, Section
 from jobs.config.sections import Model, Negatives, Training
 
 SEARCHABLE = {"model": Model, "training": Training, "negatives": Negatives}  # sections of which keys can be searched
+# Keys that decide what is measured, how long, or on which machine: trials have these in common.
+FIXED = (
+    {
+        f"training.{name}"
+        for name in ("seed", "epochs", "patience", "validation", "validation_rows", "start", "warm_epochs")
+    }
+    | {f"training.{name}" for name in ("device", "threads", "readers", "ranks", "launch", "checkpoint_steps")}
+    | {f"training.{name}" for name in ("min_held_back_share", "min_held_back_rows", "retrain_every_days")}
+    | {"model.id_expiry_share"}
+)
 
 
 class Range(Section):
@@ -31,13 +41,10 @@ class Range(Section):
         return isinstance(value, int | float) and self.low <= value <= self.high
 
 
-Choices = Annotated[list[str | bool | int | float], Field()]
-
-
 class Tuning(Section):
     metric: Literal["recall@10", "recall@100", "ndcg", "mrr"]
     max_epochs: Count
-    space: dict[str, Range | Choices]
+    space: dict[str, Range | list[str | bool | int | float]]
 
     @field_validator("space")
     @classmethod
@@ -46,4 +53,14 @@ class Tuning(Section):
             section, _, name = key.partition(".")
             if name not in getattr(SEARCHABLE.get(section), "model_fields", {}):
                 raise ValueError(f"must name keys of {', '.join(SEARCHABLE)}, as in training.temperature, got {key!r}")
+            if key in FIXED:
+                raise ValueError(f"must name keys that trials can vary, got {key!r}, which they have in common")
         return space
+
+    @property
+    def searched(self) -> dict[str, Range | list[Any]]:
+        """The keys of the space that have values. Raises ValueError if none has."""
+        found = {key: values for key, values in self.space.items() if values}
+        if not found:
+            raise ValueError("tuning.space must have a key with values, got none")
+        return found

@@ -22,7 +22,7 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
 
     inputs: columns that the user tower reads; calibration: a hash of what the scores depend on.
 
-    scored_from: a hash of everything a user's list depends on except the items and the model.
+    scored_from: a hash of everything a user's list depends on except the items and the towers.
     """
     snapshot = lake.required_day(tables.user_snapshot(config), ds)
     frames = {"user_snapshot": snapshot, "user_histories": excluded_items(lake.day(tables.USER_HISTORIES, ds))}

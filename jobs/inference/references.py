@@ -94,7 +94,7 @@ def part_name(part: str) -> str:
     return part.replace(":", ".")
 
 
-def calibration_of(lake: Lake, version: str) -> Calibration:
+def calibration_of(lake: Lake, config: Config, version: str) -> Calibration:
     """What turns the scores of a model's candidates into probabilities.
 
     A model without a calibration (of an older version, or trained without a held-out day) gives shares of the softmax.
@@ -105,7 +105,7 @@ def calibration_of(lake: Lake, version: str) -> Calibration:
     if found is not None:
         return Calibration.from_json(found)
     temperature = manifest.get("metrics", {}).get("temperature")
-    return Calibration() if temperature is None else Calibration(float(temperature))
+    return Calibration(float(temperature or 1), config.scoring.candidates_per_user)
 
 
 def model_reference(lake: Lake, ds: dt.date) -> ModelReference:
@@ -136,7 +136,9 @@ def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
         raise NoSuchDay(f"the index of {ds} was built without scoring.explore_quota: run build_item_index again")
     folders = [folder_reference(lake.spark, path) for path in paths]
     explore = folders[2] if EXPLORE in parts else None
-    return IndexReference(version, chosen.backend, folders[0], folders[1], explore, calibration_of(lake, version))
+    return IndexReference(
+        version, chosen.backend, folders[0], folders[1], explore, calibration_of(lake, config, version)
+    )
 
 
 def batches_with_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -37,8 +37,9 @@ def read_candidates(lake: str, user_ids: Iterable[str] | None = None) -> pd.Data
     """The published lists of `user_ids`, or of all users, one row per item, without Spark.
 
     Columns: user_id, item_id, score, rank, source, channel_score, model_version. In lists of older versions,
-    channel_score is null, and score is what it is now. Raises what `PublishedCandidates.current` raises, and TypeError
-    unless `user_ids` is a collection of str. For repeated look-ups open `PublishedCandidates.current(lake)` once.
+    channel_score is null, and score is what channel_score is now. Raises what `PublishedCandidates.current` raises, and
+    TypeError unless `user_ids` is a collection of str. For repeated look-ups open `PublishedCandidates.current(lake)`
+    once.
     """
     published = PublishedCandidates.current(lake)
     return published.all_lists() if user_ids is None else published.lists_for(user_ids)

@@ -139,13 +139,17 @@ def _client(lake: Lake, config: Config) -> Iterator[MlflowClient | None]:
         return
     for key, value in LIMITS.items():
         os.environ.setdefault(key, value)
+    client = None
     try:
         from mlflow.tracking import MlflowClient  # slow to import, and optional
 
-        yield MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        yield client
     except Exception as error:
         text = "".join(str(error).splitlines()[:1]).replace(uri, _without_secrets(uri))
         print(f"warning: MLflow at {_without_secrets(uri)} was not updated: {type(error).__name__}: {text}", flush=True)
+        if client is None:
+            yield None
 
 
 def _without_secrets(uri: str) -> str:

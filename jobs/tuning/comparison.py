@@ -42,7 +42,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides with the same seeds, on the same clicks."""
+    """Both sides with the same seeds, on the clicks of the same users."""
 
     configured: Side
     chosen: Side
@@ -78,13 +78,13 @@ class Comparison:
 
 
 def compared(base: Base, chosen: Settings, *, seeds: int, processes: int) -> Comparison:
-    """Train both settings with the seeds 1 to `seeds`. Raises TrialFailed if a training fails."""
-    patience = base.config.training.patience
+    """Train both settings with the same new seeds, which no trial had. Raises TrialFailed if a training fails."""
+    patience, first = base.config.training.patience, base.config.training.seed + 1
 
     def run(settings: Settings, seed: int) -> Measured:
         return measured(base.spec(settings, seed), base.config.tuning.metric, lambda found: found.is_over(patience))
 
-    numbers = range(1, seeds + 1)
+    numbers = range(first, first + seeds)
     with ThreadPoolExecutor(processes) as pool:
         futures = [[pool.submit(run, settings, seed) for seed in numbers] for settings in ({}, chosen)]
         configured, other = (Side([future.result() for future in side]) for side in futures)

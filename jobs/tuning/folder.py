@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ class TuningFolder:
     """Where a search works. study: its file, on a local disk; `save` copies it into a lake that is elsewhere."""
 
     def __init__(self, lake: Lake, ds: dt.date, study: Path) -> None:
-        self.lake, self.ds, self.study = lake, ds, study
+        self.lake, self.ds, self.study, self.saving = lake, ds, study, threading.Lock()
 
     def uri(self, name: str) -> str:
         return self.lake.model_path("tuning", str(self.ds), name)
@@ -27,12 +28,12 @@ class TuningFolder:
     def save(self) -> None:
         """Copy the study into the lake. Raises DiskFull."""
         if local_path(self.uri(STUDY)) != self.study:
-            put_text(self.lake.spark, self.uri(STUDY), self.study.read_text("utf-8"))
+            with self.saving:  # trials end in several threads
+                put_text(self.lake.spark, self.uri(STUDY), self.study.read_text("utf-8"))
 
-    def put(self, overlay: str, page: str) -> None:
-        """Replace the settings and the page. Raises DiskFull."""
-        put_text(self.lake.spark, self.uri(OVERLAY), overlay)
-        put_text(self.lake.spark, self.uri(PAGE), page)
+    def put(self, name: str, text: str) -> None:
+        """Replace OVERLAY or PAGE. Raises DiskFull."""
+        put_text(self.lake.spark, self.uri(name), text)
 
 
 @contextmanager

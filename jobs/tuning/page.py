@@ -12,7 +12,7 @@ from jobs.report.charts import line_chart
 from jobs.report.figures import count
 from jobs.report.page import Block, Cell, Facts, Figure, Grid, Headline, Missing, Section, render
 from jobs.tuning.comparison import Comparison, Side
-from jobs.tuning.search import EPOCHS, REASON, SETTINGS, ended, importances, values_of
+from jobs.tuning.search import ENOUGH, EPOCHS, REASON, SETTINGS, ended, importances, values_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -23,7 +23,9 @@ TRIALS_SHOWN, CURVES_SHOWN = 20, 3
 
 def tuning_page(ds: dt.date, study: Study, today: Mapping[str, Any], comparison: Comparison, metric: str) -> str:
     """The HTML of the page. today: the configured value of each key of the space."""
-    status, tone = ("better", "good") if comparison.is_clear else ("not clearly better", "muted")
+    status, tone = (
+        ("better, beyond the noise of seeds", "good") if comparison.is_clear else ("within the noise of seeds", "muted")
+    )
     head = Headline(str(ds), "", status, tone, comparison.text(metric).capitalize() + ".", kind="search for settings")
     return render(head, [], [_settings(study, today, comparison, metric), _importance(study), _trials(study, metric)])
 
@@ -34,7 +36,13 @@ def _settings(study: Study, today: Mapping[str, Any], comparison: Comparison, me
         [Cell(key, "code"), Cell(_text(today[key])), Cell(_text(value), "strong" if value != today[key] else "")]
         for key, value in chosen.items()
     ]
-    rows.append([Cell("training.epochs", "code"), Cell("–"), Cell(str(comparison.chosen.epochs), "strong")])
+    rows.append(
+        [
+            Cell("training.epochs", "code"),
+            Cell(_text(today["training.epochs"])),
+            Cell(str(comparison.chosen.epochs), "strong"),
+        ]
+    )
     facts = [
         (f"{metric}, today's settings", _mean(comparison.configured)),
         (f"{metric}, chosen settings", _mean(comparison.chosen)),
@@ -52,9 +60,11 @@ def _settings(study: Study, today: Mapping[str, Any], comparison: Comparison, me
 
 def _importance(study: Study) -> Section:
     found = importances(study)
-    lead = "The share of the differences between the trials that each setting explains."
+    lead = "How far the best tenth of the trials chose other values than all trials; the shares sum to 1 (PED-ANOVA)."
     if not found:
-        return Section("importance", "What mattered", lead, [Missing("Too few trials to tell.")])
+        return Section(
+            "importance", "What mattered", lead, [Missing(f"Fewer than {ENOUGH} complete trials do not tell.")]
+        )
     rows = [[Cell(key, "code"), Cell(f"{share:.2f}", bar=share)] for key, share in found.items()]
     return Section("importance", "What mattered", lead, [Grid(("setting", "share"), rows)])
 
@@ -82,8 +92,9 @@ def _trials(study: Study, metric: str) -> Section:
 
 
 def _progress(trials: Sequence[FrozenTrial], metric: str) -> Figure:
-    values = [_best(trial) if trial.state.name == "COMPLETE" else 0.0 for trial in trials]
-    line = [(float(number), best) for number, best in enumerate(itertools.accumulate(values, max), 1) if best]
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    bests = itertools.accumulate(map(_best, complete), max)
+    line = [(float(trial.number), best) for trial, best in zip(complete, bests, strict=True)]
     title = f"Best {metric} by trial"
     return Figure(title, line_chart(title, "trial", metric, {metric: line}, "{:.3f}".format))
 

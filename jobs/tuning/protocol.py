@@ -15,6 +15,7 @@ from jobs.training.launch import environment_of_code
 from model.training.spec import TrainingSpec
 
 EPOCH, SEARCHED, JUDGED, ERROR = "epoch", "searched", "judged", "error"  # keys of a line
+LINE = "trial: "  # how a line of a trial begins; a library may print others
 STOP, GO_ON = "stop", "go on"  # answers
 
 
@@ -58,25 +59,33 @@ def measured(spec: TrainingSpec, metric: str, stops: Callable[[Measured], bool])
     with tempfile.TemporaryDirectory(prefix="batch-recall-trial-") as folder:
         file = Path(folder) / "training_spec.json"
         file.write_text(json.dumps(spec.to_json()), "utf-8")
-        with _started(file) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            try:
-                for text in process.stdout:
-                    if not text.startswith("{"):
-                        continue
-                    line = json.loads(text)
-                    if ERROR in line:
-                        raise TrialFailed(line[ERROR])
-                    found.add(line, metric)
-                    process.stdin.write((STOP if stops(found) else GO_ON) + "\n")
-                    process.stdin.flush()
-            except BaseException:
-                process.kill()
-                raise
+        try:
+            with _started(file) as process:
+                _answer(process, found, metric, stops)
+        except BrokenPipeError:  # it ended before it read the answer: the exit code says more
+            pass
         if process.returncode or not found.searched:
             raise TrialFailed(f"the process of a trial ended with exit code {process.returncode}")
     return found
+
+
+def _answer(process: subprocess.Popen[str], found: Measured, metric: str, stops: Callable[[Measured], bool]) -> None:
+    """Read the lines of a trial and answer each, until it ends. Raises TrialFailed with the error that it prints."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        for text in process.stdout:
+            if not text.startswith(LINE):
+                continue
+            line = json.loads(text.removeprefix(LINE))
+            if ERROR in line:
+                raise TrialFailed(line[ERROR])
+            found.add(line, metric)
+            process.stdin.write((STOP if stops(found) else GO_ON) + "\n")
+            process.stdin.flush()
+    except BaseException:
+        process.kill()
+        raise
 
 
 def _started(file: Path) -> subprocess.Popen[str]:

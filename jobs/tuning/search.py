@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from jobs.config.loading import Config
 from jobs.tuning.protocol import Measured, TrialFailed, measured
 from jobs.tuning.space import Settings, configured, current, drawn
@@ -27,7 +25,8 @@ if TYPE_CHECKING:
 
 SETTINGS, SEARCHED, EPOCHS, REASON = "settings", "searched", "epochs", "reason"  # what a trial stores
 FIRST_DRAWN = 8  # trials that are drawn at random before the search learns from them
-PRUNED_AFTER = 2  # epochs that no trial is compared before
+PRUNED_AFTER = 2  # epochs before which no trial is pruned
+ENOUGH = 20  # complete trials from which the importance of a setting can be told
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class Base:
         try:
             config = configured(self.config, settings, pool_is_empty=self.pool_is_empty)
             return trial_spec(self.day, config, pool_is_empty=self.pool_is_empty, seed=seed)
-        except (ValidationError, ValueError) as error:
-            raise TrialFailed(f"{settings}: {error}") from error
+        except ValueError as error:
+            raise TrialFailed(str(error)) from error
 
     @property
     def study_name(self) -> str:
@@ -54,7 +53,7 @@ class Base:
 
 
 def open_study(base: Base, file: Path) -> Study:
-    """The study of this search, with the trials of earlier attempts; a trial that was interrupted counts as failed."""
+    """The study of this search, with the trials of earlier attempts; a trial that was interrupted is run again."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -73,8 +72,10 @@ def open_study(base: Base, file: Path) -> Study:
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=FIRST_DRAWN, constant_liar=True)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
     if not study.trials:
         study.enqueue_trial(current(base.config))
+    print(f"continues a search of {len(ended(study))} trials" if ended(study) else "a new search", flush=True)
     return study
 
 
@@ -105,8 +106,12 @@ def search(
 
 
 def ended(study: Study) -> list[FrozenTrial]:
-    """The trials that have run; those still waiting or running are left out."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    """The trials that have run; those that wait, run or were interrupted are left out."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.is_finished() and (SEARCHED in trial.user_attrs or REASON in trial.user_attrs)
+    ]
 
 
 def best_settings(study: Study) -> Settings:
@@ -121,29 +126,34 @@ def best_settings(study: Study) -> Settings:
 
 
 def importances(study: Study) -> dict[str, float]:
-    """How much each setting decided, as shares of 1, the largest first; empty with too few trials to tell."""
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    """How far the best trials chose other values of a setting than all trials, as shares of 1, the largest first.
 
-    try:
-        return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()))
-    except (ValueError, RuntimeError):
+    Empty with fewer than ENOUGH complete trials (PED-ANOVA, Watanabe et al. 2023).
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import TrialState
+
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < ENOUGH:
         return {}
+    return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()))
 
 
 def _objective(trial: Trial, base: Base, end: float | None) -> float:
     """The metric of the best epoch. Raises TrialPruned if other trials were better after as many epochs."""
     from optuna import TrialPruned
 
-    settings = drawn(trial, base.config.tuning.space)
+    settings = drawn(trial, base.config.tuning.searched)
     trial.set_user_attr(SETTINGS, settings)
     is_pruned = False
 
     def stops(found: Measured) -> bool:
         nonlocal is_pruned
         trial.report(max(found.searched), step=len(found.searched))
-        is_pruned = trial.should_prune()
-        is_late = end is not None and time.monotonic() > end
-        return is_pruned or is_late or found.is_over(base.config.training.patience)
+        is_over = found.is_over(base.config.training.patience)
+        is_late = end is not None and time.monotonic() > end and not is_over
+        # a trial that is cut off says little about its settings, but the first one is better than none
+        is_pruned = trial.should_prune() or (is_late and trial.number > 0)
+        return is_pruned or is_late or is_over
 
     try:
         found = measured(base.spec(settings, base.config.training.seed), base.config.tuning.metric, stops)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jobs.config.loading import Config, merge
+from jobs.config.loading import Config, merge, validation_errors
 from jobs.config.tuning import Range
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ Settings = dict[str, Any]  # key of the configuration, as in training.temperatur
 
 
 def drawn(trial: Trial, space: Mapping[str, Range | list[Any]]) -> Settings:
-    """The settings of a trial: a value for each key of the space. An empty list leaves its key out."""
-    return {key: _drawn(trial, key, values) for key, values in space.items() if values}
+    """The settings of a trial: a value for each key of the space."""
+    return {key: _drawn(trial, key, values) for key, values in space.items()}
 
 
 def _drawn(trial: Trial, key: str, values: Range | list[Any]) -> Any:
@@ -32,7 +32,7 @@ def current(config: Config) -> Settings:
     """The configuration's own settings, without those that the space does not contain."""
     values = config.model_dump()
     found = {}
-    for key, choices in config.tuning.space.items():
+    for key, choices in config.tuning.searched.items():
         section, name = key.split(".")
         value = values[section][name]
         if choices.contains(value) if isinstance(choices, Range) else value in choices:
@@ -55,5 +55,10 @@ def overlay(settings: Settings, *, pool_is_empty: bool) -> dict[str, dict[str, A
 
 
 def configured(config: Config, settings: Settings, *, pool_is_empty: bool) -> Config:
-    """The configuration with these settings. Raises pydantic's ValidationError if they contradict each other."""
-    return Config.model_validate(merge(config.model_dump(), overlay(settings, pool_is_empty=pool_is_empty)))
+    """The configuration with these settings. Raises ValueError if they contradict each other, also in a variant."""
+    changes = overlay(settings, pool_is_empty=pool_is_empty)
+    with validation_errors(""):
+        changed = Config.model_validate(merge(config.model_dump(), changes))
+        for name in changed.variants:
+            changed.with_variant(name)
+    return changed

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow  # noqa: F401  # must be imported before torch
 import torch
 
-from jobs.tuning.protocol import EPOCH, ERROR, JUDGED, SEARCHED, STOP
+from jobs.tuning.protocol import EPOCH, ERROR, JUDGED, LINE, SEARCHED, STOP
 from model.data.held_back import held_back
 from model.data.pinned_files import RowCountMismatch
 from model.training.fit import make_learner, open_inputs, pick_device
@@ -30,7 +30,10 @@ SALT = -1  # of the hash that divides the users; no day has it, so the halves ar
 
 
 def halves(clicks: RankedClicks) -> tuple[RankedClicks, RankedClicks]:
-    """The clicks of the users by whom a search chooses, and those of the other half, by whom its choice is judged."""
+    """The clicks of the users by whom a search chooses, and those of the other half, by whom its choice is judged.
+
+    Users without an index of their own are in the first half.
+    """
     judged = held_back(clicks.users, 0.5, SALT)
     return RankedClicks(clicks.ranks[~judged], clicks.users[~judged]), RankedClicks(
         clicks.ranks[judged], clicks.users[judged]
@@ -49,9 +52,11 @@ def run_trial(spec: TrainingSpec) -> None:
     held_out = HeldOutClicks(learner, inputs)
 
     def after_epoch(progress: Progress) -> bool:
+        if not learner.is_finite():  # its clicks would all seem to rank first
+            raise TrainingDiverged(f"epoch {progress.epoch + 1} left weights that are NaN or infinite")
         searched, judged = halves(held_out.ranked_by_towers(inputs.validation_batches()))
         line = {EPOCH: progress.epoch + 1, SEARCHED: searched.metrics(), JUDGED: judged.metrics()}
-        print(json.dumps(line), flush=True)
+        print(LINE + json.dumps(line), flush=True)
         return sys.stdin.readline().strip() == STOP
 
     train(
@@ -70,7 +75,7 @@ def main() -> int:
     try:
         run_trial(spec)
     except (ValueError, OSError, TrainingDiverged, RowCountMismatch) as error:
-        print(json.dumps({ERROR: f"{type(error).__name__}: {error}"}), flush=True)
+        print(LINE + json.dumps({ERROR: f"{type(error).__name__}: {error}"}), flush=True)
         return 2
     return 0
 

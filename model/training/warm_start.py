@@ -34,12 +34,22 @@ def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> No
     with torch.no_grad():
         for name, weights in towers.named_parameters():
             if name not in indices:
-                weights.copy_(before[name])
+                weights.copy_(_same_shape(before[name], weights, name))
                 continue
             rows, older_rows = common_rows(indices[name].cpu(), older_indices[name])
             copy_rows(before[name], older_rows, weights, rows)
             if name in sums:
                 copy_rows(sums[name], older_rows, optimizer.state[weights]["sum"], rows)
+
+
+def _same_shape(before: Tensor, weights: Tensor, name: str) -> Tensor:
+    """The older weights. Raises ValueError for another shape, as of a table that `TableRows` does not know."""
+    if before.shape != weights.shape:
+        raise ValueError(
+            f"{name} must have the shape {tuple(before.shape)} of the older model for a warm start, got "
+            f"{tuple(weights.shape)}; weights with a row for each index must be an nn.Embedding or nn.EmbeddingBag"
+        )
+    return before
 
 
 def copy_rows(source: Tensor, source_rows: Tensor, target: Tensor, rows: Tensor) -> None:

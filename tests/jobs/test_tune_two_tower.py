@@ -60,6 +60,8 @@ def test_a_search_finds_the_better_setting_and_goes_on_after_an_end(
     second = capsys.readouterr().out
     assert ["trial 0" in text for text in (first, second)] == [True, False]
     assert "trial 4" in second
+    assert "a new search" in first
+    assert "continues a search of 2 trials" in second
 
     folder = Path(simulated_copy.path("tuning", str(THIRD)).removeprefix("file://"))
     found = tomllib.loads((folder / "overlay.toml").read_text("utf-8"))
@@ -67,7 +69,14 @@ def test_a_search_finds_the_better_setting_and_goes_on_after_an_end(
     assert 1 <= found["training"]["epochs"] <= 3
     assert load_config(SMALL, overlay, folder / "overlay.toml").training.temperature == 0.15
     page = (folder / "index.html").read_text("utf-8")
-    for expected in ("Search for settings of 2026", "training.temperature", "0.15", "the noise of seeds", "5 trials"):
+    for expected in (
+        "Search for settings of 2026",
+        "training.temperature",
+        "0.15",
+        "the noise of seeds",
+        "5 trials",
+        "Fewer than 20",
+    ):
         assert expected in page
     assert before == {
         table.name: simulated_copy.version(table) for table in (tables.MODEL_VERSIONS, tables.PUBLICATIONS)

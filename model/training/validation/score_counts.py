@@ -40,10 +40,11 @@ class HeldOutLists:
         by_features float32 [items without a click, D]: their vectors by features alone, in the order of `items`.
         """
         most_clicked = np.argsort(-shares, kind="stable")[: MAX_WIDTH_FACTOR * quotas.k]
+        listed = shares[most_clicked]
         popular = PopularItems(
             np.full(len(most_clicked), ALL_USERS),
             items[most_clicked],
-            (shares[most_clicked] / max(shares.sum(), np.finfo(np.float32).tiny)).astype(np.float32),
+            (listed / max(listed.sum(), np.finfo(np.float32).tiny)).astype(np.float32),  # as in the table popular_items
         )
         explored = items[shares == 0]
         self.lists = CandidateLists(

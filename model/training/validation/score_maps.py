@@ -1,7 +1,7 @@
 """Fits the map of each channel's scores to probabilities, from how often items of a log share were clicked.
 
 A map is isotonic: its points are groups of bins that have enough hits, pooled until none of them decreases. A channel
-with few hits gets the map that it is compared with (its *base*), scaled to its own mean rate.
+with few hits gets another map (its *base*), scaled to its own mean rate.
 """
 
 # Axes: B bins of log shares, G groups of bins, C channels that are counted.
@@ -18,7 +18,7 @@ TRIALS, HITS, SHARES = range(3)  # what is counted in each bin: candidates, clic
 COUNTS_SHAPE = (len(COUNTED), 3, BINS)
 MIN_GROUP_HITS, MIN_GROUPS = 20, 3
 GROUPS_PER_ROOT = 2.0  # groups by the cube root of the hits: more of them fit noise, fewer hide the shape
-PRIOR_HITS = 1.0  # a channel with fewer hits than a group is drawn to its base as if it had so many of the base's
+PRIOR_HITS = 1.0  # hits, as the base predicts them, that are added to a channel with fewer hits than a group
 
 
 def counts_of(shares: np.ndarray, hits: np.ndarray) -> np.ndarray:

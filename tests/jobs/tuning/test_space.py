@@ -37,13 +37,13 @@ def loaded(folder: Path, text: str) -> Config:
 def test_each_key_of_the_space_is_drawn_within_its_values(config: Config) -> None:
     trials = [optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask() for _ in range(5)]
     for trial in trials:
-        found = drawn(trial, config.tuning.space)
+        found = drawn(trial, config.tuning.searched)
         assert "negatives.mask" not in found
         assert 0.1 <= found["training.temperature"] <= 0.4
         assert isinstance(found["negatives.corpus"], int)
         assert 10 <= found["negatives.corpus"] <= 20
         assert found["training.preset"] in ("in_batch", "mns")
-        assert set(found) == {key for key, values in config.tuning.space.items() if values}
+        assert set(found) == set(config.tuning.searched)
 
 
 def test_todays_settings_are_those_of_the_configuration_that_the_space_contains(config: Config) -> None:
@@ -63,6 +63,25 @@ def test_settings_become_a_configuration_that_an_overlay_repeats(config: Config,
     assert loaded(tmp_path, SPACE + text).model_dump() == changed.model_dump()
 
 
+def test_the_settings_of_a_variant_are_an_overlay_of_the_variant(tmp_path: Path) -> None:
+    sections = overlay({"training.temperature": 0.123}, pool_is_empty=False)
+    found = loaded(tmp_path, overlay_text(sections, date(2026, 1, 31), "better", "uncorrected"))
+    assert found.with_variant("uncorrected").training.temperature == 0.123
+    assert found.training.temperature == load_config().training.temperature
+    assert found.with_variant("uncorrected").training.correction == "none"
+
+
+def test_settings_that_contradict_each_other_are_one_line() -> None:
+    with pytest.raises(ValueError, match=r"^training\.temperature: [^\n]*$"):
+        configured(load_config(), {"training.temperature": -1.0}, pool_is_empty=False)
+
+
+def test_an_empty_space_is_refused(tmp_path: Path) -> None:
+    keys = "\n".join(f'"{key}" = []' for key in load_config().tuning.space)
+    with pytest.raises(ValueError, match=r"tuning\.space must have a key with values"):
+        _ = loaded(tmp_path, f"[tuning.space]\n{keys}\n").tuning.searched
+
+
 def test_a_chosen_preset_does_not_stop_days_without_a_pool() -> None:
     assert overlay({"training.preset": "mns"}, pool_is_empty=True)["negatives"] == {"empty_pool": "skip"}
     assert "negatives" not in overlay({"training.preset": "mns"}, pool_is_empty=False)
@@ -74,6 +93,8 @@ def test_a_chosen_preset_does_not_stop_days_without_a_pool() -> None:
     [
         ('"training.temprature" = [0.1]', "training.temprature"),
         ('"scoring.popular_quota" = [0, 10]', "scoring.popular_quota"),
+        ('"training.seed" = [1, 2]', "got 'training.seed', which they have in common"),
+        ('"model.id_expiry_share" = [0.1]', "got 'model.id_expiry_share'"),
         ('"training.temperature" = { low = 0.3, high = 0.1 }', "low must be below high, got 0.3 and 0.1"),
         ('"training.temperature" = { low = 0, high = 1, log = true }', "low must be above 0 where log is true, got 0"),
     ],
@@ -85,7 +106,7 @@ def test_a_wrong_space_is_refused(tmp_path: Path, line: str, said: str) -> None:
 
 def test_drawn_numbers_are_readable() -> None:
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
-    values = drawn(trial, load_config().tuning.space)
+    values = drawn(trial, load_config().tuning.searched)
     for value in values.values():
         if isinstance(value, float) and value:
             assert math.isclose(value, float(f"{value:.3g}"))
