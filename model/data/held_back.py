@@ -8,9 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.features import FeatureSpec
 from model.frequency import mixed_bits, shift_right
 from model.vocabulary import FIRST_INDEX
 
+USER_INDEX = FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id")  # of a row
 MIN_TRAINED_ROWS = 2  # of a batch: a single row has no negatives
 
 

@@ -6,12 +6,15 @@ vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
+from model.data.held_back import USER_INDEX, held_back
 from model.data.item_tables import EPOCH_DAY, ITEM_INDEX
 from model.data.parquet_files import read_file
 from model.data.pinned_files import PinnedFiles
@@ -20,6 +23,25 @@ from model.features.tensors import arrays
 from model.vocabulary import FIRST_INDEX
 
 ITEMS = "item_id"  # the vocabulary of items, which an example has in the column of ITEM_INDEX
+
+
+@dataclass(frozen=True)
+class TrainedRows:
+    """Examples without the rows of the users whom training leaves out; see `held_back` for share and salt."""
+
+    pinned: PinnedFiles
+    held_back_share: float = 0.0
+    salt: int = 0
+
+    def read(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """The columns of the trained rows, a table for each file."""
+        for file in self.pinned.files:
+            if not self.held_back_share:
+                yield read_file(file, names)
+                continue
+            rows = read_file(file, [*dict.fromkeys([*names, USER_INDEX.column])])
+            users = torch.tensor(arrays(rows, [USER_INDEX])[USER_INDEX.name], dtype=torch.int64)
+            yield rows.filter(pa.array(~held_back(users, self.held_back_share, self.salt).numpy()))
 
 
 class Occurrences:
@@ -40,7 +62,7 @@ class Occurrences:
 
 
 def live_indices(
-    examples: Sequence[PinnedFiles],
+    examples: Sequence[TrainedRows],
     items: PinnedFiles,
     available_items: Tensor,
     model: ModelSpec,
@@ -49,7 +71,7 @@ def live_indices(
 ) -> dict[str, Tensor]:
     """The live indices of each vocabulary that also has others: int32 [V], ascending, PADDING and UNKNOWN included.
 
-    examples: all rows of the window. An index is live if at least `min_examples` of them have it, and one of these is
+    examples: of the window. An index is live if at least `min_examples` trained rows have it, and one of these is
     of `first_recent_day` (days since 1970-01-01; 0: any day) or later. An available item needs no recent
     example; without shrinkage of item ids it needs none at all. A category of items, whose snapshot is `items`,
     is live if an item has it that is available or live.
@@ -81,13 +103,12 @@ def example_columns(model: ModelSpec, first_recent_day: int) -> list[str]:
 
 
 def _occurrences(
-    examples: Sequence[PinnedFiles], features: Sequence[FeatureSpec], model: ModelSpec, first_recent_day: int
+    examples: Sequence[TrainedRows], features: Sequence[FeatureSpec], model: ModelSpec, first_recent_day: int
 ) -> dict[str, Occurrences]:
     """The occurrences in columns of the examples, by vocabulary."""
     found = {name: Occurrences(model.vocabulary_sizes[name]) for name in _vocabularies(features)}
     names = example_columns(model, first_recent_day)
-    for file in (file for pinned in examples for file in pinned.files):
-        rows = read_file(file, names)
+    for rows in (rows for part in examples for rows in part.read(names)):
         recent = np.ones(rows.num_rows, dtype=bool)  # [B]
         if first_recent_day:
             recent = arrays(rows, [EPOCH_DAY])[EPOCH_DAY.name] >= first_recent_day

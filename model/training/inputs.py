@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from model.data.devices import on_device
-from model.data.held_back import held_back
+from model.data.held_back import USER_INDEX, held_back
 from model.data.item_tables import EPOCH_DAY, ITEM_INDEX, ItemVersions, item_column, item_table, item_versions
-from model.data.live_indices import example_columns, live_indices
+from model.data.live_indices import TrainedRows, example_columns, live_indices
 from model.data.loaders import epoch_batches
 from model.data.pinned_files import PinnedFiles
 from model.data.shards import shards
@@ -30,7 +30,6 @@ from model.training.spec import DataSpec, LossSpec
 EXAMPLES, LAST_DAY = "training_examples", "training_examples of the last day"  # as error messages name them
 LAST_DAY_SHARE = "q_last"  # the column of item_sampling_probs with each item's share of the last day's rows
 AVAILABLE = "available"  # the column of item_snapshot
-USER_INDEX = FeatureSpec("user_index", "id", 1, 1, "user_index", "user_id")
 
 
 def example_features(model: ModelSpec, loss: LossSpec, data: DataSpec) -> list[FeatureSpec]:
@@ -170,7 +169,9 @@ class TrainingInputs:
         data = self.data
         if not data.min_id_examples:
             return {}
-        examples = [data.examples] if data.last_day is None else [data.examples, data.last_day]
+        examples = [TrainedRows(data.examples)]
+        if data.last_day is not None:
+            examples.append(TrainedRows(data.last_day, data.held_back_share, data.epoch_day))
         return live_indices(
             examples, data.items, self.available_items, self.model, data.min_id_examples, data.first_recent_day
         )

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from model.data.live_indices import live_indices
+from model.data.held_back import held_back
+from model.data.live_indices import TrainedRows, live_indices
 from model.data.pinned_files import PinnedFiles
 from model.features import FeatureSpec, ModelSpec
 
@@ -31,6 +32,7 @@ MODEL = ModelSpec(
 EXAMPLES = [
     (2, 2, 10, 2, [2, 3]), (3, 3, 14, 3, [4, 0]), (4, 4, 11, 4, [5, 0]), (4, 4, 15, 4, [4, 0]), (5, 5, 15, 1, [0, 0]),
 ]  # fmt: skip
+SALT = 3
 ITEMS = {2: [2, 0], 3: [3, 0], 4: [3, 4], 5: [0, 0], 6: [5, 0], 7: [6, 0]}
 
 
@@ -51,8 +53,11 @@ def live(tmp_path: Path) -> Any:
         pinned.append(written(tmp_path / f"{number}.parquet", columns, {"tags": tags}))
     snapshot = written(tmp_path / "items.parquet", {"item_index": list(ITEMS)}, {"genres": list(ITEMS.values())})
 
-    def call(min_examples: int = 1, first_day: int = 0, model: ModelSpec = MODEL) -> dict[str, list[int]]:
-        found = live_indices(pinned, snapshot, torch.tensor([2, 6]), model, min_examples, first_day)
+    def call(
+        min_examples: int = 1, first_day: int = 0, model: ModelSpec = MODEL, share: float = 0.0
+    ) -> dict[str, list[int]]:
+        examples = [TrainedRows(pinned[0]), TrainedRows(pinned[1], share, SALT)]
+        found = live_indices(examples, snapshot, torch.tensor([2, 6]), model, min_examples, first_day)
         assert all(indices.dtype == torch.int32 for indices in found.values())
         return {name: indices.tolist() for name, indices in found.items()}
 
@@ -99,3 +104,11 @@ def test_an_index_beyond_the_vocabulary_is_refused(live: Any) -> None:
     sizes = {**MODEL.vocabulary_sizes, "user_id": 5}
     with pytest.raises(ValueError, match="user_id of the examples must be indices below 5, got 5"):
         live(model=replace(MODEL, vocabulary_sizes=sizes))
+
+
+def test_rows_that_training_leaves_out_do_not_count(live: Any) -> None:
+    """A user whose only rows are left out would be published with a vector that nothing has trained."""
+    users = torch.tensor([row[0] for row in EXAMPLES[2:]])
+    left_out = set(users[held_back(users, 0.5, SALT)].tolist())
+    assert left_out == {5}  # otherwise SALT must be another one
+    assert set(live()["user_id"]) - set(live(share=0.5)["user_id"]) == left_out
