@@ -11,6 +11,7 @@ import pytest
 
 from jobs import build_item_index, build_user_embeddings, score_users, train_two_tower
 from jobs.cli.clock import now
+from jobs.config.loading import load_config
 from jobs.inference.references import calibration_of, model_path, model_version
 from jobs.lake import tables
 from jobs.lake.lake import Lake
@@ -45,7 +46,7 @@ def test_scores_are_the_maps_of_the_model_and_change_with_it_alone(simulated_cop
     over = settings(tmp_path, CALIBRATED + "[scoring]\nchanged_users_only = true")
     run(lake, THIRD, over, train_two_tower, build_user_embeddings, build_item_index, score_users)
     version = model_version(lake, THIRD)
-    assert calibration_of(lake, version).is_fitted
+    assert calibration_of(lake, load_config(*over[1::2]), version).is_fitted
     publish(lake, version)
     manifest = Path(model_path(lake, version)) / MODEL.manifest
     is_cold = (
