@@ -25,7 +25,7 @@ from jobs.tuning.comparison import Comparison, compared
 from jobs.tuning.folder import OVERLAY, PAGE, tuning_folder
 from jobs.tuning.overlay import overlay_text
 from jobs.tuning.page import tuning_page
-from jobs.tuning.search import REASON, SETTINGS, Base, best_settings, ended, open_study, search, values_of
+from jobs.tuning.search import REASON, SAME_AS, SETTINGS, Base, best_settings, ended, open_study, search, values_of
 from jobs.tuning.space import overlay
 
 if TYPE_CHECKING:
@@ -56,9 +56,12 @@ def tuned_day(lake: Lake, config: Config, ds: dt.date) -> Base:
 
 def show_trial(study: Study, trial: FrozenTrial, metric: str) -> None:
     """Print a line for a trial that has ended."""
+    same = f", as trial {trial.user_attrs[SAME_AS]}" if SAME_AS in trial.user_attrs else ""
     found, complete = values_of(trial), [each for each in ended(study) if each.state.name == "COMPLETE"]
     value = (
-        f"{metric} {max(found):.4f} after {len(found)} epochs" if found else trial.user_attrs.get(REASON, "interrupted")
+        f"{metric} {max(found):.4f} after {len(found)} epochs{same}"
+        if found
+        else trial.user_attrs.get(REASON, "interrupted")
     )
     best = f"; best {study.best_value:.4f} (trial {study.best_trial.number})" if complete else ""
     seconds = trial.duration.total_seconds() if trial.duration else 0.0

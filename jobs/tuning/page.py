@@ -26,7 +26,7 @@ def tuning_page(ds: dt.date, study: Study, today: Mapping[str, Any], comparison:
     status, tone = (
         ("better, beyond the noise of seeds", "good") if comparison.is_clear else ("within the noise of seeds", "muted")
     )
-    head = Headline(str(ds), "", status, tone, comparison.text(metric).capitalize() + ".", kind="search for settings")
+    head = Headline(str(ds), "", status, tone, comparison.text(metric) + ".", kind="search for settings")
     return render(head, [], [_settings(study, today, comparison, metric), _importance(study), _trials(study, metric)])
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-SETTINGS, SEARCHED, EPOCHS, REASON = "settings", "searched", "epochs", "reason"  # what a trial stores
+# what a trial stores
+SETTINGS, SEARCHED, EPOCHS, REASON, SAME_AS = "settings", "searched", "epochs", "reason", "same_as"
 FIRST_DRAWN = 8  # trials that are drawn at random before the search learns from them
 PRUNED_AFTER = 2  # epochs before which no trial is pruned
 ENOUGH = 20  # complete trials from which the importance of a setting can be told
@@ -144,6 +145,11 @@ def _objective(trial: Trial, base: Base, end: float | None) -> float:
 
     settings = drawn(trial, base.config.tuning.searched)
     trial.set_user_attr(SETTINGS, settings)
+    if (same := _with_settings(trial.study, settings)) is not None:  # the same seed would give the same again
+        for name in (SEARCHED, EPOCHS):
+            trial.set_user_attr(name, same.user_attrs[name])
+        trial.set_user_attr(SAME_AS, same.number)
+        return float(max(same.user_attrs[SEARCHED]))
     is_pruned = False
 
     def stops(found: Measured) -> bool:
@@ -165,6 +171,14 @@ def _objective(trial: Trial, base: Base, end: float | None) -> float:
     if is_pruned:
         raise TrialPruned
     return max(found.searched)
+
+
+def _with_settings(study: Study, settings: Settings) -> FrozenTrial | None:
+    """A complete trial with these settings."""
+    from optuna.trial import TrialState
+
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return next((trial for trial in complete if trial.user_attrs[SETTINGS] == settings), None)
 
 
 def values_of(trial: FrozenTrial) -> list[Any]:

@@ -62,6 +62,7 @@ def test_a_search_finds_the_better_setting_and_goes_on_after_an_end(
     assert "trial 4" in second
     assert "a new search" in first
     assert "continues a search of 2 trials" in second
+    assert "as trial" in first + second  # five trials of four settings: one is not trained again
 
     folder = Path(simulated_copy.path("tuning", str(THIRD)).removeprefix("file://"))
     found = tomllib.loads((folder / "overlay.toml").read_text("utf-8"))
