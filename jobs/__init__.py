@@ -36,8 +36,8 @@ beside the daily run
   back_test                predicted recall beside that of the next day    inference/evaluation.py
   tune_two_tower           the settings with the best held-out recall      tuning/
   sample_log               a small lake with a fraction of the users       raw_log/landing/
-  forget_users             removes users from every table                  serving/forgetting.py
-  maintain_tables          compacts tables, and removes unused files       serving/retention.py
+  forget_users             removes users from every table                  maintenance/forgetting.py
+  maintain_tables          compacts tables; removes old days and files     maintenance/{retention,old_days}.py
   repair_table             restores a table whose log is damaged           lake/integrity/
 """
 

@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ref = model_reference(lake, args.ds)
     calibration = calibration_of(lake, config, ref.version).digest  # other probabilities require other lists
     users = users_to_embed(lake, config, args.ds, columns(open_towers(ref).spec.user), calibration)
-    rows = user_embeddings(sorted_files(users, "user_id"), ref).withColumn("model_version", F.lit(ref.version))
+    users = sorted_files(users, "user_id", lake.row_count(tables.user_snapshot(config), args.ds))
+    rows = user_embeddings(users, ref).withColumn("model_version", F.lit(ref.version))
     return lake.overwrite(tables.USER_EMBEDDINGS, args.ds, rows)
 
 

@@ -26,12 +26,12 @@ from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.files import glob_statuses, hadoop_path, read_text, remove_folder, require_files
 from jobs.lake.lake import Lake
+from jobs.maintenance.forgetting import expiry_messages, is_newest, republish
+from jobs.maintenance.removal import remove_users
 from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.files.ids import ids_from_file, some_of
 from jobs.report.files import DRAFTS, PAGE
-from jobs.serving.forgetting import expiry_messages, is_newest, republish
 from jobs.serving.publications import last_publication
-from jobs.serving.removal import remove_users
 
 MAX_USERS = 100_000  # per run: the ids become a condition of a query on every table
 FILE_HELP = "text file with one user_id per line, or Parquet or JSON lines with a column user_id: a path or Hadoop URI"

@@ -1,4 +1,7 @@
-"""Compact small files, and remove files that are no longer needed. No other job vacuums.
+"""Remove old days, compact small files, and remove files that are no longer needed. No other job vacuums.
+
+Removes the days of a table that are older than `retention.tables` says, counted back from the oldest day whose lists
+readers followed in the last `--keep-days` days. The files of removed days go when those of replaced rows go.
 
 Compacts every table except those with a planned file layout. Lists that readers follow, or followed in the last
 `--keep-days` days, stay readable: data files and logs of tables are kept for the age of the oldest of these lists,
@@ -10,7 +13,7 @@ old, no row of these days names it, and it is needed neither by a publication th
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from delta.tables import DeltaTable
 
@@ -21,7 +24,8 @@ from jobs.cli.run import run
 from jobs.lake import tables
 from jobs.lake.files import delta_paths, hadoop_path
 from jobs.lake.lake import Lake
-from jobs.serving.retention import DEFAULT_KEEP_DAYS, MIN_KEEP_DAYS, retention_days, unused_folders
+from jobs.maintenance.old_days import OldDays, old_days
+from jobs.maintenance.retention import DEFAULT_KEEP_DAYS, MIN_KEEP_DAYS, retention_days, unused_folders
 
 # tables whose jobs choose the size and order of their files (jobs/lake/file_layout.py)
 PLANNED_LAYOUT = (tables.CANDIDATES.name, "training_examples", tables.USER_EMBEDDINGS.name)
@@ -59,6 +63,13 @@ def maintain_tables(lake: Lake, days: int, *, dry_run: bool) -> int:
             maintain(lake, path, days)
             print(f"{name}: removed files are kept for {days} days", flush=True)
     return len(paths)
+
+
+def remove_days(days: Iterable[OldDays], *, dry_run: bool) -> None:
+    for old in days:
+        if not dry_run:
+            old.remove()
+        print(f"{old} {'would be removed' if dry_run else 'removed'}", flush=True)
 
 
 def remove_folders(lake: Lake, folders: Sequence[str], *, dry_run: bool) -> None:
@@ -100,9 +111,10 @@ def _keep_days_argument(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, _ = open_lake(args, "maintain_tables", opens_once=False, must_exist=True)
+    lake, config = open_lake(args, "maintain_tables", opens_once=False, must_exist=True)
     at = args.at or now()
     days = retention_days(lake, args.keep_days, at)
+    remove_days(old_days(lake, config, args.keep_days, at), dry_run=args.dry_run)
     maintained = maintain_tables(lake, days, dry_run=args.dry_run)
     remove_folders(lake, list(unused_folders(lake, args.keep_days, days, at)), dry_run=args.dry_run)
     return maintained

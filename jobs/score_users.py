@@ -78,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     warn_if_uncalibrated(ref)
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)
-    rows = scored(sorted_files(users, "user_id"), ref, plan, args.scored_at or now())
+    users = sorted_files(users, "user_id", lake.row_count(tables.USER_EMBEDDINGS, args.ds))
+    rows = scored(users, ref, plan, args.scored_at or now())
     with row_group_size(lake.spark, USERS_PER_ROW_GROUP):
         return lake.overwrite(tables.CANDIDATES, args.ds, rows)
 

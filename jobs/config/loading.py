@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from jobs.config.features import Features, Section
 from jobs.config.mapping import Mapping
 from jobs.config.messages import message
+from jobs.config.retention import Retention, check_retention
 from jobs.config.sections import (
     Evaluation,
     Examples,
@@ -38,7 +39,7 @@ from model.registry import did_you_mean
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 # Sections that describe the tables which all variants share; a variant must not override them.
-SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features", "mapping"})
+SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features", "mapping", "retention"})
 PACKED = ("movielens",)  # overlays that are packed with the code, by name
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
@@ -62,6 +63,7 @@ class Config(Section):
     evaluation: Evaluation
     gate: Gate
     tuning: Tuning
+    retention: Retention
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -71,6 +73,11 @@ class Config(Section):
             raise ValueError(
                 f"evaluation.cutoffs must be at most scoring.candidates_per_user ({length}), got {list(cutoffs)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def retention_keeps_what_is_read(self) -> Config:
+        check_retention(self.retention, self.log, self.training)
         return self
 
     @model_validator(mode="after")

@@ -85,6 +85,7 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=0)]
     readers: Count
+    verified_share: Share
     shuffle_row_groups: Count
     ranks: Count
     launch: Literal["process", "spark_driver", "spark_executors"]

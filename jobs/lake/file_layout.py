@@ -74,9 +74,12 @@ def _keys_of_partitions(spark: SparkSession, partitions: int) -> list[int]:
     return [keys[number] for number in range(partitions)]
 
 
-def sorted_files(rows: DataFrame, key: str) -> DataFrame:
-    """`rows` sorted by `key`, in files with disjoint key ranges and at most about MAX_ROWS_PER_FILE rows each."""
-    tasks = max(rows.sparkSession.sparkContext.defaultParallelism, -(-rows.count() // MAX_ROWS_PER_FILE))
+def sorted_files(rows: DataFrame, key: str, count: int) -> DataFrame:
+    """`rows` sorted by `key`, in files with disjoint key ranges and at most about MAX_ROWS_PER_FILE rows each.
+
+    count: the number of rows, as a table's log has it; counting `rows` would make all their joins run once more.
+    """
+    tasks = max(rows.sparkSession.sparkContext.defaultParallelism, -(-count // MAX_ROWS_PER_FILE))
     return rows.repartitionByRange(tasks, key).sortWithinPartitions(key)
 
 

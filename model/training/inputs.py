@@ -7,7 +7,7 @@ V rows of an embedding table.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 
 import torch
@@ -69,13 +69,14 @@ class TrainingInputs:
             examples += example_columns(model, data.first_recent_day)
         items = [feature.column for feature in model.item if feature.kind != "id"]
         shares = [data.share_column] if data.last_day is None else [data.share_column, LAST_DAY_SHARE]
-        self.file_rows = {EXAMPLES: check_files(EXAMPLES, data.examples, examples)}
-        check_files("item_snapshot", data.items, [ITEM_INDEX.column, AVAILABLE, *items])
+        check = partial(check_files, share=data.verified_share, day=data.epoch_day)
+        self.file_rows = {EXAMPLES: check(EXAMPLES, data.examples, examples)}
+        check("item_snapshot", data.items, [ITEM_INDEX.column, AVAILABLE, *items])
         if data.item_changes is not None:
-            check_files("item_changes", data.item_changes, [ITEM_INDEX.column, EPOCH_DAY.column, *items])
-        check_files("item_sampling_probs", data.probabilities, [ITEM_INDEX.column, *shares, "u", "p"])
+            check("item_changes", data.item_changes, [ITEM_INDEX.column, EPOCH_DAY.column, *items])
+        check("item_sampling_probs", data.probabilities, [ITEM_INDEX.column, *shares, "u", "p"])
         if data.last_day is not None:
-            self.file_rows[LAST_DAY] = check_files(LAST_DAY, data.last_day, [*examples, USER_INDEX.column])
+            self.file_rows[LAST_DAY] = check(LAST_DAY, data.last_day, [*examples, USER_INDEX.column])
 
     def batches(self, table: str, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """This rank's batches of an epoch over EXAMPLES or LAST_DAY, on the device, without the first `skip` ones.

@@ -46,6 +46,7 @@ class DataSpec:
     candidates_per_user: int = 0  # of the lists on which scores are calibrated; 0: they are not
     popular_quota: int = 0  # in these lists
     explore_quota: int = 0
+    verified_share: float = 1.0  # of the files, whose pages are verified before the first step; 0: footers only
 
     @property
     def held_back_share(self) -> float:

@@ -1,7 +1,7 @@
 -- Items with at least :min_exposures exposures in the window and no click. An exposure counts only if its attribution
 -- window closed before the end of the day, because otherwise a click may still come. At most :max_items items are taken,
--- the most exposed ones; ties are broken by the hash of item_id. Items are numbered bucket by bucket, so that no partition
--- has to sort the whole pool.
+-- the most exposed ones; ties are broken by the hash of item_id. Items are numbered bucket by bucket, and buckets within
+-- their number of exposures: only the distinct numbers of exposures are in one partition, which are few at any size.
 with open as (
   select item_id, count(*) as exposures
   from {interactions}
@@ -27,12 +27,25 @@ buckets as (
   group by exposures, bucket
 ),
 
-starts as (
+levels as (
   select
     exposures,
-    bucket,
-    sum(size) over (order by exposures desc, bucket rows between unbounded preceding and current row) - size as start
+    sum(size) over (order by exposures desc rows between unbounded preceding and current row) - size as start
+  from (select exposures, sum(size) as size from buckets group by exposures)
+),
+
+starts as (
+  select
+    buckets.exposures,
+    buckets.bucket,
+    levels.start - buckets.size + sum(buckets.size) over (
+      partition by buckets.exposures
+      order by buckets.bucket
+      rows between unbounded preceding and current row
+    ) as start
   from buckets
+  inner join levels on levels.exposures = buckets.exposures
+  where levels.start < :max_items
 ),
 
 ranked as (

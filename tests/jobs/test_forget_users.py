@@ -14,11 +14,11 @@ from jobs.cli.clock import now
 from jobs.lake import tables
 from jobs.lake.files import delta_paths
 from jobs.lake.lake import Lake
+from jobs.maintenance.forgetting import SLACK_DAYS
+from jobs.maintenance.retention import DEFAULT_KEEP_DAYS, retention_days
 from jobs.report.files import report_path
 from jobs.serving import PublishedCandidates, read_candidates
-from jobs.serving.forgetting import SLACK_DAYS
 from jobs.serving.publication_checks import NotPublishable
-from jobs.serving.retention import DEFAULT_KEEP_DAYS, retention_days
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]

@@ -35,6 +35,7 @@ def read_snapshot(table: str, version: int, partition: str) -> Snapshot:
         value=_first_known(actions, f"partition.{partition}"),
         rows=_first_known(actions, "num_records", kind=pl.Int64),
         modified="modification_time",
+        bytes="size_bytes",
         first_ds=_first_known(actions, "partition.ds", f"min.{stored_ds}"),
         last_ds=_first_known(actions, "partition.ds", f"max.{stored_ds}"),
     )
@@ -85,6 +86,7 @@ def read_snapshot_by_spark(spark: SparkSession, table: str, version: int, partit
         values[_physical_name(schema, partition)],
         F.get_json_object("stats", "$.numRecords").cast("long"),
         "modificationTime",
+        "size",
         *days,
         F.coalesce("deletionVector.cardinality", F.lit(0)),
     )

@@ -16,8 +16,8 @@ from jobs.lake.snapshots.urls import can_read_without_spark, file_url
 
 UNSAFE_FEATURES = frozenset({"deletionVectors", "columnMapping"})  # readers of plain Parquet files see other rows
 FILE_COLUMNS = {
-    "path": pl.String, "value": pl.String, "rows": pl.Int64, "modified": pl.Int64, "first_ds": pl.String,
-    "last_ds": pl.String,
+    "path": pl.String, "value": pl.String, "rows": pl.Int64, "modified": pl.Int64, "bytes": pl.Int64,
+    "first_ds": pl.String, "last_ds": pl.String,
 }  # fmt: skip
 
 
@@ -26,8 +26,8 @@ class Snapshot:
     """A version of a table, or some partitions of it.
 
     files: one row per file: path (as in the log), value (of the partition column, as text), rows (without those that a
-    deletion vector deletes), modified (epoch ms), and the lowest and highest `ds` of its rows, null if the log does not
-    say. unsafe_features: those of UNSAFE_FEATURES that the table uses.
+    deletion vector deletes), modified (epoch ms), bytes, and the lowest and highest `ds` of its rows, null if the log
+    does not say. unsafe_features: those of UNSAFE_FEATURES that the table uses.
     """
 
     table: str  # path or URI

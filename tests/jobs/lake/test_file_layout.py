@@ -63,7 +63,9 @@ def test_the_position_of_a_row_depends_only_on_its_key(spark: SparkSession) -> N
 def test_a_day_is_written_in_its_order_however_much_is_spilled(spark: SparkSession, lake: Lake) -> None:
     table = tables.Table("lists", tables.CANDIDATES.pick("ds", "user_id"), key=("user_id",))
     users = spark.range(5_000).selectExpr("concat('user', id) as user_id")
-    scored = sorted_files(users, "user_id").mapInArrow(lambda batches: batches, "user_id string")  # Spark forgets order
+    scored = sorted_files(users, "user_id", 5_000).mapInArrow(
+        lambda batches: batches, "user_id string"
+    )  # Spark forgets order
     assert lake.overwrite(table, DAYS[0], scored) == 5_000
     for path in Path(lake.table_path(table)).glob("ds=*/*.parquet"):
         ids = pq.ParquetFile(path).read()["user_id"].to_pylist()

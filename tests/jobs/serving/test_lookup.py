@@ -26,7 +26,7 @@ def published(lake: Lake) -> PublishedCandidates:
     """Lists of one item, in row groups of 20 users, written as scoring writes them."""
     users = lake.spark.range(USERS).selectExpr("concat('user', id) as user_id")
     lists = (
-        sorted_files(users, "user_id")
+        sorted_files(users, "user_id", USERS)
         .mapInArrow(lambda batches: batches, "user_id string")
         .select(
             "user_id",

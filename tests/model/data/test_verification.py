@@ -189,6 +189,28 @@ def test_a_column_that_is_not_read_is_not_verified(one_file: Path) -> None:
     check(PinnedFiles(0, (one_file.as_uri(),), ROWS), COLUMNS)
 
 
+def test_a_share_of_the_files_is_verified_and_others_each_day(files: PinnedFiles, tmp_path: Path) -> None:
+    for path in tmp_path.glob("*.parquet"):
+        flip(path, path.read_bytes(), span_of(path.read_bytes(), "age")[0] + 40, 3)
+    columns = ("item_index", "age")
+    check_files("training_examples", files, columns, share=0.0)  # footers only
+    found = set()
+    for day in range(100):
+        try:
+            check_files("training_examples", files, columns, share=0.3, day=day)
+        except PinnedFileDamaged as error:
+            found.add(re.findall(r"part-\d", str(error))[0])
+    assert found == {"part-0", "part-1", "part-2"}
+    with pytest.raises(PinnedFileDamaged):
+        check_files("training_examples", files, columns, share=1.0)
+
+
+def test_footers_are_verified_whatever_the_share(files: PinnedFiles, tmp_path: Path) -> None:
+    cut_short(tmp_path / "part-1.parquet")
+    with pytest.raises(PinnedFileDamaged, match=r"part-1\.parquet: it is truncated"):
+        check_files("training_examples", files, ("age",), share=0.0)
+
+
 def test_a_flipped_bit_in_the_footer_never_ends_in_a_crash(one_file: Path) -> None:
     """It is found, or it changes something that is not read here (statistics, names of other columns)."""
     text = one_file.read_bytes()

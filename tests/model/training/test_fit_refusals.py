@@ -86,7 +86,7 @@ def test_a_wrong_row_count_stops_before_the_first_step(values: dict[str, Any], w
 
 
 def test_a_loader_that_loses_rows_leaves_no_model(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "check_files", lambda table, pinned, columns: [pinned.rows])
+    monkeypatch.setattr(reading, "check_files", lambda table, pinned, columns, **_: [pinned.rows])
     values["data"]["examples"]["rows"] += 1
     with pytest.raises(RowCountMismatch, match="an epoch read"):
         fit(training_spec(values))

@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.maintenance.retention import DEFAULT_KEEP_DAYS
 from jobs.serving.publications import newest_versions
 from jobs.serving.publishing import add_publication
-from jobs.serving.retention import DEFAULT_KEEP_DAYS
 
 SLACK_DAYS = 3  # two days that readers may follow one publication, and one that `retention_days` adds
 

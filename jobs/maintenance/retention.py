@@ -27,7 +27,7 @@ def retention_days(lake: Lake, keep_days: int, at: dt.datetime) -> int:
     """
     first = F.min("published_at").over(Window.partitionBy("candidates_version"))
     publications = lake.read(tables.PUBLICATIONS).withColumn("first", first)
-    oldest = _followed(publications, keep_days, at).agg(F.min(F.unix_timestamp("first"))).first()[0]  # type: ignore[index]
+    oldest = followed_publications(publications, keep_days, at).agg(F.min(F.unix_timestamp("first"))).first()[0]  # type: ignore[index]
     age = 0.0 if oldest is None else (at.timestamp() - oldest) / SECONDS_PER_DAY
     return max(keep_days, math.ceil(age) + 1)
 
@@ -50,7 +50,7 @@ def unused_folders(lake: Lake, keep_days: int, retained_days: int, at: dt.dateti
                     yield str(status.getPath().toString())
 
 
-def _followed(publications: DataFrame, days: int, at: dt.datetime) -> DataFrame:
+def followed_publications(publications: DataFrame, days: int, at: dt.datetime) -> DataFrame:
     """The publications that readers followed at some time in the last `days` days, the current one included."""
     until = F.lead("published_at").over(Window.orderBy("publication"))
     followed = F.col("until").isNull() | (F.unix_timestamp("until") >= at.timestamp() - days * SECONDS_PER_DAY)
@@ -69,6 +69,6 @@ def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
 def _published_models(lake: Lake, days: int, at: dt.datetime) -> set[str]:
     """Models that readers followed in the last `days` days, and the one before; the gate of a re-run needs it."""
     first, publications = at.date() - dt.timedelta(days=days), lake.read(tables.PUBLICATIONS)
-    followed = _followed(publications, days, at).select("model_version")
+    followed = followed_publications(publications, days, at).select("model_version")
     earlier = publications.where(F.col("ds") < F.lit(first)).orderBy(F.desc("publication")).limit(1)
     return {row.model_version for row in followed.union(earlier.select("model_version")).toLocalIterator()}

@@ -1,0 +1,60 @@
+"""The section [retention]: for how many days maintain_tables keeps the days of each table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jobs.config.features import Section
+from jobs.config.sections import Log, Training
+
+Days = Annotated[int, Field(ge=0)]  # 0: for ever
+DatedTable = Literal[
+    "impressions",
+    "clicks",
+    "users",
+    "items",
+    "interactions",
+    "training_examples",
+    "item_changes",
+    "daily_item_counts",
+    "window_item_counts",
+    "item_sampling_probs",
+    "unclicked_items",
+    "popular_items",
+    "user_snapshot",
+    "item_snapshot",
+    "user_histories",
+    "user_embeddings",
+    "item_embeddings",
+    "candidates",
+]
+
+
+class Retention(Section):
+    tables: dict[DatedTable, Days]
+
+
+def min_retention_days(table: str, log: Log, training: Training) -> int:
+    """The fewest days of a table that may be kept, counted back from the oldest day that readers can still follow.
+
+    They are the days that a training, the gate and a rebuild of that day read: the window of the model, which may be
+    `training.retrain_every_days` old, with the days that a late click changes; the days in which the latest snapshot
+    and history are looked for; and of `users` all that a snapshot without a predecessor is made from.
+    """
+    days_of_late_clicks = 2 * (-(-log.attribution_window_hours // 24) + -(-log.clock_skew_seconds // 86_400))
+    read = max(log.examples_window_days + training.retrain_every_days, log.state_lookback_days + 1)
+    if table == "users":
+        read = max(read, log.user_retention_days)
+    return read + days_of_late_clicks
+
+
+def check_retention(retention: Retention, log: Log, training: Training) -> None:
+    """Raises ValueError for a table of which fewer days would be kept than are read."""
+    for table, days in retention.tables.items():
+        if 0 < days < (smallest := min_retention_days(table, log, training)):
+            raise ValueError(
+                f"retention.tables.{table} must be 0 (for ever) or at least {smallest} days, which trainings, gates "
+                f"and rebuilt days read (log.examples_window_days and others), got {days}"
+            )

@@ -1,0 +1,83 @@
+"""Which days maintenance lets go of, and that it never lets go of what readers, trainings or rebuilt days need."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from jobs.config.loading import Config, load_config, merge
+from jobs.config.retention import min_retention_days
+from jobs.lake import tables
+from jobs.lake.lake import Lake
+from jobs.maintain_tables import remove_days
+from jobs.maintenance.old_days import old_days
+
+LAST = dt.date(2026, 3, 1)
+NOW = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
+NEEDED = 33  # days, with the default settings
+
+
+def keeping(**days: int) -> Config:
+    return Config.model_validate(merge(load_config().model_dump(), {"retention": {"tables": days}}))
+
+
+@pytest.fixture
+def dated(lake: Lake) -> Lake:
+    """A table with 61 days up to LAST, each of one item."""
+    days = [(LAST - dt.timedelta(days=age), "i", 2, 1, 1, 0, 0) for age in range(61)]
+    lake.append(tables.DAILY_ITEM_COUNTS, lake.spark.createDataFrame(days, tables.DAILY_ITEM_COUNTS.schema))
+    return lake
+
+
+def publish(lake: Lake, number: int, ds: dt.date, at: dt.datetime) -> None:
+    values = {"publication": number, "follows": number - 1, "ds": ds, "model_version": "m", "published_at": at}
+    versions = dict.fromkeys(("candidates_version", "item_embeddings_version", "user_embeddings_version", "users"), 1)
+    lake.insert_row(tables.PUBLICATIONS, values | versions)
+
+
+def days_of(lake: Lake) -> list[dt.date]:
+    snapshot = lake.snapshot(tables.DAILY_ITEM_COUNTS)
+    assert snapshot is not None
+    return snapshot.days()
+
+
+def test_days_before_the_kept_ones_go_and_an_older_version_still_has_them(
+    dated: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = keeping(daily_item_counts=40)
+    assert list(old_days(dated, config, 30, NOW)) == []  # before the first publication
+    publish(dated, 1, LAST, NOW)
+    remove_days(old_days(dated, config, 30, NOW), dry_run=True)
+    assert "daily_item_counts: 21 days before 2026-01-21 (0.0 MB) would be removed" in capsys.readouterr().out
+    assert len(days_of(dated)) == 61
+    before = dated.version(tables.DAILY_ITEM_COUNTS)
+    remove_days(old_days(dated, config, 30, NOW), dry_run=False)
+    assert days_of(dated) == [LAST - dt.timedelta(days=age) for age in reversed(range(40))]
+    assert dated.read(tables.DAILY_ITEM_COUNTS, version=before).count() == 61
+    version = dated.version(tables.DAILY_ITEM_COUNTS)
+    remove_days(old_days(dated, config, 30, NOW), dry_run=False)  # nothing is left to remove
+    assert dated.version(tables.DAILY_ITEM_COUNTS) == version
+
+
+def test_days_are_counted_from_the_oldest_day_that_readers_followed_lately(dated: Lake) -> None:
+    """A rollback to a day of two weeks ago is possible, so its window stays."""
+    publish(dated, 1, LAST - dt.timedelta(days=50), NOW - dt.timedelta(days=49))  # followed until 14 days ago
+    publish(dated, 2, LAST - dt.timedelta(days=15), NOW - dt.timedelta(days=14))
+    publish(dated, 3, LAST, NOW)
+    (old,) = old_days(dated, keeping(daily_item_counts=NEEDED), 7, NOW)
+    assert old.first_kept == LAST - dt.timedelta(days=15 + NEEDED - 1)
+    assert list(old_days(dated, keeping(daily_item_counts=NEEDED), 30, NOW)) == []  # counted from 50 days ago
+    assert list(old_days(dated, keeping(candidates=NEEDED), 7, NOW)) == []  # a table that does not exist
+
+
+def test_fewer_days_than_are_read_are_refused() -> None:
+    config = load_config()
+    assert min_retention_days("clicks", config.log, config.training) == NEEDED
+    keeping(clicks=NEEDED, users=92)
+    with pytest.raises(ValueError, match=r"retention.tables.clicks must be 0 \(for ever\) or at least 33 days.*got 32"):
+        keeping(clicks=NEEDED - 1)
+    with pytest.raises(ValueError, match=r"retention.tables.users .* at least 92 days"):
+        keeping(users=NEEDED)
+    with pytest.raises(ValueError, match="publications"):
+        keeping(publications=400)
