@@ -14,8 +14,8 @@ from pyspark.sql import functions as F
 from jobs import build_interactions, build_reconciliation, forget_users
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.raw_log.attribution import AttributionWindow
 from jobs.maintenance import removal
+from jobs.raw_log.attribution import AttributionWindow
 from tests.jobs.log_files import DAY, ingest, write
 
 USERS = [" lead", "trail ", "line\nbreak", "u2"]
