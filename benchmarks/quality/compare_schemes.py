@@ -1,4 +1,4 @@
-"""All schemes of negatives under the same budget on three data sets.
+"""All schemes of negatives under the same budget on several data sets.
 
     python -m benchmarks.quality.compare_schemes         # all sets: hours on two cores; continues an interrupted run
     python -m benchmarks.quality.compare_schemes --sets movielens --report-only
@@ -23,12 +23,12 @@ from typing import Any
 from benchmarks.command_line import benchmark_parser, output_of, parse
 from benchmarks.memory import peak_mib
 from benchmarks.quality.measure import measure
+from benchmarks.quality.one_key import overrides_of
 from benchmarks.quality.scheme_report import RESULTS, write_report
 from benchmarks.quality.scheme_sets import LARGER, SCHEMES, SETS, SchemeSet
 from benchmarks.worlds import amazon_beauty
-from benchmarks.worlds.prepared_folder import has_pool, is_prepared
+from benchmarks.worlds.prepared_folder import is_prepared
 from jobs.config.loading import Config, load_config, merge
-from jobs.training.settings import spec_settings
 
 SEEDS = (1, 2, 3)
 
@@ -144,8 +144,7 @@ def train_once(prepared: str, configuration: dict[str, Any], clicked_only: bool)
     """Train in this process and evaluate after each epoch; adds the peak memory in MiB."""
     folder = Path(prepared)
     config = Config.model_validate(merge(load_config().model_dump(), configuration))
-    overrides = spec_settings(config, pool_is_empty=not has_pool(folder))
-    found = measure(folder, clicked_only, curve=True, overrides=overrides)
+    found = measure(folder, clicked_only, curve=True, overrides=overrides_of(config, folder))
     return found | {"peak_mib": peak_mib()}
 
 

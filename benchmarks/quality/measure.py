@@ -93,6 +93,18 @@ class Evaluator:
             lists[user, : len(best)] = best
         return self.evaluate_lists(lists)
 
+    def least_never_clicked_share(self, k: int) -> float:
+        """The share of never-clicked items that no lists of k items can go below: some users have no more others."""
+        available = np.zeros(len(self.clicks), dtype=bool)  # [I]
+        available[self.items["item_index"].to_numpy()] = True
+        flat, offsets = self.excluded
+        left = []  # of all available items, and of those with a click: how many are not excluded, [U] each
+        for items in (available, available & (self.clicks > 0)):
+            excluded = np.concatenate([[0], np.cumsum(items[flat])])[offsets]  # [U + 1]
+            left.append(items.sum() - np.diff(excluded))
+        lengths = np.minimum(k, left[0])
+        return float(np.maximum(lengths - left[1], 0).sum() / lengths.sum())
+
     def evaluate_lists(self, ranked: np.ndarray) -> dict[str, float]:
         """Means over the users with relevant items; shares over the positions of all lists [U, K]."""
         metrics = ranking_metrics(ranked, self.relevant, self.at)
@@ -104,6 +116,7 @@ class Evaluator:
                 recall = recalls[f"recall@{k}"]  # [U], NaN for users without a relevant item in the slice
                 found[f"recall@{k}_{name}"] = float(np.nanmean(recall)) if np.isfinite(recall).any() else float("nan")
         found["never_clicked_share"] = share_of(ranked, self.clicks == 0)
+        found |= {f"never_clicked_share@{k}": share_of(ranked[:, :k], self.clicks == 0) for k in self.at}
         cold = np.flatnonzero((self.clicks == 0) & np.isin(np.arange(len(self.clicks)), self.items["item_index"]))
         found["cold_coverage"] = len(np.intersect1d(ranked, cold)) / len(cold) if len(cold) else float("nan")
         return found
@@ -139,7 +152,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         spec = read_spec(prepared, overrides).in_folders(Path(folder) / "model", Path(folder) / "checkpoints")
         version = fit(spec, on_epoch_end=on_epoch_end)
-    costs = {name: version.metrics[name] for name in ("seconds", "rows_per_second", "steps")}
+    costs = {name: version.metrics[name] for name in ("seconds", "rows_per_second", "steps", "final_loss")}
     costs |= {name: value for name, value in version.metrics.items() if name.startswith(("bank_", "estimator"))}
     return found | costs | ({"curve": points} if curve else {})
 

@@ -5,7 +5,8 @@
 
 Trains in this process, on one thread, with each value, preset and seed on each log. `cold`: of the clicks afterwards,
 only those on items without a click in the training rows. Prints a table for each log: mean and standard deviation over
-the seeds. The runs are stored under --folder, one line each, so that an interrupted run continues.
+the seeds, and the smallest share of never-clicked items that lists can have. The runs are stored under --folder, one
+line each, so that an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import benchmark_parser, parse
-from benchmarks.quality.measure import measure
+from benchmarks.quality.measure import AT, Evaluator, measure
 from benchmarks.quality.scheme_sets import SETS as SCHEME_SETS
 from benchmarks.worlds import amazon_beauty, click_log, cold_logs
 from benchmarks.worlds.prepared_folder import has_pool
@@ -35,7 +36,8 @@ METRICS = {
     "recall@20": "Recall@20",
     "recall@100": "Recall@100",
     "recall@100_cold": "cold Recall@100",
-    "never_clicked_share": "never clicked",
+    "never_clicked_share@20": "never clicked in top 20",
+    "never_clicked_share": "never clicked in top 100",
 }
 EARLIER, LATER = (
     [dt.date(2023, 2, 25), dt.date(2023, 2, 26)],
@@ -57,10 +59,15 @@ def _eb_nerd(days: Sequence[dt.date], folder: Path) -> list[Path]:
     return [click_log.write(folder / f"eb_nerd_{day}", cold_logs.eb_nerd(day)) for day in days]
 
 
+def _one_day(folder: Path) -> list[Path]:
+    return [click_log.write(folder / f"eb_nerd_only_{day}", cold_logs.eb_nerd(day, days=1)) for day in LATER]
+
+
 LOGS = {
     "planted": Logs(lambda folder: [click_log.write(folder / "planted", cold_logs.planted())], 512),
     "eb_nerd_earlier": Logs(partial(_eb_nerd, EARLIER), 64),
     "eb_nerd": Logs(partial(_eb_nerd, LATER), 64),
+    "eb_nerd_day": Logs(_one_day, 64),
     "movielens": Logs(lambda folder: [click_log.write(folder / "movielens", cold_logs.movielens())], 1_024),
     "movielens_ids": Logs(
         lambda folder: [click_log.write(folder / "movielens_ids", cold_logs.movielens(with_features=False))], 1_024
@@ -96,7 +103,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for preset in args.presets
                 for value in args.values
             }
-            print(f"\n{name} {' '.join(args.set)}\n\n{table(args.key, rows)}", flush=True)
+            least = ", ".join(f"{least_share(logs[name].make(folder), k):.4f} of {k}" for k in AT)
+            title = f"{name} {' '.join(args.set)} (never clicked: at least {least})"
+            print(f"\n{title}\n\n{table(args.key, rows)}", flush=True)
 
 
 TINY = Logs(
@@ -152,6 +161,11 @@ def trained(prepared: Path, configuration: dict[str, Any]) -> dict[str, float]:
     found = measure(prepared, overrides=overrides_of(config, prepared))
     print(f"{prepared.name} {configuration}: {', '.join(f'{name} {found[name]:.4f}' for name in METRICS)}", flush=True)
     return {name: found[name] for name in (*METRICS, "seconds")}
+
+
+def least_share(prepared: Sequence[Path], k: int) -> float:
+    """The mean over the logs of the smallest share of never-clicked items that lists of k items can have."""
+    return mean([Evaluator(folder).least_never_clicked_share(k) for folder in prepared])
 
 
 def overrides_of(config: Config, prepared: Path) -> dict[str, Any]:

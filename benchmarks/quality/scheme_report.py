@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.measure import Evaluator
+from benchmarks.quality.measure import AT, Evaluator
 from benchmarks.quality.scheme_sets import SCHEMES, SchemeSet
 
 RESULTS = Path(__file__).resolve().parents[1] / "RESULTS.md"
@@ -21,6 +21,8 @@ COLUMNS = {  # name in the results: heading
     "recall@100_head": "head",
     "recall@100_tail": "tail",
     "tail_among_tail": "tail among tail",
+    "recall@100_cold": "recall@100 of never-clicked items",
+    "never_clicked_share@20": "never clicked in top 20",
     "never_clicked_share": "never clicked in top 100",
     "cold_coverage": "never-clicked items shown",
     "rows_per_second": "examples/s",
@@ -60,9 +62,11 @@ def table(chosen: SchemeSet, runs: Mapping[str, list[Line]], evaluator: Evaluato
     columns = [name for name in COLUMNS if all(not math.isnan(run.get(name, math.nan)) for run in trained)]
     seeds = max(len(found) for found in runs.values())
     users = f"{len(evaluator.users):,} users"
+    least = ", ".join(f"{evaluator.least_never_clicked_share(k):.4f} (top {k})" for k in AT)
     return "\n".join(
         [
             f"{chosen.title}. Batch {chosen.batch_size:,}; {users}; {seeds} seeds; {dt.date.today()}.",
+            f"Never-clicked items are at least {least} of any lists.",
             "",
             f"| scheme | {' | '.join(COLUMNS[name] for name in columns)} |",
             "|---" * (len(columns) + 1) + "|",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.worlds import amazon_beauty
+from benchmarks.worlds import amazon_beauty, click_log, cold_logs
 from benchmarks.worlds.prepared_folder import FIRST_DAY
+from jobs.config.loading import merge
 
 DAYS = 8  # of the simulated log
 SIMULATED = {"users": 5_000, "items": 20_000, "days": DAYS, "taste": 4.0}
@@ -22,6 +24,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "cbns_not_rescaled": {"training": {"preset": "cbns"}, "negatives": {"bank_gradient_rescaling": False}},
     "mixed_cross_batch": {"training": {"preset": "mixed_cross_batch"}},
 }
+WITHOUT_VARIANTS = ("none", "in_batch", "mns", "cbns", "mixed_cross_batch")
 LARGER = 8  # batches in the bank; also the factor of in_batch_8x's batch size
 
 
@@ -79,6 +82,16 @@ def _make_simulated(folder: Path) -> None:
         prepare(lake, FIRST_DAY + dt.timedelta(days=number), folder)
 
 
+def _make_latest_small(folder: Path) -> None:
+    click_log.write(folder / "validation", cold_logs.movielens(tenths_left_out=1))
+    click_log.write(folder / "test", cold_logs.movielens())
+
+
+def _make_eb_nerd(days: Sequence[dt.date], folder: Path) -> None:
+    for day in days:
+        click_log.write(folder / str(day), cold_logs.eb_nerd(day))
+
+
 def _days(last: int) -> tuple[str, str]:
     return tuple(str(FIRST_DAY + dt.timedelta(days=number)) for number in (last - 1, last))  # type: ignore[return-value]
 
@@ -98,9 +111,27 @@ def _configuration(batch_size: int, learning_rate: float, epochs: int, **model: 
 
 def _beauty() -> dict[str, Any]:
     """Users are their history alone, and items in it are masked: both were chosen on the validation part."""
-    shared = _configuration(2_048, 0.1, 28, item_id_dropout=0.0, history_dropout=0.5)
+    shared = _configuration(2_048, 0.1, 28, item_id_dropout=0.0, item_id_shrinkage=0.0, history_dropout=0.5)
     shared["negatives"] |= {"mask": "history", "bank": 4 * 2_048}
     return shared
+
+
+def _eb_nerd(last_day: dt.date) -> SchemeSet:
+    """Trained up to a day of EB-NeRD and evaluated on the next; settings are chosen two days earlier."""
+    days, after = (last_day - dt.timedelta(days=2), last_day), last_day + dt.timedelta(days=1)
+    shared = _configuration(64, 0.05, 10)  # 1,000 clicks make 16 steps
+    return SchemeSet(
+        f"eb_nerd_{last_day:%d}",
+        f"EB-NeRD: trained up to {last_day:%d %B}, evaluated on {after:%d %B}",
+        merge(shared, {"negatives": {"bank_warmup_steps": 32}}),
+        WITHOUT_VARIANTS,
+        (0.1, 0.15, 0.2, 0.3),
+        (),
+        1,
+        (str(days[0]), str(days[1])),
+        partial(_make_eb_nerd, days),
+        cold_logs.DATA / "ebnerd_sample",
+    )
 
 
 SETS = {
@@ -134,7 +165,7 @@ SETS = {
             "amazon_beauty",
             "Amazon Beauty (M1): the published split, training items masked",
             _beauty(),
-            tuple(scheme for scheme in SCHEMES if scheme not in ("in_batch_8x", "cbns_not_rescaled")),
+            WITHOUT_VARIANTS,
             (0.15, 0.2, 0.25),
             (),
             2,
@@ -142,5 +173,19 @@ SETS = {
             amazon_beauty.prepare,
             amazon_beauty.FOLDER,
         ),
+        SchemeSet(
+            "ml_latest_small",
+            "MovieLens ml-latest-small: each user's last tenth of the ratings is held out",
+            _configuration(1_024, 0.05, 12),
+            WITHOUT_VARIANTS,
+            (0.1, 0.15, 0.2),
+            (),
+            1,
+            ("validation", "test"),
+            _make_latest_small,
+            cold_logs.DATA / "ml-latest-small",
+        ),
+        _eb_nerd(dt.date(2023, 2, 27)),
+        _eb_nerd(dt.date(2023, 2, 28)),
     )
 }

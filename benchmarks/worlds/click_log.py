@@ -1,6 +1,7 @@
 """A log of clicks in memory as a prepared folder (see `benchmarks.worlds.prepared_folder`), without Spark.
 
-Axes: N clicks, U users, I items; users and items are numbered from 0. L: length of a history.
+Axes: N clicks, U users, I items; users and items are numbered from 0. L: length of a history; H: unclicked items of a
+click.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from model.data.pinned_files import PinnedFiles
 from model.features import FeatureSpec, ModelSpec
 from model.negatives.settings import Negatives
 from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
-from model.vocabulary import FIRST_INDEX
+from model.vocabulary import FIRST_INDEX, PADDING
 
 HISTORY_LENGTH, DIM = 50, 64
 USER_ID = FeatureSpec("user_id", "id", DIM, 1, "user_index", "user_id")
@@ -39,6 +40,7 @@ class ClickLog:
     features: Mapping[FeatureSpec, np.ndarray]  # of items: numbers [I], or indices [I, length] from FIRST_INDEX, or 0
     user: tuple[FeatureSpec, ...] = (USER_ID, HISTORY)  # of users
     is_history_excluded: bool = True  # whether lists leave out what a user clicked before
+    unclicked: np.ndarray | None = None  # [N, H], items of each click's request without a click, -1: none
 
 
 def write(folder: Path, log: ClickLog) -> Path:
@@ -47,8 +49,12 @@ def write(folder: Path, log: ClickLog) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     histories, clicked = _histories(log)
+    indices = {"user_index": log.users + FIRST_INDEX, "item_index": log.items + FIRST_INDEX, "history": histories}
+    if log.unclicked is not None:
+        indices["unclicked"] = np.where(log.unclicked < 0, PADDING, log.unclicked + FIRST_INDEX)
+        indices["outcome_final_at"] = np.zeros(len(log.users), dtype=np.int64)
     tables = {
-        "examples": _table(user_index=log.users + FIRST_INDEX, item_index=log.items + FIRST_INDEX, history=histories),
+        "examples": _table(**indices),
         "items": _items(log),
         "probabilities": _probabilities(log),
     }
@@ -127,11 +133,11 @@ def _spec(folder: Path, log: ClickLog, rows: Mapping[str, int]) -> TrainingSpec:
             "user": {},
             "item": {name: ([float(np.nanmean(v))], [float(np.nanstd(v))]) for name, v in numbers.items()},
         },
-        unclicked_length=0,
+        unclicked_length=0 if log.unclicked is None else log.unclicked.shape[1],
         hide_history=True,
         **settings["data"],
     )
-    loss = LossSpec(**{**settings["loss"], "negatives": Negatives("logq"), "final_before": 0})
+    loss = LossSpec(**{**settings["loss"], "negatives": Negatives("logq"), "final_before": 1})
     sizes = {"user_id": len(log.relevant) + FIRST_INDEX, "item_id": len(log.shown) + FIRST_INDEX}
     sizes |= {
         feature.vocabulary: int(values.max()) + 1 for feature, values in log.features.items() if feature.vocabulary

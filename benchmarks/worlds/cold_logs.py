@@ -22,7 +22,8 @@ CLUSTER = FeatureSpec("cluster", "categorical", 16, 1, "cluster", "item.cluster"
 SEEN = FeatureSpec("first_seen", "numeric", 8, 1, "first_seen", None)  # hours
 YEAR = FeatureSpec("year", "numeric", 8, 1, "year", None)
 GENRES = FeatureSpec("genres", "categorical", 8, 4, "genres", "item.genres")
-HELD_OUT_SHARE = 0.1  # of each user's clicks in MovieLens, the last ones
+HELD_OUT_SHARE = 0.1  # of each user's ratings in MovieLens, the last ones
+UNCLICKED = 10  # items of the same request that are kept with a click of EB-NeRD
 
 
 def planted(
@@ -53,13 +54,15 @@ def planted(
     return ClickLog(clicker[order], clicked[order], shown, afterwards, {CLUSTER: feature})
 
 
-def eb_nerd(last_day: dt.date) -> ClickLog:
+def eb_nerd(last_day: dt.date, days: int | None = None) -> ClickLog:
     """EB-NeRD up to and including a day, and the clicks of the day after on articles that were shown by then.
 
-    An article is described by the hour in which it was first shown.
+    An article is described by the hour in which it was first shown. days: the last ones before and with that day; None:
+    all.
     """
     rows = pq.read_table(DATA / "ebnerd_sample" / "behaviors.parquet").sort_by("impression_time").to_pylist()
-    before = [row for row in rows if row["impression_time"].date() <= last_day]
+    first_day = dt.date.min if days is None else last_day - dt.timedelta(days=days - 1)
+    before = [row for row in rows if first_day <= row["impression_time"].date() <= last_day]
     after = [row for row in rows if row["impression_time"].date() == last_day + dt.timedelta(days=1)]
     first_shown: dict[int, float] = {}
     for row in before:
@@ -67,12 +70,7 @@ def eb_nerd(last_day: dt.date) -> ClickLog:
             first_shown.setdefault(article, row["impression_time"].timestamp() / 3600)
     number_of = {article: number for number, article in enumerate(first_shown)}
     user_of = {user: number for number, user in enumerate(dict.fromkeys(row["user_id"] for row in before))}
-    pairs = [
-        (user_of[row["user_id"]], number_of[article])
-        for row in before
-        for article in row["article_ids_clicked"]
-        if article in number_of
-    ]
+    clicks = [(row, article) for row in before for article in row["article_ids_clicked"] if article in number_of]
     shown = np.zeros(len(number_of), dtype=np.int64)
     np.add.at(shown, [number_of[article] for row in before for article in row["article_ids_inview"]], 1)
     relevant: list[list[int]] = [[] for _ in user_of]
@@ -80,13 +78,25 @@ def eb_nerd(last_day: dt.date) -> ClickLog:
         if row["user_id"] in user_of:
             known = [number_of[article] for article in row["article_ids_clicked"] if article in number_of]
             relevant[user_of[row["user_id"]]] += known
-    users, items = np.array(pairs).T
-    clicked_afterwards = [np.unique(np.array(found, dtype=np.int64)) for found in relevant]
-    return ClickLog(users, items, shown, clicked_afterwards, {SEEN: np.array([*first_shown.values()])})
+    unclicked = np.full((len(clicks), UNCLICKED), -1)
+    for own, (row, _) in zip(unclicked, clicks, strict=True):
+        shown_only = [article for article in row["article_ids_inview"] if article not in row["article_ids_clicked"]]
+        own[: len(shown_only)] = [number_of[article] for article in shown_only[:UNCLICKED]]
+    return ClickLog(
+        np.array([user_of[row["user_id"]] for row, _ in clicks]),
+        np.array([number_of[article] for _, article in clicks]),
+        shown,
+        [np.unique(np.array(found, dtype=np.int64)) for found in relevant],
+        {SEEN: np.array([*first_shown.values()])},
+        unclicked=unclicked,
+    )
 
 
-def movielens(with_features: bool = True) -> ClickLog:
-    """ml-latest-small: ratings are exposures, ratings of 4 or more clicks; each user's last clicks are held out."""
+def movielens(with_features: bool = True, tenths_left_out: int = 0) -> ClickLog:
+    """ml-latest-small: ratings are exposures, ratings of 4 or more clicks; each user's last tenth is held out.
+
+    tenths_left_out: of each user's ratings, the last ones, as if they had not happened yet.
+    """
     folder = DATA / "ml-latest-small"
     films = [*csv.DictReader((folder / "movies.csv").open(encoding="utf-8"))]
     number_of = {film["movieId"]: number for number, film in enumerate(films)}
@@ -95,13 +105,16 @@ def movielens(with_features: bool = True) -> ClickLog:
     users = np.array([int(row["userId"]) - 1 for row in rows])  # [exposures]
     items = np.array([number_of[row["movieId"]] for row in rows])
     clicked = np.array([float(row["rating"]) >= 4 for row in rows])
-    held_out = np.zeros(len(rows), dtype=bool)
+    held_out, left_out = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     for user in range(users.max() + 1):
         own = np.flatnonzero(users == user)
-        held_out[own[len(own) - int(HELD_OUT_SHARE * len(own)) :]] = True
+        tenth = int(HELD_OUT_SHARE * len(own))
+        end = len(own) - tenths_left_out * tenth
+        held_out[own[end - tenth : end]], left_out[own[end:]] = True, True
     relevant = [items[held_out & clicked & (users == user)] for user in range(users.max() + 1)]
-    shown = np.bincount(items[~held_out], minlength=len(films))
-    trained = clicked & ~held_out
+    before = ~(held_out | left_out)
+    shown = np.bincount(items[before], minlength=len(films))
+    trained = clicked & before
     return ClickLog(users[trained], items[trained], shown, relevant, _described(films) if with_features else {})
 
 

@@ -106,6 +106,9 @@ class Popular:
     def popularity(self) -> dict[str, float]:
         return {"recall@20": 0.125}
 
+    def least_never_clicked_share(self, k: int) -> float:
+        return k / 1_000
+
 
 def test_a_table_has_mean_and_deviation_of_metrics_that_all_runs_have() -> None:
     training = {"temperature": 0.2, "learning_rate": 0.05, "epochs": 3}
@@ -115,8 +118,9 @@ def test_a_table_has_mean_and_deviation_of_metrics_that_all_runs_have() -> None:
     ]
     later = [run | {"tail_among_tail": 0.5} for run in runs]
     made = table(SETS["movielens"], {"in_batch": runs, "mns": later}, Popular()).splitlines()  # type: ignore[arg-type]
-    assert made[2] == "| scheme | Recall@20 | NDCG@20 | examples/s |"
-    assert made[4:] == [
+    assert "0.0200 (top 20), 0.1000 (top 100)" in made[1]
+    assert made[3] == "| scheme | Recall@20 | NDCG@20 | examples/s |"
+    assert made[5:] == [
         "| popularity | 0.1250 |  |  |",
         "| in_batch (τ 0.2, rate 0.05, 3 epochs) | 0.2000 ± 0.1000 | 0.1000 ± 0.0000 | 1,000 |",
         "| mns (τ 0.2, rate 0.05, 3 epochs) | 0.2000 ± 0.1000 | 0.1000 ± 0.0000 | 1,000 |",
