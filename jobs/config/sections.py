@@ -111,6 +111,8 @@ class CustomSource(Section):
 class Negatives(Section):
     corpus: Annotated[int, Field(ge=0)]
     unclicked: Annotated[int, Field(ge=0)]
+    never_clicked: Annotated[int, Field(ge=0)]
+    never_clicked_weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     empty_pool: Literal["error", "skip"]
     bank: Count
     bank_warmup_steps: Annotated[int, Field(ge=0)]

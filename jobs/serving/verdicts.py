@@ -15,7 +15,7 @@ ADVICE = {
     "input_age_days": "run the missing days, in order",
     "model_age_days": "run train_two_tower for this day",
     "coverage": "look for users with equal lists; gate.min_coverage may be lower for few users and many items",
-    "never_clicked_share": 'draw negatives from the whole catalogue: training.preset = "mns"',
+    "never_clicked_share": 'train on them as negatives: negatives.never_clicked = 64, or training.preset = "mns"',
     "head_share": "check training.correction; gate.max_head_share may be higher for a small catalogue",
     "short_list_share": "run build_item_index and score_users again, with a larger search budget (index.recall_target)",
     "user_mean_cosine": "lower training.learning_rate, and check the features of users",

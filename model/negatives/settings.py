@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-BUILT_IN = ("corpus", "unclicked")  # the fields of `Negatives` that are sources, in the order of their draws
+BUILT_IN = ("corpus", "unclicked", "never_clicked")  # fields of `Negatives` that are sources, in order of draws
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class SourceSettings:
 class Negatives:
     """The sources of negatives besides the positives of the other rows. A size of 0 disables a source.
 
-    corpus: items drawn per batch from the whole catalogue; unclicked: from the unclicked pool; custom: the sources of
-    `[negatives.custom]`.
+    corpus: items drawn per batch from the whole catalogue; unclicked: from the unclicked pool; never_clicked: from the
+    items of the catalogue without a training row, which count as `never_clicked_weight` times as many as they are;
+    custom: the sources of `[negatives.custom]`.
     bank: number of stored item vectors of past steps (CBNS, Wang et al. 2021); bank_holds: `positives`, or `all`
     columns of a step.
     row: number of items of the row's own request that its user saw and did not click.
@@ -38,6 +39,8 @@ class Negatives:
     correction: str
     corpus: int = 0
     unclicked: int = 0
+    never_clicked: int = 0
+    never_clicked_weight: float = 1.0
     bank: int = 0
     bank_holds: str = "positives"
     bank_warmup_steps: int = 0
@@ -56,5 +59,6 @@ class Negatives:
     @property
     def sources(self) -> list[SourceSettings]:
         """All sources that are drawn for each batch."""
-        built_in = [SourceSettings(name, name, getattr(self, name)) for name in BUILT_IN]
+        options = {"never_clicked": {"weight": self.never_clicked_weight}}
+        built_in = [SourceSettings(name, name, getattr(self, name), options.get(name, {})) for name in BUILT_IN]
         return [source for source in (*built_in, *self.custom) if source.draws]

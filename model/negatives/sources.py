@@ -80,6 +80,7 @@ SOURCES: Registry[NegativeSource] = Registry(
     built_in={
         "corpus": "model.negatives.categorical:Corpus",
         "unclicked": "model.negatives.categorical:Unclicked",
+        "never_clicked": "model.negatives.categorical:NeverClicked",
     },
 )
 

@@ -23,7 +23,7 @@ LOG = ClickLog(  # user 0 clicks items 0 and 1, user 1 clicks item 0; nobody cli
 
 
 def test_no_lists_have_fewer_never_clicked_items_than_the_users_have_clicked_ones_left(tmp_path: Path) -> None:
-    evaluator = Evaluator(click_log.write(tmp_path / "log", LOG))
+    evaluator = Evaluator(click_log.write(tmp_path / "log", LOG), at=(1, 2))
     # user 0 has items 2 and 3 left, user 1 has 1, 2 and 3
     assert evaluator.least_never_clicked_share(1) == pytest.approx(1 / 2)
     assert evaluator.least_never_clicked_share(2) == pytest.approx(3 / 4)

@@ -35,6 +35,13 @@ def test_a_preset_is_a_choice_of_sources_and_a_correction(
     assert found.bank_holds == ("all" if preset == "mixed_cross_batch" else "positives")
 
 
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_never_clicked_items_are_drawn_with_every_preset(preset: str) -> None:
+    found = negatives_of(config({"preset": preset}, {"never_clicked": 3, "never_clicked_weight": 0.5}), False)
+    settings = Negatives.from_json(found).sources[-1]
+    assert settings == SourceSettings("never_clicked", "never_clicked", 3, {"weight": 0.5})
+
+
 def test_every_preset_of_the_configuration_is_known() -> None:
     for preset in PRESETS:
         config({"preset": preset})

@@ -67,7 +67,8 @@ def test_never_clicked_items_are_compared_with_those_of_the_catalogue(
     measured = lists_of(never_clicked_share_of_items=of_items, never_clicked_share=in_lists)
     verdict = never_clicked_share(measured, config)
     assert verdict.passed == passed
-    assert passed or str(verdict).endswith('(draw negatives from the whole catalogue: training.preset = "mns")')
+    action = 'train on them as negatives: negatives.never_clicked = 64, or training.preset = "mns"'
+    assert passed or str(verdict).endswith(f"({action})")
 
 
 def test_every_rule_says_what_to_do_and_is_explained() -> None:

@@ -52,6 +52,41 @@ def test_a_source_resumes_from_its_state(settings: SourceSettings) -> None:
     assert torch.equal(*draws)
 
 
+def never_clicked(weight: float = 1.0) -> NegativeSource:
+    [settings] = Negatives("logq", never_clicked=6, never_clicked_weight=weight).sources
+    return made(settings)
+
+
+def test_never_clicked_items_are_those_of_the_catalogue_without_a_row() -> None:
+    wanted = torch.where((Q == 0) & (U > 0), 1.0, 0.0).double()
+    assert torch.allclose(never_clicked().expected_count(EVERYTHING), wanted * 6 / wanted.sum())
+
+
+def test_a_weight_makes_never_clicked_items_count_as_fewer_or_more() -> None:
+    counted = never_clicked().expected_count(EVERYTHING)
+    assert torch.allclose(never_clicked(0.1).expected_count(EVERYTHING), counted * 10)  # a column is divided by it
+    with pytest.raises(ValueError, match=r"negatives\.never_clicked_weight must be finite and above 0, got 0"):
+        never_clicked(0.0)
+
+
+def test_an_item_of_the_earlier_rows_is_not_never_clicked_on_the_last_day() -> None:
+    source = never_clicked()
+    last = torch.zeros_like(Q)
+    last[6] = 1.0  # only this item is clicked on the last day
+    source.switch_to(Probabilities(last, U, P))
+    expected = source.expected_count(EVERYTHING)
+    assert not expected[Q > 0].any()
+    assert not expected[6]
+    assert float(expected.sum()) == pytest.approx(6)
+
+
+def test_without_a_never_clicked_item_none_is_drawn() -> None:
+    everywhere = Probabilities(U, U, P)
+    loss = objective(everywhere, never_clicked=6)
+    assert not len(loss.mixture.draw())
+    assert not loss.mixture.sources["never_clicked"].expected_count(EVERYTHING).any()
+
+
 def test_the_columns_of_a_custom_source_are_counted_with_all_others(table: Tensor) -> None:
     mixed = objective(corpus=4, custom=(RECENT,)).mixture
     drawn = mixed.draw()
@@ -85,7 +120,11 @@ def test_a_source_that_draws_another_number_of_items_is_refused(monkeypatch: pyt
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("recent", {}, r"negatives\.custom source must be one of \['corpus', 'unclicked'\] or .*, got 'recent'"),
+        (
+            "recent",
+            {},
+            r"negatives\.custom source must be one of \['corpus', 'never_clicked', 'unclicked'\] or .*, got 'recent'",
+        ),
         ("tests.extensions.nowhere:Source", {}, "cannot be imported"),
         ("tests.extensions.my_source:NegativeSourceOf", {}, "cannot be imported"),
         ("collections:OrderedDict", {}, "must be a subclass of model.negatives.sources:NegativeSource"),
