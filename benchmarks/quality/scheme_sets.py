@@ -11,7 +11,6 @@ from typing import Any
 
 from benchmarks.worlds import amazon_beauty, click_log, cold_logs
 from benchmarks.worlds.prepared_folder import FIRST_DAY
-from jobs.config.loading import merge
 
 DAYS = 8  # of the simulated log
 SIMULATED = {"users": 5_000, "items": 20_000, "days": DAYS, "taste": 4.0}
@@ -23,8 +22,13 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "cbns": {"training": {"preset": "cbns"}},
     "cbns_not_rescaled": {"training": {"preset": "cbns"}, "negatives": {"bank_gradient_rescaling": False}},
     "mixed_cross_batch": {"training": {"preset": "mixed_cross_batch"}},
+    "in_batch_never_clicked": {
+        "training": {"preset": "in_batch"},
+        "negatives": {"never_clicked": 16, "never_clicked_weight": 0.3},
+    },
 }
 WITHOUT_VARIANTS = ("none", "in_batch", "mns", "cbns", "mixed_cross_batch")
+WITH_NEW_ITEMS = ("none", "in_batch", "in_batch_never_clicked", "mns")
 LARGER = 8  # batches in the bank; also the factor of in_batch_8x's batch size
 
 
@@ -119,13 +123,12 @@ def _beauty() -> dict[str, Any]:
 def _eb_nerd(last_day: dt.date) -> SchemeSet:
     """Trained up to a day of EB-NeRD and evaluated on the next; settings are chosen two days earlier."""
     days, after = (last_day - dt.timedelta(days=2), last_day), last_day + dt.timedelta(days=1)
-    shared = _configuration(64, 0.05, 10)  # 1,000 clicks make 16 steps
     return SchemeSet(
         f"eb_nerd_{last_day:%d}",
         f"EB-NeRD: trained up to {last_day:%d %B}, evaluated on {after:%d %B}",
-        merge(shared, {"negatives": {"bank_warmup_steps": 32}}),
-        WITHOUT_VARIANTS,
-        (0.1, 0.15, 0.2, 0.3),
+        _configuration(64, 0.05, 10),  # 500 clicks make 8 steps
+        WITH_NEW_ITEMS,
+        (0.1, 0.2),
         (),
         1,
         (str(days[0]), str(days[1])),
@@ -177,8 +180,8 @@ SETS = {
             "ml_latest_small",
             "MovieLens ml-latest-small: each user's last tenth of the ratings is held out",
             _configuration(1_024, 0.05, 12),
-            WITHOUT_VARIANTS,
-            (0.1, 0.15, 0.2),
+            WITH_NEW_ITEMS,
+            (0.1, 0.2),
             (),
             1,
             ("validation", "test"),
