@@ -18,10 +18,12 @@ tables of the day
   build_snapshots          items and users as known at the end of the day  raw_log/encoding.py
   build_training_examples  clicks, with the features as of the impression  lake/file_layout.py
   build_histories          what each user clicked up to the end of the day  inference/exclusions.py
+  build_item_pairs         pairs of items that a user clicked soon after each other
   build_item_counts        impressions, exposures and clicks of each item
   build_window_counts      the same over all days of the training window
   build_negative_pools     items that were exposed but never clicked       config/presets.py
   build_sampling_probs     how often each source of negatives draws each item
+  build_item_neighbours    the items most similar to each item, by who clicked both
   build_popular_items      the most clicked items of each user segment     inference/eligibility.py
 model and candidates
   train_two_tower          a model version                                 training/

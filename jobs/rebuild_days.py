@@ -18,6 +18,7 @@ from jobs import (
     build_histories,
     build_interactions,
     build_item_counts,
+    build_item_pairs,
     build_reconciliation,
     build_training_examples,
     build_window_counts,
@@ -33,7 +34,7 @@ from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.preconditions import require_previous_days_run
 
 # Jobs that read the outcomes of a day; they run again when outcomes change.
-OUTCOME_JOBS = (build_training_examples, build_histories, build_item_counts, build_window_counts)
+OUTCOME_JOBS = (build_training_examples, build_histories, build_item_pairs, build_item_counts, build_window_counts)
 
 
 class Step(Protocol):

@@ -20,6 +20,7 @@ from types import ModuleType
 from jobs import (
     build_interactions,
     build_item_index,
+    build_item_neighbours,
     build_negative_pools,
     build_popular_items,
     build_reconciliation,
@@ -64,7 +65,7 @@ TABLE_JOBS = (
     build_snapshots,
     *rebuild_days.OUTCOME_JOBS,
 )
-WINDOW_JOBS = (build_negative_pools, build_sampling_probs, build_popular_items)
+WINDOW_JOBS = (build_negative_pools, build_sampling_probs, build_item_neighbours, build_popular_items)
 MODEL_JOBS = (train_two_tower, build_user_embeddings, build_item_index, score_users)
 DECISION_JOBS = (gate_candidates, publish_candidates)  # they may stop the day, which is reported nevertheless
 DAY: tuple[ModuleType, ...] = (
@@ -75,7 +76,6 @@ DAY: tuple[ModuleType, ...] = (
     *DECISION_JOBS,
     report_run,
 )
-
 
 NAMES = tuple(job_name(job) for job in DAY)
 

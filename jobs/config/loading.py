@@ -29,6 +29,7 @@ from jobs.config.sections import (
     Log,
     Model,
     Negatives,
+    Neighbours,
     Pool,
     Scoring,
     Tracking,
@@ -39,7 +40,9 @@ from model.registry import did_you_mean
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 # Sections that describe the tables which all variants share; a variant must not override them.
-SHARED_SECTIONS = frozenset({"lake", "log", "examples", "pool", "exclusions", "features", "mapping", "retention"})
+SHARED_SECTIONS = frozenset(
+    {"lake", "log", "examples", "pool", "exclusions", "features", "mapping", "neighbours", "retention"}
+)
 PACKED = ("movielens",)  # overlays that are packed with the code, by name
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
@@ -58,6 +61,7 @@ class Config(Section):
     training: Training
     negatives: Negatives
     tracking: Tracking
+    neighbours: Neighbours
     index: Index
     scoring: Scoring
     evaluation: Evaluation
@@ -131,6 +135,14 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def neighbours_have_a_history(self) -> Config:
+        if self.scoring.neighbour_quota and not self.features.history_length:
+            raise ValueError(
+                "scoring.neighbour_quota above 0 requires the user feature named history, which is not declared"
+            )
+        return self
+
+    @model_validator(mode="after")
     def row_negatives_are_in_the_examples(self) -> Config:
         available = self.examples.unclicked_per_example
         if self.negatives.row > available:
@@ -153,6 +165,11 @@ class Config(Section):
     def recent_days(self) -> int:
         """An id keeps its embedding if an example of so many last days of the training window has it."""
         return math.ceil(round(self.model.id_expiry_share * self.log.examples_window_days, 6))
+
+    @property
+    def reads_neighbours(self) -> bool:
+        """Whether lists of the model or of a variant have positions for neighbours of the clicked items."""
+        return any(own.scoring.neighbour_quota for own in (self, *map(self.with_variant, self.variants)))
 
     def with_variant(self, name: str | None) -> Config:
         """This configuration with the overrides of `[variants.NAME]`; unchanged where `name` is None."""

@@ -131,6 +131,24 @@ class Tracking(Section):
 Backend = Annotated[str, AfterValidator(BACKENDS.checked_name)]
 
 
+class Neighbours(Section):
+    span: Count
+    max_pairs_per_user: Count
+    per_item: Count
+    shrinkage: Annotated[float, Field(ge=0)]
+    clicks: Count
+    decay: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def a_click_is_paired_whole(self) -> Neighbours:
+        if self.max_pairs_per_user < self.span:
+            raise ValueError(
+                f"neighbours.max_pairs_per_user must be at least neighbours.span ({self.span}), "
+                f"got {self.max_pairs_per_user}"
+            )
+        return self
+
+
 class Index(Section):
     backend: str
     build_backends: Annotated[tuple[Backend, ...], Field(min_length=1)]
@@ -155,6 +173,7 @@ class Scoring(Section):
     popular_quota: Annotated[int, Field(ge=0)]
     segment_feature: str
     explore_quota: Annotated[int, Field(ge=0)]
+    neighbour_quota: Annotated[int, Field(ge=0)]
     category_feature: str
     max_per_category: Annotated[int, Field(ge=0)]
     order_by: Literal["channel_score", "score"]
@@ -162,10 +181,11 @@ class Scoring(Section):
 
     @model_validator(mode="after")
     def quotas_and_cap_are_consistent(self) -> Scoring:
-        if self.popular_quota + self.explore_quota > self.candidates_per_user:
+        quotas = self.popular_quota, self.explore_quota, self.neighbour_quota
+        if sum(quotas) > self.candidates_per_user:
             raise ValueError(
-                f"scoring.popular_quota + scoring.explore_quota must be at most scoring.candidates_per_user "
-                f"({self.candidates_per_user}), got {self.popular_quota} + {self.explore_quota}"
+                "scoring.popular_quota + scoring.explore_quota + scoring.neighbour_quota must be at most "
+                f"scoring.candidates_per_user ({self.candidates_per_user}), got {' + '.join(map(str, quotas))}"
             )
         if bool(self.category_feature) != bool(self.max_per_category):
             raise ValueError(

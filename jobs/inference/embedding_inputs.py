@@ -30,14 +30,16 @@ def users_to_embed(lake: Lake, config: Config, ds: dt.date, inputs: Sequence[str
     users = users.withColumn("history", pad(F.col("clicks"), max(config.features.history_length, 1)))
     segment = config.scoring.segment_feature
     users = users.withColumn("segment", F.col(segment) if segment else F.lit(0))
-    read = dict.fromkeys([*inputs, "is_cold", "segment", "excluded"])
+    clicks = ["clicks"] if config.scoring.neighbour_quota else []  # whose neighbours are in the list
+    read = dict.fromkeys([*inputs, *clicks, "is_cold", "segment", "excluded"])
     nulls = [F.isnull(name) for name in read]  # xxhash64 ignores nulls
     return users.withColumn("scored_from", F.xxhash64(*read, *nulls, F.lit(_list_configuration(config) + calibration)))
 
 
 def _list_configuration(config: Config) -> str:
     """The configuration that a user's list depends on, as JSON."""
-    return config.scoring.model_dump_json(exclude={"changed_users_only"}) + config.index.model_dump_json()
+    neighbours = config.neighbours.model_dump_json() if config.scoring.neighbour_quota else ""
+    return config.scoring.model_dump_json(exclude={"changed_users_only"}) + config.index.model_dump_json() + neighbours
 
 
 def items_to_embed(lake: Lake, config: Config, ds: dt.date) -> DataFrame:

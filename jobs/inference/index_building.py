@@ -14,8 +14,15 @@ from pyspark.sql import DataFrame
 
 from jobs.config.loading import Config
 from jobs.inference.index_measurement import Vectors, build_explore_index, build_indexes
-from jobs.inference.item_details import ItemDetails, available_popular, items_by_index, write_item_details
-from jobs.inference.references import EXPLORE, ITEMS, index_path
+from jobs.inference.item_details import (
+    NO_NEIGHBOURS,
+    ItemDetails,
+    available_popular,
+    items_by_index,
+    write_item_details,
+    write_neighbours,
+)
+from jobs.inference.references import EXPLORE, ITEMS, NEIGHBOURS, index_path
 from jobs.lake import tables
 from jobs.lake.files import put_folder
 from jobs.lake.lake import Lake
@@ -38,6 +45,8 @@ def store_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample:
         if config.scoring.explore_quota:
             chosen = next(row.backend for row in measurements if row.is_chosen)
             build_explore_index(config.index, _explored(rows, version), sample, chosen).save(folder / EXPLORE)
+        if config.scoring.neighbour_quota:
+            write_neighbours(folder / NEIGHBOURS, _neighbours(lake, ds), version)
         details = _item_details(lake, config, ds, rows)
         write_item_details(folder / ITEMS, details, version, config.scoring.category_feature)
         name = f"{version}-{_content_hash(folder)}"
@@ -70,6 +79,18 @@ def _item_details(lake: Lake, config: Config, ds: dt.date, embeddings: pa.Table)
     popular = read_files(lake.pinned(tables.POPULAR_ITEMS, ds, 1).files)
     items = items_by_index(embeddings, _categories(lake, config, ds))
     return ItemDetails(items, available_popular(popular, embeddings))
+
+
+def _neighbours(lake: Lake, ds: dt.date) -> pa.Table:
+    """The day's rows of item_neighbours; none, with a warning, if it has none, as before the first pairs of clicks."""
+    if not lake.has_day(tables.ITEM_NEIGHBOURS, ds):
+        print(
+            f"warning: item_neighbours has no row for {ds}: the towers fill the positions of scoring.neighbour_quota. "
+            "If the quota was set after the day's tables were built, run build_item_pairs and build_item_neighbours",
+            flush=True,
+        )
+        return NO_NEIGHBOURS
+    return read_files(lake.pinned(tables.ITEM_NEIGHBOURS, ds, 1).files).select(NO_NEIGHBOURS.column_names)
 
 
 def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:

@@ -1,6 +1,7 @@
 """What scoring reads about the items in addition to their vectors: ids, availability, categories, popular items.
 
-They are stored as a verified folder of two Parquet files, next to the day's indexes.
+They are stored as a verified folder of two Parquet files, next to the day's indexes. The neighbours of the items, which
+not every configuration reads, have a folder of their own.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import pyarrow.parquet as pq
 from model.artifacts.formats import IndexCorrupt, VersionMismatch
 from model.artifacts.verified_folder import ArtifactFormat
 
-ITEMS_FILE, POPULAR_FILE = "items.parquet", "popular.parquet"
+ITEMS_FILE, POPULAR_FILE, NEIGHBOURS_FILE = "items.parquet", "popular.parquet", "neighbours.parquet"
 FORMAT = ArtifactFormat("items.json", {"model_version": str, "category": str}, IndexCorrupt)
+NEIGHBOURS_FORMAT = ArtifactFormat("neighbours.json", {"model_version": str}, IndexCorrupt)
+NEIGHBOUR = pa.struct([("item_index", pa.int32()), ("similarity", pa.float32())])
+NO_NEIGHBOURS = pa.table({"item_index": pa.array([], pa.int32()), "neighbours": pa.array([], pa.list_(NEIGHBOUR))})
 
 
 class ItemDetails(NamedTuple):
@@ -51,6 +55,20 @@ def read_item_details(folder: Path, version: str, category_feature: str) -> Item
         )
     FORMAT.verify_files(folder, manifest, {ITEMS_FILE, POPULAR_FILE})
     return ItemDetails(pq.read_table(folder / ITEMS_FILE), pq.read_table(folder / POPULAR_FILE))
+
+
+def write_neighbours(folder: Path, neighbours: pa.Table, version: str) -> None:
+    """Write rows (item_index, neighbours) of item_neighbours as a verified folder."""
+    NEIGHBOURS_FORMAT.write(folder, {"model_version": version}, {NEIGHBOURS_FILE: partial(pq.write_table, neighbours)})
+
+
+def read_neighbours(folder: Path, version: str) -> pa.Table:
+    """The rows in a folder. Raises IndexCorrupt if it is damaged, VersionMismatch for another model version."""
+    manifest = NEIGHBOURS_FORMAT.read_manifest(folder)
+    if (got := manifest["model_version"]) != version:
+        raise VersionMismatch(f"{folder} must be of model version {version!r}, got {got!r}")
+    NEIGHBOURS_FORMAT.verify_files(folder, manifest, {NEIGHBOURS_FILE})
+    return pq.read_table(folder / NEIGHBOURS_FILE)
 
 
 def items_by_index(embeddings: pa.Table, categories: pa.Table | None) -> pa.Table:

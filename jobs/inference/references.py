@@ -20,7 +20,7 @@ from model.search.backends import BACKENDS
 from model.search.lists.calibration import Calibration
 
 MODELS, INDEXES = "models", "indexes"  # folders of the lake
-ITEMS, EXPLORE = "items", "explore"  # parts of a day's indexes that are not backends
+ITEMS, EXPLORE, NEIGHBOURS = "items", "explore", "neighbours"  # parts of a day's indexes that are not backends
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class IndexReference:
     items: str
     explore: str | None
     calibration: Calibration
+    neighbours: str | None = None
 
 
 def model_row(lake: Lake, ds: dt.date) -> Row:
@@ -78,7 +79,7 @@ def required_manifest(lake: Lake, version: str) -> dict[str, Any]:
 
 
 def index_path(lake: Lake, ds: dt.date, folder: str, part: str) -> str:
-    """The folder of one part of a day's indexes: the name of a backend, ITEMS or EXPLORE.
+    """The folder of one part of a day's indexes: the name of a backend, ITEMS, EXPLORE or NEIGHBOURS.
 
     Its last component is unique in the lake, because a folder that is sent to workers is identified by it alone.
     """
@@ -117,7 +118,7 @@ def model_reference(lake: Lake, ds: dt.date) -> ModelReference:
 def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
     """The index that was chosen for the day.
 
-    Raises NoSuchDay if no index was built, or if scoring.explore_quota is set and no index of the items to explore was;
+    Raises NoSuchDay if no index was built, or if it was built without a quota of [scoring] that is set now;
     VersionMismatch if the index is of another model version; ValueError if its backend is neither built in nor in
     index.build_backends, because a class that is named only in the data must not be imported.
     """
@@ -130,15 +131,26 @@ def index_reference(lake: Lake, config: Config, ds: dt.date) -> IndexReference:
     allowed = {*BACKENDS.built_in, *config.index.build_backends}
     if chosen.backend not in allowed:
         raise ValueError(f"the index of {ds} must be of one of the backends {sorted(allowed)}, got {chosen.backend!r}")
-    parts = [chosen.backend, ITEMS, *([EXPLORE] if config.scoring.explore_quota else [])]
-    paths = [index_path(lake, ds, chosen.folder, part) for part in parts]
-    if EXPLORE in parts and not is_folder(lake.spark, paths[-1]):
-        raise NoSuchDay(f"the index of {ds} was built without scoring.explore_quota: run build_item_index again")
-    folders = [folder_reference(lake.spark, path) for path in paths]
-    explore = folders[2] if EXPLORE in parts else None
-    return IndexReference(
-        version, chosen.backend, folders[0], folders[1], explore, calibration_of(lake, config, version)
+    calibration = calibration_of(lake, config, version)
+    index, items = (
+        folder_reference(lake.spark, index_path(lake, ds, chosen.folder, part)) for part in (chosen.backend, ITEMS)
     )
+    explore = _part_of_quota(lake, config, ds, chosen.folder, EXPLORE, "explore_quota")
+    neighbours = _part_of_quota(lake, config, ds, chosen.folder, NEIGHBOURS, "neighbour_quota")
+    return IndexReference(version, chosen.backend, index, items, explore, calibration, neighbours)
+
+
+def _part_of_quota(lake: Lake, config: Config, ds: dt.date, folder: str, part: str, quota: str) -> str | None:
+    """The reference of a part that is built if a quota of [scoring] is set; None if it is not.
+
+    Raises NoSuchDay if the quota is set and the part was not built.
+    """
+    if not getattr(config.scoring, quota):
+        return None
+    path = index_path(lake, ds, folder, part)
+    if not is_folder(lake.spark, path):
+        raise NoSuchDay(f"the index of {ds} was built without scoring.{quota}: run build_item_index again")
+    return folder_reference(lake.spark, path)
 
 
 def batches_with_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -17,7 +17,7 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
 from jobs.config.loading import Config
-from jobs.inference.item_details import read_item_details
+from jobs.inference.item_details import read_item_details, read_neighbours
 from jobs.inference.references import IndexReference, batches_with_rows
 from jobs.lake import tables
 from jobs.lake.files import local_folder
@@ -27,6 +27,7 @@ from model.search.exact_index import ExactIndex
 from model.search.lists import SOURCES
 from model.search.lists.candidate_lists import CandidateLists, Lists, Quotas
 from model.search.lists.channels import Cap
+from model.search.lists.neighbours import item_neighbours
 from model.search.lists.popular import PopularItems
 
 CANDIDATES_AT_ONCE = 1 << 18  # candidates that a worker makes at a time; converting one to Arrow takes about 100 bytes
@@ -35,27 +36,35 @@ REUSABLE, REUSABLE_SCORED_AT = "reusable_list", "reusable_scored_at"  # columns:
 
 @dataclass(frozen=True)
 class ListPlan:
-    """The length of a list, the quotas of its channels, its cap on categories, and by which score it is ordered."""
+    """The length of a list, the quotas of its channels, its cap on categories, and by which score it is ordered.
+
+    neighbours: `neighbours.clicks` and `neighbours.decay`.
+    """
 
     quotas: Quotas
     category_feature: str
     max_per_category: int
     order_by_score: bool
+    neighbours: tuple[int, float]
 
     @classmethod
     def from_config(cls, config: Config) -> ListPlan:
         scoring = config.scoring
-        quotas = Quotas(scoring.candidates_per_user, scoring.popular_quota, scoring.explore_quota)
-        return cls(quotas, scoring.category_feature, scoring.max_per_category, scoring.order_by == "score")
+        quotas = Quotas(
+            scoring.candidates_per_user, scoring.popular_quota, scoring.explore_quota, scoring.neighbour_quota
+        )
+        by_score, clicks = scoring.order_by == "score", (config.neighbours.clicks, config.neighbours.decay)
+        return cls(quotas, scoring.category_feature, scoring.max_per_category, by_score, clicks)
 
 
 def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan) -> DataFrame:
     """Rows (user_id, candidates, scored_at) in the order of `users`, best candidate first, ranks from 1.
 
-    users: user_id, embedding, excluded, is_cold, segment, and a list of an earlier day that is reused if all its items
-    are still available, with the time at which it was scored. scored_at is that time, or null for a new list.
+    users: user_id, embedding, excluded, is_cold, segment, history, and a list of an earlier day that is reused if all
+    its items are still available, with the time at which it was scored. scored_at is that time, or null for a new list.
     """
     names = ["user_id", "embedding", "excluded", "is_cold", "segment", REUSABLE, REUSABLE_SCORED_AT]
+    names += ["history"] if ref.neighbours else []
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches_with_rows(batches):
@@ -100,8 +109,18 @@ def read_scorer(ref: IndexReference, plan: ListPlan) -> Scorer:
     cap = Cap(items["category"].to_numpy().astype(np.int64), plan.max_per_category) if plan.max_per_category else None
     segments, indices, shares = (popular[name].to_numpy() for name in ("segment", "item_index", "share"))
     popular_items = PopularItems(segments.astype(np.int64), indices.astype(np.int64), shares.astype(np.float32))
+    neighbours = None
+    if ref.neighbours:
+        neighbours = item_neighbours(read_neighbours(local_folder(ref.neighbours), ref.version), *plan.neighbours)
     candidate_lists = CandidateLists(
-        index, popular_items, plan.quotas, explore, cap, ref.calibration, order_by_score=plan.order_by_score
+        index,
+        popular_items,
+        plan.quotas,
+        explore,
+        cap,
+        ref.calibration,
+        order_by_score=plan.order_by_score,
+        neighbours=neighbours,
     )
     available = items.filter(pc.field("available"))["item_id"]
     return Scorer(candidate_lists, items["item_id"].combine_chunks(), available.combine_chunks())
@@ -116,7 +135,9 @@ def _lists(batch: pa.RecordBatch, scorer: Scorer) -> tuple[pa.ListArray, np.ndar
         excluded = of_lists(rest.column("excluded"))
         cold = rest.column("is_cold").to_numpy(zero_copy_only=False)  # [B]
         segments = rest.column("segment").to_numpy().astype(np.int64)  # [B]
-        made = _to_arrow(scorer.candidate_lists.lists_for(vectors, excluded, cold, segments), scorer.item_ids)
+        history = of_lists(rest.column("history")) if "history" in rest.schema.names else None
+        lists = scorer.candidate_lists.lists_for(vectors, excluded, cold, segments, history)
+        made = _to_arrow(lists, scorer.item_ids)
     if not reused.any():
         return made, reused
     old = batch.column(REUSABLE).filter(pa.array(reused))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.inference.references import EXPLORE, INDEXES, ITEMS, MODELS, index_folder
+from jobs.inference.references import EXPLORE, INDEXES, ITEMS, MODELS, NEIGHBOURS, index_folder
 from jobs.lake import tables
 from jobs.lake.files import glob_statuses
 from jobs.lake.lake import Lake
@@ -63,7 +63,7 @@ def _named_folders(lake: Lake, first: dt.date) -> Iterator[str]:
     for row in lake.read(tables.MODEL_VERSIONS).where(since).toLocalIterator():
         yield row.model_version
     for row in lake.read(tables.ITEM_INDEXES).where(since).toLocalIterator():
-        yield from (index_folder(row.folder, part) for part in (row.backend, ITEMS, EXPLORE))
+        yield from (index_folder(row.folder, part) for part in (row.backend, ITEMS, EXPLORE, NEIGHBOURS))
 
 
 def _published_models(lake: Lake, days: int, at: dt.datetime) -> set[str]:

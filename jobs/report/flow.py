@@ -46,11 +46,13 @@ def table_groups(config: Config) -> dict[str, Sequence[tuple[Table, str]]]:
             (tables.item_snapshot(config), "an item"), (tables.item_changes(config), "an item before it changed"),
             (tables.training_examples(config), "a click to train on"),
             (tables.USER_HISTORIES, "a user with at least one click"),
+            (tables.DAILY_ITEM_PAIRS, "a pair of items clicked by one user"),
             (tables.DAILY_ITEM_COUNTS, "an item of the day"),
             (tables.WINDOW_ITEM_COUNTS, "an item of the training window"),
         ],
         "Negatives": [
             (tables.UNCLICKED_ITEMS, "an item exposed and never clicked"), (tables.ITEM_SAMPLING_PROBS, "an item"),
+            (tables.ITEM_NEIGHBOURS, "an item with neighbours"),
             (tables.POPULAR_ITEMS, "an item of a segment of users"),
         ],
         "Model and lists": [

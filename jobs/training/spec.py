@@ -46,6 +46,9 @@ def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
     }
     if (changes := _item_changes(lake, config, ds)) is not None:
         versions["item_changes"] = changes.version
+    neighbours = _neighbours(lake, config, ds) if last_day is not None else {}
+    if neighbours:
+        versions["item_neighbours"] = neighbours["item_neighbours"].version
     inputs = {
         "ds": ds.isoformat(),
         "examples_window_days": days,
@@ -68,6 +71,7 @@ def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
         epoch_day=epoch_day(ds),
         first_recent_day=epoch_day(ds) + 1 - config.recent_days,
         **settings["data"],
+        **neighbours,
     )
     negatives = Negatives.from_json(settings["loss"].pop("negatives"))
     loss = LossSpec(negatives=negatives, final_before=int(day_end(ds).timestamp()), **settings["loss"])
@@ -106,6 +110,18 @@ def _item_changes(lake: Lake, config: Config, ds: dt.date) -> PinnedFiles | None
         return lake.pinned(tables.item_changes(config), ds, config.log.examples_window_days)
     except NoSuchDay:
         return None
+
+
+def _neighbours(lake: Lake, config: Config, ds: dt.date) -> dict[str, Any]:
+    """The fields of `DataSpec` for the channel of neighbours; empty if there is none, or no neighbours of yesterday.
+
+    Those of the day before, because the clicks of `ds`, on which scores are calibrated, are among the pairs of `ds`.
+    """
+    before = ds - dt.timedelta(days=1)
+    if not config.scoring.neighbour_quota or not lake.has_day(tables.ITEM_NEIGHBOURS, before):
+        return {}
+    settings = {"neighbour_clicks": config.neighbours.clicks, "neighbour_decay": config.neighbours.decay}
+    return {"item_neighbours": lake.pinned(tables.ITEM_NEIGHBOURS, before, 1), **settings}
 
 
 def _held_out(lake: Lake, config: Config, ds: dt.date, window: PinnedFiles) -> tuple[PinnedFiles, PinnedFiles | None]:

@@ -75,6 +75,8 @@ class TrainingInputs:
         if data.item_changes is not None:
             check("item_changes", data.item_changes, [ITEM_INDEX.column, EPOCH_DAY.column, *items])
         check("item_sampling_probs", data.probabilities, [ITEM_INDEX.column, *shares, "u", "p"])
+        if data.item_neighbours is not None:
+            check("item_neighbours", data.item_neighbours, [ITEM_INDEX.column, "neighbours"])
         if data.last_day is not None:
             self.file_rows[LAST_DAY] = check(LAST_DAY, data.last_day, [*examples, USER_INDEX.column])
 

@@ -47,6 +47,10 @@ class DataSpec:
     popular_quota: int = 0  # in these lists
     explore_quota: int = 0
     verified_share: float = 1.0  # of the files, whose pages are verified before the first step; 0: footers only
+    neighbour_quota: int = 0
+    item_neighbours: PinnedFiles | None = None  # for these lists, of the day before the held-out one; None: none
+    neighbour_clicks: int = 0  # last clicks of a user that are asked for neighbours
+    neighbour_decay: float = 1.0  # the weight of such a click relative to the next
 
     @property
     def held_back_share(self) -> float:
@@ -67,7 +71,7 @@ class DataSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DataSpec:
-        tables = ("examples", "last_day", "items", "item_changes", "probabilities")
+        tables = ("examples", "last_day", "items", "item_changes", "probabilities", "item_neighbours")
         pinned = {name: PinnedFiles.from_json(values[name]) if values.get(name) else None for name in tables}
         return cls(**{**values, **pinned})
 

@@ -20,7 +20,8 @@ WITH_MAIN = {
 PART_OF_ANOTHER = {"benchmarks.quality.tfrs_model"}  # runs in TensorFlow's environment, started by against_tfrs
 PROCESSES = {"benchmarks.training.two_processes"}  # starts three Python processes: as slow as Spark
 SPARK = {name for name, text in WITH_MAIN.items() if "spark_session(" in text or "import jobs" in text} | {
-    "benchmarks.quality.demo_quality"
+    "benchmarks.quality.demo_quality",
+    "benchmarks.serving.neighbours",
 }
 FAST = sorted(set(WITH_MAIN) - SPARK - PROCESSES - PART_OF_ANOTHER)
 

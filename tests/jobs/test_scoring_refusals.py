@@ -85,7 +85,7 @@ def test_a_damaged_index_is_refused_before_anything_is_scored(simulated_copy: La
     [
         (
             "[scoring]\npopular_quota = 40\nexplore_quota = 11",
-            r"popular_quota \+ scoring.explore_quota must be at most scoring.candidates_per_user \(50\), got 40 \+ 11",
+            r"scoring.neighbour_quota must be at most scoring.candidates_per_user \(50\), got 40 \+ 11 \+ 0",
         ),
         (
             '[scoring]\nsegment_feature = "age"',

@@ -52,6 +52,15 @@ ITEM_COUNTS: dict[str, DataType] = {
 }  # fmt: skip
 DAILY_ITEM_COUNTS = Table("daily_item_counts", struct(**ITEM_COUNTS), key=("item_id",))
 WINDOW_ITEM_COUNTS = Table("window_item_counts", struct(**ITEM_COUNTS, window_days=INT), key=("item_id",))
+DAILY_ITEM_PAIRS = Table(
+    "daily_item_pairs",
+    struct(ds=DATE, item_index=INT, other_index=INT, weight=LONG),
+    key=("item_index", "other_index"),
+)
+NEIGHBOUR = struct(item_index=INT, similarity=FLOAT)
+ITEM_NEIGHBOURS = Table(
+    "item_neighbours", struct(ds=DATE, item_index=INT, neighbours=ArrayType(NEIGHBOUR)), key=("item_index",)
+)
 UNCLICKED_ITEMS = Table(
     "unclicked_items", struct(ds=DATE, item_id=STRING, item_index=INT, exposures=LONG), key=("item_id",)
 )

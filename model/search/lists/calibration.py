@@ -109,7 +109,8 @@ class Calibration:
         """What `to_json` returned. Raises ValueError if it is none."""
         try:
             temperature, length = float(values["temperature"]), int(values["list_length"])
-            pairs = [[(float(share), float(prob)) for share, prob in values["maps"][name]] for name in CHANNELS]
+            found = {"neighbours": values["maps"]["two_tower"], **values["maps"]}  # older models lack that channel
+            pairs = [[(float(share), float(prob)) for share, prob in found[name]] for name in CHANNELS]
         except (LookupError, TypeError) as error:
             raise ValueError(f"a calibration must have a temperature, a list length and maps, got {error!r}") from error
         if not (0 < temperature < math.inf and length > 0):

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from model.data.parquet_files import read_files
 from model.search.lists.candidate_lists import Quotas
+from model.search.lists.neighbours import item_neighbours
 from model.training.inputs import TrainingInputs
 from model.training.learner import Learner
 from model.training.loop import Batch
@@ -56,9 +58,14 @@ class HeldOutClicks:
             "shares": shares,
             "by_features": self.learner.item_vectors(items[shares == 0], by_features=True).float(),
         }
-        quotas = Quotas(data.candidates_per_user, data.popular_quota, data.explore_quota)
+        quotas = Quotas(data.candidates_per_user, data.popular_quota, data.explore_quota, data.neighbour_quota)
+        neighbours = None
+        if data.item_neighbours is not None:
+            rows = read_files(data.item_neighbours.files)
+            neighbours = item_neighbours(rows, data.neighbour_clicks, data.neighbour_decay)
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        return HeldOutLists(**arrays, quotas=quotas, temperature=float(self.learner.objective.temperature.detach()))
+        temperature = float(self.learner.objective.temperature.detach())
+        return HeldOutLists(**arrays, quotas=quotas, temperature=temperature, neighbours=neighbours)
 
     def _ranked(
         self,

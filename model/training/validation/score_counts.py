@@ -15,6 +15,7 @@ from model.search.exact_index import ExactIndex
 from model.search.lists import SOURCES
 from model.search.lists.calibration import Calibration
 from model.search.lists.candidate_lists import MAX_WIDTH_FACTOR, CandidateLists, Lists, Quotas
+from model.search.lists.neighbours import ItemNeighbours
 from model.search.lists.popular import ALL_USERS, PopularItems
 from model.training.validation.score_maps import counts_of
 from model.vocabulary import NO_ITEM, PADDING
@@ -34,6 +35,7 @@ class HeldOutLists:
         by_features: np.ndarray,
         quotas: Quotas,
         temperature: float,
+        neighbours: ItemNeighbours | None = None,
     ) -> None:
         """items int64 [I], ascending: those that may be shown; vectors float32 [I, D]; shares float [I]: of the clicks.
 
@@ -53,6 +55,7 @@ class HeldOutLists:
             _with_all_channels(quotas),
             ExactIndex.build(by_features, explored, model_version=VERSION) if len(explored) else None,
             calibration=Calibration(temperature, quotas.k),
+            neighbours=neighbours,
         )
 
     def counts(
@@ -69,9 +72,9 @@ class HeldOutLists:
             queries, clicked, history, known = (array[listed] for array in (queries, clicked, history, known))
         cold = ~known.any(axis=1) if history.shape[1] else np.zeros(len(clicked), dtype=bool)  # [B]
         hidden = known if hide_history else np.zeros_like(known)
-        excluded = Ragged(history[hidden], np.concatenate([[0], np.cumsum(hidden.sum(axis=1))]))
+        excluded, clicks = (Ragged(history[of], np.append(0, np.cumsum(of.sum(axis=1)))) for of in (hidden, known))
         segments = np.full(len(clicked), ALL_USERS, dtype=np.int64)
-        warm = self.lists.lists_for(queries, excluded, np.zeros_like(cold), segments)
+        warm = self.lists.lists_for(queries, excluded, np.zeros_like(cold), segments, clicks)
         popular = self.lists.lists_for(queries, excluded, np.ones_like(cold), segments)
         popular = Lists(*(array[:, : self.lists.calibration.list_length] for array in popular))
         found = [_counts(warm, clicked, (warm.sources == n) & ~cold[:, None]) for n in range(len(SOURCES))]

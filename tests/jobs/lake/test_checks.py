@@ -144,12 +144,14 @@ def test_which_checks_need_no_second_pass() -> None:
         ("vocabularies", {"index": 1}),
         ("training_examples", {"weight": -1.0}),
         ("user_histories", {"history": [0]}),
+        ("daily_item_pairs", {"other_index": 2}),
+        ("daily_item_pairs", {"weight": 0.0}),
     ],
 )
 def test_each_table_knows_its_faults(spark: SparkSession, name: str, values: dict[str, object]) -> None:
     sound = {
         "ds": DAY, "user_id": "u", "item_id": "i", "item_index": 2, "user_index": 2, "index": 2, "feature": "f", "value": "v",
-        "exposures": 3, "clicks": 1, "weight": 1.0, "unclicked": [3], "history": [2],
+        "exposures": 3, "clicks": 1, "weight": 1.0, "unclicked": [3], "history": [2], "other_index": 3,
     }  # fmt: skip
     counts = spark.createDataFrame([("i9", 1)], "item_id string, clicks int")
     frames = {"window_item_counts": counts} if name == "unclicked_items" else {}
@@ -175,7 +177,8 @@ def kind(value: object) -> str:
 def test_each_table_that_a_day_makes_has_checks() -> None:
     for name in (
         "interactions", "reconciliation", "vocabularies", "user_snapshot", "item_snapshot", "training_examples",
-        "user_histories", "daily_item_counts", "window_item_counts", "unclicked_items", "item_sampling_probs",
+        "user_histories", "daily_item_pairs", "daily_item_counts", "window_item_counts", "unclicked_items",
+        "item_sampling_probs", "item_neighbours",
     ):  # fmt: skip
         text = sql.read(f"{name}/checks")
         assert "`#fail " in text, name

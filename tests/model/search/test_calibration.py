@@ -18,6 +18,7 @@ MAPS = (
     ScoreMap((-5.0, -1.0), (-6.0, -2.0)),
     ScoreMap((-5.0, 0.0), (-8.0, -1.0)),
     ScoreMap((-3.0,), (-4.5,)),
+    ScoreMap((-4.0, 0.0), (-7.0, -1.5)),
     ScoreMap((-9.0, 0.0), (-9.0, -0.5)),
 )
 FITTED = Calibration(temperature=0.1, list_length=3, maps=MAPS)
@@ -51,7 +52,7 @@ def test_a_score_is_the_map_of_the_log_of_the_items_share_of_the_users_softmax()
                 assert np.isneginf(got)
                 continue
             share = math.log(score) if user % 3 == 0 else score / 0.1 - total
-            points = MAPS[3 if user % 3 == 0 else source]
+            points = MAPS[4 if user % 3 == 0 else source]
             assert got == pytest.approx(math.exp(np.interp(share, points.log_shares, points.log_probs)), rel=1e-4)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from model.features.ragged import Ragged
 from model.search.lists.candidate_lists import Quotas
+from model.search.lists.neighbours import ItemNeighbours
 from model.training.validation.score_counts import HeldOutLists
 from model.training.validation.score_maps import COUNTED, HITS, SHARES, TRIALS
 from tests.model.search.catalogues import unit
@@ -19,8 +21,14 @@ CLICKED = RNG.integers(2, 2 + N_ITEMS, B)
 HISTORY = np.where(np.arange(B)[:, None] % 4 == 0, 0, RNG.integers(2, 2 + N_ITEMS, (B, 3)))
 
 
-def counts(quotas: Quotas, *, hide_history: bool = True, history: np.ndarray = HISTORY) -> dict[str, np.ndarray]:
-    lists = HeldOutLists(ITEMS, VECTORS, SHARES_OF_CLICKS, BY_FEATURES, quotas, T)
+def counts(
+    quotas: Quotas,
+    *,
+    hide_history: bool = True,
+    history: np.ndarray = HISTORY,
+    neighbours: ItemNeighbours | None = None,
+) -> dict[str, np.ndarray]:
+    lists = HeldOutLists(ITEMS, VECTORS, SHARES_OF_CLICKS, BY_FEATURES, quotas, T, neighbours)
     found = lists.counts(QUERIES, CLICKED, history, hide_history=hide_history)
     return dict(zip(COUNTED, found, strict=True))
 
@@ -66,3 +74,22 @@ def test_channels_without_a_quota_are_counted_and_take_no_place_of_the_search() 
     assert quotas["popular"][TRIALS].sum() == warm * 4
     assert quotas["explore"][TRIALS].sum() == warm * 2
     assert quotas["two_tower"][TRIALS].sum() == warm * (K - 6)
+
+
+def test_neighbours_of_the_history_are_counted_as_a_channel_of_their_own() -> None:
+    """Each item's only neighbour is the item that the user clicks next, so nearly all candidates are hits."""
+    quota, warm = Quotas(K, neighbours=1), HISTORY.any(axis=1)
+    none = counts(quota)
+    assert none["neighbours"][TRIALS].sum() == 0
+    listed = warm & ~(CLICKED[:, None] == HISTORY).any(axis=1)
+    assert none["two_tower"][TRIALS].sum() == listed.sum() * K
+    newest = HISTORY[:, -1]  # [B]
+    nearest = {int(item): int(click) for item, click in zip(newest[listed], CLICKED[listed], strict=True)}
+    lengths = np.isin(np.arange(2 + N_ITEMS), list(nearest)).astype(np.int64)
+    items = np.array([nearest[item] for item in sorted(nearest)])
+    near = ItemNeighbours(Ragged(items, np.append(0, np.cumsum(lengths))), np.ones(len(items)), clicks=1, decay=1.0)
+    found = counts(quota, neighbours=near)["neighbours"]
+    exact = listed & (np.array([nearest.get(int(item), 0) for item in newest]) == CLICKED)
+    assert 0 < found[HITS].sum() <= exact.sum()
+    assert found[TRIALS].sum() <= listed.sum()
+    assert found[HITS].sum() > 0.7 * found[TRIALS].sum()

@@ -17,7 +17,7 @@ from model.training.validation.score_maps import (
     fitted_map,
 )
 
-CURVES = {"two_tower": (0.3, 0.8), "popular": (0.02, 0.2), "explore": (0.01, 1.0), "cold": (0.6, 1.0), "everyone": (0.4, 1.0)}  # fmt: skip
+CURVES = {"two_tower": (0.3, 0.8), "popular": (0.02, 0.2), "explore": (0.01, 1.0), "neighbours": (0.05, 0.5), "cold": (0.6, 1.0), "everyone": (0.4, 1.0)}  # fmt: skip
 
 
 def planted(name: str, shares: np.ndarray) -> np.ndarray:
@@ -109,10 +109,10 @@ def test_hits_that_fall_with_the_share_are_pooled_to_their_mean() -> None:
 
 def test_a_channel_without_candidates_gets_the_map_it_is_compared_with() -> None:
     counts = all_counts(100_000, 0)
-    for name in ("popular", "cold"):
+    for name in ("popular", "neighbours", "cold"):
         counts[COUNTED.index(name)] = 0
     maps = fitted(counts, 0.1, 100).maps
-    assert maps[1] == maps[0] != maps[2]
+    assert maps[1] == maps[3] == maps[0] != maps[2]
     everyone = fitted_map(counts[COUNTED.index("everyone")], IDENTITY)
-    assert maps[3] == everyone
+    assert maps[4] == everyone
     assert counts.shape == COUNTS_SHAPE
