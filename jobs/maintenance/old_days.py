@@ -63,8 +63,8 @@ def dated_tables(config: Config) -> list[Table]:
         tables.IMPRESSIONS, tables.CLICKS, tables.users(config), tables.items(config), tables.INTERACTIONS,
         tables.training_examples(config), tables.item_changes(config), tables.DAILY_ITEM_COUNTS,
         tables.DAILY_ITEM_PAIRS, tables.WINDOW_ITEM_COUNTS, tables.ITEM_SAMPLING_PROBS, tables.UNCLICKED_ITEMS,
-        tables.POPULAR_ITEMS, tables.ITEM_NEIGHBOURS, tables.user_snapshot(config), tables.item_snapshot(config), tables.USER_HISTORIES, tables.USER_EMBEDDINGS,
-        tables.ITEM_EMBEDDINGS, tables.CANDIDATES,
+        tables.POPULAR_ITEMS, tables.ITEM_NEIGHBOURS, tables.user_snapshot(config), tables.item_snapshot(config),
+        tables.USER_HISTORIES, tables.USER_EMBEDDINGS, tables.ITEM_EMBEDDINGS, tables.CANDIDATES,
     ]  # fmt: skip
 
 
