@@ -192,7 +192,7 @@ def check_neighbours(lake: Lake, config: Config) -> None:
         worth = {
             other: w / (math.sqrt(float(sums[item]) * float(sums[other])) + 0.5 * ONE) for other, w in others.items()
         }
-        best = sorted(worth, key=lambda other: (-worth[other], other))[:50]
+        best = sorted(worth, key=lambda other: (-worth[other], other))[:100]
         assert [one.item_index for one in found[item]] == best
         assert [one.similarity for one in found[item]] == pytest.approx([worth[other] for other in best], rel=1e-6)
 
@@ -210,7 +210,7 @@ def check_lists(lake: Lake) -> None:
     assert sum(row.near == 10 for row in rows) > 0.9 * len(rows) > 100
     indices = lake.day(tables.ITEM_EMBEDDINGS, THIRD).select("item_id", "item_index")
     near = lists.where("source = 'neighbours'").join(indices, "item_id").select("user_id", "item_index")
-    clicks = histories.select("user_id", F.explode(F.slice(F.reverse("history"), 1, 20)).alias("click"))
+    clicks = histories.select("user_id", F.explode(F.slice(F.reverse("history"), 1, 10)).alias("click"))
     links = lake.day(tables.ITEM_NEIGHBOURS, THIRD).select(
         F.col("item_index").alias("click"), F.explode("neighbours.item_index").alias("item_index")
     )

@@ -11,7 +11,7 @@ import pyarrow as pa
 from model.features.ragged import Ragged, cut, rows_of
 from model.vocabulary import NO_ITEM
 
-PAIRS_AT_ONCE = 1 << 20  # pairs of a click and a neighbour in memory at once: about 50 MB
+PAIRS_AT_ONCE = 1 << 17  # pairs of a click and a neighbour in memory at once: about 15 MB
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,32 @@ class ItemNeighbours:
     def _best(self, history: Ragged, excluded: Ragged, width: int) -> np.ndarray:
         """The same for one block of users."""
         n_users = len(history.offsets) - 1
-        users, clicked, weights = self._last_clicks(history)  # [C]
-        entries = rows_of(Ragged(np.arange(len(self.similarities)), self.items.offsets), clicked)  # [P]
-        of_click = np.repeat(np.arange(len(clicked)), np.diff(entries.offsets))  # [P]
+        users, named, parts = self._pairs(history)  # [P] each
         stride = int(self.items.flat.max(initial=0)) + 1
-        keys = users[of_click] * stride + self.items.flat[entries.flat]  # [P]
-        found, numbers = np.unique(keys, return_inverse=True)
-        worth = np.bincount(numbers, weights[of_click] * self.similarities[entries.flat], minlength=len(found))
-        excluded_users, excluded_items = cut(excluded, 0, n_users)
-        known = excluded_items < stride
-        shown = ~np.isin(found, excluded_users[known] * stride + excluded_items[known])
-        users, items = np.divmod(found[shown], stride)
-        order = np.lexsort((items, -worth[shown], users))
-        users, items = users[order], items[order]
-        ranks = np.arange(len(users)) - np.searchsorted(users, users)
-        best = np.full((n_users, width), NO_ITEM, dtype=np.int64)
-        best[users[ranks < width], ranks[ranks < width]] = items[ranks < width]
-        return best
+        keys, numbers = np.unique(users * stride + named, return_inverse=True)  # ascending by user, then by item
+        worth = np.bincount(numbers, parts, minlength=len(keys)).astype(np.float64)  # of nothing it is whole numbers
+        excluding, left_out = cut(excluded, 0, n_users)
+        excluded_keys = (excluding * stride + left_out)[left_out < stride]
+        places = np.searchsorted(keys, excluded_keys)
+        within = places < len(keys)
+        places, excluded_keys = places[within], excluded_keys[within]
+        worth[places[keys[places] == excluded_keys]] = -np.inf
+        users, items = np.divmod(keys, stride)
+        columns = np.arange(len(keys)) - np.searchsorted(users, users)
+        shape = n_users, max(width, int(columns.max(initial=0)) + 1)
+        worths, found = np.full(shape, -np.inf), np.full(shape, NO_ITEM, dtype=np.int64)
+        worths[users, columns], found[users, columns] = worth, np.where(np.isneginf(worth), NO_ITEM, items)
+        best = np.argsort(-worths, axis=1, kind="stable")[:, :width]
+        return np.take_along_axis(found, best, axis=1)
+
+    def _pairs(self, history: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each pair of a last click and a neighbour: the user's row, the neighbour, its part of the worth, [P]."""
+        users, clicked, weights = self._last_clicks(history)
+        starts = self.items.offsets[clicked]
+        lengths = self.items.offsets[clicked + 1] - starts
+        of_click = np.repeat(np.arange(len(clicked)), lengths)
+        entries = np.arange(len(of_click)) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+        return users[of_click], self.items.flat[entries], weights[of_click] * self.similarities[entries]
 
     def _last_clicks(self, history: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each user's last clicks on items with neighbours: the user's row, the item, and its weight, [C] each."""
