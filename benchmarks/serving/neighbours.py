@@ -1,187 +1,159 @@
-"""What positions for neighbours of the clicked items are worth: lists of 100, evaluated on the clicks of the next day.
+"""What positions for neighbours of the clicked items are worth: lists of a day that was run, on the next day's clicks.
 
-The two towers are trained as a day trains them, with the last day held out, on which the scores of all channels are
-calibrated. `--part validation` evaluates one day earlier than `--part test`: settings are chosen there, with a file of
-[neighbours] for `--config`, and tested once. --smoke: a tiny simulated log.
+    batch-recall run-day --lake LAKE --ds FIRST --last DAY --config FILE --from build_item_pairs --to build_item_pairs
+    batch-recall build-item-neighbours --lake LAKE --ds DAY --config FILE
+    python -m benchmarks.serving.neighbours --lake LAKE --ds DAY --config FILE
 
-Axis letters: U users, L length of a history.
+FILE has a `scoring.neighbour_quota`; the first two commands build what the lake lacks. Lists are made from the day's
+stored embeddings by the code that scores users, with each quota and in both orders, by an exact search. Users without a
+click are left out, because no quota changes their lists. --smoke runs two days of a simulated log first.
+
+Axis letters: U users, W items of a list, D dimensions.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import statistics
 import tempfile
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-import torch
+import polars as pl
 
 from benchmarks.command_line import benchmark_parser, parse
-from benchmarks.quality.measure import Evaluator
-from benchmarks.quality.scheme_report import cell
-from benchmarks.quality.scheme_sets import SETS, SIMULATED
-from benchmarks.worlds import WITH_POOL
-from benchmarks.worlds.prepared_days import FEATURES, movielens_lake, prepare, simulated_lake
-from benchmarks.worlds.prepared_folder import FIRST_DAY
-from jobs import build_item_neighbours, build_item_pairs
-from jobs.config.loading import Config, load_config, merge
+from jobs import build_interactions, run_day, simulate_log
+from jobs.config.loading import Config, load_config
+from jobs.inference.references import calibration_of, model_version
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.training.spec import training_spec
-from model.artifacts.model_version import load_model
+from jobs.lake.session import spark_session
 from model.data.parquet_files import read_files
 from model.features.ragged import Ragged
-from model.features.tensors import tensors
+from model.metrics import ranking_metrics
 from model.search.exact_index import ExactIndex
 from model.search.lists import NEIGHBOURS
 from model.search.lists.calibration import Calibration
 from model.search.lists.candidate_lists import CandidateLists, Quotas
 from model.search.lists.neighbours import ItemNeighbours, item_neighbours
 from model.search.lists.popular import PopularItems
-from model.training.fit import fit
-from model.training.spec import TrainingSpec
 
-K, QUOTAS = 100, (0, 10, 20, 50)
-CALIBRATED_QUOTA = 20  # of the lists on which the maps are fitted
-COLUMNS = ("recall@20", "ndcg@20", "recall@100", "coverage", "never_clicked_share", "recall of neighbours")
-TINY = {"users": 60, "items": 150, "days": 4}
+QUOTAS, SHORT = (0, 10, 20, 50), 20
+FIRST = dt.date(2026, 1, 1)
+TINY = (
+    '[training]\nepochs = 1\nbatch_size = 64\nthreads = 1\n[tracking]\nuri = "none"\n[scoring]\nneighbour_quota = 5\n'
+)
 
 
 @dataclass
-class World:
-    """A day of a lake: its neighbours, and the users whose lists are evaluated."""
+class Day:
+    """The users with a click before and after the end of a day, and what their lists are made from."""
 
-    evaluator: Evaluator
-    near: ItemNeighbours
-    popular: PopularItems
+    queries: np.ndarray  # [U, D]
     history: Ragged
-    cold: np.ndarray  # bool [U]
+    excluded: Ragged
+    relevant: Ragged  # item indices clicked on the next day, without excluded ones
+    index: ExactIndex
+    near: ItemNeighbours
+    calibration: Calibration
+    k: int
 
     @classmethod
-    def of(cls, prepared: Path, near: ItemNeighbours) -> World:
-        found = Evaluator(prepared)
-        history = np.stack(found.users["history"].to_numpy())  # [U, L], padded with 0
-        known = history > 0
-        items = found.items["item_index"].to_numpy().astype(np.int64)
-        best = items[np.argsort(-found.clicks[items], kind="stable")]
-        shares = (found.clicks[best] / found.clicks.sum()).astype(np.float32)
-        offsets = np.append(0, np.cumsum(known.sum(axis=1)))
-        clicks = Ragged(history[known].astype(np.int64), offsets)
-        return cls(found, near, PopularItems(np.zeros(len(best), dtype=int), best, shares), clicks, ~known.any(axis=1))
+    def of(cls, lake: Lake, config: Config, ds: dt.date) -> Day:
+        items = pl.concat(lake.batches(tables.ITEM_EMBEDDINGS, ds, ["item_id", "item_index", "available", "embedding"]))
+        users = pl.concat(lake.batches(tables.USER_EMBEDDINGS, ds, ["user_id", "embedding"]))
+        clicked = pl.concat(lake.batches(tables.USER_HISTORIES, ds, ["user_id", "history", "clicked"]))
+        after = pl.concat(
+            lake.batches(tables.INTERACTIONS, ds + dt.timedelta(days=1), ["user_id", "item_id", "clicked"])
+        )
+        after = after.filter("clicked").join(items.select("item_id", "item_index"), on="item_id")
+        next_clicks = after.group_by("user_id").agg(relevant=pl.col("item_index").unique())
+        of_days = pl.col("clicked").list.eval(pl.element().struct.field("item_indices"))
+        excluded = of_days.list.eval(pl.element().explode()).list.unique().list.drop_nulls()
+        users = users.join(clicked.with_columns(excluded=excluded), on="user_id").join(next_clicks, on="user_id")
+        users = users.with_columns(relevant=pl.col("relevant").list.set_difference("excluded")).sort("user_id")
+        users = users.filter(pl.col("relevant").list.len() > 0)
+        shown = items.filter("available")
+        rows = read_files(lake.pinned(tables.ITEM_NEIGHBOURS, ds, 1).files)
+        vectors, indices = np.stack(shown["embedding"].to_list()).astype(np.float32), shown["item_index"].to_numpy()
+        return cls(
+            np.stack(users["embedding"].to_list()).astype(np.float32),
+            *(ragged(users[name]) for name in ("history", "excluded", "relevant")),
+            ExactIndex.build(vectors, indices.astype(np.int64), model_version="benchmark"),
+            item_neighbours(rows, config.neighbours.clicks, config.neighbours.decay),
+            calibration_of(lake, config, model_version(lake, ds)),
+            config.scoring.candidates_per_user,
+        )
 
-    def alone(self) -> dict[str, float]:
-        """Metrics of lists of neighbours alone."""
-        return self._metrics(self.near.best(self.history, self.evaluator.excluded, K))
-
-    def with_towers(self, folder: Path) -> dict[tuple[str, int], dict[str, float]]:
-        """Metrics of the lists of a trained model, by order and quota."""
-        towers, version = load_model(folder)
-        items = self.evaluator.items
-        with torch.no_grad():
-            queries = towers.user(tensors(self.evaluator.users, towers.spec.user)).numpy()
-            vectors = towers.item(tensors(items, towers.spec.item)).numpy()
-        indices = items["item_index"].to_numpy().astype(np.int64)
-        index = ExactIndex.build(vectors, indices, model_version="benchmark")
-        calibration = Calibration.from_json(version.metrics["calibration"])
-        segments, found = np.zeros(len(queries), dtype=np.int64), {}
-        for order in ("channel_score", "score"):
+    def print_lists(self) -> None:
+        """Print a row for each quota and order, and one for lists of neighbours alone."""
+        size = len(self.index)
+        print(
+            f"| {len(self.queries):,} users, {size:,} items | Recall@{SHORT} | NDCG@{SHORT} | Recall@{self.k} |", end=""
+        )
+        print(" coverage | hits among neighbours | hits among the last of the search |\n|---|---|---|---|---|---|---|")
+        self._row("neighbours alone", self.near.best(self.history, self.excluded, self.k))
+        nothing = PopularItems(np.zeros(1, dtype=int), np.full(1, -1), np.zeros(1, dtype=np.float32))
+        warm, segments = np.zeros(len(self.queries), dtype=bool), np.zeros(len(self.queries), dtype=np.int64)
+        whole = self.index.search(self.queries, self.k, self.excluded)[0]
+        for by_score in (False, True):
             for quota in QUOTAS:
                 lists = CandidateLists(
-                    index,
-                    self.popular,
-                    Quotas(K, neighbours=quota),
-                    calibration=calibration,
-                    order_by_score=order == "score",
-                    neighbours=self.near,
-                ).lists_for(queries, self.evaluator.excluded, self.cold, segments, self.history)
-                of_channel = np.where(lists.sources == NEIGHBOURS, lists.items, -1)
-                of_channel = np.take_along_axis(of_channel, np.argsort(of_channel == -1, axis=1, kind="stable"), axis=1)
-                hits = self.evaluator.evaluate_lists(of_channel)[f"recall@{K}"]
-                found[order, quota] = self._metrics(lists.items) | {"recall of neighbours": hits}
-        return found
+                    self.index, nothing, Quotas(self.k, neighbours=min(quota, self.k)), calibration=self.calibration,
+                    order_by_score=by_score, neighbours=self.near,
+                ).lists_for(self.queries, self.excluded, warm, segments, self.history)  # fmt: skip
+                label = f"quota {quota}, ordered by {'score' if by_score else 'channel_score'}"
+                near = np.where(lists.sources == NEIGHBOURS, lists.items, -1)
+                self._row(label, lists.items, near, whole[:, self.k - quota :] if quota else near)
 
-    def _metrics(self, lists: np.ndarray) -> dict[str, float]:
-        shown = np.unique(lists[lists >= 0])
-        return self.evaluator.evaluate_lists(lists) | {"coverage": len(shown) / len(self.evaluator.items)}
+    def _row(self, label: str, lists: np.ndarray, *parts: np.ndarray) -> None:
+        found = ranking_metrics(lists, self.relevant, (SHORT, self.k))
+        values = [np.nanmean(found[name]) for name in (f"recall@{SHORT}", f"ndcg@{SHORT}", f"recall@{self.k}")]
+        coverage = len(np.unique(lists[lists >= 0])) / len(self.index)
+        cells = [*(f"{value:.4f}" for value in (*values, coverage)), *(f"{self._hits(part):,}" for part in parts)]
+        print(f"| {label} | {' | '.join(cells + [''] * (6 - len(cells)))} |", flush=True)
 
-
-def timed(job: ModuleType, lake: Lake, ds: dt.date, config: Sequence[str]) -> float:
-    """Run a job of a day; returns its seconds."""
-    start = time.perf_counter()
-    job.main(["--lake", lake.uri, "--ds", str(ds), *config])
-    return time.perf_counter() - start
+    def _hits(self, items: np.ndarray) -> int:
+        """How many of the items [U, W], -1 for none, are relevant."""
+        stride = int(max(items.max(initial=0), self.relevant.flat.max(initial=0))) + 1
+        owners = np.repeat(np.arange(len(items)), np.diff(self.relevant.offsets))
+        keys = np.arange(len(items))[:, None] * stride + items
+        return int((np.isin(keys, owners * stride + self.relevant.flat) & (items >= 0)).sum())
 
 
-def build(lake: Lake, ds: dt.date, config: Sequence[str]) -> None:
-    """Build the pairs of every day up to `ds`, and the neighbours of `ds` and of the day before; print the seconds."""
-    days = [FIRST_DAY + dt.timedelta(days=number) for number in range((ds - FIRST_DAY).days + 1)]
-    pairs = statistics.median(timed(build_item_pairs, lake, day, config) for day in days)
-    near = statistics.median(timed(build_item_neighbours, lake, day, config) for day in days[-2:])
-    rows = lake.window(tables.DAILY_ITEM_PAIRS, ds, len(days)).count()
-    print(f"seconds a day: pairs {pairs:.1f}, neighbours {near:.1f}; {rows:,} rows of pairs in {len(days)} days\n")
+def ragged(lists: pl.Series) -> Ragged:
+    """A column of lists of item indices."""
+    flat = lists.explode().drop_nulls().to_numpy().astype(np.int64)
+    return Ragged(flat, np.append(0, np.cumsum(lists.list.len().to_numpy(), dtype=np.int64)))
 
 
-def configuration(log: str, text: str, overlays: Iterable[str], folder: Path) -> tuple[Config, list[str]]:
-    """The configuration of the log's models, and the arguments with which the jobs build neighbours."""
-    own = folder / "neighbours.toml"
-    own.write_text(f"[scoring]\nneighbour_quota = {CALIBRATED_QUOTA}\n[training]\nthreads = 1\n{text}", "utf-8")
-    files = [FEATURES, str(WITH_POOL), *overlays, str(own)]
-    config = load_config(*files)
-    if log == "simulated":
-        config = Config.model_validate(merge(config.model_dump(), SETS[log].configuration))
-    return config, [argument for file in files for argument in ("--config", file)]
-
-
-def measure(lake: Lake, ds: dt.date, folder: Path, configured: tuple[Config, list[str]], seeds: Sequence[int]) -> None:
-    """Print the table of a day."""
-    config, arguments = configured
-    prepared = prepare(lake, ds, folder)
-    build(lake, ds, arguments)
-    rows = read_files(lake.pinned(tables.ITEM_NEIGHBOURS, ds, 1).files)
-    world = World.of(prepared, item_neighbours(rows, config.neighbours.clicks, config.neighbours.decay))
-    spec = training_spec(lake, config, ds)
-    found = [_trained(world, replace(spec, run=replace(spec.run, seed=seed))) for seed in seeds]
-    print(f"| {len(world.cold):,} users, {len(seeds)} seeds | {' | '.join(COLUMNS)} |")
-    print("|---" * (len(COLUMNS) + 1) + "|")
-    _row("popularity", [world.evaluator.popularity()])
-    _row("neighbours alone", [world.alone()])
-    for order, quota in found[0]:
-        _row(f"quota {quota}, ordered by {order}", [of_seed[order, quota] for of_seed in found])
-
-
-def _trained(world: World, spec: TrainingSpec) -> dict[tuple[str, int], dict[str, float]]:
-    with tempfile.TemporaryDirectory() as folder:
-        fit(spec.in_folders(Path(folder) / "model", Path(folder) / "checkpoints"))
-        return world.with_towers(Path(folder) / "model")
-
-
-def _row(label: str, runs: Sequence[Mapping[str, float]]) -> None:
-    print(f"| {label} | {' | '.join(cell(name, runs) for name in COLUMNS)} |", flush=True)
+def simulated(folder: Path) -> tuple[str, dt.date, list[str]]:
+    """A tiny lake of which two days were run and a third has landed; its second day, and its configuration."""
+    config, lake = folder / "tiny.toml", str(folder / "lake")
+    config.write_text(TINY, "utf-8")
+    days = [FIRST + dt.timedelta(days=number) for number in range(3)]
+    for day in days:
+        common = ["--lake", lake, "--ds", str(day), "--config", str(config)]
+        simulate_log.main([*common, "--users", "60", "--items", "150", "--start", str(FIRST)])
+        if day != days[-1]:
+            run_day.main([*common, "--to", "score_users"])
+    build_interactions.main([*common, "--any-order"])
+    return lake, days[1], [str(config)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = benchmark_parser(__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("benchmarks/out"), help="where the lakes are stored")
-    parser.add_argument("--log", choices=("movielens", "simulated"), default="movielens")
-    parser.add_argument("--part", choices=("validation", "test"), default="validation")
-    parser.add_argument("--config", action="append", default=[], help="overrides, such as [neighbours]")
-    parser.add_argument("--seeds", type=int, default=3)
-    args = parse(parser, argv, log="simulated", seeds=1)
+    parser.add_argument("--lake")
+    parser.add_argument("--ds", type=dt.date.fromisoformat)
+    parser.add_argument("--config", action="append", default=[])
+    args = parse(parser, argv)
+    if not args.smoke and not (args.lake and args.ds):
+        parser.error("--lake and --ds must be given")
     with tempfile.TemporaryDirectory(prefix="neighbours-") as temporary:
-        folder = Path(temporary) if args.smoke else args.folder / args.log
-        sizes = TINY if args.smoke else SIMULATED
-        folder.mkdir(parents=True, exist_ok=True)
-        lake = movielens_lake(folder / "lake") if args.log == "movielens" else simulated_lake(folder / "lake", **sizes)
-        days = 10 if args.log == "movielens" else int(sizes["days"])
-        ds = FIRST_DAY + dt.timedelta(days=days - (3 if args.part == "validation" else 2))
-        text = "epochs = 1\n[model]\nhidden = []\n" if args.smoke else ""
-        configured = configuration("tiny" if args.smoke else args.log, text, args.config, Path(temporary))
-        measure(lake, ds, folder, configured, range(1, args.seeds + 1))
+        chosen = simulated(Path(temporary)) if args.smoke else (args.lake, args.ds, args.config)
+        uri, ds, overlays = chosen
+        Day.of(Lake(lambda: spark_session("neighbours"), uri), load_config(*overlays), ds).print_lists()
 
 
 if __name__ == "__main__":
