@@ -79,7 +79,9 @@ class Day:
         vectors, indices = np.stack(shown["embedding"].to_list()).astype(np.float32), shown["item_index"].to_numpy()
         return cls(
             np.stack(users["embedding"].to_list()).astype(np.float32),
-            *(ragged(users[name]) for name in ("history", "excluded", "relevant")),
+            ragged(users["history"]),
+            ragged(users["excluded"]),
+            ragged(users["relevant"]),
             ExactIndex.build(vectors, indices.astype(np.int64), model_version="benchmark"),
             item_neighbours(rows, config.neighbours.clicks, config.neighbours.decay),
             calibration_of(lake, config, model_version(lake, ds)),
