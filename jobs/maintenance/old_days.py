@@ -11,11 +11,10 @@ from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
 from jobs.lake import tables
-from jobs.lake.files import glob_statuses
 from jobs.lake.lake import Lake
 from jobs.lake.queries import empty_frame
 from jobs.lake.tables import Table
-from jobs.maintenance.retention import followed_publications
+from jobs.maintenance.retention import followed_publications, with_variants
 
 
 @dataclass(frozen=True)
@@ -45,16 +44,19 @@ def old_days(lake: Lake, config: Config, keep_days: int, at: dt.datetime) -> Ite
     Days are counted back from the oldest day whose lists readers followed in the last `keep_days` days, so that each of
     these can still be rolled back to, measured and built again. Nothing is old before the first publication.
     """
-    reference = followed_publications(lake.read(tables.PUBLICATIONS), keep_days, at).agg(F.min("ds")).first()[0]  # type: ignore[index]
     kept = {name: days for name, days in config.retention.tables.items() if days}
-    if reference is None or not kept:
+    if not kept:
         return
-    variants = [status.getPath().getName() for status in glob_statuses(lake.spark, lake.path("variants", "*"))]
+    followed = followed_publications(lake.read(tables.PUBLICATIONS), keep_days, at)
+    reference = followed.agg(F.min("ds")).first()[0]  # type: ignore[index]
+    if reference is None:
+        return
+    lakes = with_variants(lake)
     for table in dated_tables(config):
         if table.name in kept:
             first = reference - dt.timedelta(days=kept[table.name] - 1)
-            for variant in (None, *variants) if table.per_variant else (None,):
-                yield from _before(lake.of_variant(variant), table, first)
+            for of_variant in lakes if table.per_variant else [lake]:
+                yield from _before(of_variant, table, first)
 
 
 def dated_tables(config: Config) -> list[Table]:

@@ -39,15 +39,19 @@ def unused_folders(lake: Lake, keep_days: int, retained_days: int, at: dt.dateti
     days names them.
     """
     first = at.date() - dt.timedelta(days=retained_days)
-    variants = [status.getPath().getName() for status in glob_statuses(lake.spark, lake.path("variants", "*"))]
-    for variant in (None, *variants):
-        of_variant = lake.of_variant(variant)
+    for of_variant in with_variants(lake):
         used = {*_named_folders(of_variant, first), *_published_models(of_variant, keep_days, at)}
         for pattern in (f"{MODELS}/*", f"{INDEXES}/*/*"):
             for status in glob_statuses(lake.spark, of_variant.model_path(pattern)):
                 age = dt.timedelta(seconds=at.timestamp() - status.getModificationTime() / 1000)
                 if age.days >= retained_days and status.getPath().getName() not in used:
                     yield str(status.getPath().toString())
+
+
+def with_variants(lake: Lake) -> list[Lake]:
+    """The lake as the main model sees it, and as each variant does that has outputs."""
+    variants = [status.getPath().getName() for status in glob_statuses(lake.spark, lake.path("variants", "*"))]
+    return [lake.of_variant(variant) for variant in (None, *variants)]
 
 
 def followed_publications(publications: DataFrame, days: int, at: dt.datetime) -> DataFrame:

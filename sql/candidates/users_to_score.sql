@@ -1,5 +1,5 @@
--- Every user's embedding, last clicks and excluded items, and the list that may be reused: the published list of the same model, if
--- the inputs of the list have not changed (scored_from); otherwise null.
+-- Every user's embedding, last clicks and excluded items, and the list that may be reused: the published list of the
+-- same model, if the inputs of the list have not changed (scored_from); otherwise null.
 select
   users.user_id,
   users.embedding,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import get_args
 
 import pytest
 
 from jobs.config.loading import Config, load_config, merge
-from jobs.config.retention import min_retention_days
+from jobs.config.retention import DatedTable, min_retention_days
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.maintain_tables import remove_days
-from jobs.maintenance.old_days import old_days
+from jobs.maintenance.old_days import dated_tables, old_days
 
 LAST = dt.date(2026, 3, 1)
 NOW = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
@@ -69,6 +70,10 @@ def test_days_are_counted_from_the_oldest_day_that_readers_followed_lately(dated
     assert old.first_kept == LAST - dt.timedelta(days=15 + NEEDED - 1)
     assert list(old_days(dated, keeping(daily_item_counts=NEEDED), 30, NOW)) == []  # counted from 50 days ago
     assert list(old_days(dated, keeping(candidates=NEEDED), 7, NOW)) == []  # a table that does not exist
+
+
+def test_the_tables_that_can_be_named_are_those_whose_days_can_be_removed() -> None:
+    assert sorted(table.name for table in dated_tables(load_config())) == sorted(get_args(DatedTable))
 
 
 def test_fewer_days_than_are_read_are_refused() -> None:
