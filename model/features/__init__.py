@@ -62,6 +62,7 @@ class ModelSpec:
     user_encoder: str = "mean"  # how a user's list of items becomes one vector: see `model.towers.user_encoders`
     item_id_shrinkage: float = 0.0  # training rows at which half of an item id's embedding is its own; 0: all of it
     table_rows: Mapping[str, int] = field(default_factory=dict)  # of a vocabulary whose indices do not all have a row
+    interests: int = 1  # query embeddings of a user
 
     @property
     def table_sizes(self) -> dict[str, int]:

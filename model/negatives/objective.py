@@ -1,6 +1,7 @@
 """The loss of a training step: its queries against all columns of the mixture and the rows' own negatives.
 
-Axes: B rows of this rank, D embedding size, H negatives of one row, L items of a history, N items to embed, R ranks.
+Axes: B rows of this rank, Q interests of a user, D embedding size, H negatives of one row, L items of a history,
+N items to embed, R ranks.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from model.data import devices
 from model.frequency import StreamingFrequency
 from model.losses import RowNegatives, sampled_softmax_loss
+from model.losses.interests import interest_of_positive
 from model.negatives.known_clicks import KnownClicks, padding_to_no_item
 from model.negatives.mixture import Embed, Mixture
 from model.negatives.settings import Negatives
@@ -108,7 +110,8 @@ class Objective:
     ) -> Tensor:
         """The mean loss over the rows of all ranks, 0-dim; with several ranks, this rank's summand of it.
 
-        queries [B, D]; positives [B] clicked items; embed: the item tower, which is given the positives first; history
+        queries [B, D], or [B, Q, D] with several interests, of which a row's loss takes the best one for its positive;
+        positives [B] clicked items; embed: the item tower, which is given the positives first; history
         [B, L]: the user's clicks, padded with 0 (for the mask `history`); users [B] (for the masks `user` and
         `history`); own [B, H]: the rows' own negatives, padded with 0; weights [B]. Raises ValueError if an input that
         the mask needs is None.
@@ -120,6 +123,8 @@ class Objective:
         row_items, positions = (positives[:0], None) if own is None else items_to_embed(own)
         vectors = embed(torch.cat([positives, part, row_items]))  # [N, D]
         own_columns, row_vectors = vectors.split([len(positives) + len(part), len(row_items)])
+        if queries.dim() == 3:
+            queries = interest_of_positive(queries, own_columns[: len(positives)])  # [B, D]
         fresh = self.ranks.gather_columns(own_columns, counts, len(drawn))
         all_positives = self.ranks.gather(positives, counts)
         all_users = None if users is None else self.ranks.gather(users, counts)

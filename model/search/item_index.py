@@ -1,6 +1,6 @@
 """The interface of an index backend, and what all backends share: items, search in blocks, the folder on disk."""
 
-# Axes: N queries, I items, D dimensions, K results, E exclusions of all queries, P (query, item) pairs.
+# Axes: N queries, Q interests of a user, I items, D dimensions, K results, E exclusions, P (query, item) pairs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -14,8 +14,9 @@ import numpy as np
 
 from model.artifacts.array_files import array_writer, read_array
 from model.artifacts.formats import INDEX, IndexCorrupt, VersionMismatch
-from model.features.ragged import Ragged, checked_ragged, cut
+from model.features.ragged import Ragged, checked_ragged, cut, rows_of
 from model.search.checks import check_item_order, checked_queries, checked_version, largest_norm, sorted_items
+from model.search.interests import best_dot_products, merged_by_best_score
 from model.search.top_k import empty_results
 from model.vocabulary import NO_ITEM
 
@@ -63,18 +64,21 @@ class ItemIndex(ABC):
     def search(
         self, queries: np.ndarray, k: int, excluded: tuple[np.ndarray, np.ndarray] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k items with the highest scores for each query float32 [N, D].
+        """The k items with the highest scores for each query float32 [N, D], or for each user's queries [N, Q, D].
 
+        The score of an item for a user is the best one of the user's queries.
         excluded: flat item indices int64 [E] and offsets int64 [N + 1]; items that are not in the index are ignored.
         Returns item_indices int64 [N, K] and scores float32 [N, K], best first, equal scores by item_index. A row has
         min(K, I - number of its excluded items) results, followed by -1 and -inf. Raises ValueError for other types or
         shapes, k < 1, and queries that are not finite.
         """
-        queries = checked_queries(queries, self.dimension)
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         nothing = (np.empty(0, dtype=np.int64), np.zeros(len(queries) + 1, dtype=np.int64))
         ragged = checked_ragged(nothing if excluded is None else excluded, len(queries), "excluded")
+        if np.ndim(queries) == 3:
+            return self._search_interests(queries, k, ragged)
+        queries = checked_queries(queries, self.dimension)
         found, scores = empty_results(len(queries), k)
         n_blocks = -(-len(queries) // QUERIES_AT_ONCE) if len(self) else 0
         edges = np.linspace(0, len(queries), n_blocks + 1).astype(int).tolist()  # equal, as a short block is slow
@@ -83,6 +87,20 @@ class ItemIndex(ABC):
             positions, scores[block] = self.search_block(queries[block], k, self._forbidden(ragged, start, stop))
             found[block] = np.where(positions == NO_ITEM, NO_ITEM, self.item_indices[positions])
         return found, scores
+
+    def _search_interests(self, queries: np.ndarray, k: int, excluded: Ragged) -> tuple[np.ndarray, np.ndarray]:
+        """`search` for queries [N, Q, D]: k results of each query are merged.
+
+        More are not needed: an item among a user's k best is also among the k best of the query that scores it highest.
+        An approximate index can miss it there and find it by another query, so its items are scored by all queries.
+        """
+        n_users, n_interests, dimension = queries.shape
+        users = np.repeat(np.arange(n_users), n_interests)
+        found, scores = self.search(queries.reshape(-1, dimension), k, rows_of(excluded, users))
+        found, scores = found.reshape(n_users, n_interests * k), scores.reshape(n_users, n_interests * k)
+        if not self.is_exact:
+            scores = best_dot_products(queries, self.matrix, self.positions(found))
+        return merged_by_best_score(found, scores, k)
 
     @abstractmethod
     def search_block(self, queries: np.ndarray, k: int, forbidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

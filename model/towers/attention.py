@@ -4,7 +4,7 @@ This is the last position of a self-attention block, the only one that is used a
 2018): its cost grows with the length of the list and not with its square. Positions enter as a learned bias for each
 head and age (Shaw et al. 2018, T5). The history has no times, so gaps between clicks are not read.
 
-Axes: B rows, L length of the list, F size of an item's embedding, H heads.
+Axes: B rows, L length of the list, F size of an item's embedding, H heads, Q interests of a user.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from model.vocabulary import PADDING
 
 SLOPES = (0.0, 0.5)  # of the H heads: how much a score falls with each later item, before training
 LOWEST = -1e30  # the bias of padding
+QUERY_STD = 1.0  # of the learned queries by which several interests differ, before training
 ITEMS_AT_ONCE = 8_192  # of the lists of a step on a CPU, with their padding: their embeddings fit into its cache
 
 
@@ -31,13 +32,19 @@ class Attention(UserEncoder):
 
     At the start, the heads are means whose weights decay with age by their slope, and the rest adds nothing. An empty
     list gives a learned vector.
+
+    Each of several interests has heads of its own, whose learned queries are random at the start (as in the
+    self-attentive ComiRec, Cen et al. 2020); the layers after the heads are shared.
     """
 
-    def __init__(self, feature: FeatureSpec) -> None:
-        super().__init__(feature)
-        size, heads = feature.dim, len(SLOPES)
-        self.query = nn.Linear(size, heads * size)  # one matrix of scores per head: the keys' is a part of it
-        self.age_bias = nn.Parameter(-torch.arange(feature.length)[:, None] * torch.tensor(SLOPES))  # [L, H]
+    makes_interests = True
+
+    def __init__(self, feature: FeatureSpec, interests: int = 1) -> None:
+        super().__init__(feature, interests)
+        size, heads, slopes = feature.dim, len(SLOPES), torch.tensor(SLOPES * interests)
+        self.heads = interests * heads
+        self.query = nn.Linear(size, self.heads * size)  # one matrix of scores per head: the keys' is a part of it
+        self.age_bias = nn.Parameter(-torch.arange(feature.length)[:, None] * slopes)  # [L, Q H]
         self.values = nn.Linear(heads * size, size, bias=False)
         self.hidden = nn.Linear(size, size)
         self.out = nn.Linear(size, size)
@@ -45,6 +52,8 @@ class Attention(UserEncoder):
             for weights in (*self.query.parameters(), *self.out.parameters()):
                 weights.zero_()
             self.values.weight.copy_(torch.eye(size).repeat(1, heads) / heads)
+            if interests > 1:
+                self.query.bias.normal_(std=QUERY_STD)
 
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
         columns = torch.arange(1, indices.shape[1] + 1, device=indices.device)  # [L]
@@ -61,19 +70,22 @@ class Attention(UserEncoder):
         """What `forward` returns. parts: rows that are encoded together, and how many of their columns are read."""
         size = self.feature.dim
         newest = rows_of(indices.gather(1, (ends - 1).clamp(min=0)[:, None])[:, 0], table)  # [B, F]
-        query = self.query(F.layer_norm(newest, (size,)) / math.sqrt(size)).view(-1, len(SLOPES), size)  # [B, H, F]
+        query = self.query(F.layer_norm(newest, (size,)) / math.sqrt(size)).view(-1, self.heads, size)  # [B, Q H, F]
         means = torch.cat([self._means(indices[rows, :length], query[rows], table) for rows, length in parts])
-        mixed = self.dropped(self.values(means) * (ends > 0)[:, None])  # [B, F]
-        hidden = self.dropped(self.hidden(F.layer_norm(mixed, (size,))).relu())  # [B, F]
+        has_items = (ends > 0)[:, None]  # [B, 1]
+        if self.interests > 1:
+            means, has_items = means.unflatten(1, (self.interests, -1)), has_items[:, None]  # [B, Q, H F], [B, 1, 1]
+        mixed = self.dropped(self.values(means) * has_items)  # [B, F] or [B, Q, F]
+        hidden = self.dropped(self.hidden(F.layer_norm(mixed, (size,))).relu())
         encoded: Tensor = mixed + self.out(hidden)
         return encoded
 
     def _means(self, indices: Tensor, query: Tensor, table: nn.EmbeddingBag) -> Tensor:
-        """The mean of the items by the weights of each head, [B, H F]; of all columns for a list without items."""
+        """The mean of the items by the weights of each head, [B, Q H F]; of all columns for a list without items."""
         items = rows_of(indices, table)  # [B, L, F]
         is_padding = (indices == PADDING)[:, :, None]
-        bias = F.embedding(ages(indices), self.age_bias).masked_fill(is_padding, LOWEST)  # [B, L, H]
-        scores = query @ items.transpose(1, 2) + bias.transpose(1, 2)  # [B, H, L]
+        bias = F.embedding(ages(indices), self.age_bias).masked_fill(is_padding, LOWEST)  # [B, L, Q H]
+        scores = query @ items.transpose(1, 2) + bias.transpose(1, 2)  # [B, Q H, L]
         return (self.dropped(scores.softmax(dim=2)) @ items).flatten(1)
 
 

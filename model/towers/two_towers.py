@@ -1,7 +1,7 @@
 """The user tower and the item tower: they turn features into unit vectors.
 
 Axes: B rows, F size of a feature's embedding, D size of the output, I indices of the item vocabulary, V rows of an
-embedding table.
+embedding table, Q interests of a user. With several interests, the user tower's output is [B, Q, D], otherwise [B, D].
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ class Tower(nn.Module):
         encoder: type[UserEncoder] | None = None,
         shrink_ids: bool = False,
         rows: Mapping[str, TableRows] | None = None,
+        interests: int = 1,
     ) -> None:
         """tables: tables of the other tower that features of this tower share, by feature name.
 
         encoder: pools the features that are lists of items; None for the mean. shrink_ids: whether the embedding of an
-        id is a `ShrunkIdEmbedding`. rows: of the tables of a vocabulary whose indices do not all have a row.
+        id is a `ShrunkIdEmbedding`. rows: of the tables of a vocabulary whose indices do not all have a row. interests:
+        Q, which the encoder must be able to make if it is above 1.
         """
         super().__init__()
-        self.features = tuple(features)
+        self.features, self.interests = tuple(features), interests
+        of_interests = {"interests": interests} if interests > 1 else {}  # encoders that make one vector know no other
         self.rows = nn.ModuleDict()
         for feature in features:
             if rows and feature.vocabulary is not None and feature.vocabulary in rows:
@@ -49,7 +52,8 @@ class Tower(nn.Module):
         self.embeddings = nn.ModuleDict()
         for feature in features:
             size = sizes[feature.vocabulary] if feature.vocabulary else None
-            pooling = encoder(feature) if encoder is not None and feature.kind == "item_list" else None
+            is_list = feature.kind == "item_list"
+            pooling = encoder(feature, **of_interests) if encoder is not None and is_list else None
             table = (tables or {}).get(feature.name)
             make: Callable[..., FeatureEmbedding] = (
                 ShrunkIdEmbedding if shrink_ids and feature.kind == "id" else feature_embedding
@@ -81,7 +85,9 @@ class Tower(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         parts = [self._embedded(feature.name, inputs[feature.name]) for feature in self.features]  # each [B, F]
-        return self.head(torch.cat(parts, dim=1))  # [B, D]
+        if self.interests > 1:  # each [B, Q, F]; what is not encoded is the same for all interests
+            parts = [part if part.dim() == 3 else part[:, None].expand(-1, self.interests, -1) for part in parts]
+        return self.head(torch.cat(parts, dim=-1))  # [B, D] or [B, Q, D]
 
     def _embedded(self, feature: str, values: Tensor) -> Tensor:
         key = _key(feature)
@@ -89,8 +95,8 @@ class Tower(nn.Module):
         return embedded
 
     def dense(self, embedded: Tensor) -> Tensor:
-        """The layers after the embeddings: [B, sum of F] -> [B, D]."""
-        return F.normalize(self.out(self.hidden(embedded)), dim=1)
+        """The layers after the embeddings: [..., sum of F] -> [..., D]."""
+        return F.normalize(self.out(self.hidden(embedded)), dim=-1)
 
 
 def _key(feature: str) -> str:
@@ -102,13 +108,14 @@ class TwoTowers(nn.Module):
     """The user tower and the item tower of one model version."""
 
     def __init__(self, spec: ModelSpec) -> None:
+        """Raises ValueError if the specification contradicts itself."""
         super().__init__()
         self.spec = spec
         sizes, hidden, dim = spec.table_sizes, spec.hidden, spec.embedding_dim
         self.rows = {name: TableRows(size) for name, size in spec.table_rows.items()}  # by vocabulary
         item = Tower(spec.item, sizes, hidden, dim, shrink_ids=spec.item_id_shrinkage > 0, rows=self.rows)
-        encoder = USER_ENCODERS.get(spec.user_encoder)
-        self.user = Tower(spec.user, sizes, hidden, dim, _shared_tables(spec, item), encoder, rows=self.rows)
+        tables, encoder = _shared_tables(spec, item), _user_encoder(spec)
+        self.user = Tower(spec.user, sizes, hidden, dim, tables, encoder, rows=self.rows, interests=spec.interests)
         self.item = item
 
     def assign_rows(self, indices: Mapping[str, Tensor]) -> None:
@@ -169,6 +176,21 @@ def _tables_of(embedding: nn.Module) -> list[nn.EmbeddingBag | nn.Embedding]:
     inside = {part for encoder in encoders for part in encoder.modules()}
     tables = [module for module in embedding.modules() if isinstance(module, nn.EmbeddingBag | nn.Embedding)]
     return [table for table in tables if table not in inside]
+
+
+def _user_encoder(spec: ModelSpec) -> type[UserEncoder]:
+    """The class of the user encoder. Raises ValueError if the model has several interests and nothing makes them."""
+    encoder: type[UserEncoder] = USER_ENCODERS.get(spec.user_encoder)
+    if spec.interests > 1 and not encoder.makes_interests:
+        raise ValueError(
+            f"model.user_encoder must make several vectors where model.interests is {spec.interests}, as attention "
+            f"does, got {spec.user_encoder!r}, which makes one"
+        )
+    if spec.interests > 1 and all(feature.kind != "item_list" for feature in spec.user):
+        raise ValueError(
+            f"model.interests must be 1 without a user feature of kind item_list, such as history, got {spec.interests}"
+        )
+    return encoder
 
 
 def _shared_tables(spec: ModelSpec, item: Tower) -> dict[str, nn.EmbeddingBag]:

@@ -1,11 +1,12 @@
 """How a user's list of items, such as the history, becomes one vector of the user tower.
 
-Axes: B rows, L length of the list, F size of an item's embedding, H heads.
+Axes: B rows, L length of the list, F size of an item's embedding, H heads, Q interests of a user.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +24,17 @@ class UserEncoder(nn.Module, ABC):
     from `dropped` alone, so that a resumed run continues exactly and validation and export are without it.
     """
 
+    makes_interests: ClassVar[bool] = False  # whether it can make several vectors; it is then given `interests`
     step_dropout: tuple[float, torch.Generator] | None = None  # set by `TwoTowers.dropout`
 
-    def __init__(self, feature: FeatureSpec) -> None:
-        """feature: L is `feature.length`, F is `feature.dim`."""
+    def __init__(self, feature: FeatureSpec, interests: int = 1) -> None:
+        """feature: L is `feature.length`, F is `feature.dim`; interests: Q, given only if it is above 1."""
         super().__init__()
-        self.feature = feature
+        self.feature, self.interests = feature, interests
 
     @abstractmethod
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
-        """Item indices [B, L] int64 -> [B, F].
+        """Item indices [B, L] int64 -> [B, F], or [B, Q, F] if Q is above 1.
 
         A history begins with its oldest item. PADDING can be anywhere in a list, and a list can be all PADDING.
         table: the items' embeddings, `table.weight` [I, F]. Its gradient is sparse, so read its rows by

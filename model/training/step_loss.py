@@ -55,7 +55,7 @@ class StepLoss:
         shares = (self.spec.user_id_dropout, self.spec.history_dropout)
         inputs = with_dropped_ids(batch, self.towers.spec.user, *shares, self.generator)
         with self.towers.dropout(self.spec.user_encoder_dropout, self.generator):
-            queries = self.towers.user(inputs)  # [B, D]
+            queries = self.towers.user(inputs)  # [B, D], or [B, Q, D] with Q interests
         return self.objective(
             queries,
             batch["item_index"],

@@ -63,6 +63,8 @@ def require_same_shape(older: ModelSpec, newer: ModelSpec, folder: Path) -> None
     names = ("user", "item", "embedding_dim", "hidden", "share_item_table", "user_encoder", "item_id_shrinkage")
     changed = [name for name in names if getattr(older, name) != getattr(newer, name)]
     shrunk = [name for name, size in newer.vocabulary_sizes.items() if size < older.vocabulary_sizes.get(name, 0)]
+    if older.interests != newer.interests:
+        changed.append(f"number of interests ({older.interests}, not {newer.interests})")
     if changed or shrunk:
         faults = [f"another {name}" for name in changed] + [f"a longer vocabulary {name}" for name in shrunk]
         raise ValueError(

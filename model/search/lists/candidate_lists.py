@@ -1,11 +1,11 @@
 """Candidate lists from user embeddings: two-tower search, popular items, items without a click (explore), neighbours.
 
 The list of a warm user comes from the search; `Quotas` reserves ranks for the other channels, whose items are scored by
-the same dot product. A cold user gets the popular items of their segment, scored by their share of the clicks. A
-`Calibration` turns these scores of the channels into one scale.
+the same dot product, the best one of several interests. A cold user gets the popular items of their segment, scored by
+their share of the clicks. A `Calibration` turns these scores of the channels into one scale.
 """
 
-# Axes: N users, D dimensions, K candidates, W items of a channel, S segments, I items of the index.
+# Axes: N users, Q interests of a user, D dimensions, K candidates, W items of a channel, S segments, I indexed items.
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,13 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from model.features.ragged import Ragged, among, cut, rows_of
+from model.search.interests import best_dot_products
 from model.search.item_index import ItemIndex
 from model.search.lists import EXPLORE, NEIGHBOURS, POPULAR, TWO_TOWER
 from model.search.lists.calibration import Calibration
 from model.search.lists.channels import Cap, Channel, Merged, merge_channels
 from model.search.lists.neighbours import ItemNeighbours
 from model.search.lists.popular import PopularItems
-from model.search.top_k import dot_products, empty_results, groups_of_similar_width
+from model.search.top_k import empty_results, groups_of_similar_width
 from model.vocabulary import NO_ITEM
 
 CAP_WIDTH_FACTOR = 2  # with a cap, results of the first search, as a multiple of the length of a list
@@ -110,8 +111,8 @@ class CandidateLists:
     ) -> Lists:
         """The lists of N users.
 
-        queries float32 [N, D]; excluded: as in `ItemIndex.search`; cold bool [N]; segments int64 [N]; history: the
-        clicked items, oldest first, as flat indices and offsets [N + 1], which only the neighbours are found by.
+        queries and excluded: as in `ItemIndex.search`; cold bool [N]; segments int64 [N]; history: the clicked items,
+        oldest first, as flat indices and offsets [N + 1], which only the neighbours are found by.
         A warm user's list has K items unless fewer than K items are left after the exclusions.
         """
         k, n_users = self.quotas.k, len(queries)
@@ -169,7 +170,7 @@ class CandidateLists:
 
     def _scored_channel(self, source: int, items: np.ndarray, queries: np.ndarray, quota: int) -> Channel:
         """A channel of items [N, W], scored by the dot product; those that are not in the index are left out."""
-        scores = dot_products(queries, self.index.matrix, self.index.positions(items))
+        scores = best_dot_products(queries, self.index.matrix, self.index.positions(items))
         return Channel(source, np.where(np.isneginf(scores), NO_ITEM, items), scores, quota=quota)
 
     def _warm_scored(self, merged: Merged, log_totals: np.ndarray) -> Lists:

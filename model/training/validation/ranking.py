@@ -1,14 +1,16 @@
 """How well the towers rank held-out clicks among all available items.
 
-Axes: B examples, D embedding size, I available items, L length of a history, W items of a block.
+Axes: B examples, Q interests of a user, D embedding size, I available items, L length of a history, W items of a block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.training.loop import Batch
 from model.training.processes.ranks import ALONE, Ranks
@@ -25,16 +27,20 @@ def ranks_of_positives(
 ) -> Tensor:
     """The rank of each row's positive, from 0 (the best): [B] int64; I if the positive is not among the items.
 
-    queries [B, D]; positives [B] item indices; items [I] item indices, ascending; vectors [I, D] of these items; seen
-    [B, L]: items to leave out of the row's ranking, padded with 0; the positive itself is never left out. Items with
-    the same score as the positive rank above it: a model that scores all items alike must get a low recall.
+    queries [B, D], or [B, Q, D], by which each item gets its best score; positives [B] item indices; items [I] item
+    indices, ascending; vectors [I, D] of these items; seen [B, L]: items to leave out of the row's ranking, padded with
+    0; the positive itself is never left out. Items with the same score as the positive rank above it: a model that
+    scores all items alike must get a low recall.
     """
     positions = torch.searchsorted(items, positives).clamp(max=len(items) - 1)  # [B]
-    scores = (queries * vectors[positions]).sum(dim=1)  # [B]
-    scores = scores - TIE * queries.norm(dim=1) * vectors[positions].norm(dim=1)  # what is as high is a tie
+    own_vectors = vectors[positions]  # [B, D]
+    scores = _best(queries, lambda interest: (interest * own_vectors).sum(dim=1))  # [B]
+    norms = _best(queries, lambda interest: interest.norm(dim=1))  # [B]
+    scores = scores - TIE * norms * own_vectors.norm(dim=1)  # what is as high is a tie
     ranks = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     for start in range(0, len(items), BLOCK):
-        above = queries @ vectors[start : start + BLOCK].T >= scores[:, None]  # [B, W]
+        block = vectors[start : start + BLOCK]  # [W, D]
+        above = _best(queries, partial(F.linear, weight=block)) >= scores[:, None]  # [B, W]
         own = positions - start  # [B]
         inside = (own >= 0) & (own < above.shape[1])
         above[inside.nonzero()[:, 0], own[inside]] = False
@@ -42,6 +48,13 @@ def ranks_of_positives(
     if seen is not None:
         ranks -= _seen_above(queries, positives, vectors, items, seen, scores)
     return torch.where(items[positions] == positives, ranks, len(items))
+
+
+def _best(queries: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
+    """The scores [B, ...] of queries [B, D]; for queries [B, Q, D] the largest of each row's interests."""
+    if queries.dim() == 2:
+        return score(queries)
+    return reduce(torch.maximum, map(score, queries.unbind(dim=1)))  # in turn, which saves memory
 
 
 def _seen_above(
@@ -56,7 +69,8 @@ def _seen_above(
     repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
     positions = torch.searchsorted(items, ordered).clamp(max=len(items) - 1)  # [B, L]
     counted = (items[positions] == ordered) & (ordered != PADDING) & (ordered != positives[:, None]) & ~repeated
-    seen_scores = torch.einsum("bd,bld->bl", queries, vectors[positions])  # [B, L]
+    of_seen = vectors[positions]  # [B, L, D]
+    seen_scores = _best(queries, lambda interest: torch.einsum("bd,bld->bl", interest, of_seen))  # [B, L]
     return (counted & (seen_scores >= scores[:, None])).sum(dim=1)
 
 
@@ -73,7 +87,7 @@ def ranked_clicks(
 ) -> RankedClicks:
     """The clicks of all ranks' batches with their ranks, the same on every rank; on the CPU.
 
-    embed: a batch -> queries [B, D]; vectors [I, D] and items [I] as in `ranks_of_positives`; hide_history: whether
+    embed: a batch -> queries; queries, vectors [I, D] and items [I] as in `ranks_of_positives`; hide_history: whether
     the items of a row's history are left out of its ranking.
     """
     parts = [torch.empty(0, 2, dtype=torch.int64, device=device)]  # [B, 2] each

@@ -63,8 +63,8 @@ class HeldOutLists:
     ) -> np.ndarray:
         """Counts float64 [C, 3, bins] of the clicks on items `clicked` int64 [B] of users with queries float32 [B, D].
 
-        history int64 [B, L], padded with 0; L is 0 if it is not known. hide_history: whether its items are left out of
-        the lists; clicks on such items are then not counted.
+        queries can be [B, Q, D], with Q interests of a user. history int64 [B, L], padded with 0; L is 0 if it is not
+        known. hide_history: whether its items are left out of the lists; clicks on such items are then not counted.
         """
         known = history != PADDING  # [B, L]
         if hide_history:

@@ -197,3 +197,17 @@ def test_a_state_of_other_sources_is_refused() -> None:
         objective(estimator=StreamingFrequency(ITEMS)).load_state_dict(objective().state_dict())
     with pytest.raises(ValueError, match=r"the saved sources must be \['corpus'\], got \['unclicked'\]"):
         objective(corpus=2).load_state_dict(objective(unclicked=2).state_dict())
+
+
+def test_a_row_with_several_interests_has_the_loss_of_its_best_one(queries: Tensor, table: Tensor) -> None:
+    interests = torch.stack([queries, queries.roll(1, dims=0), -queries], dim=1)  # [B, 3, D]
+    scores = torch.einsum("bqd,bd->bq", interests, table[POSITIVES])
+    best = interests[torch.arange(B), scores.argmax(dim=1)]
+    assert not torch.equal(best, queries)
+    own = torch.tensor([[8, 9, 0], [8, 0, 0], [0, 0, 0], [9, 8, 10], [8, 8, 0]])
+    losses = [
+        objective(corpus=6, row=3)(given, POSITIVES, lambda ids: table[ids], own=own)
+        for given in (interests, best, queries[:, None], queries)
+    ]
+    assert torch.equal(losses[0], losses[1])
+    assert torch.equal(losses[2], losses[3])

@@ -46,3 +46,20 @@ def test_equal_vectors_tie_however_their_products_are_rounded() -> None:
     assert ranks_of_positives(queries, items[:200], vectors, items, None).tolist() == [499] * 200
     clicked = torch.where(torch.isin(items[:200], seen), 490, 489)  # a positive is never left out
     assert ranks_of_positives(queries, items[:200], vectors, items, seen).tolist() == clicked.tolist()
+
+
+def test_an_item_has_the_best_score_of_a_users_interests() -> None:
+    generator = torch.Generator().manual_seed(0)
+    items = torch.tensor([2, 3, 5, 8, 9, 11, 12, 20, 21, 30])
+    queries, vectors = torch.randn(40, 3, 4, generator=generator), torch.randn(len(items), 4, generator=generator)
+    positives = items[torch.randint(len(items), (40,), generator=generator)]
+    seen = torch.randint(0, 32, (40, 5), generator=generator)
+    found = ranks_of_positives(queries, positives, vectors, items, seen)
+    for row in range(40):
+        hidden = set(seen[row].tolist()) - {int(positives[row])}
+        scores = {int(i): float((queries[row] @ v).max()) for i, v in zip(items, vectors, strict=True)}
+        ranked = sorted(set(scores) - hidden, key=lambda item: -scores[item])
+        assert int(found[row]) == ranked.index(int(positives[row]))
+    one = ranks_of_positives(queries[:, :1], positives, vectors, items, seen)
+    assert torch.equal(one, ranks_of_positives(queries[:, 0], positives, vectors, items, seen))
+    assert not torch.equal(one, found)

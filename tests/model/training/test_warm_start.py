@@ -93,6 +93,7 @@ def test_a_model_of_another_shape_is_refused() -> None:
         ({"user": SPEC.user[:1]}, "another user"),
         ({"item_id_shrinkage": 2.0}, "another item_id_shrinkage"),
         ({"user_encoder": "attention"}, "another user_encoder"),
+        ({"interests": 3}, r"another number of interests \(1, not 3\): train from scratch"),
         ({"vocabulary_sizes": {**SPEC.vocabulary_sizes, "item_id": 3}}, "a longer vocabulary item_id"),
     ):
         with pytest.raises(ValueError, match=want):
