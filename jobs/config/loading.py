@@ -15,6 +15,15 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from jobs.config.consistency import (
+    check_cutoffs,
+    check_explored_items,
+    check_feature_names,
+    check_history,
+    check_item_table,
+    check_learned_temperature,
+    check_row_negatives,
+)
 from jobs.config.features import Features, Section
 from jobs.config.mapping import Mapping
 from jobs.config.messages import message
@@ -37,7 +46,6 @@ from jobs.config.sections import (
 )
 from jobs.config.tuning import Tuning
 from model.registry import did_you_mean
-from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 # Sections that describe the tables which all variants share; a variant must not override them.
 SHARED_SECTIONS = frozenset(
@@ -48,7 +56,7 @@ VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
 class Config(Section):
-    """All sections. Each section validates itself; the validators below compare sections with each other."""
+    """All sections. Each section validates itself; `jobs.config.consistency` compares them with each other."""
 
     lake: LakeAccess
     log: Log
@@ -71,94 +79,15 @@ class Config(Section):
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def cutoffs_within_list_length(self) -> Config:
-        cutoffs, length = self.evaluation.cutoffs, self.scoring.candidates_per_user
-        if max(cutoffs) > length:
-            raise ValueError(
-                f"evaluation.cutoffs must be at most scoring.candidates_per_user ({length}), got {list(cutoffs)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def retention_keeps_what_is_read(self) -> Config:
+    def sections_agree(self) -> Config:
+        check_cutoffs(self.evaluation, self.scoring)
         check_retention(self.retention, self.log, self.training)
-        return self
-
-    @model_validator(mode="after")
-    def shared_item_table_has_one_dim(self) -> Config:
-        if not self.model.share_item_table:
-            return self
-        lists = [feature for feature in self.features.user if feature.kind == "item_list"]
-        item_dims = [feature.dim for feature in self.features.item if feature.kind == "id"]  # one or none
-        if lists and not item_dims:
-            raise ValueError("model.share_item_table requires the item feature item_id, which is not declared")
-        if wrong := {feature.name: feature.dim for feature in lists if feature.dim != item_dims[0]}:
-            raise ValueError(f"model.share_item_table: dim must be that of item_id ({item_dims[0]}), got {wrong}")
-        return self
-
-    @model_validator(mode="after")
-    def history_mask_has_a_history(self) -> Config:
-        if self.negatives.mask == "history" and not self.features.history_length:
-            raise ValueError(
-                'negatives.mask = "history" requires the user feature named history, which is not declared'
-            )
-        return self
-
-    @model_validator(mode="after")
-    def segment_feature_is_declared(self) -> Config:
-        name = self.scoring.segment_feature
-        declared = [f.name for f in self.features.user if f.kind == "categorical" and f.length == 1]
-        if name and name not in declared:
-            raise ValueError(
-                f"scoring.segment_feature must be a categorical feature of length 1 in features.user ({declared}), "
-                f"got {name!r}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def category_feature_is_declared(self) -> Config:
-        name = self.scoring.category_feature
-        declared = [f.name for f in self.features.item if f.kind == "categorical"]
-        if name and name not in declared:
-            raise ValueError(
-                f"scoring.category_feature must be a categorical feature in features.item ({declared}), got {name!r}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def explored_items_have_trained_vectors(self) -> Config:
-        if self.scoring.explore_quota and not (self.model.item_id_dropout or self.model.item_id_shrinkage):
-            raise ValueError(
-                "model.item_id_dropout or model.item_id_shrinkage must be above 0 where scoring.explore_quota is, "
-                "got 0 and 0: without both, the model never learns vectors for items without their id"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def neighbours_have_a_history(self) -> Config:
-        if self.scoring.neighbour_quota and not self.features.history_length:
-            raise ValueError(
-                "scoring.neighbour_quota above 0 requires the user feature named history, which is not declared"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def row_negatives_are_in_the_examples(self) -> Config:
-        available = self.examples.unclicked_per_example
-        if self.negatives.row > available:
-            raise ValueError(
-                f"negatives.row must be at most examples.unclicked_per_example ({available}), got {self.negatives.row}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def learned_temperature_starts_high_enough(self) -> Config:
-        temperature = self.training.temperature
-        if self.training.learn_temperature and temperature < MIN_LEARNED_TEMPERATURE:
-            raise ValueError(
-                f"training.temperature must be at least {MIN_LEARNED_TEMPERATURE} where training.learn_temperature "
-                f"is true, got {temperature}"
-            )
+        check_item_table(self.model, self.features)
+        check_history(self.features, self.negatives, self.scoring)
+        check_feature_names(self.scoring, self.features)
+        check_explored_items(self.scoring, self.model)
+        check_row_negatives(self.negatives, self.examples)
+        check_learned_temperature(self.training)
         return self
 
     @property
