@@ -1,7 +1,8 @@
 """evaluation: metrics of a day's candidates on the clicks of later days (jobs/inference/evaluation.py).
 
 Recall, NDCG, HitRate and MRR over the whole corpus, with each user's excluded items masked: overall, by item slice
-(head, middle, tail), and for cold and warm users. Item coverage and the share of never clicked items in the lists. The
+(head, middle, tail, never clicked, new), and for cold and warm users. Item coverage, the share of never clicked items
+in the lists, and the share of the clicked items that are in any list, also of the never clicked and the new ones. The
 same for popularity and, for a simulated log, its oracle. Overwrites the day.
 """
 
@@ -19,7 +20,15 @@ from jobs.cli.arguments import day_argument, job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
-from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY, evaluation, oracle_lists, popular_lists
+from jobs.inference.evaluation import (
+    CANDIDATES,
+    ORACLE,
+    POPULARITY,
+    evaluation,
+    oracle_lists,
+    popular_lists,
+    with_new_items,
+)
 from jobs.inference.exclusions import excluded_items
 from jobs.inference.item_slices import item_slices
 from jobs.lake import tables
@@ -57,7 +66,9 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
 
         slices = computed(item_slices(lake, config, ds))
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
-        relevant = computed(query(lake.spark, "evaluation/relevant", frames))
+        relevant = query(lake.spark, "evaluation/relevant", frames)
+        vocabularies, new_days = lake.read(tables.VOCABULARIES), config.evaluation.new_item_days
+        relevant = computed(with_new_items(relevant, items, vocabularies, first, new_days))
         lists = {
             CANDIDATES: candidates.select("user_id", F.col("candidates.item_id").alias("item_ids")),
             POPULARITY: computed(popular_lists(relevant, slices, items, histories, max(at))),

@@ -73,7 +73,8 @@ def raw_days(
 def oracle_recall(log: DataFrame, lists: DataFrame) -> float:
     """Recall@20 of the oracle's lists on the clicks of a log: no model can exceed it by much."""
     clicked = log.where("clicked_at is not null").select("user_id", "item_id").distinct()
-    relevant = clicked.withColumns({"item_slice": F.lit("tail"), "is_cold": F.lit(False)})
+    slices = {"item_slice": F.lit("tail"), **dict.fromkeys(("never_clicked", "is_new", "is_cold"), F.lit(False))}
+    relevant = clicked.withColumns(slices)
     frames = {"relevant": relevant, "lists": lists}
     metrics = query(log.sparkSession, "evaluation/ranking_metrics", frames, at=F.array(F.lit(20)))
     row = metrics.where("slice = 'all' and metric = 'recall'").first()

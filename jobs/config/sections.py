@@ -216,6 +216,7 @@ class Evaluation(Section):
     cutoffs: tuple[Count, ...]
     head_click_share: Share
     middle_click_share: Share
+    new_item_days: Count
 
     @field_validator("cutoffs")
     @classmethod

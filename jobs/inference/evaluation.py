@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
@@ -20,7 +21,21 @@ def evaluation(
     lengths = F.array(*(F.lit(k) for k in at))
     ranking = query(spark, "evaluation/ranking_metrics", {"relevant": relevant, "lists": lists}, at=lengths)
     frames = {"lists": lists, "item_slices": item_slices, "item_snapshot": items}
-    return ranking.unionByName(query(spark, "evaluation/list_metrics", frames, k=max(at)))
+    coverage = query(spark, "evaluation/clicked_item_coverage", {"relevant": relevant, "lists": lists}, k=max(at))
+    return ranking.unionByName(query(spark, "evaluation/list_metrics", frames, k=max(at))).unionByName(coverage)
+
+
+def with_new_items(
+    relevant: DataFrame, items: DataFrame, vocabularies: DataFrame, day: dt.date, days: int
+) -> DataFrame:
+    """`relevant` with the column `is_new`: the item was published or first seen fewer than `days` days before `day`.
+
+    items: the snapshot of the day of the lists; an item that is not in it is not new, because no list can have it.
+    """
+    frames = {"item_snapshot": items, "vocabularies": vocabularies}
+    new = query(relevant.sparkSession, "evaluation/new_items", frames, day=day, days=days)
+    flagged = relevant.join(new.withColumn("is_new", F.lit(True)), "item_id", "left")
+    return flagged.withColumn("is_new", F.coalesce("is_new", F.lit(False)))
 
 
 def popular_lists(relevant: DataFrame, slices: DataFrame, items: DataFrame, histories: DataFrame, k: int) -> DataFrame:

@@ -21,13 +21,18 @@ SLICES = {
     "head": "head items",
     "middle": "middle items",
     "tail": "tail items",
+    "never_clicked": "never clicked items",
+    "new_items": "new items",
     "cold_users": "cold users",
     "warm_users": "warm users",
 }
 RANKING = {"recall": "Recall", "ndcg": "NDCG", "hit_rate": "HitRate", "mrr": "MRR"}
-OF_LISTS = {
-    "item_coverage": "item coverage",
-    "never_clicked_share": "share of never clicked items",
+OF_LISTS = {  # (slice, metric)
+    ("all", "item_coverage"): "item coverage",
+    ("all", "never_clicked_share"): "share of never clicked items",
+    ("all", "clicked_item_coverage"): "share of the clicked items that are in a list",
+    ("never_clicked", "clicked_item_coverage"): "of these, without a click before",
+    ("new_items", "clicked_item_coverage"): "of these, new",
 }
 
 
@@ -101,7 +106,10 @@ def _by_slice(now: Evaluation) -> Figure:
     }
     labels = [SLICES[name] for name in slices]
     title = f"Recall@{k} by item slice and user group"
-    note = "Head: the most clicked items. Tail: the least and never clicked. Cold: users without an earlier click."
+    note = (
+        "Head: the most clicked items. Tail: the least and never clicked. Never clicked: known, without a click in the "
+        "window. New: published or first seen in the last days before. Cold: users without an earlier click."
+    )
     return Figure(title, bar_chart(title, "", f"Recall@{k}", labels, bars, decimal), list(bars), note)
 
 
@@ -150,11 +158,11 @@ def _of_lists(now: Evaluation, before: Evaluation | None) -> list[Block]:
     rows = [
         [
             Cell(label),
-            Cell(decimal(value := now.of(metric, k)), "strong"),
-            *([Cell(difference(value, before.of(metric, k)), "muted")] if before else []),
-            *(Cell(decimal(now.of(metric, k, channel))) for channel in others),
+            Cell(decimal(value := now.of(metric, k, item_slice=part)), "strong"),
+            *([Cell(difference(value, before.of(metric, k, item_slice=part)), "muted")] if before else []),
+            *(Cell(decimal(now.of(metric, k, channel, part))) for channel in others),
         ]
-        for metric, label in OF_LISTS.items()
+        for (part, metric), label in OF_LISTS.items()
     ]
     table = Grid([f"lists of {k}", CANDIDATES, *_since(before), *others], rows, layout="half")
     shares = [(name, {part: now.of("list_share", k, name, part) or 0.0 for part in ITEM_SLICES}) for name in channels]

@@ -1,10 +1,17 @@
 -- Recall, NDCG, HitRate and MRR at each k of :at, as means over the users with a relevant item; a user without a list
--- counts as 0. NDCG: binary relevance, log2 discount, ideal DCG over min(k, relevant items).
+-- counts as 0. A click is in the slices of its item and of its user. NDCG: binary relevance, log2 discount, ideal DCG over
+-- min(k, relevant items).
 with ranks as (
   select
     relevant.user_id,
     explode(
-      array('all', relevant.item_slice, if(relevant.is_cold, 'cold_users', 'warm_users'))
+      array_compact(array(
+        'all',
+        relevant.item_slice,
+        if(relevant.never_clicked, 'never_clicked', null),
+        if(relevant.is_new, 'new_items', null),
+        if(relevant.is_cold, 'cold_users', 'warm_users')
+      ))
     ) as slice,
     coalesce(array_position(lists.item_ids, relevant.item_id), 0) as rank
   from {relevant} as relevant

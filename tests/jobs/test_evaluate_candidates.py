@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import evaluate_candidates
-from jobs.inference.evaluation import popular_lists
+from jobs.inference.evaluation import popular_lists, with_new_items
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
@@ -18,6 +18,10 @@ from tests.conftest import DAYS, SMALL
 DAY = dt.date(2026, 1, 5)
 AT = [1, 3, 7]
 EXCLUDED = "user_id string, excluded array<int>"
+RELEVANT = (
+    "user_id string, item_id string, item_slice string, "
+    "is_known boolean, never_clicked boolean, is_new boolean, is_cold boolean"
+)
 
 
 def at_array() -> object:
@@ -32,8 +36,8 @@ def test_the_metrics_in_sql_equal_those_of_the_model_package(spark: SparkSession
     lists = spark.createDataFrame(
         [(f"u{n}", [f"i{i}" for i in row]) for n, row in enumerate(ranked)], "user_id string, item_ids array<string>"
     )
-    pairs = [(f"u{n}", f"i{i}", "head", False) for n, row in enumerate(relevant) for i in row]
-    clicked = spark.createDataFrame(pairs, "user_id string, item_id string, item_slice string, is_cold boolean")
+    pairs = [(f"u{n}", f"i{i}", "head", True, False, False, False) for n, row in enumerate(relevant) for i in row]
+    clicked = spark.createDataFrame(pairs, RELEVANT)
     found = query(spark, "evaluation/ranking_metrics", {"relevant": clicked, "lists": lists}, at=at_array())
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in relevant])])
     wanted = ranking_metrics(ranked, (np.concatenate(relevant), offsets), AT)
@@ -47,8 +51,12 @@ def test_the_metrics_in_sql_equal_those_of_the_model_package(spark: SparkSession
 def test_slices_look_only_at_their_own_clicks(spark: SparkSession) -> None:
     lists = spark.createDataFrame([("u1", ["a", "b"])], "user_id string, item_ids array<string>")
     clicked = spark.createDataFrame(
-        [("u1", "a", "head", False), ("u1", "z", "tail", False), ("u2", "b", "head", True)],
-        "user_id string, item_id string, item_slice string, is_cold boolean",
+        [
+            ("u1", "a", "head", True, False, True, False),
+            ("u1", "z", "tail", True, True, False, False),
+            ("u2", "b", "head", True, False, False, True),
+        ],
+        RELEVANT,
     )
     found = query(spark, "evaluation/ranking_metrics", {"relevant": clicked, "lists": lists}, at=at_array())
     recall = {row.slice: (row.value, row.users) for row in found.where("metric = 'recall' and k = 3").collect()}
@@ -56,6 +64,8 @@ def test_slices_look_only_at_their_own_clicks(spark: SparkSession) -> None:
         "all": (0.25, 2),
         "head": (0.5, 2),
         "tail": (0.0, 1),
+        "never_clicked": (0.0, 1),
+        "new_items": (1.0, 1),
         "warm_users": (0.5, 1),
         "cold_users": (0.0, 1),
     }
@@ -85,6 +95,7 @@ def test_items_fall_into_slices_by_the_clicks_before_them(spark: SparkSession, p
 def test_relevant_are_new_clicks_only(spark: SparkSession, probabilities: DataFrame) -> None:
     time = dt.datetime(2026, 1, 6, tzinfo=dt.UTC)
     log = [("u1", "a", True), ("u1", "b", True), ("u1", "c", False), ("u1", "b", True), ("u2", "new", True)]
+    log += [("u2", "f", True)]
     interactions = spark.createDataFrame(
         [
             (DAY, str(n), "r", user, item, 1, time, clicked, time, None, time, True)
@@ -98,7 +109,55 @@ def test_relevant_are_new_clicks_only(spark: SparkSession, probabilities: DataFr
     )
     frames = {"interactions": interactions, "item_slices": slices, "user_histories": histories}
     rows = query(spark, "evaluation/relevant", frames).collect()
-    assert {tuple(row) for row in rows} == {("u1", "b", "middle", False), ("u2", "new", "tail", True)}
+    assert {tuple(row) for row in rows} == {
+        ("u1", "b", "middle", True, False, False),
+        ("u2", "new", "tail", False, False, True),
+        ("u2", "f", "tail", True, True, True),
+    }
+
+
+def test_new_items_are_young_by_publication_or_else_by_their_first_day(spark: SparkSession) -> None:
+    first, day = dt.date(2026, 1, 1), dt.date(2026, 1, 10)
+    published = {"old": 20, "published": 6, "week": 7, "returned": 20, "unknown": None, "seen": None, "late": None}
+    seen = {
+        "old": first,
+        "published": first,
+        "unknown": first,
+        "seen": dt.date(2026, 1, 4),
+        "late": day,
+    } | dict.fromkeys(("week", "returned"), dt.date(2026, 1, 9))
+    times = [
+        (item, None if age is None else dt.datetime.combine(day - dt.timedelta(days=age), dt.time(23)))
+        for item, age in published.items()
+        if item != "late"
+    ]
+    items = spark.createDataFrame(times, "item_id string, published_at timestamp")
+    known = [("item_id", item, number, when) for number, (item, when) in enumerate(seen.items(), 2)]
+    vocabularies = spark.createDataFrame([*known, ("user_id", "seen", 2, first)], tables.VOCABULARIES.schema)
+    relevant = spark.createDataFrame([("u1", item) for item in [*published, "other"]], "user_id string, item_id string")
+    rows = with_new_items(relevant, items, vocabularies, day, 7).collect()
+    assert {row.item_id for row in rows if row.is_new} == {"published", "seen"}
+    assert len(rows) == len(published) + 1
+
+
+def test_coverage_of_clicked_items_counts_each_item_once(spark: SparkSession) -> None:
+    lists = spark.createDataFrame([("u1", ["a", "b"]), ("u3", ["c"])], "user_id string, item_ids array<string>")
+    clicked = spark.createDataFrame(
+        [
+            ("u1", "a", "head", True, False, False, False),
+            ("u2", "a", "head", True, False, False, False),
+            ("u2", "c", "tail", True, True, True, False),
+            ("u2", "d", "tail", True, True, False, False),
+            ("u2", "unknown", "tail", False, False, False, False),
+        ],
+        RELEVANT,
+    )
+    rows = query(spark, "evaluation/clicked_item_coverage", {"relevant": clicked, "lists": lists}, k=2).collect()
+    assert {row.slice: (row.value, row.users) for row in rows} == {
+        "all": (pytest.approx(2 / 3), 2),
+        "never_clicked": (0.5, 1),
+        "new_items": (1.0, 1),
+    }
 
 
 def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSession, probabilities: DataFrame) -> None:
