@@ -3,7 +3,8 @@
 Trains models with settings drawn by Optuna from [tuning.space], each in a process of its own, and measures each after
 every epoch. The clicks of half of the users of the held-out day choose the settings; those of the other half judge them
 beside the configured ones, with several seeds. Later days are never read. Writes overlay.toml, which --config takes,
-index.html, and study.log, from which an interrupted search goes on. Publishes nothing and changes no table.
+index.html, and study.log, from which an interrupted search goes on. Publishes nothing and changes no table. One search
+at a time runs in a lake; a second one ends at once with exit code 75.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs.cli.arguments import Parser, count_argument, job_parser
+from jobs.cli.clock import now
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
@@ -23,6 +25,7 @@ from jobs.training.spec import training_spec
 from jobs.training.tracking import record_search
 from jobs.tuning.comparison import Comparison, compared
 from jobs.tuning.folder import OVERLAY, PAGE, tuning_folder
+from jobs.tuning.lock import search_lock
 from jobs.tuning.overlay import overlay_text
 from jobs.tuning.page import tuning_page
 from jobs.tuning.search import REASON, SAME_AS, SETTINGS, Base, best_settings, ended, open_study, search, values_of
@@ -119,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "tune_two_tower", must_exist=True)
     seconds = args.minutes * 60.0 if args.minutes else None
     options = {"trials": args.trials, "processes": args.processes, "seeds": args.seeds}
-    return tune(lake, tuned_day(lake, config, args.ds), args.ds, seconds=seconds, **options)
+    with search_lock(lake, args.ds, now()):
+        return tune(lake, tuned_day(lake, config, args.ds), args.ds, seconds=seconds, **options)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ from pyspark.logger import PySparkLogger
 
 from jobs.lake.errors import DiskFull, WriteConflict, user_message
 from jobs.raw_log.preconditions import DayStopped
+from jobs.tuning.lock import SearchIsRunning
 from model.training.processes.parent_process import end_with_parent
 
 USER_ERROR = 2  # the same command would fail again
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later
-TEMPORARY = (WriteConflict, DiskFull)  # ValueErrors that end a job with TRY_AGAIN
+TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning)  # ValueErrors that end a job with TRY_AGAIN
 # What a job's `main` counts, unless it counts rows (of the tables that its docstring names first).
 COUNTED = {
     "forget_users": "removed rows",
@@ -37,8 +38,8 @@ COUNTED = {
 def run(main: Callable[[Sequence[str] | None], object]) -> None:
     """Run a job's `main`, print what it did, and exit; errors that are not bugs are one line, without a traceback.
 
-    Exit code USER_ERROR: a wrong argument, wrong data, or a day that stops on purpose. TRY_AGAIN: another writer, a
-    full disk, an unresponsive store, a JVM that was killed.
+    Exit code USER_ERROR: a wrong argument, wrong data, or a day that stops on purpose. TRY_AGAIN: another writer or
+    search, a full disk, an unresponsive store, a JVM that was killed.
     """
     # these two log a traceback of the error that is printed below
     logging.getLogger("py4j").setLevel(logging.CRITICAL)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs import __version__
 from jobs.config.loading import Config
 from jobs.tuning.protocol import Measured, TrialFailed, measured
 from jobs.tuning.space import Settings, configured, current, drawn
@@ -48,8 +49,14 @@ class Base:
 
     @property
     def study_name(self) -> str:
-        """The same for the same inputs, configuration and space: only then can a search go on."""
-        text = json.dumps([self.day.identity, self.config.tuning.model_dump()], sort_keys=True)
+        """The same for the same code version, inputs, configuration and space: only then can a search go on.
+
+        The variants are part of it, because settings that contradict one of them fail; so is whether there is a pool,
+        without which a preset may have other negatives than with it.
+        """
+        tuning = self.config.tuning.model_dump(exclude={"take_over"})  # which does not change what is measured
+        parts = [__version__, self.day.identity, self.pool_is_empty, tuning, self.config.variants]
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

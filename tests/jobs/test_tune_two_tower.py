@@ -89,7 +89,7 @@ def test_without_a_held_out_day_nothing_is_searched(simulated_copy: Lake, overla
     none.write_text('[training]\nvalidation = "none"\n', "utf-8")
     with pytest.raises(ValueError, match=r'got training\.validation = "none"'):
         tune_two_tower.main(arguments(simulated_copy, overlay, "--config", str(none)))
-    assert not Path(simulated_copy.path("tuning").removeprefix("file://")).exists()
+    assert not Path(simulated_copy.path("tuning", str(THIRD)).removeprefix("file://")).exists()
 
 
 def test_if_no_trial_succeeds_the_reason_is_said(simulated_copy: Lake, overlay: Path, tmp_path: Path) -> None:
