@@ -21,7 +21,18 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent
 SPARK = {"pyspark", "py4j"}
 # Packages that Python workers import, except in jobs that run the towers (torch).
-WORKERS = ("annoy", "delta-spark", "deltalake", "faiss-cpu", "numpy", "pandas", "polars", "pyarrow", "pydantic")
+WORKERS = (
+    "annoy",
+    "delta-spark",
+    "deltalake",
+    "faiss-cpu",
+    "numpy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "redis",
+)
 SITE = f"lib/python3.{sys.version_info.minor}/site-packages"
 LEVEL = 6  # of gzip
 

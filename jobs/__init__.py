@@ -35,6 +35,7 @@ model and candidates
   publish_candidates       the pointer that readers follow; rollback       serving/{publishing,rollback}.py
   report_run               one page about the day                          report/
 beside the daily run
+  export_candidates        the published lists, in Redis or a folder       serving/export/
   back_test                predicted recall beside that of the next day    inference/evaluation.py
   tune_two_tower           the settings with the best held-out recall      tuning/
   sample_log               a small lake with a fraction of the users       raw_log/landing/

@@ -20,6 +20,7 @@ LIBRARIES = [
         "sqlalchemy",
         "polars",
         "pydantic",
+        "redis",
         "rich",
         "safetensors.torch",
         "torch",

@@ -14,16 +14,17 @@ from pathlib import Path
 from pyspark.accumulators import AccumulatorServer
 from pyspark.logger import PySparkLogger
 
-from jobs.lake.errors import DiskFull, WriteConflict, user_message
+from jobs.lake.errors import DiskFull, TargetUnavailable, WriteConflict, user_message
 from jobs.raw_log.preconditions import DayStopped
 from jobs.tuning.lock import SearchIsRunning
 from model.training.processes.parent_process import end_with_parent
 
 USER_ERROR = 2  # the same command would fail again
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later
-TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning)  # ValueErrors that end a job with TRY_AGAIN
+TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning, TargetUnavailable)  # ValueErrors that end a job with TRY_AGAIN
 # What a job's `main` counts, unless it counts rows (of the tables that its docstring names first).
 COUNTED = {
+    "export_candidates": "users with a list",
     "forget_users": "removed rows",
     "maintain_tables": "tables",
     "publish_candidates": "users with a list",
@@ -39,7 +40,7 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     """Run a job's `main`, print what it did, and exit; errors that are not bugs are one line, without a traceback.
 
     Exit code USER_ERROR: a wrong argument, wrong data, or a day that stops on purpose. TRY_AGAIN: another writer or
-    search, a full disk, an unresponsive store, a JVM that was killed.
+    search, a full disk, an unresponsive store or target, a JVM that was killed.
     """
     # these two log a traceback of the error that is printed below
     logging.getLogger("py4j").setLevel(logging.CRITICAL)

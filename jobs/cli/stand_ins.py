@@ -18,7 +18,7 @@ from typing import Any
 
 HEAVY = frozenset(
     {"annoy", "delta", "deltalake", "faiss", "jinja2", "numpy", "pandas", "polars", "py4j", "pyarrow", "pyspark"}
-    | {"rich", "torch"}
+    | {"redis", "rich", "torch"}
 )
 OURS = frozenset({"jobs", "model", "sql"})
 

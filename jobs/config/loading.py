@@ -24,6 +24,7 @@ from jobs.config.consistency import (
     check_learned_temperature,
     check_row_negatives,
 )
+from jobs.config.export import Export
 from jobs.config.features import Features, Section
 from jobs.config.mapping import Mapping
 from jobs.config.messages import message
@@ -49,7 +50,7 @@ from model.registry import did_you_mean
 
 # Sections that describe the tables which all variants share; a variant must not override them.
 SHARED_SECTIONS = frozenset(
-    {"lake", "log", "examples", "pool", "exclusions", "features", "mapping", "neighbours", "retention"}
+    {"lake", "log", "examples", "pool", "exclusions", "export", "features", "mapping", "neighbours", "retention"}
 )
 PACKED = ("movielens",)  # overlays that are packed with the code, by name
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
@@ -76,6 +77,7 @@ class Config(Section):
     gate: Gate
     tuning: Tuning
     retention: Retention
+    export: Export
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

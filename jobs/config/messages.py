@@ -19,8 +19,9 @@ NESTED = {"features": tuple(Feature.__dataclass_fields__), "negatives": tuple(Cu
 
 
 def message(details: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """One validation error as text, without values that may hold a secret (whole sections, and all of `tracking`).
+    """One validation error as text, without values that may hold a secret.
 
+    These are whole sections, all of `tracking`, and `export.target`.
     details: an error of pydantic. defaults: the values of recall.toml, which has every key.
     """
     loc, value, said = details["loc"], details["input"], details["msg"]
@@ -29,7 +30,7 @@ def message(details: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
         return f"{key}: renamed to {RENAMED_KEYS[key]}" if key in RENAMED_KEYS else _unknown(loc, defaults)
     text = ": ".join(filter(None, (key, said)))
     # the input of an error between sections is the whole configuration; a variant may contain any section
-    may_be_secret = isinstance(value, dict) or loc[0] in ("tracking", "variants")
+    may_be_secret = isinstance(value, dict) or loc[0] in ("tracking", "variants") or loc[:2] == ("export", "target")
     if may_be_secret or f", got {value!r}" in said:
         return text
     choices = re.findall("'([^']*)'", said) if details["type"] == "literal_error" else ()

@@ -51,6 +51,10 @@ class DiskFull(ValueError):
     """There is no space for the new rows or files; the previous contents are unchanged."""
 
 
+class TargetUnavailable(ValueError):
+    """The target of an export does not answer or has no memory left; its readers have what they had before."""
+
+
 @contextmanager
 def commit_errors(path: str) -> Iterator[None]:
     """Raise WriteConflict if another writer commits to the table at `path` first, DiskFull if there is no space."""

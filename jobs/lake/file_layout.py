@@ -20,6 +20,9 @@ BLOCK_SIZE = "parquet.block.size"
 LARGEST_BLOCK = 1 << 30  # bytes: a row group ends only at the end of its file
 SMALLEST_BLOCK = 1 << 10  # bytes: a row group ends when its size is first checked
 ROWS_BETWEEN_CHECKS = ("parquet.page.size.row.check.min", "parquet.page.size.row.check.max")
+# Spark ends a task's files at the first number of bytes, and counts each file as if it had the second one more.
+FILES_PER_TASK = ("spark.sql.files.maxPartitionBytes", "spark.sql.files.openCostInBytes")
+LARGEST_SPLIT = 1 << 40  # bytes
 MAX_ROWS_PER_FILE = 100_000
 DAYS_PER_TASK = 1_000  # days, and thus files, that one task of a merge can have open
 MERGE_SHUFFLES = "spark.databricks.delta.merge.repartitionBeforeWrite.enabled"
@@ -91,6 +94,11 @@ def one_row_group_per_file(spark: SparkSession) -> AbstractContextManager[None]:
 def row_group_size(spark: SparkSession, rows: int) -> AbstractContextManager[None]:
     """Files written inside the block have row groups of `rows` rows; the last one has the rest."""
     return _settings(spark, {BLOCK_SIZE: SMALLEST_BLOCK, **dict.fromkeys(ROWS_BETWEEN_CHECKS, rows)})
+
+
+def one_task_per_file(spark: SparkSession) -> AbstractContextManager[None]:
+    """Inside the block, each task of a query that reads files reads one whole file, in the file's order."""
+    return _settings(spark, dict.fromkeys(FILES_PER_TASK, LARGEST_SPLIT))
 
 
 def merge_in_order(spark: SparkSession) -> AbstractContextManager[None]:

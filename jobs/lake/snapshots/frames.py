@@ -40,6 +40,17 @@ def can_read_by_name(table: str) -> bool:
     return not GLOB_CHARACTERS & set(table)
 
 
+def read_files(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
+    """The rows of a snapshot's files, in any store; rows of other files as well if the files cannot be read by name.
+
+    So a caller that needs only these files must filter by `_metadata.file_name`. For rows that are read in parts: each
+    part opens its own files only.
+    """
+    is_plain = can_read_by_name(snapshot.table) and not snapshot.unsafe_features
+    in_folders = snapshot.files["path"].str.starts_with(f"{snapshot.partition}=").all()
+    return read_listed_files(spark, snapshot) if is_plain and in_folders else read_version(spark, snapshot)
+
+
 def read_listed_files(spark: SparkSession, snapshot: Snapshot) -> DataFrame:
     """The rows of a snapshot's files."""
     reader = spark.read.schema(snapshot.schema).option("basePath", snapshot.table)

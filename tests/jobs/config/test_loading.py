@@ -145,6 +145,7 @@ def test_an_error_names_the_key(tmp_path: Path, text: str, message: str) -> None
             r"toml: Value error, evaluation.cutoffs must be at most [^{]*$",
         ),
         ("[tracking]\nuri = ['http://me:Tr0ub4dor@mlflow']\n", "tracking.uri: Input should be a valid string$"),
+        ("[export]\ntarget = ['redis://me:Tr0ub4dor@host']\n", "export.target: Input should be a valid string$"),
         ("[variants]\ntracking = 'http://me:Tr0ub4dor@mlflow'\n", "variants.tracking: [^']*$"),
         (
             "[variants.x.tracking]\nuri = 'http://me:Tr0ub4dor@mlflow'\nuser = 'me'\n",

@@ -1,0 +1,178 @@
+"""A folder as a target of exports: a folder per version, with files of Parquet or JSON lines, and a pointer.
+
+    FOLDER/current.json                      the version that readers follow
+    FOLDER/VERSION/manifest.json             its files; written last, so a folder without it is not complete
+    FOLDER/VERSION/shard-00000/part-...      lists, sorted by user_id within a file
+    FOLDER/VERSION/progress/shard-00000.json shards that an export has written, until all are there
+
+The folder can be on any file system that Spark writes. One export at a time may write it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+from typing import Any
+
+from pyspark.sql import Observation, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.lake.errors import disk_full_errors
+from jobs.lake.file_layout import one_task_per_file
+from jobs.lake.files import glob_statuses, put_text, read_text, remove_folder
+from jobs.lake.lake import Lake
+from jobs.lake.snapshots import local_path
+from jobs.serving.export.versions import NAME, ExportConflict, Version, lists_in_files
+from model.artifacts.verified_folder import flush
+
+FORMATS = ("parquet", "jsonl")
+POINTER, MANIFEST, PROGRESS = "current.json", "manifest.json", "progress"
+
+
+class FolderTarget:
+    """A folder: a path or any Hadoop URI."""
+
+    def __init__(self, uri: str, session: Callable[[], SparkSession]) -> None:
+        """session: starts Spark, which writes lists, and all else in stores that are not a local disk."""
+        self.shown = self._root = uri.rstrip("/") or "/"
+        self._session = session
+
+    def begin(self, version: Version) -> tuple[Version, bool]:
+        """The version as it is named here, and whether it is complete. Raises ExportConflict for a later pointer."""
+        followed = int(self._pointer().get("publication", 0))
+        if followed > version.publication:
+            raise ExportConflict(
+                f"the exported publication must not be before that in {self.shown}, which is {followed}, got "
+                f"{version.publication}"
+            )
+        manifest = self._json(f"{version.name}/{MANIFEST}")
+        return version, manifest is not None and self._has_files(version.name, manifest["files"])
+
+    def write(self, lake: Lake, version: Version) -> None:
+        """Write the files that are not there yet, then the manifest. Raises ValueError if lists are missing."""
+        shards = self._shards(version.name)
+        done = {file for shard in shards.values() for file in shard["sources"]}
+        missing = [file for file, rows in version.rows.items() if rows and file not in done]
+        if shards:
+            earlier = sum(shard["users"] for shard in shards.values())
+            print(f"{earlier:,} of {version.users:,} lists are there from an earlier run", flush=True)
+        else:
+            self._remove(version.name)  # the rest of an interrupted removal, or of a first shard
+        tasks = lake.spark.sparkContext.defaultParallelism
+        free = (number for number in count() if _shard(number) not in shards)
+        for start in range(0, len(missing), tasks):
+            shard, sources = _shard(next(free)), missing[start : start + tasks]
+            shards[shard] = self._write_shard(lake, version, shard, sources)
+            self._put(f"{version.name}/{PROGRESS}/{shard}.json", shards[shard])
+        users = sum(shard["users"] for shard in shards.values())
+        if users != version.users:
+            raise ValueError(f"{self.shown} must have {version.users:,} lists of {version.name}, got {users:,}")
+        files = [file for shard in shards.values() for file in shard["files"]]
+        self._put(f"{version.name}/{MANIFEST}", {**version.description, "files": files})
+        self._remove(f"{version.name}/{PROGRESS}")
+
+    def switch(self, version: Version) -> bool:
+        """Make readers follow a complete version; returns whether they followed another one before."""
+        before = self._pointer()
+        if before.get("publication") == version.publication and before.get("version") == version.name:
+            return False
+        earlier = [before["version"], *before["earlier"]] if before else []
+        kept = [name for name in earlier if name != version.name]
+        self._put(POINTER, {"version": version.name, **version.description, "earlier": kept})
+        return before.get("version") != version.name
+
+    def remove_old(self, version: Version, kept: int, is_stale: Callable[[int], bool]) -> int:
+        """Remove other versions than the last `kept` that readers followed, `version` among them; returns how many.
+
+        is_stale: whether the lists of a candidates_version must go in any case.
+        """
+        keep = {version.name}
+        for name in self._pointer()["earlier"]:
+            manifest = self._json(f"{name}/{MANIFEST}")
+            if manifest and len(keep) < kept and not is_stale(int(manifest["candidates_version"])):
+                keep.add(name)
+        obsolete = [name for name in self._names("*") if NAME.fullmatch(name) and name not in keep]
+        for name in obsolete:
+            for part in (MANIFEST, PROGRESS, ""):  # what is left is never taken for complete, or for written
+                self._remove(f"{name}/{part}".rstrip("/"))
+        return len(obsolete)
+
+    def _write_shard(self, lake: Lake, version: Version, shard: str, sources: list[str]) -> dict[str, Any]:
+        folder = self._path(version.name, shard)
+        counted = Observation()
+        rows = lists_in_files(lake, version, sources).drop("file").observe(counted, F.count(F.lit(1)).alias("users"))
+        with one_task_per_file(lake.spark), disk_full_errors(folder):
+            writer = rows.write.mode("overwrite")
+            if version.format == "parquet":
+                writer.parquet(folder)
+            else:
+                writer.json(folder, ignoreNullFields=False)
+        files = [{"path": f"{shard}/{name}", "bytes": size} for name, size in self._sizes(version.name, shard).items()]
+        return {"sources": sources, "users": counted.get["users"], "files": files}
+
+    def _shards(self, name: str) -> dict[str, dict[str, Any]]:
+        """What the shards have that an earlier run has written whole, by the shard's name."""
+        found = {}
+        for file in self._names(name, PROGRESS, "shard-*.json"):
+            shard = self._json(f"{name}/{PROGRESS}/{file}")
+            if shard is not None and self._has_files(name, shard["files"]):
+                found[file.removesuffix(".json")] = shard
+        return found
+
+    def _has_files(self, name: str, files: Iterable[Mapping[str, Any]]) -> bool:
+        wanted = {file["path"]: file["bytes"] for file in files}
+        shards = {path.partition("/")[0] for path in wanted}
+        there = {f"{shard}/{file}": size for shard in shards for file, size in self._sizes(name, shard).items()}
+        return wanted.items() <= there.items()
+
+    def _sizes(self, name: str, shard: str) -> dict[str, int]:
+        """The files of a shard with their bytes, sorted by name."""
+        if (folder := local_path(self._path(name, shard))) is not None:
+            return {file.name: file.stat().st_size for file in sorted(folder.glob("part-*"))}
+        statuses = glob_statuses(self._session(), self._path(name, shard, "part-*"))
+        return dict(sorted((str(one.getPath().getName()), int(one.getLen())) for one in statuses))
+
+    def _names(self, *parts: str) -> list[str]:
+        """The names of files and folders that match a path with `*`."""
+        *folder, pattern = parts
+        if (local := local_path(self._path(*folder))) is not None:
+            return sorted(path.name for path in local.glob(pattern))
+        return sorted(str(one.getPath().getName()) for one in glob_statuses(self._session(), self._path(*parts)))
+
+    def _pointer(self) -> dict[str, Any]:
+        return self._json(POINTER) or {}
+
+    def _json(self, path: str) -> dict[str, Any] | None:
+        text = read_text(self._session, self._path(path))
+        return json.loads(text) if text else None
+
+    def _put(self, path: str, values: Mapping[str, Any]) -> None:
+        """Replace a small file; on a local disk readers see the old or the new one."""
+        uri, text = self._path(path), json.dumps(values, indent=1) + "\n"
+        file = local_path(uri)
+        if file is None:
+            put_text(self._session(), uri, text)
+            return
+        with disk_full_errors(uri):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            draft = file.with_name(f".{file.name}.draft")
+            draft.write_text(text, "utf-8")
+            flush(draft)
+            os.replace(draft, file)
+            flush(file.parent)
+
+    def _remove(self, path: str) -> None:
+        file = local_path(self._path(path))
+        if file is not None and file.is_file():
+            file.unlink()
+        elif file is None or file.exists():
+            remove_folder(self._session(), self._path(path))
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((self._root.rstrip("/"), *parts))
+
+
+def _shard(number: int) -> str:
+    return f"shard-{number:05}"

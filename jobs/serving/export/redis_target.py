@@ -1,0 +1,242 @@
+"""Redis as a target of exports: which versions are there, which one readers follow, and which are removed.
+
+Several exports may run at the same time. Every change of the keys below is a transaction that fails if one of the keys
+that it was decided on has changed, and is then decided again. A name whose lists are being removed is not used again
+before they are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import redis
+from pyspark.errors import PythonException
+from redis.client import Pipeline
+
+from jobs.lake.errors import TargetUnavailable
+from jobs.lake.file_layout import one_task_per_file
+from jobs.lake.lake import Lake
+from jobs.serving.export.redis_writer import WRITTEN, Keys, ListWriter, VersionRemoved, connected, encoded
+from jobs.serving.export.versions import ExportConflict, Version, lists_in_files
+
+SCHEMES = ("redis", "rediss")  # the second is with TLS
+FORMATS = ("json", "hash")
+USERNAME, PASSWORD = "BATCH_RECALL_REDIS_USERNAME", "BATCH_RECALL_REDIS_PASSWORD"  # variables of the environment
+SCANNED = 1_000  # keys that one step of a removal looks at and removes
+RAISED = re.compile(r"redis\.exceptions\.(\w+): ([^\n]*)")  # in the traceback of a task
+TEMPORARY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.OutOfMemoryError)
+# redis counts these as ConnectionError
+PERMANENT = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
+Result = TypeVar("Result")
+
+
+class RedisTarget:
+    """The keys below a prefix in one database of a server."""
+
+    def __init__(self, uri: str, prefix: str, batch_users: int, ttl_hours: int) -> None:
+        """uri: redis://[USER:PASSWORD@]HOST[:PORT][/DB]. Raises ValueError that does not show the credentials."""
+        self._url, self.shown = _checked(uri)
+        self.keys, self.batch_users, self.ttl_seconds = Keys(prefix), batch_users, 3_600 * ttl_hours
+        self._client: Any = connected(self._url)  # its types are bytes | str; texts are str here
+
+    def begin(self, version: Version) -> tuple[Version, bool]:
+        """Enter a version into the target; returns it with the name that it has there, and whether it is complete.
+
+        Raises ExportConflict if readers follow a later publication, TargetUnavailable, and ValueError if the server
+        may evict lists.
+        """
+        with self._errors():
+            self._require_no_eviction()
+            return self._transaction(partial(self._begin, version=version))
+
+    def write(self, lake: Lake, version: Version) -> None:
+        """Write the lists that are not there yet. Raises ValueError if not all lists have been written."""
+        expected = version.rows
+        with self._errors():
+            done = {file: int(rows) for file, rows in self._client.hgetall(self.keys.progress(version.name)).items()}
+            if earlier := sum(min(done.get(file, 0), rows) for file, rows in expected.items()):
+                print(f"{earlier:,} of {version.users:,} lists are there from an earlier run", flush=True)
+            missing = [file for file, rows in expected.items() if done.get(file, 0) < rows]
+            writer = ListWriter(
+                self._url, self.keys, version.name, version.format, self.batch_users, self.ttl_seconds, done
+            )
+            if missing:
+                lists = encoded(lists_in_files(lake, version, missing), version.format)
+                with one_task_per_file(lake.spark):
+                    lists.mapInArrow(writer, WRITTEN).collect()  # a row per file
+            self._complete(version, expected)
+
+    def switch(self, version: Version) -> bool:
+        """Make readers follow a complete version; returns whether they followed another one before.
+
+        Raises ExportConflict if they follow a later publication, or if a later export has removed the version.
+        """
+        with self._errors():
+            return self._transaction(partial(self._switch, version=version), self.keys.info(version.name))
+
+    def remove_old(self, version: Version, kept: int, is_stale: Callable[[int], bool]) -> int:
+        """Remove versions of earlier publications, and what an earlier removal left; returns how many versions.
+
+        kept: complete versions that stay, `version` among them. is_stale: whether the lists of a candidates_version
+        must go in any case.
+        """
+        with self._errors():
+            room = kept - 1
+            names = self._client.zrevrangebyscore(self.keys.versions, version.publication, "-inf")
+            for name in names:
+                info = self._client.hgetall(self.keys.info(name))
+                if name == version.name:
+                    continue
+                if info.get("complete") and room > 0 and not is_stale(int(info["candidates_version"])):
+                    room -= 1
+                    continue
+                self._transaction(partial(self._forget, name=name, publication=version.publication))
+            return self._unlink(self._client.smembers(self.keys.removed))
+
+    def _begin(self, pipeline: Pipeline, version: Version) -> tuple[Version, bool]:
+        self._require_newest(pipeline, version)
+        names = (version.name if number == 1 else f"{version.name}.{number}" for number in count(1))
+        name = next(name for name in names if self._is_usable(pipeline, name))
+        info = pipeline.hgetall(self.keys.info(name))
+        number = max(version.publication, int(pipeline.zscore(self.keys.versions, name) or 0))
+        pipeline.multi()
+        pipeline.zadd(self.keys.versions, {name: number})
+        if not info:
+            pipeline.delete(self.keys.progress(name))
+            pipeline.hset(self.keys.info(name), mapping=version.description)  # type: ignore[arg-type]
+            pipeline.hset(self.keys.progress(name), "", "0")  # so that the key exists and can expire
+            for key in (self.keys.info(name), self.keys.progress(name)) if self.ttl_seconds else ():
+                pipeline.expire(key, self.ttl_seconds)  # before the first list
+        return version.named(name), "complete" in info
+
+    def _is_usable(self, pipeline: Pipeline, name: str) -> bool:
+        """Whether a version of this name can be written or followed: it is not being removed, and expires late."""
+        if pipeline.sismember(self.keys.removed, name):
+            return False
+        left = pipeline.ttl(self.keys.info(name))  # -1: never expires; -2: there is none
+        return left < 0 or 0 < self.ttl_seconds <= 2 * left
+
+    def _switch(self, pipeline: Pipeline, version: Version) -> bool:
+        self._require_newest(pipeline, version)
+        is_complete = pipeline.hexists(self.keys.info(version.name), "complete")
+        if pipeline.zscore(self.keys.versions, version.name) is None or not is_complete:
+            raise ExportConflict(f"a later export has removed {version.name} from {self.shown}")
+        before = pipeline.get(self.keys.current)
+        pipeline.multi()
+        pipeline.set(self.keys.current, version.name)
+        pipeline.hset(self.keys.info(version.name), "publication", str(version.publication))
+        return before != version.name
+
+    def _require_newest(self, pipeline: Pipeline, version: Version) -> None:
+        current = pipeline.get(self.keys.current)
+        followed = pipeline.zscore(self.keys.versions, current) if current is not None else None
+        if followed is not None and followed > version.publication:
+            raise ExportConflict(
+                f"the exported publication must not be before that in {self.shown}, which is {int(followed)}, got "
+                f"{version.publication}"
+            )
+
+    def _complete(self, version: Version, expected: dict[str, int]) -> None:
+        """Record that all lists are there. Raises ValueError if a file has fewer or more lists than the table's log."""
+        if self._client.hexists(self.keys.info(version.name), "complete"):
+            return  # another run of the same export was faster
+        progress = self._client.hgetall(self.keys.progress(version.name))
+        written = {file: int(rows) for file, rows in progress.items() if file}
+        if written != {file: rows for file, rows in expected.items() if rows}:
+            raise ValueError(
+                f"{self.shown} must have {version.users:,} lists of {version.name}, got {sum(written.values()):,}; "
+                "readers keep the earlier ones: run the job again"
+            )
+        pipeline = self._client.pipeline()
+        pipeline.hset(self.keys.info(version.name), "complete", "1")
+        pipeline.delete(self.keys.progress(version.name))
+        pipeline.execute()
+
+    def _forget(self, pipeline: Pipeline, name: str, publication: int) -> None:
+        """Move a version from those that can be followed to those that are being removed, unless it is followed."""
+        followed, number = pipeline.get(self.keys.current), pipeline.zscore(self.keys.versions, name)
+        pipeline.multi()
+        if name != followed and number is not None and number <= publication:
+            pipeline.zrem(self.keys.versions, name)
+            pipeline.sadd(self.keys.removed, name)
+            pipeline.delete(self.keys.info(name), self.keys.progress(name))
+
+    def _unlink(self, names: set[str]) -> int:
+        """Remove the lists of these versions, step by step, so that the server answers others in between."""
+        if not names:
+            return 0
+        start = len(self.keys.prefix) + 1
+        cursor, is_first = 0, True
+        while cursor or is_first:
+            cursor, found = self._client.scan(cursor, match=f"{self.keys.prefix}:*", count=SCANNED)
+            is_first = False
+            if obsolete := [key for key in found if key[start:].partition(":")[0] in names]:
+                self._client.unlink(*obsolete)
+        self._client.srem(self.keys.removed, *names)
+        return len(names)
+
+    def _transaction(self, change: Callable[[Pipeline], Result], *keys: str) -> Result:
+        """Run a change until no other client has changed the keys that it was decided on."""
+        while True:
+            with self._client.pipeline() as pipeline:
+                try:
+                    pipeline.watch(self.keys.current, self.keys.versions, self.keys.removed, *keys)
+                    result = change(pipeline)
+                    pipeline.execute()
+                    return result
+                except redis.WatchError:
+                    continue
+
+    def _require_no_eviction(self) -> None:
+        memory = self._client.info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        evicts = policy.startswith(("allkeys", "volatile") if self.ttl_seconds else "allkeys")
+        if memory.get("maxmemory") and evicts:
+            raise ValueError(f"maxmemory-policy of {self.shown} must be noeviction, got {policy}: lists would be lost")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise TargetUnavailable or ValueError for an error of the server, here or in a task."""
+        try:
+            yield
+        except PythonException as error:
+            raised = RAISED.findall(str(error))
+            if VersionRemoved.__name__ in str(error):
+                raise ExportConflict(f"a later export has removed what this one writes to {self.shown}") from error
+            if not raised:
+                raise
+            name, text = raised[-1]
+            raise self._error(getattr(redis.exceptions, name, redis.RedisError), text) from error
+        except redis.RedisError as error:
+            raise self._error(type(error), str(error)) from error
+
+    def _error(self, kind: type[Exception], text: str) -> ValueError:
+        password = urlsplit(self._url).password
+        text = text.replace(password, "...") if password else text
+        if issubclass(kind, TEMPORARY) and not issubclass(kind, PERMANENT):
+            return TargetUnavailable(f"{self.shown} must answer and have memory, got {kind.__name__}: {text}")
+        return ValueError(f"{self.shown} must accept the export, got {kind.__name__}: {text}")
+
+
+def _checked(uri: str) -> tuple[str, str]:
+    """The URI with the credentials of the environment, if it has none, and the URI without any."""
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    shown = f"{parts.scheme}://{host}{parts.path}"
+    if parts.scheme not in SCHEMES or not parts.hostname or not re.fullmatch(r"(/\d*)?", parts.path):
+        raise ValueError(f"the address of Redis must be redis://HOST:PORT/DB or rediss://HOST:PORT/DB, got {shown}")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"the address of Redis must have a port from 0 to 65535, got {shown}") from error
+    if not parts.password and PASSWORD in os.environ:
+        user = quote(parts.username or os.environ.get(USERNAME, ""), safe="")
+        parts = parts._replace(netloc=f"{user}:{quote(os.environ[PASSWORD], safe='')}@{host}")
+    return urlunsplit(parts), shown

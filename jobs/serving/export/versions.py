@@ -1,0 +1,109 @@
+"""What an export consists of: the lists of one publication, under a name that depends on their content alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+import polars as pl
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.lake import tables
+from jobs.lake.files import NoSuchLake, has_tables
+from jobs.lake.lake import Lake, NoSuchDay
+from jobs.lake.snapshots import Snapshot, read_files
+from jobs.serving.publications import is_readable, last_publication, last_scored_at
+
+NAME = re.compile(r"\d{4}-\d{2}-\d{2}-[a-z]+-[0-9a-f]{12}(\.\d+)?")  # of a version, in every target
+LIST_COLUMNS = ("item_id", "score", "source", "channel_score")  # of an item; its rank is its position in the list
+
+
+class ExportConflict(ValueError):
+    """Another export has put a later publication into the target, or has removed what this one writes."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """The lists of a publication in one format.
+
+    name: the same for every publication of the same lists, so that a rollback finds what was exported before; with a
+    suffix such as `.2` where the target still removes an older one of that name. snapshot: the files of the lists.
+    """
+
+    name: str
+    publication: int
+    ds: dt.date
+    model_version: str
+    candidates_version: int
+    users: int
+    format: str
+    snapshot: Snapshot = field(repr=False, compare=False)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The number of lists in each file, by the file's name, in the order of the files."""
+        files = self.snapshot.files.sort("path").select("path", "rows").iter_rows()
+        return {_name_of(path): rows for path, rows in files}
+
+    @property
+    def description(self) -> dict[str, str | int]:
+        """What readers of the target are told."""
+        return {
+            "publication": self.publication,
+            "ds": str(self.ds),
+            "model_version": self.model_version,
+            "candidates_version": self.candidates_version,
+            "users": self.users,
+            "format": self.format,
+        }
+
+    def named(self, name: str) -> Version:
+        return replace(self, name=name)
+
+
+def version_to_export(lake: Lake, format_: str) -> Version:
+    """The lists that readers follow now.
+
+    Raises NoSuchLake, NoSuchDay before the first publication, and ValueError if files of the publication were removed.
+    """
+    current = last_publication(lake)
+    if current is None:
+        if not has_tables(lake.uri, lambda: lake.spark):
+            raise NoSuchLake(lake.uri)
+        raise NoSuchDay(f"nothing is published in {lake.uri}")
+    lists = lake.days_of(tables.CANDIDATES, current.ds, 1, current.candidates_version)
+    if lists is None or not is_readable(lake, current):
+        raise ValueError(f"the files of publication {current.publication} of {current.ds} must exist, got none of some")
+    scored_at = last_scored_at(lake, current.ds, current.candidates_version)
+    identity = f"{current.ds} {current.model_version} {current.candidates_version} {scored_at}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return Version(
+        name=f"{current.ds}-{format_}-{digest}",
+        publication=current.publication,
+        ds=current.ds,
+        model_version=current.model_version,
+        candidates_version=current.candidates_version,
+        users=lists.rows,
+        format=format_,
+        snapshot=lists,
+    )
+
+
+def lists_in_files(lake: Lake, version: Version, files: Mapping[str, int] | set[str] | list[str]) -> DataFrame:
+    """Rows (file, user_id, candidates, model_version) of some files of a version, in the order of each file."""
+    wanted = pl.col("path").map_elements(_name_of, return_dtype=pl.String).is_in(list(files))
+    some = replace(version.snapshot, files=version.snapshot.files.filter(wanted))
+    rows = read_files(lake.spark, some).where(F.col("ds") == F.lit(version.ds))
+    file = F.col("_metadata.file_name").alias("file")
+    return rows.select(file, "user_id", "candidates", "model_version").where(F.col("file").isin(list(files)))
+
+
+def _name_of(path: str) -> str:
+    """The name of a file of a table; path: as in the table's log, escaped."""
+    return PurePosixPath(unquote(path)).name
