@@ -21,6 +21,7 @@ from jobs.inference.index_building import store_indexes
 from jobs.inference.references import model_reference
 from jobs.inference.user_sample import sampled_users
 from jobs.lake import tables
+from jobs.lake.days import epoch_day
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -35,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ref = model_reference(lake, args.ds)
     warn_of_unknown_blocked_items(lake, config, args.ds)
     sample = sampled_users(lake, config, args.ds)
-    rows = item_embeddings(items_to_embed(lake, config, args.ds), ref).withColumn("model_version", F.lit(ref.version))
-    count = lake.overwrite(tables.ITEM_EMBEDDINGS, args.ds, rows)
+    rows = item_embeddings(items_to_embed(lake, config, args.ds), ref, epoch_day(args.ds) + 1)
+    count = lake.overwrite(tables.ITEM_EMBEDDINGS, args.ds, rows.withColumn("model_version", F.lit(ref.version)))
     indexes = store_indexes(lake, config, args.ds, ref.version, sample)
     return count + lake.overwrite(tables.ITEM_INDEXES, args.ds, indexes)
 

@@ -1,8 +1,9 @@
 """item_snapshot and user_snapshot: every item and user known at the end of a day, their features encoded.
 
 Updates the previous snapshot with the rows of `items` and `users` that landed since, and with new ids of the day's
-interactions. Users who were not seen for `log.user_retention_days` days are removed. Overwrites the day of both tables,
-and of item_changes: the features that items had before this day's snapshot changed them.
+interactions. Users who were not seen for `log.user_retention_days` days are removed. Derived features of items (the
+kinds age and recent_clicks) are computed again for every item. Overwrites the day of both tables, and of item_changes:
+the features that items had before this day's snapshot changed them.
 Prints a warning for each declared feature that is empty or nearly so, and for values that were lost, by reason; the
 report of the day shows them too.
 """
@@ -20,17 +21,18 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.config.features import logged_features
+from jobs.config.features import logged_features, stored_features
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.checks import checked, overwrite_checked
-from jobs.lake.days import epoch_day
+from jobs.lake.days import day_end, day_start, epoch_day
 from jobs.lake.lake import Lake
-from jobs.lake.queries import empty_frame, materialized
+from jobs.lake.queries import Materialized, empty_frame, materialized, query
 from jobs.raw_log.encoding import ITEM_ID, USER_ID, encode
 from jobs.raw_log.feature_values import SIDES, FeatureValues, put_warnings
 from jobs.raw_log.landing import rows_since_snapshot
 from model.features import Feature
+from model.features.kinds import feature_kind
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -65,10 +67,45 @@ def item_changes(
     changed: DataFrame, previous: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]
 ) -> DataFrame:
     """Rows (item_id, item_index, features) of `previous` whose features are others in `changed`."""
-    described = F.struct(*(feature.name for feature in logged_features(features)))
-    encoded = encode(changed, ITEM_ID, "item", features, vocabularies).select(ITEM_ID, described.alias("_changed"))
-    both = previous.drop("available", "published_at").join(encoded, ITEM_ID, "inner")
-    return both.where(~described.eqNullSafe(F.col("_changed"))).drop("_changed")
+    return _differing(previous, encode(changed, ITEM_ID, "item", features, vocabularies), logged_features(features))
+
+
+def with_derived(rows: DataFrame, clicks: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]) -> DataFrame:
+    """Rows of a snapshot with their derived features, from `published_at`, the day of the index, and recent clicks.
+
+    clicks: (item_id, clicks), of the items that have some.
+    """
+    first = vocabularies.where(F.col("feature") == ITEM_ID).select(
+        F.col("value").alias(ITEM_ID), F.col("ds").alias("_first_seen")
+    )
+    counted = clicks.select(ITEM_ID, F.col("clicks").alias("_clicks"))
+    rows = rows.join(first, ITEM_ID, "left").join(counted, ITEM_ID, "left")
+    rows = rows.withColumn("_recent_clicks", F.coalesce("_clicks", F.lit(0)))
+    for feature in features:
+        if (derivation := feature_kind(feature.kind).derivation) is not None:
+            rows = rows.withColumn(feature.name, F.expr(derivation))
+    return rows.drop("_first_seen", "_clicks", "_recent_clicks")
+
+
+def all_item_changes(
+    snapshot: DataFrame, previous: DataFrame, clicks: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]
+) -> DataFrame:
+    """`item_changes` where features are derived: every item of `previous` may have changed.
+
+    A new item gets a row too, with its recent clicks before the day. Otherwise an example of its first day would be
+    described by the snapshot of that day, which counts the example's own click. clicks: (item_id, clicks_before).
+    """
+    new = snapshot.join(previous, ITEM_ID, "left_anti")
+    clicks = clicks.select(ITEM_ID, F.col("clicks_before").alias("clicks"))
+    before = previous.unionByName(with_derived(new, clicks, vocabularies, features).select(previous.columns))
+    return _differing(before, snapshot, stored_features(features))
+
+
+def _differing(before: DataFrame, after: DataFrame, features: Sequence[Feature]) -> DataFrame:
+    """Rows (item_id, item_index, features) of `before` that have other features in `after`."""
+    described = F.struct(*(feature.name for feature in features))
+    both = before.join(after.select(ITEM_ID, described.alias("_after")), ITEM_ID, "inner")
+    return both.where(~described.eqNullSafe(F.col("_after"))).drop("_after", "available", "published_at")
 
 
 def user_snapshot(
@@ -114,13 +151,10 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
         if side == "user":
             seen_days = config.log.user_retention_days
             snapshot = user_snapshot(updated.rows, seen, previous, vocabularies, features, ds, seen_days)
-        elif not updated.count:
-            snapshot = previous
+            rows = overwrite_checked(lake, table, ds, values.left(snapshot))
         else:
-            snapshot = item_snapshot(updated.rows, previous, vocabularies, features)
-        rows = overwrite_checked(lake, table, ds, values.left(snapshot))
-        if side == "item" and logged_features(features):
-            overwrite_changes(lake, config, ds, updated.rows if _has_landed(lake, config, last, ds) else None, previous)
+            has_landed = _has_landed(lake, config, last, ds)
+            rows = _overwrite_items(lake, config, ds, updated, previous, values, has_landed)
     warnings = values.warnings()
     put_warnings(lake, ds, side, warnings)
     for warning in warnings:
@@ -128,13 +162,48 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     return rows
 
 
-def overwrite_changes(lake: Lake, config: Config, ds: dt.date, changed: DataFrame | None, previous: DataFrame) -> None:
-    """Write the day of item_changes. changed: None if no item can have changed. Most days of most logs have no rows."""
+def _overwrite_items(
+    lake: Lake,
+    config: Config,
+    ds: dt.date,
+    updated: Materialized,
+    previous: DataFrame,
+    values: FeatureValues,
+    has_landed: bool,
+) -> int:
+    """Write the day of item_snapshot and of item_changes; returns the rows of the former."""
+    features, table, vocabularies = config.features.item, tables.item_snapshot(config), lake.read(tables.VOCABULARIES)
+    derived = [feature.name for feature in features if feature.is_derived]
+    known = previous.drop(*derived)
+    snapshot = item_snapshot(updated.rows, known, vocabularies, features) if updated.count else known
+    if not derived:
+        rows = overwrite_checked(lake, table, ds, values.left(snapshot))
+        if logged_features(features):
+            changes = item_changes(updated.rows, previous, vocabularies, features) if has_landed else None
+            overwrite_changes(lake, config, ds, changes)
+        return rows
+    with materialized(recent_clicks(lake, config, ds)) as clicks:
+        snapshot = with_derived(snapshot, clicks.rows, vocabularies, features).select(previous.columns)
+        rows = overwrite_checked(lake, table, ds, values.left(snapshot))
+        written = lake.day(table, ds).drop("ds")
+        changes = all_item_changes(written, previous, clicks.rows, vocabularies, features)
+        overwrite_changes(lake, config, ds, changes)
+    return rows
+
+
+def recent_clicks(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
+    """Rows (item_id, clicks, clicks_before): clicks of the last full days at the end of `ds`, and of the day before."""
+    days = config.log.recent_click_days
+    interactions = lake.window(tables.INTERACTIONS, ds, days + 1)
+    moments = {"start": day_start(ds), "end": day_end(ds)}
+    return query(lake.spark, "item_snapshot/recent_clicks", {"interactions": interactions}, ds=ds, days=days, **moments)
+
+
+def overwrite_changes(lake: Lake, config: Config, ds: dt.date, changes: DataFrame | None) -> None:
+    """Write the day of item_changes. changes: None if no item can have changed. Most days of most logs have no rows."""
     table = tables.item_changes(config)
-    if changed is not None:
-        vocabularies = lake.read(tables.VOCABULARIES)
-        rows = item_changes(changed, previous, vocabularies, config.features.item)
-        with checked(table, ds, rows.withColumn("epoch_day", F.lit(epoch_day(ds)))) as made:
+    if changes is not None:
+        with checked(table, ds, changes.withColumn("epoch_day", F.lit(epoch_day(ds)))) as made:
             if made.count:
                 lake.overwrite(table, ds, made.rows)
                 return

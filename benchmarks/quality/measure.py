@@ -20,7 +20,7 @@ import torch
 from benchmarks.worlds.prepared_folder import USERS_FILE, read_spec
 from model.data.parquet_files import read_files
 from model.features.ragged import of_lists
-from model.features.tensors import tensors
+from model.features.tensors import aged, tensors
 from model.metrics import popularity_slices, ranking_metrics, share_of
 from model.search.exact_index import ExactIndex
 from model.towers import TwoTowers
@@ -37,6 +37,7 @@ class Evaluator:
     def __init__(self, prepared: Path, at: Sequence[int] = AT) -> None:
         """at: the lengths of lists that are evaluated."""
         self.at, spec = at, read_spec(prepared)
+        self.day = spec.data.epoch_day + 1  # as of whose start items are embedded
         self.users = pq.read_table(prepared / USERS_FILE)
         self.items = read_files(spec.data.items.files).filter(pc.field("available"))
         counted = read_files(spec.data.probabilities.files)
@@ -72,7 +73,8 @@ class Evaluator:
         """The k best items for each user, [U, k]."""
         with torch.no_grad():
             queries = towers.user(tensors(self.users, towers.spec.user)).numpy()  # [U, D]
-            vectors = towers.item(tensors(items, towers.spec.item)).numpy()  # [I, D]
+            inputs = aged(tensors(items, towers.spec.item), towers.spec.item, self.day)
+            vectors = towers.item(inputs).numpy()  # [I, D]
         index = ExactIndex.build(vectors, items["item_index"].to_numpy().astype(np.int64), model_version="benchmark")
         return index.search(queries, k, self.excluded)[0]
 

@@ -69,6 +69,9 @@ class Features(Section):
                     raise ValueError(f"the only feature of kind id in features.{side} must be {side}_id, got {feature}")
                 if feature.kind != "id" and feature.name in RESERVED:
                     raise ValueError(f"features.{side} must not have a feature named like the column {feature.name}")
+        for feature in self.user:
+            if feature.is_derived:
+                raise ValueError(f"a feature of kind {feature.kind} must be one of features.item, got {feature}")
         for feature in (*self.user, *self.item):
             if feature.name == HISTORY and (feature.kind != "item_list" or feature in self.item):
                 got = "an item feature" if feature in self.item else f"kind {feature.kind}"
@@ -88,3 +91,8 @@ class Features(Section):
 def logged_features(features: Iterable[Feature]) -> list[Feature]:
     """The features whose values are in the raw log: all but the id and the history."""
     return [feature for feature in features if feature.is_logged and feature.name != HISTORY]
+
+
+def stored_features(features: Iterable[Feature]) -> list[Feature]:
+    """The features that the snapshots have: the logged ones, and those of items that are derived."""
+    return [feature for feature in features if (feature.is_logged or feature.is_derived) and feature.name != HISTORY]

@@ -43,12 +43,15 @@ def min_retention_days(table: str, log: Log, training: Training) -> int:
 
     They are the days that a training, the gate and a rebuild of that day read: the window of the model, which may be
     `training.retrain_every_days` old, with the days that a late click changes; the days in which the latest snapshot
-    and history are looked for; and of `users` all that a snapshot without a predecessor is made from.
+    and history are looked for; of `users` all that a snapshot without a predecessor is made from; and of `interactions`
+    those whose clicks are recent.
     """
     days_of_late_clicks = 2 * (-(-log.attribution_window_hours // 24) + -(-log.clock_skew_seconds // 86_400))
     read = max(log.examples_window_days + training.retrain_every_days, log.state_lookback_days + 1)
     if table == "users":
         read = max(read, log.user_retention_days)
+    if table == "interactions":
+        read = max(read, log.recent_click_days + 1)
     return read + days_of_late_clicks
 
 

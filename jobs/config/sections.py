@@ -28,6 +28,7 @@ class Log(Section):
     examples_window_days: Count
     state_lookback_days: Count
     user_retention_days: Count
+    recent_click_days: Count
 
 
 class Examples(Section):

@@ -20,7 +20,7 @@ from jobs.lake.files import local_folder
 from jobs.lake.tables import Table
 from model.artifacts.model_version import load_model
 from model.features import columns
-from model.features.tensors import tensors
+from model.features.tensors import aged, tensors
 from model.towers import TwoTowers
 from model.vocabulary import UNKNOWN
 
@@ -52,18 +52,19 @@ def user_embeddings(users: DataFrame, ref: ModelReference) -> DataFrame:
     return _mapped(users, copied, columns(open_towers(ref).spec.user), embed, tables.USER_EMBEDDINGS, ["embedding"])
 
 
-def item_embeddings(items: DataFrame, ref: ModelReference) -> DataFrame:
+def item_embeddings(items: DataFrame, ref: ModelReference, day: int) -> DataFrame:
     """Rows of item_embeddings without `ds` and `model_version`.
 
-    items: the features of the item tower, available and explored. An item to explore also gets a `feature_embedding`,
-    the embedding that it would have if its id were out of vocabulary.
+    items: the features of the item tower, available and explored. day: since 1970-01-01, as of whose start they are
+    embedded: the one after that of `items`, on which the lists are shown. An item to explore also gets a
+    `feature_embedding`, the embedding that it would have if its id were out of vocabulary.
     """
     copied = ["item_id", "item_index", "available"]
 
     def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         towers = open_towers(ref)
         for batch in batches_with_rows(batches):
-            inputs = tensors(batch, towers.spec.item)
+            inputs = aged(tensors(batch, towers.spec.item), towers.spec.item, day)
             explored = batch.column("explored").to_numpy(zero_copy_only=False)  # [B]
             with torch.no_grad():
                 vectors = towers.item(inputs).numpy()  # [B, D]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from jobs.config.features import logged_features
+from jobs.config.features import stored_features
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.files import require_files
@@ -54,7 +54,7 @@ def require_blocklist(lake: Lake, config: Config) -> None:
 def require_declared_features(lake: Lake, config: Config) -> None:
     """Raises SchemaMismatch if the snapshots, or the changes of items, have other features than the declared ones."""
     snapshots = [tables.user_snapshot(config), tables.item_snapshot(config)]
-    for table in [*snapshots, tables.item_changes(config)] if logged_features(config.features.item) else snapshots:
+    for table in [*snapshots, tables.item_changes(config)] if stored_features(config.features.item) else snapshots:
         try:
             lake.has(table)
         except SchemaMismatch as error:

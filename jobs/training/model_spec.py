@@ -33,18 +33,24 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
 
 
 def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tuple[list[float], list[float]]]:
-    """(means, standard deviations) of each numeric feature, one per element of a vector; 0 and 1 if all are null."""
+    """(means, standard deviations) of each numeric feature, one per element of a vector; 0 and 1 if all are null.
+
+    Also 0 and 1 of a derived feature: it is a logarithm, which needs no scale, and most items of a catalogue have no
+    recent click, so that those with clicks would be many deviations from the mean.
+    """
+    stats: dict[str, tuple[list[float], list[float]]] = {
+        feature.name: ([0.0], [1.0]) for feature in features if feature.is_derived
+    }
     values = {
         f"{feature.name}[{element}]": F.col(feature.name)[element] if feature.length > 1 else F.col(feature.name)
         for feature in features
-        if feature.holds_numbers
+        if feature.holds_numbers and not feature.is_derived
         for element in range(feature.length)
     }
     if not values:
-        return {}
+        return stats
     aggregates = [(F.avg(value), F.stddev_pop(value)) for value in values.values()]
     measured = rows.agg(*(column for pair in aggregates for column in pair)).first()
-    stats: dict[str, tuple[list[float], list[float]]] = {}
     for number, name in enumerate(values):
         mean, std = stats.setdefault(name.split("[")[0], ([], []))
         mean.append(measured[2 * number] or 0.0)  # type: ignore[index]

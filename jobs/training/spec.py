@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from jobs.config.features import logged_features
+from jobs.config.features import stored_features
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.days import day_end, epoch_day
@@ -104,7 +104,7 @@ def require_current_probabilities(lake: Lake, config: Config, ds: dt.date) -> No
 
 def _item_changes(lake: Lake, config: Config, ds: dt.date) -> PinnedFiles | None:
     """The features of items before they changed in the window; None if no item has, or items have no features."""
-    if not logged_features(config.features.item):
+    if not stored_features(config.features.item):
         return None
     try:
         return lake.pinned(tables.item_changes(config), ds, config.log.examples_window_days)

@@ -33,6 +33,16 @@ class Feature:
         """Whether the raw log has a column with the values."""
         return feature_kind(self.kind).is_logged
 
+    @property
+    def is_derived(self) -> bool:
+        """Whether the snapshots of items have the values, although the raw log has none."""
+        return feature_kind(self.kind).derivation is not None
+
+    @property
+    def is_day(self) -> bool:
+        """Whether the stored values are days, of which the tower reads the age."""
+        return feature_kind(self.kind).is_day
+
 
 @dataclass(frozen=True)
 class FeatureSpec(Feature):

@@ -19,6 +19,8 @@ class FeatureKind:
     encoded_type = "int"  # Spark type of one value in the tables: int, an index of a vocabulary, or float
     embedding = "model.towers.embeddings:TableEmbedding"  # a subclass of model.towers.embeddings.FeatureEmbedding
     is_logged = True  # whether the raw log has a column with the values
+    derivation: str | None = None  # of an item's value that is not logged: Spark SQL, see `jobs.build_snapshots`
+    is_day = False  # whether the stored number is a day, of which a tower reads the age: `model.features.tensors.aged`
     min_length = 1
     max_length: int | None = None
 
@@ -103,6 +105,20 @@ class Numeric(FeatureKind):
         return {"are infinite or too large": f"abs(cast(`{column}` as float)) = float('infinity')"}
 
 
+class Age(Numeric):
+    """ln(1 + days) since an item was published, or else first seen. Stored is that day, since 1970-01-01."""
+
+    is_logged, is_day = False, True
+    derivation = "float(unix_date(coalesce(date(published_at), _first_seen)))"
+
+
+class RecentClicks(Numeric):
+    """ln(1 + clicks) of an item in the last `log.recent_click_days` full days."""
+
+    is_logged = False
+    derivation = "float(ln(1 + _recent_clicks))"
+
+
 class Vector(Numeric):
     """An array of `length` numbers; null if it has another length."""
 
@@ -129,6 +145,8 @@ KINDS: Registry[FeatureKind] = Registry(
         "item_list": "model.features.kinds:ItemList",
         "numeric": "model.features.kinds:Numeric",
         "vector": "model.features.kinds:Vector",
+        "age": "model.features.kinds:Age",
+        "recent_clicks": "model.features.kinds:RecentClicks",
     },
 )
 

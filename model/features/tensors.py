@@ -37,6 +37,15 @@ def arrays(
     return {feature.name: _array(rows, feature) for feature in features}
 
 
+def aged(values: Mapping[str, Tensor], features: Sequence[FeatureSpec], days: Tensor | int) -> dict[str, Tensor]:
+    """The inputs of a tower as of a day: each stored day [N] becomes ln(1 + days since then), other values stay.
+
+    days: since 1970-01-01, [N] or one for all. A day that is later counts as 0 days ago; one that is missing stays NaN.
+    """
+    ages = {f.name: (days - values[f.name]).clamp(min=0).log1p().float() for f in features if f.is_day}
+    return {**values, **ages}
+
+
 def _array(rows: pa.RecordBatch | pa.Table | Mapping[str, np.ndarray], feature: FeatureSpec) -> np.ndarray:
     try:
         values = rows[feature.column]

@@ -35,7 +35,7 @@ AVAILABLE = "available"  # the column of item_snapshot
 def example_features(model: ModelSpec, loss: LossSpec, data: DataSpec) -> list[FeatureSpec]:
     """The columns to read of each example: the user's features, the item, and what else the loss needs."""
     features = [*model.user, ITEM_INDEX]
-    if data.item_changes is not None:
+    if data.item_changes is not None or any(feature.is_day for feature in model.item):
         features.append(EPOCH_DAY)
     if loss.example_weights == "reward":
         features.append(FeatureSpec("weight", "numeric", 1, 1, "weight", None))

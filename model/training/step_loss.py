@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.data.item_tables import EPOCH_DAY, ItemVersions
 from model.features import FeatureSpec
+from model.features.tensors import aged
 from model.frequency import StreamingFrequency
 from model.negatives.objective import Objective
 from model.negatives.sources import Probabilities
@@ -71,7 +72,7 @@ class StepLoss:
 
         days [B]: of the rows of the batch. The first B items are those of the rows, with their features as of the
         row's day; item n has them as of the day of row n modulo B, so that none is described by a later day.
-        None: no item has changed.
+        None: no item has changed, and none has a feature that changes with the day.
         """
         share = self.spec.item_id_dropout
         inputs = self._features_of(indices, None if days is None else repeated(days, len(indices)))
@@ -92,8 +93,10 @@ class StepLoss:
         return embedded
 
     def _features_of(self, indices: Tensor, days: Tensor | None) -> dict[str, Tensor]:
-        rows = indices if days is None else self.versions.rows(indices, days)  # [N]
-        return {name: values[rows] for name, values in self.items.items()}
+        if days is None:
+            return {name: values[indices] for name, values in self.items.items()}
+        rows = self.versions.rows(indices, days)  # [N]
+        return aged({name: values[rows] for name, values in self.items.items()}, self.towers.spec.item, days)
 
 
 def make_objective(

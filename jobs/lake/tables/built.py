@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql.types import ArrayType, DataType, StructType
 
-from jobs.config.features import logged_features
+from jobs.config.features import stored_features
 from jobs.config.loading import Config
 from jobs.lake.tables.feature_types import encoded_type
 from jobs.lake.tables.raw import IMPRESSION
@@ -87,19 +87,19 @@ POPULAR_ITEMS = Table(
 
 
 def user_snapshot(config: Config) -> Table:
-    features = logged_features(config.features.user)
+    features = stored_features(config.features.user)
     columns = _with_features(features, ds=DATE, user_id=STRING, user_index=INT, first_seen=DATE, last_seen=DATE)
     return Table("user_snapshot", columns, key=("user_id",))
 
 
 def item_snapshot(config: Config) -> Table:
-    features = logged_features(config.features.item)
+    features = stored_features(config.features.item)
     columns = _with_features(features, ds=DATE, item_id=STRING, item_index=INT, available=BOOLEAN, published_at=TIME)
     return Table("item_snapshot", columns, key=("item_id",))
 
 
 def item_changes(config: Config) -> Table:
-    features = logged_features(config.features.item)
+    features = stored_features(config.features.item)
     columns = _with_features(features, ds=DATE, item_id=STRING, item_index=INT, epoch_day=INT)
     return Table("item_changes", columns, key=("item_id",))
 
