@@ -170,7 +170,7 @@ def least_share(prepared: Sequence[Path], k: int) -> float:
 
 def overrides_of(config: Config, prepared: Path) -> dict[str, Any]:
     """What the configuration says of the training of a prepared folder, as `measure` takes it."""
-    of_model = config.model.model_dump(include={"item_id_shrinkage", "user_encoder"})
+    of_model = config.model.model_dump(include={"item_id_shrinkage", "user_encoder", "interests"})
     settings = spec_settings(config, pool_is_empty=not has_pool(prepared))
     return merge(settings, {"run": {"model": of_model}})
 

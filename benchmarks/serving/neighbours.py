@@ -33,6 +33,7 @@ from model.data.parquet_files import read_files
 from model.features.ragged import Ragged
 from model.metrics import ranking_metrics
 from model.search.exact_index import ExactIndex
+from model.search.interests import queries_of
 from model.search.lists import NEIGHBOURS
 from model.search.lists.calibration import Calibration
 from model.search.lists.candidate_lists import CandidateLists, Quotas
@@ -78,7 +79,7 @@ class Day:
         rows = read_files(lake.pinned(tables.ITEM_NEIGHBOURS, ds, 1).files)
         vectors, indices = np.stack(shown["embedding"].to_list()).astype(np.float32), shown["item_index"].to_numpy()
         return cls(
-            np.stack(users["embedding"].to_list()).astype(np.float32),
+            queries_of(np.stack(users["embedding"].to_list()).astype(np.float32), vectors.shape[1]),
             ragged(users["history"]),
             ragged(users["excluded"]),
             ragged(users["relevant"]),

@@ -28,6 +28,12 @@ def check_item_table(model: Model, features: Features) -> None:
         raise ValueError(f"model.share_item_table: dim must be that of item_id ({item_dims[0]}), got {wrong}")
 
 
+def check_interests(model: Model, features: Features) -> None:
+    """Interests differ by a list of items, such as the history."""
+    if model.interests > 1 and all(feature.kind != "item_list" for feature in features.user):
+        raise ValueError("model.interests above 1 requires a user feature of kind item_list, got none")
+
+
 def check_history(features: Features, negatives: Negatives, scoring: Scoring) -> None:
     """What reads the history requires that it is declared."""
     if features.history_length:

@@ -20,6 +20,7 @@ from jobs.config.consistency import (
     check_explored_items,
     check_feature_names,
     check_history,
+    check_interests,
     check_item_table,
     check_learned_temperature,
     check_row_negatives,
@@ -85,6 +86,7 @@ class Config(Section):
         check_cutoffs(self.evaluation, self.scoring)
         check_retention(self.retention, self.log, self.training)
         check_item_table(self.model, self.features)
+        check_interests(self.model, self.features)
         check_history(self.features, self.negatives, self.scoring)
         check_feature_names(self.scoring, self.features)
         check_explored_items(self.scoring, self.model)

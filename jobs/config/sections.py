@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from jobs.config.features import Count, Section
-from model.features.user_encoders import USER_ENCODERS
+from model.features.user_encoders import ONE_VECTOR, USER_ENCODERS
 from model.search.backends import BACKENDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -57,12 +57,22 @@ class Model(Section):
     share_item_table: bool
     user_encoder: Annotated[str, AfterValidator(USER_ENCODERS.checked_name)]
     user_encoder_dropout: Annotated[float, Field(ge=0, lt=1)]
+    interests: Count
     user_id_dropout: Annotated[float, Field(ge=0, lt=1)]
     item_id_shrinkage: Annotated[float, Field(ge=0)]
     min_id_examples: Annotated[int, Field(ge=0)]
     id_expiry_share: Annotated[float, Field(gt=0, le=1)]
     item_id_dropout: Annotated[float, Field(ge=0, lt=1)]
     history_dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def encoder_makes_the_interests(self) -> Model:
+        if self.interests > 1 and self.user_encoder in ONE_VECTOR:
+            raise ValueError(
+                f"model.user_encoder must make several vectors where model.interests is {self.interests}, as attention "
+                f'does, got "{self.user_encoder}", which makes one'
+            )
+        return self
 
 
 class Training(Section):

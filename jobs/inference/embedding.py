@@ -1,6 +1,6 @@
 """User and item embeddings, computed by the towers in the executors' Python workers.
 
-Axis letters: B rows of a batch, D embedding size.
+Axis letters: B rows of a batch, D embedding size, Q interests of a user.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def user_embeddings(users: DataFrame, ref: ModelReference) -> DataFrame:
         towers = open_towers(ref)
         for batch in batches_with_rows(batches):
             with torch.no_grad():
-                vectors = towers.user(tensors(batch, towers.spec.user)).numpy()  # [B, D]
+                vectors = towers.user(tensors(batch, towers.spec.user)).flatten(1).numpy()  # [B, Q D]
             yield _with_columns(batch, copied, embedding=list_array(vectors))
 
     return _mapped(users, copied, columns(open_towers(ref).spec.user), embed, tables.USER_EMBEDDINGS, ["embedding"])

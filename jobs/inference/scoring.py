@@ -1,6 +1,6 @@
 """Candidate lists from user embeddings, made in the executors' Python workers, without torch.
 
-Axis letters: B users of a batch, D embedding size, K candidates, I item indices.
+Axis letters: B users of a batch, Q interests of a user, D embedding size, K candidates, I item indices.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jobs.lake.files import local_folder
 from model.features.ragged import of_lists
 from model.search.backends import load_index
 from model.search.exact_index import ExactIndex
+from model.search.interests import queries_of
 from model.search.lists import SOURCES
 from model.search.lists.candidate_lists import CandidateLists, Lists, Quotas
 from model.search.lists.channels import Cap
@@ -131,12 +132,13 @@ def _lists(batch: pa.RecordBatch, scorer: Scorer) -> tuple[pa.ListArray, np.ndar
     reused = _reusable(batch.column(REUSABLE), scorer.available)  # [B]
     rest = batch.filter(pa.array(~reused)) if reused.any() else batch
     if rest.num_rows:
-        vectors = rest.column("embedding").flatten().to_numpy().reshape(rest.num_rows, -1)  # [B, D]
+        vectors = rest.column("embedding").flatten().to_numpy().reshape(rest.num_rows, -1)  # [B, Q D]
+        queries = queries_of(vectors, scorer.candidate_lists.index.dimension)
         excluded = of_lists(rest.column("excluded"))
         cold = rest.column("is_cold").to_numpy(zero_copy_only=False)  # [B]
         segments = rest.column("segment").to_numpy().astype(np.int64)  # [B]
         history = of_lists(rest.column("history")) if "history" in rest.schema.names else None
-        lists = scorer.candidate_lists.lists_for(vectors, excluded, cold, segments, history)
+        lists = scorer.candidate_lists.lists_for(queries, excluded, cold, segments, history)
         made = _to_arrow(lists, scorer.item_ids)
     if not reused.any():
         return made, reused

@@ -49,7 +49,7 @@ def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     curve = line_chart("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, lambda value: f"{value:.2f}")
     ends = "The last part is one pass over the held-out last day." if metrics["validations"] else ""
     curves = [Figure("Loss by step", curve, note=ends), _validation(metrics["validations"])]
-    return Section("training", "Training", lead, [*curves, Facts(_facts(metrics, settings))])
+    return Section("training", "Training", lead, [*curves, Facts(_facts(model))])
 
 
 def _validation(epochs: list[Mapping[str, float]]) -> Block:
@@ -62,7 +62,8 @@ def _validation(epochs: list[Mapping[str, float]]) -> Block:
     return Figure(title, svg, names, f"On {count(epochs[-1]['rows'])} examples, before training on them.")
 
 
-def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    metrics, settings = model["metrics"], model["configuration"]["training"]
     facts = [
         ("negatives", f"{settings['preset']}, correction: {settings['correction']}"),
         ("examples", count(metrics["training_rows"])),
@@ -72,6 +73,7 @@ def _facts(metrics: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tupl
         ("waiting for data", percent(metrics["waiting_share"])),
         ("mean loss of the last pass", decimal(metrics["final_loss"])),
         ("temperature", decimal(metrics["temperature"])),
+        ("interests per user", count(model["spec"].get("interests", 1))),
     ]
     if last := metrics.get("last_pass"):
         facts.append(

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.inference.eligibility import eligible_items, short_lists
 from jobs.inference.item_slices import item_slices
-from jobs.inference.references import required_manifest
+from jobs.inference.references import model_version, required_manifest
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
@@ -98,10 +98,12 @@ def vector_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mappi
     index = next(row for row in lake.rows(tables.ITEM_INDEXES, ds) if row.is_chosen)
     users = lake.required_day(tables.USER_EMBEDDINGS, ds, version=versions["user_embeddings_version"])
     items = lake.required_day(tables.ITEM_EMBEDDINGS, ds, version=versions["item_embeddings_version"])
+    interests = required_manifest(lake, model_version(lake, ds))["spec"].get("interests", 1)
     return VectorMeasurements(
         user_mean_cosine=_mean_cosine(
             users.select(F.col("user_id").alias("id"), "embedding"),
             lake.row_count(tables.USER_EMBEDDINGS, ds, version=versions["user_embeddings_version"]),
+            interests,
         ),
         item_mean_cosine=_mean_cosine(
             items.select(F.col("item_id").alias("id"), "embedding"),
@@ -111,11 +113,14 @@ def vector_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mappi
     )
 
 
-def _mean_cosine(vectors: DataFrame, rows: int) -> float | None:
-    """The mean cosine of pairs in a sample of vectors. vectors: `rows` rows (id, embedding)."""
+def _mean_cosine(vectors: DataFrame, rows: int, interests: int = 1) -> float | None:
+    """The mean cosine of pairs in a sample of vectors. vectors: `rows` rows (id, embedding).
+
+    Of several interests in an embedding, the same ones of two users are compared, and the mean over them is returned.
+    """
     one_in = max(rows // MAX_SAMPLED_VECTORS, 1)
     cosine: float | None = _only_row(
-        query(vectors.sparkSession, "gate/mean_cosine", {"vectors": vectors}, one_in=one_in)
+        query(vectors.sparkSession, "gate/mean_cosine", {"vectors": vectors}, one_in=one_in, interests=interests)
     )[0]
     return cosine
 

@@ -29,6 +29,7 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
         config.model.share_item_table,
         config.model.user_encoder,
         config.model.item_id_shrinkage,
+        interests=config.model.interests,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from model.registry import Registry
 
+ONE_VECTOR = ("mean", "recency")  # built-in encoders that cannot make several interests
 USER_ENCODERS: Registry[Any] = Registry(
     kind="model.user_encoder",
     base="model.towers.user_encoders:UserEncoder",

@@ -1,6 +1,6 @@
 """Finds the smallest search budget with which an approximate index reaches a recall on a sample of queries."""
 
-# Axes: N queries, D dimensions, K results.
+# Axes: N users, Q interests of a user, D dimensions, K results.
 from __future__ import annotations
 
 import time
@@ -12,6 +12,7 @@ import pyarrow as pa
 from model.features.ragged import of_lists
 from model.metrics import shared_share
 from model.search.approximate_index import ApproximateIndex
+from model.search.interests import queries_of
 from model.search.item_index import ItemIndex
 
 BISECTIONS = 3  # between the last power of two that misses the recall and the first that reaches it
@@ -23,7 +24,7 @@ class RecallNotReached(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """Queries float32 [N, D], their exclusions (see `ItemIndex.search`), and the number of results."""
+    """Embeddings of users float32 [N, Q D], their exclusions (see `ItemIndex.search`), and the number of results."""
 
     queries: np.ndarray
     excluded: tuple[np.ndarray, np.ndarray] | None
@@ -33,9 +34,9 @@ class Sample:
         return len(self.queries)
 
     def search(self, index: ItemIndex) -> tuple[np.ndarray, float]:
-        """The items found [N, K], and queries per second."""
+        """The items found [N, K], and users per second."""
         began = time.perf_counter()
-        found, _ = index.search(self.queries, self.k, self.excluded)
+        found, _ = index.search(queries_of(self.queries, index.dimension), self.k, self.excluded)
         return found, len(self.queries) / max(time.perf_counter() - began, 1e-9)
 
 

@@ -1,5 +1,5 @@
 -- The mean cosine similarity of two vectors of a sample. As all vectors have norm 1, this is the squared norm of the
--- mean vector.
+-- mean vector. An embedding of several interests is that many vectors in a row: the mean over its interests.
 with numbers as (
   select element.dim, element.number
   from {vectors} as vectors
@@ -13,5 +13,5 @@ means as (
   group by dim
 )
 
-select sum(mean * mean) as mean_cosine
+select sum(mean * mean) / :interests as mean_cosine
 from means

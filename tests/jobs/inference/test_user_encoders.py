@@ -41,10 +41,10 @@ def histories() -> np.ndarray:
     return np.where(np.arange(L) < random.integers(0, L + 1, (USERS, 1)), items, PADDING)
 
 
-def saved(encoder: str, folder: Path) -> ModelReference:
+def saved(encoder: str, interests: int, folder: Path) -> ModelReference:
     """A model whose weights are random, also those that are zero before training."""
     torch.manual_seed(0)
-    towers = TwoTowers(replace(SPEC, user_encoder=encoder))
+    towers = TwoTowers(replace(SPEC, user_encoder=encoder, interests=interests))
     with torch.no_grad():
         for weights in towers.dense():
             weights.add_(0.3 * torch.randn(weights.shape))
@@ -52,11 +52,11 @@ def saved(encoder: str, folder: Path) -> ModelReference:
     return ModelReference("v1", str(folder))
 
 
-@pytest.mark.parametrize("encoder", sorted(USER_ENCODERS.built_in))
+@pytest.mark.parametrize(("encoder", "interests"), [*((name, 1) for name in USER_ENCODERS.built_in), ("attention", 3)])
 def test_executors_embed_users_as_the_model_does_in_one_batch(
-    spark: SparkSession, tmp_path: Path, encoder: str
+    spark: SparkSession, tmp_path: Path, encoder: str, interests: int
 ) -> None:
-    ref, lists = saved(encoder, tmp_path / "model"), histories()
+    ref, lists = saved(encoder, interests, tmp_path / "model"), histories()
     rows = [(f"{n:03}", n + FIRST_INDEX, lists[n].tolist(), False, 0, n) for n in range(USERS)]
     schema = "user_id string, user_index int, history array<int>, is_cold boolean, segment int, scored_from long"
     users = spark.createDataFrame(rows, schema).repartition(3)  # type: ignore[type-var]
@@ -64,9 +64,11 @@ def test_executors_embed_users_as_the_model_does_in_one_batch(
     towers, _ = load_model(tmp_path / "model")
     with torch.no_grad():
         indices = torch.arange(USERS) + FIRST_INDEX
-        want = towers.user({"user_id": indices, "history": torch.from_numpy(lists)}).numpy()  # [U, D]
+        want = towers.user({"user_id": indices, "history": torch.from_numpy(lists)}).numpy()  # [U, D] or [U, 3, D]
     assert found["user_id"].to_pylist() == [row[0] for row in rows]
-    np.testing.assert_allclose(np.stack(found["embedding"].to_pylist()), want, rtol=0, atol=1e-6)
+    assert want.shape == ((USERS, D) if interests == 1 else (USERS, interests, D))
+    embedded = np.stack(found["embedding"].to_pylist())  # [U, Q D]
+    np.testing.assert_allclose(embedded, want.reshape(USERS, -1), rtol=0, atol=1e-6)
 
 
 def test_the_trainer_is_given_what_the_configuration_says(tmp_path: Path) -> None:

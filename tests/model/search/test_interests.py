@@ -68,7 +68,7 @@ def test_an_approximate_search_scores_an_item_by_all_interests() -> None:
 
 def test_an_index_is_tuned_by_the_merged_results() -> None:
     exact: ItemIndex = build("exact", EMBEDDINGS, ITEMS)
-    sample = Sample(QUERIES, None, K)
+    sample = Sample(QUERIES.reshape(N, -1), None, K)
     index, recall, _ = tune(build("ivf", EMBEDDINGS, ITEMS, lists=20), sample.search(exact)[0], sample, 0.95)  # type: ignore[arg-type]
     found = [set(row) for row in index.search(QUERIES, K)[0].tolist()]
     wanted = [set(row) for row in best_of_all(QUERIES, K, (np.empty(0, int), np.zeros(N + 1, int)))[0].tolist()]

@@ -47,6 +47,10 @@ CHANGES: dict[str, dict[str, Any]] = {
         "user_encoder_dropout": 0.2,
         "embedding_weight_decay": 1.0,
     },
+    "interests": {
+        "negatives": SCHEMES["in_batch"],
+        "model": {**SPEC.to_json(), "user_encoder": "attention", "interests": 3},
+    },
     "learned temperature": {"negatives": {"correction": "logq_negatives"}, "learn_temperature": True},
 }
 
