@@ -21,6 +21,7 @@ tables of the day
   build_item_pairs         pairs of items that a user clicked soon after each other
   build_item_counts        impressions, exposures and clicks of each item
   build_window_counts      the same over all days of the training window
+  choose_settings          the settings of the day: configured, or of a search  tuning/adoption/
   build_negative_pools     items that were exposed but never clicked       config/presets.py
   build_sampling_probs     how often each source of negatives draws each item
   build_item_neighbours    the items most similar to each item, by who clicked both
@@ -38,6 +39,7 @@ beside the daily run
   export_candidates        the published lists, in Redis or a folder       serving/export/
   back_test                predicted recall beside that of the next day    inference/evaluation.py
   tune_two_tower           the settings with the best held-out recall      tuning/
+  adopt_tuning             a person takes them over, or takes them back    tuning/adoption/
   sample_log               a small lake with a fraction of the users       raw_log/landing/
   forget_users             removes users from every table                  maintenance/forgetting.py
   maintain_tables          compacts tables; removes old days and files     maintenance/{retention,old_days}.py

@@ -28,6 +28,7 @@ from jobs import (
     build_snapshots,
     build_user_embeddings,
     build_vocabularies,
+    choose_settings,
     evaluate_candidates,
     gate_candidates,
     publish_candidates,
@@ -65,7 +66,7 @@ TABLE_JOBS = (
     build_snapshots,
     *rebuild_days.OUTCOME_JOBS,
 )
-WINDOW_JOBS = (build_negative_pools, build_sampling_probs, build_item_neighbours, build_popular_items)
+WINDOW_JOBS = (choose_settings, build_negative_pools, build_sampling_probs, build_item_neighbours, build_popular_items)
 MODEL_JOBS = (train_two_tower, build_user_embeddings, build_item_index, score_users)
 DECISION_JOBS = (gate_candidates, publish_candidates)  # they may stop the day, which is reported nevertheless
 DAY: tuple[ModuleType, ...] = (
@@ -83,8 +84,7 @@ NAMES = tuple(job_name(job) for job in DAY)
 def job_argument(text: str) -> str:
     """The name of a job of the day, as an argparse type."""
     if text not in NAMES:
-        wanted = f"one of the day's jobs {', '.join(NAMES)}"
-        raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}{did_you_mean(text, NAMES)}")
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(NAMES)}, got {text!r}{did_you_mean(text, NAMES)}")
     return text
 
 
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = arg_parser()
     args = parser.parse_args(argv)
     days, jobs = requested_days(parser, args), requested_jobs(parser, args)
-    lake, config = open_lake(args, "run_day")
+    lake, config = open_lake(args, "run_day", uses_adopted=False)  # each job applies those of its day
     display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
     if len(days) > 1:
         _ = lake.spark  # started here, with settings for all of these days

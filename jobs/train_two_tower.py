@@ -18,11 +18,13 @@ from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.lake import tables
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import require_trainable_day
 from jobs.training.earlier_models import reusable_model
 from jobs.training.launch import remove_checkpoints, train
 from jobs.training.spec import training_spec
 from jobs.training.tracking import record_training
+from jobs.tuning.adoption.records import require_settings_chosen
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -44,10 +46,16 @@ def model_versions(spark: SparkSession, ds: dt.date, manifest: Mapping[str, Any]
     return spark.createDataFrame([row], tables.MODEL_VERSIONS.schema)
 
 
+def require_ready(lake: Lake, ds: dt.date) -> None:
+    """Raises DayStopped if a day cannot be trained on, SettingsNotChosen if its settings have not been decided."""
+    require_trainable_day(lake, ds)
+    require_settings_chosen(lake, ds)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "train_two_tower")
-    require_trainable_day(lake, args.ds)
+    require_ready(lake, args.ds)
     if (reused := reusable_model(lake, config, args.ds)) is not None:
         every = config.training.retrain_every_days
         print(f"the model of {reused.trained_on} is reused: training.retrain_every_days is {every}", flush=True)

@@ -17,14 +17,16 @@ from jobs.cli.arguments import Parser, count_argument, job_parser
 from jobs.cli.clock import now
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.config.loading import Config
+from jobs.config.loading import Config, merge
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import require_trainable_day
 from jobs.training.spec import training_spec
 from jobs.training.tracking import record_search
-from jobs.tuning.comparison import Comparison, compared
-from jobs.tuning.folder import OVERLAY, PAGE, tuning_folder
+from jobs.tuning.adoption.records import Overlay, overlay_of_day
+from jobs.tuning.adoption.search_results import SearchResult, configuration_hash
+from jobs.tuning.comparison import Comparison, compared, next_step
+from jobs.tuning.folder import OVERLAY, PAGE, RESULT, tuning_folder
 from jobs.tuning.lock import search_lock
 from jobs.tuning.overlay import overlay_text
 from jobs.tuning.page import tuning_page
@@ -71,10 +73,23 @@ def show_trial(study: Study, trial: FrozenTrial, metric: str) -> None:
     print(f"trial {trial.number} {trial.state.name.lower()}: {value}, {seconds:.0f} s{best}", flush=True)
 
 
-def overlay_of(base: Base, chosen: Mapping[str, Any], comparison: Comparison, ds: dt.date, variant: str | None) -> str:
-    """The TOML of the chosen settings, for the main model or a variant."""
+def overlay_of(
+    base: Base,
+    chosen: Mapping[str, Any],
+    comparison: Comparison,
+    ds: dt.date,
+    variant: str | None,
+    adopted: Overlay | None = None,
+) -> str:
+    """The TOML of the chosen settings, for the main model or a variant.
+
+    adopted: settings of an earlier search with which the day ran. Those that this search did not vary are repeated, so
+    that the file does not depend on them.
+    """
     settings = {**chosen, "training.epochs": comparison.chosen.epochs}
     sections = overlay(settings, pool_is_empty=base.pool_is_empty)
+    if adopted is not None and variant is None:
+        sections = merge(adopted.for_config.values(), sections)
     return overlay_text(sections, ds, comparison.text(base.config.tuning.metric), variant)
 
 
@@ -110,9 +125,13 @@ def tune(lake: Lake, base: Base, ds: dt.date, *, trials: int, seconds: float | N
         today = {"training.epochs": base.config.training.epochs} | {
             key: values[key.partition(".")[0]][key.partition(".")[2]] for key in chosen
         }
-        folder.put(OVERLAY, overlay_of(base, chosen, comparison, ds, lake.variant))
-        folder.put(PAGE, tuning_page(ds, study, today, comparison, metric))
-    print(f"{comparison.text(metric)}\nsettings: {folder.uri(OVERLAY)}\npage: {folder.uri(PAGE)}", flush=True)
+        text = overlay_of(base, chosen, comparison, ds, lake.variant, overlay_of_day(lake, ds))
+        result = SearchResult(Overlay(ds, text).hash, comparison.is_clear, configuration_hash(base.config))
+        folder.put(OVERLAY, text)
+        folder.put(RESULT, result.text())
+        step = next_step(comparison, base.config.tuning.take_over, ds, lake.variant)
+        folder.put(PAGE, tuning_page(ds, study, today, comparison, metric, step))
+    print(f"{comparison.text(metric)}\nsettings: {folder.uri(OVERLAY)}\npage: {folder.uri(PAGE)}\n{step}", flush=True)
     record_search(lake, base.config, f"{ds}-{base.study_name}", trials_of(study))
     return len(ended(study))
 

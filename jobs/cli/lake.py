@@ -15,6 +15,7 @@ from jobs.lake.integrity.log_store import require_safe_commits
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.lake.snapshots import can_read_without_spark, is_local
+from jobs.tuning.adoption.records import overlay_of_day
 
 SMALL_DAY_ROWS = 250_000  # up to here, settings for little data are faster
 
@@ -26,13 +27,16 @@ def open_lake(
     written: str | None = None,
     opens_once: bool = True,
     must_exist: bool = False,
+    uses_adopted: bool = True,
 ) -> tuple[Lake, Config]:
     """The lake and the configuration, those of the variant if `--variant` is given.
 
     Spark starts when it is first needed, but at once for a lake that is not on a local disk. name: of the Spark
     application. written: the lake to which the job writes, if it is not `--lake`. opens_once: as in `Lake`; False for
     jobs that change tables without it. The start raises UnsafeLogStore if concurrent drivers could overwrite each
-    other's commits. must_exist: raise NoSuchLake if the folder has no table.
+    other's commits. must_exist: raise NoSuchLake if the folder has no table. uses_adopted: whether settings of a search
+    with which the day `--ds` was decided to run (jobs/tuning/adoption/) override the configuration, as if their file
+    was the last `--config`.
     """
     variant = getattr(args, "variant", None)
     config = load_config(*args.config).with_variant(variant)
@@ -47,6 +51,8 @@ def open_lake(
         _ = lake.spark  # an unsafe store is refused before it is read
     if must_exist and not has_tables(args.lake, lambda: lake.spark):
         raise NoSuchLake(args.lake)
+    if uses_adopted and (adopted := overlay_of_day(lake, args.ds)) is not None:
+        config = load_config(*args.config, adopted.for_config).with_variant(variant)
     return lake, config
 
 

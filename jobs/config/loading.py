@@ -7,6 +7,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import reduce
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -55,6 +56,24 @@ SHARED_SECTIONS = frozenset(
 )
 PACKED = ("movielens",)  # overlays that are packed with the code, by name
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+
+
+@dataclass(frozen=True)
+class OverlayText:
+    """An overlay that is not a file, such as settings that a lake has recorded. name: what messages call it."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def values(self) -> dict[str, Any]:
+        """Raises ValueError if the text is not TOML."""
+        try:
+            return tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"configuration {self.name} cannot be read: {error}") from error
 
 
 class Config(Section):
@@ -134,16 +153,18 @@ def default_path() -> Path | zipfile.Path:
     return zipfile.Path(code, "recall.toml") if code.is_file() else code / "recall.toml"
 
 
-def _overlay(overlay: str | Path) -> dict[str, Any]:
-    """The values of a TOML file, or of one that is packed beside this module."""
+def _overlay(overlay: str | Path | OverlayText) -> dict[str, Any]:
+    """The values of a TOML file, of one that is packed beside this module, or of a text."""
+    if isinstance(overlay, OverlayText):
+        return overlay.values()
     packed = files("jobs.config").joinpath(f"{overlay}.toml")
     return _read(packed if overlay in PACKED else Path(overlay))
 
 
-def load_config(*overlays: str | Path) -> Config:
+def load_config(*overlays: str | Path | OverlayText) -> Config:
     """The default configuration, overridden by the values of each overlay in turn. Variants are validated as well.
 
-    overlays: TOML files, or names in PACKED. Raises ValueError that names the key, its value and what it must be.
+    overlays: TOML files, names in PACKED, or texts. Raises ValueError that names the key, its value and its rule.
     """
     defaults = _read(default_path())
     named = ", ".join(map(str, overlays)) or default_path()

@@ -25,6 +25,9 @@ FIXED = (
 )
 
 
+TakeOver = Literal["never", "by_hand", "gate"]  # how settings of a search come into force
+
+
 class Range(Section):
     """All numbers from `low` to `high`; whole numbers if both are. log: small and large values are tried as often."""
 
@@ -45,6 +48,7 @@ class Range(Section):
 
 
 class Tuning(Section):
+    take_over: TakeOver
     metric: Literal["recall@10", "recall@100", "ndcg", "mrr"]
     max_epochs: Count
     space: dict[str, Range | list[str | bool | int | float]]

@@ -16,6 +16,7 @@ from jobs.lake.lake import Lake
 from jobs.report.charts import line_chart
 from jobs.report.figures import NONE, count, decimal, duration, percent
 from jobs.report.page import Block, Cell, Facts, Figure, Grid, Missing, Section
+from jobs.tuning.adoption.records import described
 from model.artifacts.formats import MODEL
 
 
@@ -49,7 +50,8 @@ def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     curve = line_chart("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, lambda value: f"{value:.2f}")
     ends = "The last part is one pass over the held-out last day." if metrics["validations"] else ""
     curves = [Figure("Loss by step", curve, note=ends), _validation(metrics["validations"])]
-    return Section("training", "Training", lead, [*curves, Facts(_facts(model))])
+    facts = [("settings", described(lake, ds)), *_facts(model)]
+    return Section("training", "Training", lead, [*curves, Facts(facts)])
 
 
 def _validation(epochs: list[Mapping[str, float]]) -> Block:

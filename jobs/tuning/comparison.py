@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from jobs.config.tuning import TakeOver
 from jobs.tuning.protocol import Measured, measured
 from jobs.tuning.search import Base
 from jobs.tuning.space import Settings
@@ -75,6 +77,17 @@ class Comparison:
             f"{found} the noise of seeds (difference {self.difference:+.4f}, standard error {self.standard_error:.4f})"
         )
         return f"{sides}, on {self.clicks:,} clicks: {noise}"
+
+
+def next_step(comparison: Comparison, take_over: TakeOver, ds: dt.date, variant: str | None) -> str:
+    """What a person should do with the chosen settings, in a sentence."""
+    if not comparison.is_clear:
+        return "Next: keep today's settings, or search with more trials or on a day with more clicks."
+    if variant is not None or take_over == "never":
+        return "Next: pass overlay.toml with --config to use the settings."
+    if take_over == "gate":
+        return "Next: nothing; the next day tries the settings, and they stay if it passes the gate and is published."
+    return f"Next: `batch-recall adopt-tuning --lake LAKE --ds {ds}` takes the settings over from the next day on."
 
 
 def compared(base: Base, chosen: Settings, *, seeds: int, processes: int) -> Comparison:

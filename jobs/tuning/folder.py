@@ -13,7 +13,7 @@ from jobs.lake.files import put_text, read_text
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 
-STUDY, OVERLAY, PAGE = "study.log", "overlay.toml", "index.html"
+STUDY, OVERLAY, PAGE, RESULT = "study.log", "overlay.toml", "index.html", "result.json"
 
 
 class TuningFolder:
@@ -32,7 +32,7 @@ class TuningFolder:
                 put_text(self.lake.spark, self.uri(STUDY), self.study.read_text("utf-8"))
 
     def put(self, name: str, text: str) -> None:
-        """Replace OVERLAY or PAGE. Raises DiskFull."""
+        """Replace OVERLAY, PAGE or RESULT. Raises DiskFull."""
         put_text(self.lake.spark, self.uri(name), text)
 
 

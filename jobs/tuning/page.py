@@ -21,16 +21,20 @@ if TYPE_CHECKING:
 TRIALS_SHOWN, CURVES_SHOWN = 20, 3
 
 
-def tuning_page(ds: dt.date, study: Study, today: Mapping[str, Any], comparison: Comparison, metric: str) -> str:
-    """The HTML of the page. today: the configured value of each key of the space."""
+def tuning_page(
+    ds: dt.date, study: Study, today: Mapping[str, Any], comparison: Comparison, metric: str, step: str
+) -> str:
+    """The HTML of the page. today: the value of each key of the space that is in force; step: what to do next."""
     status, tone = (
         ("better, beyond the noise of seeds", "good") if comparison.is_clear else ("within the noise of seeds", "muted")
     )
     head = Headline(str(ds), "", status, tone, comparison.text(metric) + ".", kind="search for settings")
-    return render(head, [], [_settings(study, today, comparison, metric), _importance(study), _trials(study, metric)])
+    return render(
+        head, [], [_settings(study, today, comparison, metric, step), _importance(study), _trials(study, metric)]
+    )
 
 
-def _settings(study: Study, today: Mapping[str, Any], comparison: Comparison, metric: str) -> Section:
+def _settings(study: Study, today: Mapping[str, Any], comparison: Comparison, metric: str, step: str) -> Section:
     chosen = study.best_trial.user_attrs[SETTINGS]
     rows = [
         [Cell(key, "code"), Cell(_text(today[key])), Cell(_text(value), "strong" if value != today[key] else "")]
@@ -52,7 +56,7 @@ def _settings(study: Study, today: Mapping[str, Any], comparison: Comparison, me
     ]
     lead = (
         "Half of the users of the held-out day chose the settings; the clicks of the other half judge them here. "
-        "overlay.toml in this folder has the settings, for --config."
+        f"overlay.toml in this folder has the settings, for --config. {step}"
     )
     grid = Grid(("setting", "today", "chosen"), rows, texts=3)
     return Section("settings", "The chosen settings", lead, [grid, Facts(facts)])

@@ -23,7 +23,7 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 def context(task: BaseOperator, day: str | None, logical: datetime | None) -> dict[str, Any]:
     """The template context of a run on 5 March 2026 with this `day` parameter and logical date."""
     return {
-        "params": {"day": day, "publish": True},
+        "params": {"day": day, "publish": True, "minutes": 60, "trials": 200},
         "dag_run": SimpleNamespace(logical_date=logical, run_after=datetime(2026, 3, 5, 9, tzinfo=UTC)),
         "var": {"value": VariableAccessor(deserialize_json=False)},
         "macros": MacrosAccessor(),
@@ -60,9 +60,9 @@ def described(dag: DAG) -> dict[str, Any]:
     }
 
 
-def commands(day: str | None, logical: datetime | None) -> dict[str, list[str]]:
-    """Every task's command; none if the DAG has an error. The DAGs are loaded again, because rendering changes a task."""
-    dag = DagBag(DAGS).dags.get("batch_recall_daily")
+def commands(day: str | None, logical: datetime | None, name: str = "batch_recall_daily") -> dict[str, list[str]]:
+    """Every task's command; none if the DAG has an error. The DAGs are loaded again: rendering changes a task."""
+    dag = DagBag(DAGS).dags.get(name)
     return {task.task_id: command(task, context(task, day, logical)) for task in dag.topological_sort()} if dag else {}
 
 
@@ -75,5 +75,7 @@ if __name__ == "__main__":
         "scheduled": commands(None, logical),
         "asked_for": commands("2026-02-14", None),
         "neither": commands(None, None),
+        "tuning": commands(None, logical, "batch_recall_tuning"),
+        "tuning_asked_for": commands("2026-02-14", logical, "batch_recall_tuning"),
     }
     (Path(sys.argv[1]) / "found.json").write_text(json.dumps(found), "utf-8")  # log lines go to stdout

@@ -156,6 +156,17 @@ def test_the_day_is_what_is_asked_for_then_the_interval_then_the_clock(form: str
         assert f" --ds {day} " in rendered[way]["await_log"][0]
 
 
+def test_the_search_is_of_the_day_before_its_run_and_its_command_is_the_golden_one(rendered: dict[str, Any]) -> None:
+    (file,) = (GOLDEN / "tuning").iterdir()
+    assert rendered["tuning"] == {file.stem: file.read_text("utf-8").splitlines()}
+    for way, day in (("tuning", "2026-02-28"), ("tuning_asked_for", "2026-02-14")):
+        job, argv = submitted(rendered[way]["tune_two_tower"])
+        args = parsed(job, argv)
+        assert (str(args["ds"]), args["minutes"], args["trials"]) == (day, 60, 200)
+    dag = rendered["dags"]["batch_recall_tuning"]
+    assert (dag["max_active_runs"], dag["tasks"]["tune_two_tower"]["pool"]) == (1, "batch_recall")
+
+
 def test_a_form_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     (error,) = render(tmp_path, BATCH_RECALL_TASKS="job")["errors"]
     assert "BATCH_RECALL_TASKS must be 'stages' or 'jobs', got 'job'" in error

@@ -67,8 +67,8 @@ DAY = (
     *(of_day(job, FOURTH) for job in (
         "build_interactions", "rebuild_days", "build_reconciliation", "build_vocabularies", "build_snapshots",
         "build_training_examples", "build_histories", "build_item_pairs", "build_item_counts", "build_window_counts",
-        "build_negative_pools", "build_sampling_probs", "build_item_neighbours", "build_popular_items", "train_two_tower",
-        "build_user_embeddings", "build_item_index", "score_users",
+        "choose_settings", "build_negative_pools", "build_sampling_probs", "build_item_neighbours", "build_popular_items",
+        "train_two_tower", "build_user_embeddings", "build_item_index", "score_users",
     )),
     of_day("evaluate_candidates", THIRD, "--if-any"),
     *(of_day(job, FOURTH) for job in ("gate_candidates", "publish_candidates", "report_run")),

@@ -36,7 +36,7 @@ def test_a_day_that_is_not_published_is_reported(stops: str, ends_with: str, rec
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (["--from", "score"], "argument --from: must be one of the day's jobs build_interactions, "),
+        (["--from", "score"], "argument --from: must be one of build_interactions, "),
         (["--to", "score"], "report_run, got 'score'"),
         (
             ["--from", "score_users", "--to", "rebuild_days"],

@@ -11,6 +11,7 @@ from jobs import tune_two_tower
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.tuning.adoption.search_results import configuration_hash, read_overlay, read_result
 from tests.conftest import DAYS, SMALL
 
 THIRD = DAYS[2]
@@ -77,8 +78,13 @@ def test_a_search_finds_the_better_setting_and_goes_on_after_an_end(
         "the noise of seeds",
         "5 trials",
         "Fewer than 20",
+        "Next: ",
     ):
         assert expected in page
+    result = read_result(simulated_copy, THIRD)
+    assert result is not None
+    assert result.overlay_hash == read_overlay(simulated_copy, THIRD).hash
+    assert result.compared_with == configuration_hash(load_config(SMALL, overlay))
     assert before == {
         table.name: simulated_copy.version(table) for table in (tables.MODEL_VERSIONS, tables.PUBLICATIONS)
     }

@@ -22,6 +22,7 @@ from jobs.lake.tables.built import (
     user_snapshot,
 )
 from jobs.lake.tables.model_outputs import (
+    ADOPTIONS,
     BACK_TESTS,
     CANDIDATE,
     CANDIDATES,
@@ -37,6 +38,7 @@ from jobs.lake.tables.raw import CLICKS, IMPRESSION, IMPRESSIONS, ORACLE, QUARAN
 from jobs.lake.tables.table import SchemaMismatch, Table, check_partition, check_schema, with_added
 
 __all__ = [
+    "ADOPTIONS",
     "BACK_TESTS",
     "CANDIDATE",
     "CANDIDATES",

@@ -1,4 +1,5 @@
-"""Tables that a trained model produces: vectors, candidates, their evaluation and publication."""
+"""Tables that a trained model produces: vectors, candidates, their evaluation and publication;
+and decisions about settings."""
 
 from __future__ import annotations
 
@@ -89,6 +90,15 @@ GATE = Table(
     ),
     key=("rule",),
     added=("clicks", "interval_low", "interval_high"),
+)  # fmt: skip
+ADOPTIONS = Table(
+    "adoptions",
+    struct(
+        adoption=LONG, ds=DATE, state=STRING, tuned_on=DATE, overlay_hash=STRING, overlay=STRING, reason=STRING,
+        recorded_at=TIME,
+    ),
+    key=("adoption",),
+    partition="adoption",
 )  # fmt: skip
 PUBLICATIONS = Table(
     "publications",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
-from jobs.tuning.comparison import Comparison, Side
+from jobs.config.tuning import TakeOver
+from jobs.tuning.comparison import Comparison, Side, next_step
 from jobs.tuning.protocol import Measured, TrialFailed
 
 
@@ -36,6 +39,23 @@ def test_one_seed_shows_no_noise() -> None:
     assert not alone.is_clear
     assert "one seed does not show its noise" in alone.text("ndcg")
     assert "on 60 clicks" in alone.text("ndcg")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "take_over", "variant", "said"),
+    [
+        (side(0.1, 0.1), "gate", None, "keep today's settings"),
+        (side(0.3, 0.3), "by_hand", None, "adopt-tuning --lake LAKE --ds 2026-01-31"),
+        (side(0.3, 0.3), "gate", None, "the next day tries the settings"),
+        (side(0.3, 0.3), "never", None, "pass overlay.toml with --config"),
+        (side(0.3, 0.3), "gate", "mns", "pass overlay.toml with --config"),
+    ],
+)
+def test_the_next_step_follows_from_the_result_and_the_configuration(
+    chosen: Side, take_over: TakeOver, variant: str | None, said: str
+) -> None:
+    found = Comparison(side(0.1, 0.1), chosen)
+    assert said in next_step(found, take_over, dt.date(2026, 1, 31), variant)
 
 
 def test_a_trial_is_over_after_epochs_without_gain() -> None:
