@@ -36,6 +36,7 @@ model and candidates
   publish_candidates       the pointer that readers follow; rollback       serving/{publishing,rollback}.py
   report_run               one page about the day                          report/
 beside the daily run
+  explain_user             why a user has the published list               serving/explanation.py
   export_candidates        the published lists, in Redis or a folder       serving/export/
   back_test                predicted recall beside that of the next day    inference/evaluation.py
   tune_two_tower           the settings with the best held-out recall      tuning/

@@ -24,6 +24,7 @@ TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later
 TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning, TargetUnavailable)  # ValueErrors that end a job with TRY_AGAIN
 # What a job's `main` counts, unless it counts rows (of the tables that its docstring names first).
 COUNTED = {
+    "explain_user": "candidates",
     "export_candidates": "users with a list",
     "forget_users": "removed rows",
     "maintain_tables": "tables",

@@ -79,7 +79,10 @@ def version_to_export(lake: Lake, format_: str) -> Version:
         raise NoSuchDay(f"nothing is published in {lake.uri}")
     lists = lake.days_of(tables.CANDIDATES, current.ds, 1, current.candidates_version)
     if lists is None or not is_readable(lake, current):
-        raise ValueError(f"the files of publication {current.publication} of {current.ds} must exist, got none of some")
+        raise ValueError(
+            f"publication {current.publication} of {current.ds} must have all of its files, got some that "
+            "were removed: publish a later day, or roll back"
+        )
     scored_at = last_scored_at(lake, current.ds, current.candidates_version)
     identity = f"{current.ds} {current.model_version} {current.candidates_version} {scored_at}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -1,0 +1,59 @@
+"""Print why a user has the published list: the clicks, the items nearest to the user's vector, the candidates.
+
+Of each of the nearest items it says what became of it: its rank in the list, or the rule that kept it out. Reads the
+publication that readers follow now, and on a local disk starts no Spark session. What it prints is personal.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+from jobs.cli.arguments import count_argument, job_parser
+from jobs.cli.lake import open_lake
+from jobs.cli.run import run
+from jobs.serving.explanation import Explanation, explain_user
+
+SHOWN_CLICKS = 20
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = job_parser(__doc__, needs_day=False)
+    parser.add_argument("--user", required=True, help="user_id, spelled as in the log")
+    parser.add_argument(
+        "--nearest", type=count_argument, default=20, help="items nearest to the user's vector that are shown (20)"
+    )
+    return parser
+
+
+def lines(found: Explanation) -> Iterator[str]:
+    """The explanation as text."""
+    yield f"user {found.user_id}: publication {found.publication} of {found.ds}, model {found.model_version}"
+    of = f"the last {SHOWN_CLICKS} of " if len(found.history) > SHOWN_CLICKS else ""
+    yield f"\nclicks, newest first: {of}{len(found.history):,}; {found.excluded:,} items are excluded because of clicks"
+    for item, day in found.history[:SHOWN_CLICKS]:
+        yield f"  {item}" if day is None else f"  {item:<24} {day}"
+    yield "\nnearest items by the user's vector, and what became of them"
+    for item, similarity, outcome in found.nearest.iter_rows():
+        yield f"  {similarity:8.4f}  {item:<24} {outcome}"
+    if found.nearest.is_empty():
+        yield "  the user has no vector"
+    yield f"\ncandidates ({found.candidates.height:,}): rank, item, channel, score, channel_score"
+    for rank, item, source, score, channel_score, _ in found.candidates.iter_rows():
+        of_channel = "" if channel_score is None else f"{channel_score:8.4f}"  # lists of older versions have none
+        yield f"  {rank:4}  {item:<24} {source:<12} {score:8.4f} {of_channel}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = arg_parser()
+    args = parser.parse_args(argv)
+    if args.ds is not None:
+        parser.error("--ds must not be given: what is explained is the list that readers follow")
+    lake, config = open_lake(args, "explain_user", must_exist=True)
+    found = explain_user(lake, config, args.user, args.nearest)
+    print("\n".join(lines(found)), flush=True)
+    return found.candidates.height
+
+
+if __name__ == "__main__":
+    run(main)

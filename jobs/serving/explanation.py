@@ -1,0 +1,162 @@
+"""Why a user has the published list: clicks, items nearest to the user's vector, and what kept those out of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pyspark.sql import Row
+
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.lake import Lake, NoSuchDay
+from jobs.lake.tables import Table
+from jobs.serving.publications import last_publication
+from model.search.lists import SOURCES, TWO_TOWER
+
+ROUNDING = 1e-5  # by which two computations of a similarity may differ
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The published list of a user, and what it comes from. Similarities are dot products with the user's vector.
+
+    is_cold: without a click, so that the list has popular items only. history: (item_id, the day of its click, None if
+    exclusions do not need it any more), newest first. excluded: how many items are not shown to the user because of
+    clicks. candidates: rank, item_id, source, score, channel_score, similarity. nearest: item_id, similarity, outcome:
+    the items with the highest similarity, and what became of each; empty if the user has no vector.
+    """
+
+    user_id: str
+    publication: int
+    ds: dt.date
+    model_version: str
+    is_cold: bool
+    history: list[tuple[str, dt.date | None]]
+    excluded: int
+    candidates: pl.DataFrame
+    nearest: pl.DataFrame
+
+
+def explain_user(lake: Lake, config: Config, user_id: str, nearest: int = 20) -> Explanation:
+    """Explain the list of a user that readers follow now, and so many nearest items; without Spark on a local disk.
+
+    Raises NoSuchDay before the first publication, and ValueError if the publication does not have the user. Clicks are
+    those of the newest version of the day's history.
+    """
+    current = last_publication(lake)
+    if current is None:
+        raise NoSuchDay(f"nothing is published in {lake.uri}")
+    ds = current.ds
+    listed = _row_of(lake, tables.CANDIDATES, ds, user_id, ["candidates"], current.candidates_version)
+    if listed is None:
+        raise ValueError(
+            f"--user must be in publication {current.publication} of {ds}, spelled as in the log, got {user_id!r}"
+        )
+    own = _row_of(lake, tables.USER_EMBEDDINGS, ds, user_id, ["embedding", "is_cold"], current.user_embeddings_version)
+    history = _row_of(lake, tables.USER_HISTORIES, ds, user_id, ["history", "clicked"]) or {}
+    clicked = {index: day["ds"] for day in history.get("clicked") or () for index in day["item_indices"]}
+    items = _items(lake, current, None if own is None else own["embedding"])
+    candidates = _candidates(listed["candidates"], items)
+    is_cold = bool(own and own["is_cold"])
+    best = items.drop_nulls("similarity").sort("similarity", "item_id", descending=[True, False]).head(nearest)
+    outcomes = _Outcomes(candidates, clicked, _unavailable(lake, config, ds, best), is_cold, config)
+    names = dict(items.select("item_index", "item_id").iter_rows())
+    newest_first = [index for index in reversed(history.get("history") or ()) if index > 0]
+    return Explanation(
+        user_id=user_id,
+        publication=current.publication,
+        ds=ds,
+        model_version=current.model_version,
+        is_cold=is_cold,
+        history=[(names.get(index, f"index {index}"), clicked.get(index)) for index in newest_first],
+        excluded=len(clicked),
+        candidates=candidates,
+        nearest=best.select(
+            "item_id",
+            "similarity",
+            outcome=pl.Series([outcomes.of(row) for row in best.iter_rows(named=True)], dtype=pl.String),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """Says what became of an item. unavailable: by item_id why it may not be shown to anybody."""
+
+    candidates: pl.DataFrame
+    clicked: dict[int, dt.date]
+    unavailable: dict[str, str]
+    is_cold: bool
+    config: Config
+
+    def of(self, item: dict[str, Any]) -> str:
+        found = self.candidates.filter(pl.col("item_id") == item["item_id"])
+        if found.height:
+            return f"rank {found['rank'][0]} ({found['source'][0]})"
+        if item["item_index"] in self.clicked:
+            return f"clicked on {self.clicked[item['item_index']]} (exclusions.clicked)"
+        if item["item_id"] in self.unavailable:
+            return self.unavailable[item["item_id"]]
+        if self.is_cold:
+            return "a user without a click gets popular items only"
+        if self.config.scoring.max_per_category:
+            return "no position was left, or none for its category (scoring.max_per_category)"
+        last = self.candidates.filter(pl.col("source") == SOURCES[TWO_TOWER])["channel_score"].min()
+        if last is not None and item["similarity"] > float(last) + ROUNDING:  # type: ignore[arg-type]
+            return "the index did not find it (index.recall_target)"
+        return "others are nearer, or have the positions of their channel"
+
+
+def _row_of(
+    lake: Lake, table: Table, ds: dt.date, user_id: str, columns: Sequence[str], version: int | None = None
+) -> dict[str, Any] | None:
+    """A user's row of a day; None if there is none."""
+    for batch in lake.batches(table, ds, ["user_id", *columns], version=version):
+        own = batch.filter(pl.col("user_id") == user_id)
+        if own.height:
+            return own.row(0, named=True)
+    return None
+
+
+def _items(lake: Lake, publication: Row, vector: Sequence[float] | None) -> pl.DataFrame:
+    """Rows (item_id, item_index, available, similarity) of the publication's items; without a vector it is null."""
+    kinds = {"item_id": pl.String, "item_index": pl.Int32, "available": pl.Boolean, "similarity": pl.Float32}
+    parts = [pl.DataFrame(schema=kinds)]
+    columns, version = ["item_id", "item_index", "available", "embedding"], publication.item_embeddings_version
+    for batch in lake.batches(tables.ITEM_EMBEDDINGS, publication.ds, columns, version=version):
+        embeddings = batch["embedding"].explode().to_numpy().reshape(batch.height, -1)  # [I, D]
+        similarity = [None] * batch.height if vector is None else embeddings @ np.array(vector, np.float32)  # [I]
+        parts.append(batch.drop("embedding").with_columns(pl.Series("similarity", similarity, pl.Float32)))
+    return pl.concat(parts)
+
+
+def _candidates(listed: Sequence[dict[str, Any]], items: pl.DataFrame) -> pl.DataFrame:
+    columns = ["rank", "item_id", "source", "score", "channel_score"]
+    kinds = {
+        "rank": pl.Int32,
+        "item_id": pl.String,
+        "source": pl.String,
+        "score": pl.Float32,
+        "channel_score": pl.Float32,
+    }
+    rows = pl.DataFrame(list(listed), schema_overrides=kinds) if listed else pl.DataFrame(schema=kinds)
+    return rows.select(columns).join(items.select("item_id", "similarity"), "item_id", how="left").sort("rank")
+
+
+def _unavailable(lake: Lake, config: Config, ds: dt.date, items: pl.DataFrame) -> dict[str, str]:
+    """Why items may not be shown, by item_id, of those that may not. items: rows of `_items`."""
+    hidden = items.filter(~pl.col("available"))
+    if hidden.is_empty():
+        return {}
+    known: dict[str, bool] = {}
+    for batch in lake.batches(tables.item_snapshot(config), ds, ["item_id", "available"]):
+        known |= dict(batch.filter(pl.col("item_id").is_in(hidden["item_id"].to_list())).iter_rows())
+    return {
+        item: "on the blocklist (exclusions.blocklist)" if known.get(item) else "not available"
+        for item in hidden["item_id"]
+    }

@@ -1,0 +1,134 @@
+"""Explanations of lists: each outcome of an item, on a lake of a few rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs import explain_user as job
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.lake import Lake, NoSuchDay
+from jobs.serving.explanation import explain_user
+from jobs.serving.publishing import add_publication
+from tests.no_session import no_session
+
+DAY = dt.date(2026, 3, 1)
+AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
+# item_index: (available for lists, available in the log, similarity with the vector of `warm`)
+ITEMS = {2: (True, True, 0.9), 3: (True, True, 0.8), 4: (False, True, 0.7), 5: (False, False, 0.6), 6: (True, True, 0.5),
+         7: (True, True, 0.1), 8: (True, True, -0.5)}  # fmt: skip
+MODEL = "m"
+
+
+def write(lake: Lake, config: Config) -> None:
+    """Users warm, cold and unseen (no list). The list of warm has items 3, 7 and a popular one, 8."""
+    spark = lake.spark
+
+    def put(table: Any, rows: list[dict[str, Any]]) -> None:
+        lake.overwrite(table, DAY, spark.createDataFrame(rows, table.schema).drop("ds"))
+
+    put(
+        tables.ITEM_EMBEDDINGS,
+        [
+            {"ds": DAY, "item_id": f"i{index}", "item_index": index, "available": shown, "feature_embedding": None,
+             "embedding": [similarity, float(np.sqrt(1 - similarity**2))], "model_version": MODEL}
+            for index, (shown, _, similarity) in ITEMS.items()
+        ],
+    )  # fmt: skip
+    put(
+        tables.item_snapshot(config),
+        [
+            {**dict.fromkeys(tables.item_snapshot(config).columns), "ds": DAY, "item_id": f"i{index}", "item_index": index,
+             "available": available}
+            for index, (_, available, _) in ITEMS.items()
+        ],
+    )  # fmt: skip
+    users = {"warm": ([1.0, 0.0], False), "cold": ([0.0, 1.0], True)}
+    put(
+        tables.USER_EMBEDDINGS,
+        [
+            {"ds": DAY, "user_id": user, "embedding": vector, "is_cold": cold, "segment": 0, "scored_from": 1,
+             "model_version": MODEL}
+            for user, (vector, cold) in users.items()
+        ],
+    )  # fmt: skip
+    clicked = [{"ds": DAY, "item_indices": [2]}]
+    put(tables.USER_HISTORIES, [{"ds": DAY, "user_id": "warm", "history": [0, 6, 1, 2], "clicked": clicked}])
+    lists = {
+        "warm": [(3, "two_tower", 0.8), (7, "two_tower", 0.1), (8, "popular", -0.5)],
+        "cold": [(8, "popular", 0.8)],
+    }
+    put(
+        tables.CANDIDATES,
+        [
+            {"ds": DAY, "user_id": user, "model_version": MODEL, "scored_at": AT, "candidates": [
+                {"item_id": f"i{index}", "score": 0.2, "rank": rank, "source": source, "channel_score": score}
+                for rank, (index, source, score) in enumerate(entries, start=1)]}
+            for user, entries in lists.items()
+        ],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(spark: SparkSession, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = Lake(spark, str(tmp_path_factory.mktemp("explained") / "lake"))
+    write(lake, config)
+    with pytest.raises(NoSuchDay, match="nothing is published"):
+        explain_user(lake, config, "warm")
+    versions = dict.fromkeys(("candidates_version", "item_embeddings_version", "user_embeddings_version"), 0)
+    add_publication(lake, None, {"ds": DAY, "model_version": MODEL, "users": 2, **versions}, AT)
+    return Lake(no_session, lake.uri)  # an explanation starts no Spark session
+
+
+def test_each_of_the_nearest_items_has_a_rank_or_a_rule(written: Lake, config: Config) -> None:
+    found = explain_user(written, config, "warm", nearest=5)
+    assert (found.publication, found.ds, found.model_version, found.is_cold) == (1, DAY, MODEL, False)
+    assert found.history == [("i2", DAY), ("index 1", None), ("i6", None)]
+    assert found.excluded == 1
+    assert found.nearest["item_id"].to_list() == ["i2", "i3", "i4", "i5", "i6"]
+    assert found.nearest["similarity"].to_list() == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5])
+    assert found.nearest["outcome"].to_list() == [
+        f"clicked on {DAY} (exclusions.clicked)",
+        "rank 1 (two_tower)",
+        "on the blocklist (exclusions.blocklist)",
+        "not available",
+        "the index did not find it (index.recall_target)",
+    ]
+    assert found.candidates.rows() == [
+        (1, "i3", "two_tower", pytest.approx(0.2), pytest.approx(0.8), pytest.approx(0.8)),
+        (2, "i7", "two_tower", pytest.approx(0.2), pytest.approx(0.1), pytest.approx(0.1)),
+        (3, "i8", "popular", pytest.approx(0.2), pytest.approx(-0.5), pytest.approx(-0.5)),
+    ]
+
+
+def test_a_user_without_a_click_gets_popular_items_only(written: Lake, config: Config) -> None:
+    found = explain_user(written, config, "cold", nearest=2)
+    assert (found.history, found.excluded, found.is_cold) == ([], 0, True)
+    assert found.nearest["outcome"].to_list() == ["a user without a click gets popular items only"] * 2
+
+
+def test_a_user_whom_the_publication_does_not_have_is_refused(written: Lake, config: Config) -> None:
+    with pytest.raises(
+        ValueError, match=f"--user must be in publication 1 of {DAY}, spelled as in the log, got 'Warm'"
+    ):
+        explain_user(written, config, "Warm")
+
+
+def test_the_job_prints_clicks_nearest_items_and_candidates(
+    written: Lake, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert job.main(["--lake", written.uri, "--user", "warm", "--nearest", "2"]) == 3
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert printed[0] == f"user warm: publication 1 of {DAY}, model m".split()
+    assert ["i2", str(DAY)] in printed
+    assert ["0.8000", "i3", "rank", "1", "(two_tower)"] in printed
+    assert ["3", "i8", "popular", "0.2000", "-0.5000"] in printed
+    with pytest.raises(SystemExit):
+        job.main(["--lake", written.uri, "--user", "warm", "--ds", str(DAY)])
+    assert "--ds must not be given" in capsys.readouterr().err
