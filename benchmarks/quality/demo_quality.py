@@ -1,7 +1,7 @@
 """The README's table: the demo's model on the held-out last day of MovieLens-100K, over three seeds.
 
-Trains on logical days 1 to 9 with the settings of recall.toml and evaluates on day 10 once per seed: with log-Q
-correction, and without it at the temperature that tune_movielens chose for that model. --smoke takes a simulated log.
+Trains on logical days 1 to 9 with the demo's configuration and evaluates on day 10 once per seed: with log-Q
+correction, and without it at the temperature that was chosen for that model. --smoke takes a simulated log.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from benchmarks.command_line import benchmark_parser, parse
 from benchmarks.quality.measure import Evaluator, measure
+from benchmarks.quality.one_key import overrides_of
 from benchmarks.quality.scheme_report import cell
-from benchmarks.worlds.prepared_days import movielens_lake, prepare, simulated_lake
+from benchmarks.worlds.prepared_days import FEATURES, movielens_lake, prepare, simulated_lake
 from benchmarks.worlds.prepared_folder import FIRST_DAY
 from jobs.config.loading import load_config, merge
-from jobs.training.settings import spec_settings
 
 SCORED_DAY = FIRST_DAY + dt.timedelta(days=8)
 SEEDS = (1, 2, 3)
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             report(prepare(lake, FIRST_DAY, Path(folder)), SEEDS[:1], {"epochs": 1})
     else:
         folder = args.folder / "movielens"
-        report(prepare(movielens_lake(folder / "lake"), SCORED_DAY, folder), SEEDS, {})
+        report(prepare(movielens_lake(folder / "lake"), SCORED_DAY, folder), SEEDS, {"threads": 1})
 
 
 def report(prepared: Path, seeds: Sequence[int], run: dict[str, int]) -> None:
@@ -42,8 +42,9 @@ def report(prepared: Path, seeds: Sequence[int], run: dict[str, int]) -> None:
     found = Evaluator(prepared).popularity()
     print("| | " + " | ".join(NAMES) + " |")
     print(f"| popularity | {' | '.join(cell(name, [found]) for name in NAMES)} |")
-    for label, config in (("no correction", load_config().with_variant("uncorrected")), ("log-Q", load_config())):
-        settings = spec_settings(config, pool_is_empty=False)
+    demo = load_config(FEATURES)
+    for label, config in (("no correction", demo.with_variant("uncorrected")), ("log-Q", demo)):
+        settings = overrides_of(config, prepared)
         runs = [measure(prepared, overrides=merge(settings, {"run": {**run, "seed": seed}})) for seed in seeds]
         print(f"| two towers, {label} | {' | '.join(cell(name, runs) for name in NAMES)} |", flush=True)
 

@@ -26,7 +26,7 @@ from benchmarks.command_line import benchmark_parser, parse
 from benchmarks.quality.measure import AT, Evaluator, measure
 from benchmarks.quality.scheme_sets import SETS as SCHEME_SETS
 from benchmarks.worlds import amazon_beauty, click_log, cold_logs
-from benchmarks.worlds.prepared_folder import has_pool
+from benchmarks.worlds.prepared_folder import has_pool, is_prepared
 from jobs.config.loading import Config, load_config, merge
 from jobs.training.settings import spec_settings
 
@@ -59,6 +59,14 @@ def _eb_nerd(days: Sequence[dt.date], folder: Path) -> list[Path]:
     return [click_log.write(folder / f"eb_nerd_{day}", cold_logs.eb_nerd(day)) for day in days]
 
 
+def _movielens_100k(folder: Path) -> list[Path]:
+    """The part of MovieLens-100K on which the demo's settings are chosen: up to day 8, evaluated on day 9."""
+    made = SCHEME_SETS["movielens"].folders(folder)[0]
+    if not is_prepared(made):
+        SCHEME_SETS["movielens"].prepare(folder)
+    return [made]
+
+
 def _one_day(folder: Path) -> list[Path]:
     return [click_log.write(folder / f"eb_nerd_only_{day}", cold_logs.eb_nerd(day, days=1)) for day in LATER]
 
@@ -72,6 +80,7 @@ LOGS = {
     "movielens_ids": Logs(
         lambda folder: [click_log.write(folder / "movielens_ids", cold_logs.movielens(with_features=False))], 1_024
     ),
+    "movielens_100k": Logs(_movielens_100k, 1_024),
     "amazon_beauty": Logs(
         lambda folder: [amazon_beauty.prepare(folder / "amazon_beauty")[0]],
         2_048,

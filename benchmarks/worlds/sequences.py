@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.worlds.click_log import HISTORY, ClickLog, write
+from model.features import FeatureSpec
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "sequences"
 
@@ -21,6 +22,7 @@ class Sequences:
 
     file: str
     is_history_excluded: bool
+    user: tuple[FeatureSpec, ...] = (HISTORY,)  # features of users
 
     def prepare(self, folder: Path, source: Path = FOLDER) -> tuple[Path, Path]:
         """The prepared folders (validation, test) under `folder`, written by the first call."""
@@ -36,7 +38,7 @@ class Sequences:
         users, items = mixed([items[:-1] for items in sequences])
         relevant = [items[-1:] for items in sequences]
         shown = np.zeros(n_items, dtype=np.int64)
-        return ClickLog(users, items, shown, relevant, {}, (HISTORY,), self.is_history_excluded)
+        return ClickLog(users, items, shown, relevant, {}, self.user, self.is_history_excluded)
 
 
 SETS = {
