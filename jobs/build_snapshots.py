@@ -52,7 +52,7 @@ def changed_rows(landed: DataFrame, seen: DataFrame, previous: DataFrame, key: s
 def item_snapshot(
     changed: DataFrame, previous: DataFrame, vocabularies: DataFrame, features: Sequence[Feature]
 ) -> DataFrame:
-    """Rows (item_id, item_index, available, published_at, features): changed rows replace those of `previous`.
+    """Rows (item_id, item_index, available, published_at, features, texts): changed rows replace those of `previous`.
 
     An item that is known only from interactions is available, and its features are unknown.
     """
@@ -103,9 +103,10 @@ def all_item_changes(
 
 def _differing(before: DataFrame, after: DataFrame, features: Sequence[Feature]) -> DataFrame:
     """Rows (item_id, item_index, features) of `before` that have other features in `after`."""
-    described = F.struct(*(feature.name for feature in features))
+    names = [feature.name for feature in features]
+    described = F.struct(*names)
     both = before.join(after.select(ITEM_ID, described.alias("_after")), ITEM_ID, "inner")
-    return both.where(~described.eqNullSafe(F.col("_after"))).drop("_after", "available", "published_at")
+    return both.where(~described.eqNullSafe(F.col("_after"))).select(ITEM_ID, "item_index", *names)
 
 
 def user_snapshot(

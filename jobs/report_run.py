@@ -16,13 +16,14 @@ from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake.lake import Lake
 from jobs.report.files import put_report, report_path
-from jobs.report.flow import flow_section, log_section
-from jobs.report.gate import gate_section
-from jobs.report.headline import headline, key_figures
-from jobs.report.lists import people_section, popularity_section
 from jobs.report.page import Section, render
-from jobs.report.quality import quality_section
-from jobs.report.training import estimator_section, index_section, training_section
+from jobs.report.sections.flow import flow_section, log_section
+from jobs.report.sections.gate import gate_section
+from jobs.report.sections.headline import headline, key_figures
+from jobs.report.sections.lists import popularity_section
+from jobs.report.sections.people import people_section
+from jobs.report.sections.quality import quality_section
+from jobs.report.sections.training import estimator_section, index_section, training_section
 
 SECTIONS: tuple[Callable[[Lake, Config, dt.date], Section], ...] = (
     flow_section,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import functions as F
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jobs import evaluate_candidates, ingest_movielens
@@ -28,6 +29,7 @@ from jobs.raw_log.movielens import LOGICAL_DAYS
 from jobs.report.files import report_path
 from jobs.run_day import MODEL_JOBS, TABLE_JOBS, run_day
 from jobs.serving import read_candidates
+from jobs.serving.item_texts import ItemText, item_texts
 
 FIRST_DAY = dt.date(2026, 1, 1)
 DAYS = days_between(FIRST_DAY, FIRST_DAY + dt.timedelta(days=LOGICAL_DAYS - 1))
@@ -78,16 +80,20 @@ def show_comparison(lake: Lake, ds: dt.date, console: Console) -> None:
     console.print(table)
 
 
-def show_published(lake: str, console: Console) -> None:
-    """Print where the candidates are stored, and one user's list as ranking would read it."""
-    lists = read_candidates(lake)
+def show_published(lake: Lake, config: Config, console: Console) -> None:
+    """Print where the candidates are stored, and one user's list as ranking would read it, with titles."""
+    lists = read_candidates(lake.uri)
     user = lists["user_id"].iloc[0]
     best = lists[lists["user_id"] == user].head(5)
-    console.print(f"published: {lists['user_id'].nunique():,} users, {len(lists):,} candidates in {lake}/candidates")
+    texts = item_texts(lake, config, SCORED_DAY, list(best["item_id"]))
+    listed = [
+        f"{row.item_id} {texts.get(row.item_id, ItemText()).title} ({row.score:.2g})" for row in best.itertuples()
+    ]
     console.print(
-        f"  user {user}: " + ", ".join(f"{row.item_id} ({row.score:.2g})" for row in best.itertuples()) + ", ..."
+        f"published: {lists['user_id'].nunique():,} users, {len(lists):,} candidates in {lake.uri}/candidates"
     )
-    call = f'read_candidates("{lake}", ["{user}"])'
+    console.print(escape(f"  user {user}: {', '.join(listed)}, ..."))
+    call = f'read_candidates("{lake.uri}", ["{user}"])'
     console.print(f"  read them:  from jobs.serving import read_candidates; {call}", soft_wrap=True)
 
 
@@ -100,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_demo(lake, config, shared_arguments(args), display)
     display.summary()
     show_comparison(lake, SCORED_DAY, display.console)
-    show_published(args.lake, display.console)
+    show_published(lake, config, display.console)
     display.console.print(f"report of {SCORED_DAY}: {report_path(args.lake, SCORED_DAY)}", soft_wrap=True)
 
 

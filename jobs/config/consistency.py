@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from jobs.config.features import Features
-from jobs.config.sections import Evaluation, Examples, Model, Negatives, Scoring, Training
+import re
+
+from jobs.config.features import NAME, RESERVED, Features
+from jobs.config.sections import Evaluation, Examples, Model, Negatives, Report, Scoring, Training
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 
@@ -59,6 +61,21 @@ def check_feature_names(scoring: Scoring, features: Features) -> None:
         raise ValueError(
             f"scoring.category_feature must be a categorical feature in features.item ({declared}), got {name!r}"
         )
+
+
+def check_item_columns(report: Report, features: Features) -> None:
+    """The columns that pages show are columns of their own: a feature of that name would be encoded."""
+    taken = {*RESERVED, *(feature.name for feature in features.item)}
+    for key, name in (("item_title", report.item_title), ("item_picture", report.item_picture)):
+        if name and not re.fullmatch(NAME, name):
+            raise ValueError(f"report.{key} must match {NAME}, got {name!r}")
+        if name in taken:
+            raise ValueError(
+                f"report.{key} must not be a feature in features.item, nor a column of every item, got {name!r}; "
+                f"[mapping.items] can give its values a second column"
+            )
+    if report.item_title and report.item_title == report.item_picture:
+        raise ValueError(f"report.item_title and report.item_picture must differ, got {report.item_title!r} twice")
 
 
 def check_explored_items(scoring: Scoring, model: Model) -> None:

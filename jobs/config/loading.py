@@ -22,6 +22,7 @@ from jobs.config.consistency import (
     check_feature_names,
     check_history,
     check_interests,
+    check_item_columns,
     check_item_table,
     check_learned_temperature,
     check_row_negatives,
@@ -43,6 +44,7 @@ from jobs.config.sections import (
     Negatives,
     Neighbours,
     Pool,
+    Report,
     Scoring,
     Tracking,
     Training,
@@ -52,7 +54,19 @@ from model.registry import did_you_mean
 
 # Sections that describe the tables which all variants share; a variant must not override them.
 SHARED_SECTIONS = frozenset(
-    {"lake", "log", "examples", "pool", "exclusions", "export", "features", "mapping", "neighbours", "retention"}
+    {
+        "lake",
+        "log",
+        "examples",
+        "pool",
+        "exclusions",
+        "export",
+        "features",
+        "mapping",
+        "neighbours",
+        "report",
+        "retention",
+    }
 )
 PACKED = ("movielens",)  # overlays that are packed with the code, by name
 VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
@@ -98,6 +112,7 @@ class Config(Section):
     tuning: Tuning
     retention: Retention
     export: Export
+    report: Report
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -108,6 +123,7 @@ class Config(Section):
         check_interests(self.model, self.features)
         check_history(self.features, self.negatives, self.scoring)
         check_feature_names(self.scoring, self.features)
+        check_item_columns(self.report, self.features)
         check_explored_items(self.scoring, self.model)
         check_row_negatives(self.negatives, self.examples)
         check_learned_temperature(self.training)

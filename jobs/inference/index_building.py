@@ -98,7 +98,7 @@ def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
     name = config.scoring.category_feature
     if not name:
         return None
-    rows = read_files(lake.pinned(tables.item_snapshot(config), ds, 1).files)
+    rows = read_files(lake.pinned(tables.item_snapshot(config), ds, 1).files, ["item_index", name])
     category = rows[name] if pa.types.is_integer(rows[name].type) else pc.list_element(rows[name], 0)
     return pa.table({"item_index": rows["item_index"], "category": category})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -90,10 +90,12 @@ def parse(
     *,
     first: dt.date | None = None,
     faults: Sequence[str] = (),
+    texts: Collection[str] = (),
 ) -> ParsedFile:
     """Cast every column to the contract's type; each row that breaks the contract gets the first reason why.
 
-    first: the day before which no event may be. faults: the values of the column FAULT.
+    first: the day before which no event may be. faults: the values of the column FAULT. texts: columns that only people
+    read, which may look like a list or a word for a missing value.
     Of several rows of one item or user, one counts: the greatest, column by column. The others get a reason.
     Raises ValueError if the type of a column can never be cast to that of the contract.
     """
@@ -106,7 +108,7 @@ def parse(
     rules = {CORRUPT: named(CORRUPT_ROW).isNotNull()} if CORRUPT_ROW in kinds else {}
     rules |= {fault: named(FAULT) == fault for fault in faults}
     for column in given:
-        rules |= _rules(column, kinds[column.name], ds, first)
+        rules |= _rules(column, kinds[column.name], ds, first, is_free_text=column.name in texts)
     # each value is computed once, because the reasons and the result read the same column
     raw = [named(name) for name in rows.columns if name in _kept(schema)]
     of_mapping = [named(FAULT)] if faults else []
@@ -122,7 +124,7 @@ def parse(
     parsed = read.select(F.lit(ds).alias("ds"), *columns, named(REASON).alias("reason"), text)
     names = ["ds", *(column.name for column in contract)]
     categories = [column.name for column in contract if table in KEYS and is_text(column.dataType)]
-    return ParsedFile(parsed, table, source, names, tuple(name for name in categories if name not in IDS))
+    return ParsedFile(parsed, table, source, names, tuple(name for name in categories if name not in {*IDS, *texts}))
 
 
 def _value(column: StructField, *, given: bool) -> Column:
@@ -143,7 +145,9 @@ def _with_one_row_of_each(rows: DataFrame, key: str, given: Sequence[StructField
     return rows.withColumn(REASON, F.when(is_repeated, F.lit(repeated)).otherwise(named(REASON)))
 
 
-def _rules(column: StructField, got: DataType, ds: dt.date, first: dt.date | None) -> dict[str, Column]:
+def _rules(
+    column: StructField, got: DataType, ds: dt.date, first: dt.date | None, *, is_free_text: bool
+) -> dict[str, Column]:
     """For each reason to refuse a row because of this column: whether the row breaks the rule. got: the file's type."""
     raw, value, name = named(column.name), named(TYPED + column.name), column.name
     contract = column.dataType
@@ -156,7 +160,7 @@ def _rules(column: StructField, got: DataType, ds: dt.date, first: dt.date | Non
         rules[f"{name} has an element that is missing or not of type {element}"] = has_missing_element(value)
         if is_text(contract):
             rules[f"{name} has an element that is a list or an object"] = F.exists(value, is_list_or_object)
-    elif is_text(contract) and is_text(got):
+    elif is_text(contract) and is_text(got) and not is_free_text:
         rules[f"{name} is a list or an object, not one value"] = is_list_or_object(raw)
     if name in IDS and isinstance(got, StringType):
         rules[f"{name} is a word for a missing value, such as nan"] = is_word_for_missing(raw)

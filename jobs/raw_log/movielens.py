@@ -30,7 +30,7 @@ def movielens_100k(first_day: dt.date, folder: Path = DATA) -> tuple[pd.DataFram
         raise ValueError(f"MovieLens-100K is missing in {folder}: run `make`, which installs it")
     with zipfile.ZipFile(wheels[-1]) as wheel:
         ratings, users, items = (_atomic_file(wheel.open(f"{MEMBER}.{part}")) for part in ("inter", "user", "item"))
-    items = items.rename(columns={"release_year": "year", "class": "genres"})
+    items = items.rename(columns={"movie_title": "title", "release_year": "year", "class": "genres"})
     items["genres"] = items["genres"].fillna("").str.split(" ")
     return spread(ratings, first_day, LOGICAL_DAYS), users, items
 

@@ -112,7 +112,9 @@ def simulated_items(spark: SparkSession, config: Config, world: World, start: dt
     table = raw_tables(config)["items"]
     values = feature_values("i", config.features.item, world.item_factors()[new])
     midnight = pd.Timestamp(ds, tz="UTC")
-    frame = values.assign(item_id=[f"i{number}" for number in new], ds=ds, available=True, published_at=midnight)
+    texts = {name: [f"{name} of item {number}" for number in new] for name in config.report.item_columns}
+    ids = [f"i{number}" for number in new]
+    frame = values.assign(**texts, item_id=ids, ds=ds, available=True, published_at=midnight)
     return spark.createDataFrame(frame[table.columns], table.schema)
 
 

@@ -66,18 +66,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Item:
-    """An item in a user's lists; `tone` is its popularity slice."""
+    """An item in a user's lists. `tone`: its popularity slice; `reason`: why it is a candidate."""
 
     item_id: str
     tone: str
     detail: str = ""
+    title: str = ""  # shown in place of the id
+    picture: str = ""  # URL
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Person:
     """A user with their clicks and candidates."""
 
-    user_id: str
+    name: str
     about: str
     history: Sequence[Item]
     candidates: Sequence[Item]

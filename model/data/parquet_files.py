@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from model.data.file_systems import open_file
 
 
-def read_files(urls: Sequence[str]) -> pa.Table:
-    """The rows of the files as one table."""
-    return pa.concat_tables([read_file(url) for url in urls])
+def read_files(urls: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of the files as one table. Raises as `read_file`."""
+    return pa.concat_tables([read_file(url, columns) for url in urls])
 
 
 def read_file(url: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -20,6 +20,7 @@ from jobs.lake.tables.table import (
     TIME,
     Table,
     struct,
+    with_texts,
 )
 from model.features import Feature
 
@@ -94,8 +95,9 @@ def user_snapshot(config: Config) -> Table:
 
 def item_snapshot(config: Config) -> Table:
     features = stored_features(config.features.item)
+    shown = config.report.item_columns
     columns = _with_features(features, ds=DATE, item_id=STRING, item_index=INT, available=BOOLEAN, published_at=TIME)
-    return Table("item_snapshot", columns, key=("item_id",))
+    return Table("item_snapshot", with_texts(columns, shown), key=("item_id",), added=shown)
 
 
 def item_changes(config: Config) -> Table:

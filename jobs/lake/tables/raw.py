@@ -17,6 +17,7 @@ from jobs.lake.tables.table import (
     TIME,
     Table,
     struct,
+    with_texts,
 )
 from model.features import Feature
 
@@ -47,8 +48,9 @@ def users(config: Config) -> Table:
 
 
 def items(config: Config) -> Table:
+    shown = config.report.item_columns
     columns = _with_features(config.features.item, ds=DATE, item_id=STRING, available=BOOLEAN, published_at=TIME)
-    return Table("items", columns, key=("item_id",))
+    return Table("items", with_texts(columns, shown), key=("item_id",), added=shown)
 
 
 def _with_features(features: tuple[Feature, ...], **columns: DataType) -> StructType:

@@ -58,6 +58,11 @@ def struct(**columns: DataType) -> StructType:
     return StructType([StructField(name, kind) for name, kind in columns.items()])
 
 
+def with_texts(schema: StructType, names: Iterable[str]) -> StructType:
+    """The schema with further columns of text."""
+    return StructType([*schema, *(StructField(name, STRING) for name in names)])
+
+
 def with_added(table: Table, stored: StructType) -> StructType:
     """The columns of a stored table, and those of `table.added` that it lacks."""
     fields = {field.name: field for field in stored}

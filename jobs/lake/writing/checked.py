@@ -31,7 +31,8 @@ def commit_checked(spark: SparkSession, path: str, table: Table, rows: DataFrame
     jvm: Any = spark._jvm
     delta, session = jvm.org.apache.spark.sql.delta, spark._jsparkSession
     none, mode = jvm.scala.Option.empty(), jvm.org.apache.spark.sql.SaveMode.Overwrite
-    settings = jvm.PythonUtils.toScalaMap({"replaceWhere": predicate})
+    merge_schema = {"mergeSchema": "true"} if table.added else {}  # a stored table may lack these columns
+    settings = jvm.PythonUtils.toScalaMap({"replaceWhere": predicate, **merge_schema})
     options = delta.DeltaOptions(settings, session.sessionState().conf())
     partitions, no_settings = jvm.PythonUtils.toSeq([table.partition]), jvm.PythonUtils.toScalaMap({})
     log = delta.DeltaLog.forTable(session, path)

@@ -80,7 +80,10 @@ def open_log(
             for table, rows in _mapped(name, source.rows, config, fields, any_feature=any_feature).items():
                 schema = schemas[table]
                 require_columns(rows.rows, schema, source.name, config.log.additional_columns)
-                parsed = parse(rows.rows, schema, table, source.name, days[-1], first=first, faults=rows.faults)
+                texts = config.report.item_columns if table == "items" else ()
+                parsed = parse(
+                    rows.rows, schema, table, source.name, days[-1], first=first, faults=rows.faults, texts=texts
+                )
                 log[table] = LogFile(source, section, rows, replace(parsed, condition=_condition(section, name, table)))
     return {table: replace(file, parsed=on_days(file.parsed, days[0], days[-1])) for table, file in log.items()}
 

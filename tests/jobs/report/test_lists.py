@@ -11,8 +11,8 @@ from jobs.inference.item_slices import item_slices_without_spark
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import rows
-from jobs.report import lists
-from jobs.report.lists import clicks_of, count_lists, people_section, popularity, popularity_section
+from jobs.report.sections import lists
+from jobs.report.sections.lists import clicks_of, count_lists, popularity, popularity_section
 from tests.conftest import DAYS
 
 THIRD = DAYS[2]
@@ -60,7 +60,3 @@ def test_figures_of_many_users_are_those_of_a_sample(
     sampled = count_lists(simulated.batches(tables.CANDIDATES, THIRD, ["candidates"], 50)).users
     assert 50 <= sampled < 70
     assert section.lead.endswith(f" Figures of the lists are of a sample of {sampled} of 400 users.")
-    (people,) = people_section(simulated, config, THIRD).blocks
-    assert people.people  # type: ignore[union-attr]
-    for person in people.people:  # type: ignore[union-attr]
-        assert person.history, "of users in the sample of histories"

@@ -8,9 +8,9 @@ import pytest
 
 from jobs.config.loading import load_config
 from jobs.lake.lake import Lake
-from jobs.report import quality
 from jobs.report.page import Figure, Grid, Missing, Section
-from jobs.report.quality import Evaluation, quality_section
+from jobs.report.sections import quality
+from jobs.report.sections.quality import Evaluation, quality_section
 
 DAY = dt.date(2026, 1, 5)
 OF_LISTS = {

@@ -11,8 +11,8 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.figures import count, decimal, difference, direction, growth, moment
 from jobs.report.page import Headline, KeyFigure
-from jobs.report.quality import RANKING, Evaluation, evaluations
-from jobs.report.training import model_of
+from jobs.report.sections.quality import RANKING, Evaluation, evaluations
+from jobs.report.sections.training import model_of
 
 
 def headline(lake: Lake, ds: dt.date) -> Headline:

@@ -1,10 +1,8 @@
-"""The contents of the day's lists: the popularity of their items, their channels, and those of a few users."""
+"""The contents of the day's lists: the popularity of their items, and their channels."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +16,9 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.charts import bar_chart, share_chart
 from jobs.report.figures import count, percent
-from jobs.report.page import Block, Figure, Item, Missing, People, Person, Section
+from jobs.report.page import Figure, Missing, Section
 
 COUNTED = {"items": "items", "clicks": "clicks", "candidates": "positions"}  # columns of `popularity`
-PEOPLE, SHOWN = 8, 10  # users, and items of each of their lists
 MAX_USERS = 100_000  # whose lists are read; for more users the figures are those of a sample
 
 
@@ -138,66 +135,3 @@ def _by_source(counts: pl.DataFrame) -> Figure:
     ]
     title = "Positions by channel"
     return Figure(title, share_chart(title, [("", shares)], percent), legend)
-
-
-def people_section(lake: Lake, config: Config, ds: dt.date) -> Section:
-    """Section: some users with their last clicks and their candidates."""
-    title = "Examples of users"
-    lead = f"Users chosen by a hash, with their last {SHOWN} clicks, newest first, and their first {SHOWN} candidates."
-    lists = chosen_lists(lake, ds)
-    if not lists:
-        return Section("people", title, lead, [Missing(f"There are no candidates of {ds}.")])
-    histories = _histories(lake, ds, lists)
-    slices = item_slices_without_spark(lake, config, ds)
-    shown = pl.col("item_id").is_in([item["item_id"] for items in lists.values() for item in items[:SHOWN]])
-    clicked = pl.col("item_index").is_in([index for history in histories.values() for index in history[:SHOWN]])
-    named = list(slices.filter(shown | clicked).iter_rows(named=True))  # at most PEOPLE * 2 * SHOWN
-    people: Block = People([_person(user, histories.get(user, []), items, named) for user, items in lists.items()])
-    return Section("people", title, lead, [people])
-
-
-def chosen_lists(lake: Lake, ds: dt.date) -> dict[str, list[dict[str, Any]]]:
-    """The lists of PEOPLE users by user_id, in the order of a hash of it: the same every day, if all users are read.
-
-    If there are more than MAX_USERS histories, only a sample of them is read, and users outside of it are not chosen.
-    """
-    histories = lake.row_count(tables.USER_HISTORIES, ds)
-    sample = lake.batches(tables.USER_HISTORIES, ds, ["user_id"], MAX_USERS) if histories > MAX_USERS else None
-    known = None if sample is None else {user for batch in sample for user in batch["user_id"]}
-    chosen: list[tuple[bytes, str, list[dict[str, Any]]]] = []
-    for batch in lake.batches(tables.CANDIDATES, ds, ["user_id", "candidates"], MAX_USERS):
-        keys = ((_hash(user), user, n) for n, user in enumerate(batch["user_id"]) if known is None or user in known)
-        best = [(rank, user, batch["candidates"][n].to_list()) for rank, user, n in heapq.nsmallest(PEOPLE, keys)]
-        chosen = heapq.nsmallest(PEOPLE, [*chosen, *best], key=lambda one: one[:2])
-    return {user: items for _, user, items in chosen}
-
-
-def _hash(user_id: str) -> bytes:
-    return hashlib.blake2b(user_id.encode(), digest_size=8).digest()
-
-
-def _histories(lake: Lake, ds: dt.date, users: Iterable[str]) -> dict[str, list[int]]:
-    """The clicked item indices of users, newest first, without unknown items; nothing for a user without clicks."""
-    found: dict[str, list[int]] = {}
-    for batch in lake.batches(tables.USER_HISTORIES, ds, ["user_id", "history"], MAX_USERS):
-        own = batch.filter(pl.col("user_id").is_in(list(users))).select("user_id", "history")
-        found |= {user: [index for index in reversed(history or []) if index > 0] for user, history in own.iter_rows()}
-    return found
-
-
-def _person(
-    user_id: str, history: Sequence[int], items: Sequence[Mapping[str, Any]], named: Sequence[Mapping[str, Any]]
-) -> Person:
-    by_index = {item["item_index"]: item for item in named}
-    slices = {item["item_id"]: item["slice"] for item in named}
-    clicks = [
-        Item(by_index[index]["item_id"], by_index[index]["slice"]) if index in by_index else Item(f"index {index}", "")
-        for index in history[:SHOWN]
-    ]
-    candidates = [
-        Item(item["item_id"], slices.get(item["item_id"], ""), f"{item['score']:.3g} {item['source']}")
-        for item in items[:SHOWN]
-    ]
-    return Person(
-        user_id, f"{count(len(history))} clicks in the history, {count(len(items))} candidates", clicks, candidates
-    )
