@@ -16,6 +16,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.tables import Table
 from jobs.serving.publications import last_publication
+from model.search.interests import queries_of
 from model.search.lists import SOURCES, TWO_TOWER
 
 ROUNDING = 1e-5  # by which two computations of a similarity may differ
@@ -23,7 +24,8 @@ ROUNDING = 1e-5  # by which two computations of a similarity may differ
 
 @dataclass(frozen=True)
 class Explanation:
-    """The published list of a user, and what it comes from. Similarities are dot products with the user's vector.
+    """The published list of a user, and what it comes from. Similarities are dot products with the user's vector,
+    or with the nearest of several (`model.interests`).
 
     is_cold: without a click, so that the list has popular items only. history: (item_id, the day of its click, None if
     exclusions do not need it any more), newest first. excluded: how many items are not shown to the user because of
@@ -130,9 +132,17 @@ def _items(lake: Lake, publication: Row, vector: Sequence[float] | None) -> pl.D
     columns, version = ["item_id", "item_index", "available", "embedding"], publication.item_embeddings_version
     for batch in lake.batches(tables.ITEM_EMBEDDINGS, publication.ds, columns, version=version):
         embeddings = batch["embedding"].explode().to_numpy().reshape(batch.height, -1)  # [I, D]
-        similarity = [None] * batch.height if vector is None else embeddings @ np.array(vector, np.float32)  # [I]
+        similarity = [None] * batch.height if vector is None else _best_similarity(embeddings, vector)  # [I]
         parts.append(batch.drop("embedding").with_columns(pl.Series("similarity", similarity, pl.Float32)))
     return pl.concat(parts)
+
+
+def _best_similarity(embeddings: np.ndarray, vector: Sequence[float]) -> np.ndarray:
+    """The dot product of each item, float32 [I]; of several interests in the user's vector [Q D], the highest one."""
+    dimension = embeddings.shape[1]
+    interests = queries_of(np.array([vector], np.float32), dimension).reshape(-1, dimension)  # [Q, D]
+    best: np.ndarray = (embeddings @ interests.T).max(axis=1)
+    return best
 
 
 def _candidates(listed: Sequence[dict[str, Any]], items: pl.DataFrame) -> pl.DataFrame:

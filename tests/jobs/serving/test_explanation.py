@@ -27,7 +27,7 @@ MODEL = "m"
 
 
 def write(lake: Lake, config: Config) -> None:
-    """Users warm, cold and unseen (no list). The list of warm has items 3, 7 and a popular one, 8."""
+    """Users warm, cold, and two, who has two interests and an empty list. The last item of warm's list is popular."""
     spark = lake.spark
 
     def put(table: Any, rows: list[dict[str, Any]]) -> None:
@@ -49,7 +49,7 @@ def write(lake: Lake, config: Config) -> None:
             for index, (_, available, _) in ITEMS.items()
         ],
     )  # fmt: skip
-    users = {"warm": ([1.0, 0.0], False), "cold": ([0.0, 1.0], True)}
+    users = {"warm": ([1.0, 0.0], False), "cold": ([0.0, 1.0], True), "two": ([1.0, 0.0, 0.0, 1.0], False)}
     put(
         tables.USER_EMBEDDINGS,
         [
@@ -63,6 +63,7 @@ def write(lake: Lake, config: Config) -> None:
     lists = {
         "warm": [(3, "two_tower", 0.8), (7, "two_tower", 0.1), (8, "popular", -0.5)],
         "cold": [(8, "popular", 0.8)],
+        "two": [],
     }
     put(
         tables.CANDIDATES,
@@ -82,7 +83,7 @@ def written(spark: SparkSession, config: Config, tmp_path_factory: pytest.TempPa
     with pytest.raises(NoSuchDay, match="nothing is published"):
         explain_user(lake, config, "warm")
     versions = dict.fromkeys(("candidates_version", "item_embeddings_version", "user_embeddings_version"), 0)
-    add_publication(lake, None, {"ds": DAY, "model_version": MODEL, "users": 2, **versions}, AT)
+    add_publication(lake, None, {"ds": DAY, "model_version": MODEL, "users": 3, **versions}, AT)
     return Lake(no_session, lake.uri)  # an explanation starts no Spark session
 
 
@@ -111,6 +112,13 @@ def test_a_user_without_a_click_gets_popular_items_only(written: Lake, config: C
     found = explain_user(written, config, "cold", nearest=2)
     assert (found.history, found.excluded, found.is_cold) == ([], 0, True)
     assert found.nearest["outcome"].to_list() == ["a user without a click gets popular items only"] * 2
+
+
+def test_an_item_is_as_near_as_the_nearest_interest(written: Lake, config: Config) -> None:
+    found = explain_user(written, config, "two", nearest=2)
+    assert found.nearest["item_id"].to_list() == ["i7", "i2"]
+    assert found.nearest["similarity"].to_list() == pytest.approx([0.99**0.5, 0.9])
+    assert found.candidates.is_empty()
 
 
 def test_a_user_whom_the_publication_does_not_have_is_refused(written: Lake, config: Config) -> None:
