@@ -145,3 +145,4 @@ def test_of_two_decisions_at_once_one_is_made_and_no_day_trains_undecided(lake: 
         require_settings_chosen(lake, SECOND)
     put(lake, tables.MODEL_VERSIONS, SECOND)
     require_settings_chosen(lake, SECOND)  # it was trained before
+    require_settings_chosen(lake.of_variant("mns"), SECOND)

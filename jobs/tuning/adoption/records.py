@@ -123,10 +123,12 @@ def overlay_of_day(lake: Lake, ds: dt.date | None) -> Overlay | None:
 def require_settings_chosen(lake: Lake, ds: dt.date) -> None:
     """Raises SettingsNotChosen if the settings of an earlier day were decided, and those of `ds` were not.
 
-    A day that was trained before has the configured ones.
+    A day whose main model was trained before has the configured ones, also for its variants.
     """
     days = decided(adoptions(lake))
-    if days and ds > min(days) and ds not in days and not lake.has_day(tables.MODEL_VERSIONS, ds):
+    if not days or ds <= min(days) or ds in days:
+        return
+    if not lake.of_variant(None).has_day(tables.MODEL_VERSIONS, ds):
         raise SettingsNotChosen(
             f"the settings of {ds} must be chosen before it is trained, as those of {min(days)} were: "
             f"run choose_settings for {ds}, then the jobs after it"

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import tomllib
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from jobs.config.loading import load_config
 from jobs.config.tuning import TakeOver
+from jobs.tune_two_tower import overlay_of
+from jobs.tuning.adoption.records import Overlay
 from jobs.tuning.comparison import Comparison, Side, next_step
 from jobs.tuning.protocol import Measured, TrialFailed
+from jobs.tuning.search import Base
 
 
 def side(*judged: float) -> Side:
@@ -56,6 +63,18 @@ def test_the_next_step_follows_from_the_result_and_the_configuration(
 ) -> None:
     found = Comparison(side(0.1, 0.1), chosen)
     assert said in next_step(found, take_over, dt.date(2026, 1, 31), variant)
+
+
+def test_adopted_settings_that_a_search_did_not_vary_are_repeated_in_its_own() -> None:
+    day: Any = SimpleNamespace()
+    base, found = Base(day, load_config(), pool_is_empty=False), Comparison(side(0.1, 0.1), side(0.2, 0.2))
+    adopted = Overlay(dt.date(2026, 1, 24), "[training]\ntemperature = 0.3\n[model]\nuser_id_dropout = 0.6\n")
+    chosen = {"training.temperature": 0.123}
+    text = overlay_of(base, chosen, found, dt.date(2026, 1, 31), None, adopted)
+    training = {"temperature": 0.123, "epochs": 2}
+    assert tomllib.loads(text) == {"training": training, "model": {"user_id_dropout": 0.6}}
+    of_variant = overlay_of(base, chosen, found, dt.date(2026, 1, 31), "mns", adopted)
+    assert tomllib.loads(of_variant) == {"variants": {"mns": {"training": training}}}
 
 
 def test_a_trial_is_over_after_epochs_without_gain() -> None:
