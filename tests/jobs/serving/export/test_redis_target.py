@@ -49,10 +49,16 @@ def commands(uri: str, *names: str) -> int:
     return sum(counted.get(f"cmdstat_{name}", {}).get("calls", 0) for name in names)
 
 
-@pytest.mark.parametrize("format_", ["json", "hash"])
-def test_readers_of_redis_get_the_published_lists(lists: Lake, server: str, format_: str) -> None:
+@pytest.mark.parametrize(("format_", "hours"), slow_after(2, [("json", 5), ("hash", 0), ("json", 0), ("hash", 5)]))
+def test_readers_of_redis_get_the_published_lists(lists: Lake, server: str, format_: str, hours: int) -> None:
     publish(lists, 1)
-    assert export(lists, server, "--format", format_, "--prefix", "own", "--batch-users", "300") == USERS
+    assert (
+        export(lists, server, "--format", format_, "--prefix", "own", "--batch-users", "300", "--ttl-hours", str(hours))
+        == USERS
+    )
+    redis = client(server)
+    expiring = [key for key in redis.scan_iter("own:*:user:*", count=1_000) if 0 < redis.ttl(key) <= 3_600 * hours]
+    assert len(expiring) == (USERS if hours else 0)
     found = read_lists(client(server), [*ALL_USERS, "nobody"], prefix="own")
     assert set(found) == set(ALL_USERS)
     published = read_candidates(lists.uri)
