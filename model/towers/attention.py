@@ -23,7 +23,7 @@ from model.vocabulary import PADDING
 
 SLOPES = (0.0, 0.5)  # of the H heads: how much a score falls with each later item, before training
 LOWEST = -1e30  # the bias of padding
-QUERY_STD = 1.0  # of the learned queries by which several interests differ, before training
+QUERY_STD = 0.1  # of the learned queries by which several interests differ, before training
 ITEMS_AT_ONCE = 8_192  # of the lists of a step on a CPU, with their padding: their embeddings fit into its cache
 
 
