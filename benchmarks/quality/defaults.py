@@ -4,10 +4,10 @@
     python -m benchmarks.quality.defaults --candidates today recency --sets movielens_100k toys
 
 A candidate is recall.toml with a few keys changed; it is trained on the validation part of each set, never on the test
-part. It is judged by the Recall@20 of its best epoch, as training.patience would choose it, relative to the best
-candidate of the set. Users have an id and a history, as by default. Prints Recall@20, and the worst and the mean of the
-relative values; the candidate with the best worst one comes first. The runs are stored under --folder, one line each,
-so that an interrupted comparison continues.
+part. It is judged by the Recall@20 of its best epoch on these users, relative to the best candidate of the set. Users
+have an id and a history, as by default. Prints Recall@20, and the worst and the mean of the relative values; the
+candidate with the best worst one comes first. The runs are stored under --folder, one line each, so that an interrupted
+comparison continues.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def recall(prepared: Path, keys: Sequence[str], results: Results, *, epochs: int
     configuration = reduce(merge, (override(*key.split("=", 1)) for key in keys), {"training": {"threads": 1}})
     if epochs:
         configuration = merge(configuration, {"training": {"epochs": epochs}})
-    known = {"set": prepared.name, "configuration": configuration}
+    settings = load_config().model_dump(include={"model", "training", "negatives"})
+    known = {"set": prepared.name, "configuration": configuration, "defaults": settings}
     if (line := results.find(known)) is None:
         line = results.add(known | {"curve": trained(prepared, configuration)})
     return max(float(point[2]) for point in line["curve"])

@@ -32,7 +32,8 @@ def with_new_items(
 
     items: the snapshot of the day of the lists; an item that is not in it is not new, because no list can have it.
     """
-    frames = {"item_snapshot": items, "vocabularies": vocabularies}
+    clicked = items.join(relevant.select("item_id").distinct(), "item_id", "left_semi")
+    frames = {"item_snapshot": clicked, "vocabularies": vocabularies}
     new = query(relevant.sparkSession, "evaluation/new_items", frames, day=day, days=days)
     flagged = relevant.join(new.withColumn("is_new", F.lit(True)), "item_id", "left")
     return flagged.withColumn("is_new", F.coalesce("is_new", F.lit(False)))

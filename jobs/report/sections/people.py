@@ -49,19 +49,25 @@ def people_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     title, chosen = "Examples of users", config.report.example_users
     lead = (
         f"Users {'of report.example_users' if chosen else 'chosen by a hash'}, with their last {SHOWN} clicks, newest "
-        f"first, and their first {SHOWN} candidates. Like: the click whose item has the most similar vector, and the "
-        "cosine."
+        f'first, and their first {SHOWN} candidates. "Like" names the user\'s click whose item has '
+        "the most similar vector, with the cosine; it may be older than those shown."
     )
     if config.report.user_ids == "hashed":
         lead += " Users are named by a hash of their id."
     lists = lists_of(lake, ds, chosen) if chosen else chosen_lists(lake, ds)
     if not lists:
-        whose = f" of the users {', '.join(chosen)}" if chosen else ""
-        return Section("people", title, lead, [Missing(f"There are no candidates of {ds}{whose}.")])
+        return Section("people", title, lead, [Missing(_without_list(config, ds, chosen))])
     histories = _histories(lake, ds, lists, None if chosen else MAX_USERS)
     known = _known(lake, config, ds, lists.values(), histories.values())
     people = [_person(shown_id(user, config), histories.get(user, []), items, known) for user, items in lists.items()]
-    return Section("people", title, lead, [People(people)])
+    missing = [user for user in chosen if user not in lists]
+    notes = [Missing(_without_list(config, ds, missing))] if missing else []
+    return Section("people", title, lead, [People(people), *notes])
+
+
+def _without_list(config: Config, ds: dt.date, users: Sequence[str]) -> str:
+    whose = f" of {', '.join(shown_id(user, config) for user in users)}" if users else ""
+    return f"There are no candidates of {ds}{whose}."
 
 
 def shown_id(user_id: str, config: Config) -> str:
@@ -86,7 +92,7 @@ def chosen_lists(lake: Lake, ds: dt.date) -> dict[str, list[dict[str, Any]]]:
 
 
 def lists_of(lake: Lake, ds: dt.date, users: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """The lists of these users, in their order; nothing for a user without one. Reads all ids of the day."""
+    """The lists of these users, in their order; nothing for a user without one. Reads the lists of the whole day."""
     found: dict[str, list[dict[str, Any]]] = {}
     for batch in lake.batches(tables.CANDIDATES, ds, ["user_id", "candidates"]):
         found |= dict(batch.filter(pl.col("user_id").is_in(users)).select("user_id", "candidates").iter_rows())

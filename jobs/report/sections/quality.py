@@ -31,8 +31,8 @@ OF_LISTS = {  # (slice, metric)
     ("all", "item_coverage"): "item coverage",
     ("all", "never_clicked_share"): "share of never clicked items",
     ("all", "clicked_item_coverage"): "share of the clicked items that are in a list",
-    ("never_clicked", "clicked_item_coverage"): "of these, without a click before",
-    ("new_items", "clicked_item_coverage"): "of these, new",
+    ("never_clicked", "clicked_item_coverage"): "the same, of never clicked items",
+    ("new_items", "clicked_item_coverage"): "the same, of new items",
 }
 
 

@@ -39,10 +39,13 @@ def test_the_configuration_can_choose_the_users(simulated: Lake, config: Config)
     chosen = [
         row.user_id for row in simulated.day(tables.CANDIDATES, THIRD).orderBy(F.desc("user_id")).limit(3).collect()
     ]
-    assert [person.name for person in shown(simulated, config, example_users=(*chosen, "nobody"))] == chosen
-    missing = config.model_copy(update={"report": config.report.model_copy(update={"example_users": ("nobody",)})})
-    (block,) = people_section(simulated, missing, THIRD).blocks
-    assert block == Missing(f"There are no candidates of {THIRD} of the users nobody.")
+    assert [person.name for person in shown(simulated, config, example_users=tuple(chosen))] == chosen
+    for users, user_ids, name in (((*chosen, "nobody"), "shown", "nobody"), (("nobody",), "hashed", "user 18d54139")):
+        report = config.report.model_copy(update={"example_users": users, "user_ids": user_ids})
+        *_, note = people_section(simulated, config.model_copy(update={"report": report}), THIRD).blocks
+        assert isinstance(note, Missing)
+        assert note.text.startswith(f"There are no candidates of {THIRD} of {name}")
+        assert ("nobody" in note.text) == (user_ids == "shown")
 
 
 def test_users_of_a_sample_have_histories(simulated: Lake, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
