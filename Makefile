@@ -19,7 +19,8 @@ SET_UP_S3 := .s3/.set_up
 RUN := .venv/bin/python -m
 # Test files side by side, in the order of tests/conftest.py: docs/decisions/0017-tests-side-by-side.md
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --generate-hashes --no-annotate --no-header $(UPGRADE)
+# For the first Python 3.11, which needs packages that later ones do not.
+COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --python-version 3.11.0 --generate-hashes --no-annotate --no-header $(UPGRADE)
 
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
