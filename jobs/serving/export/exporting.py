@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from jobs.config.export import Export
 from jobs.lake.lake import Lake
 from jobs.serving.export.folder_target import FORMATS as FOLDER_FORMATS
 from jobs.serving.export.folder_target import FolderTarget
+from jobs.serving.export.redis_address import SCHEMES
 from jobs.serving.export.redis_target import FORMATS as REDIS_FORMATS
-from jobs.serving.export.redis_target import SCHEMES, RedisTarget
+from jobs.serving.export.redis_target import RedisTarget
 from jobs.serving.export.versions import Version, version_to_export
 from jobs.serving.publications import were_users_forgotten
 
@@ -42,11 +43,11 @@ def open_target(lake: Lake, settings: Export) -> tuple[Target, str]:
 
     Raises ValueError for an address that is neither of Redis nor of a folder, or a format that its target lacks.
     """
-    to, scheme = settings.target, urlsplit(settings.target).scheme
+    to, scheme = settings.target, _scheme(settings.target)
     if scheme not in (*SCHEMES, *FOLDER_SCHEMES) or not to:
-        got = f"{scheme}://..." if scheme else "nothing"
         raise ValueError(
-            f"--to or export.target must be redis://HOST:PORT/DB, rediss://HOST:PORT/DB or a folder, got {got}"
+            "--to or export.target must be redis://HOST:PORT/DB, rediss://HOST:PORT/DB or a folder, got "
+            f"{f'{scheme}://...' if scheme else 'an address without redis://' if to else 'nothing'}"
         )
     formats = REDIS_FORMATS if scheme in SCHEMES else FOLDER_FORMATS
     format_ = formats[0] if settings.format == "auto" else settings.format
@@ -57,6 +58,13 @@ def open_target(lake: Lake, settings: Export) -> tuple[Target, str]:
     if settings.ttl_hours:
         raise ValueError(f"--ttl-hours or export.ttl_hours must be 0 for a folder, got {settings.ttl_hours}")
     return FolderTarget(to, lambda: lake.spark), format_
+
+
+def _scheme(target: str) -> str | None:
+    """The scheme of an address, "" for a path; None for a host with a port, or a password, without a scheme."""
+    if (found := re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/", target)) is not None:
+        return found[1].lower()
+    return None if ":" in target.partition("/")[0] else ""
 
 
 def export(lake: Lake, target: Target, format_: str, kept: int) -> int:

@@ -7,14 +7,13 @@ before they are gone.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import redis
 from pyspark.errors import PythonException
@@ -23,12 +22,11 @@ from redis.client import Pipeline
 from jobs.lake.errors import TargetUnavailable
 from jobs.lake.file_layout import one_task_per_file
 from jobs.lake.lake import Lake
+from jobs.serving.export.redis_address import checked_address
 from jobs.serving.export.redis_writer import WRITTEN, Keys, ListWriter, VersionRemoved, connected, encoded
 from jobs.serving.export.versions import ExportConflict, Version, lists_in_files
 
-SCHEMES = ("redis", "rediss")  # the second is with TLS
 FORMATS = ("json", "hash")
-USERNAME, PASSWORD = "BATCH_RECALL_REDIS_USERNAME", "BATCH_RECALL_REDIS_PASSWORD"  # variables of the environment
 SCANNED = 1_000  # keys that one step of a removal looks at and removes
 RAISED = re.compile(r"redis\.exceptions\.(\w+): ([^\n]*)")  # in the traceback of a task
 TEMPORARY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.OutOfMemoryError)
@@ -41,8 +39,8 @@ class RedisTarget:
     """The keys below a prefix in one database of a server."""
 
     def __init__(self, uri: str, prefix: str, batch_users: int, ttl_hours: int) -> None:
-        """uri: redis://[USER:PASSWORD@]HOST[:PORT][/DB]. Raises ValueError that does not show the credentials."""
-        self._url, self.shown = _checked(uri)
+        """uri: redis://[USER:PASSWORD@]HOST[:PORT][/DB]. Raises ValueError that does not show it."""
+        self._url, self.shown = checked_address(uri)
         self.keys, self.batch_users, self.ttl_seconds = Keys(prefix), batch_users, 3_600 * ttl_hours
         self._client: Any = connected(self._url)  # its types are bytes | str; texts are str here
 
@@ -219,24 +217,8 @@ class RedisTarget:
 
     def _error(self, kind: type[Exception], text: str) -> ValueError:
         password = urlsplit(self._url).password
-        text = text.replace(password, "...") if password else text
+        for secret in (password, unquote(password)) if password else ():
+            text = text.replace(secret, "...")
         if issubclass(kind, TEMPORARY) and not issubclass(kind, PERMANENT):
             return TargetUnavailable(f"{self.shown} must answer and have memory, got {kind.__name__}: {text}")
         return ValueError(f"{self.shown} must accept the export, got {kind.__name__}: {text}")
-
-
-def _checked(uri: str) -> tuple[str, str]:
-    """The URI with the credentials of the environment, if it has none, and the URI without any."""
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    shown = f"{parts.scheme}://{host}{parts.path}"
-    if parts.scheme not in SCHEMES or not parts.hostname or not re.fullmatch(r"(/\d*)?", parts.path):
-        raise ValueError(f"the address of Redis must be redis://HOST:PORT/DB or rediss://HOST:PORT/DB, got {shown}")
-    try:
-        _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"the address of Redis must have a port from 0 to 65535, got {shown}") from error
-    if not parts.password and PASSWORD in os.environ:
-        user = quote(parts.username or os.environ.get(USERNAME, ""), safe="")
-        parts = parts._replace(netloc=f"{user}:{quote(os.environ[PASSWORD], safe='')}@{host}")
-    return urlunsplit(parts), shown

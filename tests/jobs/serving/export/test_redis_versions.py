@@ -133,20 +133,6 @@ def test_many_keys_of_others_stay_and_a_removal_takes_all_of_its_own(server: str
     assert redis.dbsize() == 5_000 + 6  # and two lists, info, progress, current, versions
 
 
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("redis://", "must be redis://HOST:PORT/DB or rediss://HOST:PORT/DB, got redis://"),
-        (f"redis://me:{SECRET}@host/first", "got redis://host/first"),
-        (f"redis://me:{SECRET}@host:99999/0", "must have a port from 0 to 65535, got redis://host:99999/0"),
-    ],
-)
-def test_a_wrong_address_is_refused_without_its_password(uri: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as refused:
-        target_at(uri)
-    assert SECRET not in str(refused.value)
-
-
 def test_a_server_that_is_not_there_is_said_to_be_unavailable_within_seconds() -> None:
     began = time.monotonic()
     with pytest.raises(TargetUnavailable, match=r"redis://127\.0\.0\.1:1/0 must answer .*ConnectionError.*refused"):
