@@ -32,7 +32,7 @@ from jobs.raw_log.encoding import ITEM_ID, USER_ID, encode
 from jobs.raw_log.feature_values import SIDES, FeatureValues, put_warnings
 from jobs.raw_log.landing import rows_since_snapshot
 from model.features import Feature
-from model.features.kinds import feature_kind
+from model.features.kinds import RECENT_CLICKS, feature_kind
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -80,11 +80,11 @@ def with_derived(rows: DataFrame, clicks: DataFrame, vocabularies: DataFrame, fe
     )
     counted = clicks.select(ITEM_ID, F.col("clicks").alias("_clicks"))
     rows = rows.join(first, ITEM_ID, "left").join(counted, ITEM_ID, "left")
-    rows = rows.withColumn("_recent_clicks", F.coalesce("_clicks", F.lit(0)))
+    rows = rows.withColumn(RECENT_CLICKS, F.coalesce("_clicks", F.lit(0)))
     for feature in features:
         if (derivation := feature_kind(feature.kind).derivation) is not None:
             rows = rows.withColumn(feature.name, F.expr(derivation))
-    return rows.drop("_first_seen", "_clicks", "_recent_clicks")
+    return rows.drop("_first_seen", "_clicks", RECENT_CLICKS)
 
 
 def all_item_changes(
@@ -148,7 +148,8 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     last = lake.latest_day_before(table, ds, config.log.state_lookback_days)
     previous = lake.day(table, last or ds - dt.timedelta(days=1)).drop("ds")
     landed, values = rows_since_snapshot(lake, config, side, ds), FeatureValues(side, features)
-    with materialized(values.landed(changed_rows(landed, seen, previous, key))) as updated:
+    known = known_items(vocabularies, ds) if _is_restart(lake, config, side, last, ds) else seen
+    with materialized(values.landed(changed_rows(landed, known, previous, key))) as updated:
         if side == "user":
             seen_days = config.log.user_retention_days
             snapshot = user_snapshot(updated.rows, seen, previous, vocabularies, features, ds, seen_days)
@@ -190,6 +191,23 @@ def _overwrite_items(
         changes = all_item_changes(written, previous, clicks.rows, vocabularies, features)
         overwrite_changes(lake, config, ds, changes)
     return rows
+
+
+def known_items(vocabularies: DataFrame, ds: dt.date) -> DataFrame:
+    """Rows (item_id) of the items that were known at the end of `ds`."""
+    known = vocabularies.where((F.col("feature") == ITEM_ID) & (F.col("ds") <= F.lit(ds)))
+    return known.select(F.col("value").alias(ITEM_ID))
+
+
+def _is_restart(lake: Lake, config: Config, side: str, last: dt.date | None, ds: dt.date) -> bool:
+    """Whether the items of earlier days are known from the vocabulary alone: no snapshot to continue from, none landed.
+
+    Where items have landed, those that did not land again may have been removed from the catalogue.
+    """
+    if side != "item" or last is not None:
+        return False
+    landed = lake.snapshot(tables.items(config))
+    return landed is None or landed.between(dt.date.min, ds).rows == 0
 
 
 def recent_clicks(lake: Lake, config: Config, ds: dt.date) -> DataFrame:

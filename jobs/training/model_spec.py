@@ -36,16 +36,16 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
 def numeric_stats(rows: DataFrame, features: Sequence[Feature]) -> dict[str, tuple[list[float], list[float]]]:
     """(means, standard deviations) of each numeric feature, one per element of a vector; 0 and 1 if all are null.
 
-    Also 0 and 1 of a derived feature: it is a logarithm, which needs no scale, and most items of a catalogue have no
-    recent click, so that those with clicks would be many deviations from the mean.
+    Also 0 and 1 of a feature whose kind says that it is scaled. Recent clicks are: most items of a catalogue have none,
+    so that those with clicks would be many deviations from the mean.
     """
     stats: dict[str, tuple[list[float], list[float]]] = {
-        feature.name: ([0.0], [1.0]) for feature in features if feature.is_derived
+        feature.name: ([0.0] * feature.length, [1.0] * feature.length) for feature in features if feature.is_scaled
     }
     values = {
         f"{feature.name}[{element}]": F.col(feature.name)[element] if feature.length > 1 else F.col(feature.name)
         for feature in features
-        if feature.holds_numbers and not feature.is_derived
+        if feature.holds_numbers and not feature.is_scaled
         for element in range(feature.length)
     }
     if not values:

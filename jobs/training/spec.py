@@ -15,6 +15,7 @@ from jobs.lake.integrity.detect import data_file_errors
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
 from jobs.training.earlier_models import EarlierModel, warm_start_model
+from jobs.training.item_days import require_features_of_window
 from jobs.training.model_spec import model_spec, numeric_stats
 from jobs.training.settings import spec_settings, training_configuration
 from model.data.pinned_files import PinnedFiles
@@ -28,11 +29,15 @@ class StaleProbabilities(ValueError):
 
 @data_file_errors()
 def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
-    """The trainer's input for the day. Raises StaleProbabilities, or NoSuchDay if an input is missing."""
+    """The trainer's input for the day.
+
+    Raises StaleProbabilities, FeaturesNotBuilt, or NoSuchDay if an input is missing.
+    """
     days = config.log.examples_window_days
     window = lake.pinned(tables.training_examples(config), ds, days)
     examples, last_day = _held_out(lake, config, ds, window)
     items = lake.pinned(tables.item_snapshot(config), ds, 1)
+    require_features_of_window(lake, config, ds)
     probabilities = lake.pinned(tables.ITEM_SAMPLING_PROBS, ds, 1)
     require_current_probabilities(lake, config, ds)
     settings = spec_settings(config, pool_is_empty=not lake.has_day(tables.UNCLICKED_ITEMS, ds))

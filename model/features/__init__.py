@@ -39,6 +39,16 @@ class Feature:
         return feature_kind(self.kind).derivation is not None
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether the tower reads the numbers as they are, not by their mean and deviation."""
+        return feature_kind(self.kind).is_scaled
+
+    @property
+    def counts_clicks(self) -> bool:
+        """Whether the values are derived from recent clicks."""
+        return feature_kind(self.kind).counts_clicks
+
+    @property
     def is_day(self) -> bool:
         """Whether the stored values are days, of which the tower reads the age."""
         return feature_kind(self.kind).is_day

@@ -11,6 +11,8 @@ from functools import cache
 
 from model.registry import Registry
 
+RECENT_CLICKS = "_recent_clicks"  # the column with an item's recent clicks, for `FeatureKind.derivation`
+
 
 class FeatureKind:
     """One kind of feature. The defaults, which subclasses override, describe a category with an embedding per value."""
@@ -19,8 +21,13 @@ class FeatureKind:
     encoded_type = "int"  # Spark type of one value in the tables: int, an index of a vocabulary, or float
     embedding = "model.towers.embeddings:TableEmbedding"  # a subclass of model.towers.embeddings.FeatureEmbedding
     is_logged = True  # whether the raw log has a column with the values
-    derivation: str | None = None  # of an item's value that is not logged: Spark SQL, see `jobs.build_snapshots`
-    is_day = False  # whether the stored number is a day, of which a tower reads the age: `model.features.tensors.aged`
+    # Spark SQL of an item's value that is not logged. Columns that it can read: `published_at`; `_first_seen`, the day
+    # on which the item was first seen; `_recent_clicks`, its clicks in the last `log.recent_click_days` full days.
+    derivation: str | None = None
+    is_scaled = False  # whether towers read the numbers as they are, without subtracting a mean and dividing
+    is_day = (
+        False  # whether the stored number is a day, of which a tower reads `model.features.tensors.aged`; is_scaled too
+    )
     min_length = 1
     max_length: int | None = None
 
@@ -28,6 +35,11 @@ class FeatureKind:
     def holds_numbers(self) -> bool:
         """Whether the values are numbers, which may be missing; otherwise they are indices of a vocabulary."""
         return self.encoded_type == "float"
+
+    @property
+    def counts_clicks(self) -> bool:
+        """Whether the value is derived from recent clicks, and so differs from day to day."""
+        return self.derivation is not None and RECENT_CLICKS in self.derivation
 
     def check_length(self, length: int) -> None:
         """Raises ValueError if a feature of this kind cannot have this length."""
@@ -108,15 +120,15 @@ class Numeric(FeatureKind):
 class Age(Numeric):
     """ln(1 + days) since an item was published, or else first seen. Stored is that day, since 1970-01-01."""
 
-    is_logged, is_day = False, True
+    is_logged, is_day, is_scaled = False, True, True
     derivation = "float(unix_date(coalesce(date(published_at), _first_seen)))"
 
 
 class RecentClicks(Numeric):
     """ln(1 + clicks) of an item in the last `log.recent_click_days` full days."""
 
-    is_logged = False
-    derivation = "float(ln(1 + _recent_clicks))"
+    is_logged, is_scaled = False, True
+    derivation = f"float(ln(1 + {RECENT_CLICKS}))"
 
 
 class Vector(Numeric):

@@ -10,12 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from pyspark.sql import functions as F
 
 from jobs.build_snapshots import build
 from jobs.config.loading import Config, load_config
 from jobs.lake import tables
 from jobs.lake.days import day_start, epoch_day
-from jobs.lake.lake import Lake
+from jobs.lake.lake import Lake, NoSuchDay
+from jobs.training.item_days import FeaturesNotBuilt
+from jobs.training.spec import training_spec
 from model.data.item_tables import item_table, item_versions
 from model.features import FeatureSpec
 from model.features.tensors import aged, tensors
@@ -38,11 +41,10 @@ name = "clicks_lately"
 kind = "recent_clicks"
 dim = 4
 """
-PUBLISHED = {
-    0: (0, 9),
-    1: (2, 30),
-    5: (1, 1),
-}  # item: (the day on which this lands, how many days before the first it was published)
+Published = dict[
+    int, tuple[int, int]
+]  # item: (the day on which this lands, how many days before FIRST it was published)
+PUBLISHED: Published = {0: (0, 9), 1: (2, 30), 5: (1, 1)}
 
 
 class Click(NamedTuple):
@@ -68,7 +70,7 @@ def clicks_of_items() -> list[Click]:
     return clicks
 
 
-def land(lake: Lake, config: Config, clicks: list[Click]) -> None:
+def land(lake: Lake, config: Config, clicks: list[Click], published: Published = PUBLISHED) -> None:
     """All days at once, so that each is built with the later ones, and with its own clicks that are late, at hand."""
     known = [("item_id", f"i{item}", FIRST_INDEX + item, day(item % DAYS)) for item in range(ITEMS)]
     lake.append(tables.VOCABULARIES, lake.spark.createDataFrame(known, tables.VOCABULARIES.schema))
@@ -83,7 +85,7 @@ def land(lake: Lake, config: Config, clicks: list[Click]) -> None:
         )
         landed = [
             (f"i{item}", None, day_start(day(-before)))
-            for item, (landing, before) in PUBLISHED.items()
+            for item, (landing, before) in published.items()
             if landing == number
         ]
         if landed:
@@ -130,3 +132,26 @@ def test_examples_and_scoring_have_what_the_log_before_the_day_says(lake: Lake, 
         want = np.array([wanted(clicks, index - FIRST_INDEX, number + 1) for index in of_scoring["item_id"].tolist()])
         np.testing.assert_allclose(of_scoring["days_old"], want[:, 0], rtol=1e-6)
         np.testing.assert_allclose(of_scoring["clicks_lately"], want[:, 1], rtol=1e-6)
+
+
+def test_a_lake_whose_window_was_built_without_recent_clicks_is_refused_until_it_is_rebuilt(
+    lake: Lake, config: Config
+) -> None:
+    """Only the last day is built after the feature was added; the lake has no table of items."""
+    land(lake, config, clicks_of_items(), published={})
+    table = tables.training_examples(config)
+    columns = [name for name in table.columns if name != "ds"]
+    example = lake.spark.createDataFrame([(None,) * len(columns)], table.pick(*columns))
+    days, last = [day(number) for number in range(DAYS)], day(DAYS - 1)
+    lake.overwrite_days(table, days, example.withColumn("ds", F.explode(F.array(*map(F.lit, days)))))
+    build(lake, config, last, "item")
+    known = [f"i{item}" for item in range(ITEMS)]
+    assert sorted(row.item_id for row in lake.day(tables.item_snapshot(config), last).collect()) == known
+    with pytest.raises(FeaturesNotBuilt, match=f"2 days from {day(0)} to {day(1)}"):
+        training_spec(lake, config, last)
+
+    build(lake, config, day(0), "item")
+    first = {f"i{item}" for item in range(ITEMS) if item % DAYS == 0}
+    assert {row.item_id for row in lake.day(tables.item_snapshot(config), day(0)).collect()} == first
+    with pytest.raises(NoSuchDay, match="item_sampling_probs"):  # which is read next
+        training_spec(lake, config, last)
