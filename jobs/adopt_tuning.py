@@ -18,9 +18,18 @@ from jobs.cli.run import run
 from jobs.config.tuning import TakeOver
 from jobs.lake.lake import Lake
 from jobs.tuning.adoption.decision import newer_by_hand, taken_back
-from jobs.tuning.adoption.records import GIVEN, TAKEN_BACK, TRIAL, Adoption, Overlay, adoptions, decided
+from jobs.tuning.adoption.records import (
+    GIVEN,
+    TAKEN_BACK,
+    TRIAL,
+    Adoption,
+    Overlay,
+    adoptions,
+    decided,
+    valid_configuration,
+)
 from jobs.tuning.adoption.records import add as add_decision
-from jobs.tuning.adoption.search_results import read_overlay, require_valid
+from jobs.tuning.adoption.search_results import read_overlay
 
 
 def arg_parser() -> Parser:
@@ -34,14 +43,14 @@ def to_give(lake: Lake, overlays: Sequence[str], take_over: TakeOver, tuned_on: 
     if take_over == "never":
         raise ValueError('tuning.take_over must be "by_hand" or "gate" to take settings over, got "never"')
     overlay = read_overlay(lake, tuned_on)
-    require_valid(overlays, overlay)
+    valid_configuration(overlays, overlay)
     return overlay
 
 
 def to_take_back(rows: Sequence[Adoption], tuned_on: dt.date) -> Overlay:
     """The settings of a day's search that were given, tried or adopted last. Raises ValueError if there are none."""
     refused = taken_back(rows)
-    known = [row.overlay for row in rows if row.overlay is not None and row.overlay.hash not in refused]
+    known = [row.overlay for row in rows if row.overlay is not None and row.overlay.identity not in refused]
     found = [overlay for overlay in known if overlay.tuned_on == tuned_on]
     if not found:
         days = ", ".join(sorted({str(overlay.tuned_on) for overlay in known})) or "there are none"
@@ -54,7 +63,7 @@ def is_next(rows: Sequence[Adoption], overlay: Overlay) -> bool:
     last = next(reversed(decided(rows).values()), None)
     newest = [row for row in (last, *newer_by_hand(rows, last)) if row is not None]
     state, found = (newest[-1].state, newest[-1].overlay) if newest else ("", None)
-    return found is not None and found.hash == overlay.hash and state not in (TAKEN_BACK, TRIAL)
+    return found is not None and found.identity == overlay.identity and state not in (TAKEN_BACK, TRIAL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -49,7 +49,7 @@ def require_landed(lake: Lake, ds: dt.date) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     args = arg_parser().parse_args(argv)
     require_closed(args.ds, now())
-    lake, _ = open_lake(args, "await_log")
+    lake, _ = open_lake(args, "await_log", uses_adopted=False)
     require_landed(lake, args.ds)
     print(f"the log of {args.ds} has landed in {lake.uri}")
 

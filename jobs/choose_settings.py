@@ -23,8 +23,8 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.tuning.adoption.decision import Choice, Proposal, choose, is_released
 from jobs.tuning.adoption.outcome import is_published, trial_outcome
-from jobs.tuning.adoption.records import Adoption, Overlay, add, adoptions, decided
-from jobs.tuning.adoption.search_results import proposal, require_valid
+from jobs.tuning.adoption.records import Adoption, Overlay, add, adoptions, configuration_of_day, decided
+from jobs.tuning.adoption.search_results import proposal
 
 
 def arg_parser() -> Parser:
@@ -52,7 +52,7 @@ def choice(
         return None
     found = choose(ds, rows, take_over, partial(trial_outcome, lake), partial(propose, lake, overlays, ds))
     if found.overlay is not None:
-        require_valid(overlays, found.overlay)
+        configuration_of_day(overlays, found.overlay, ds)
     return found if rows or found.overlay is not None else None
 
 

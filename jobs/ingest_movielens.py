@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ratings, users, items = movielens_csv(args.source, args.ds, args.backlog)
     else:
         ratings, users, items = movielens_100k(args.ds)
-    lake, config = open_lake(args, "ingest_movielens")
+    lake, config = open_lake(args, "ingest_movielens", uses_adopted=False)
     if not logged_features((*config.features.user, *config.features.item)):
         print("no feature is declared, so only ids land: --config movielens declares those of MovieLens", flush=True)
     frames = raw_frames(lake.spark, config, ratings, users, items, args.ds)

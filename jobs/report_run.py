@@ -50,7 +50,7 @@ def report(lake: Lake, config: Config, ds: dt.date) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "report_run", must_exist=True)
+    lake, config = open_lake(args, "report_run", must_exist=True, uses_adopted=False)
     put_report(lake, args.ds, report(lake, config, args.ds))
     print(f"report: {report_path(args.lake, args.ds)}", flush=True)
     return len(SECTIONS)

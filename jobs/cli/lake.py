@@ -15,7 +15,7 @@ from jobs.lake.integrity.log_store import require_safe_commits
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.lake.snapshots import can_read_without_spark, is_local
-from jobs.tuning.adoption.records import overlay_of_day
+from jobs.tuning.adoption.records import configuration_of_day, overlay_of_day
 
 SMALL_DAY_ROWS = 250_000  # up to here, settings for little data are faster
 
@@ -36,7 +36,8 @@ def open_lake(
     jobs that change tables without it. The start raises UnsafeLogStore if concurrent drivers could overwrite each
     other's commits. must_exist: raise NoSuchLake if the folder has no table. uses_adopted: whether settings of a search
     with which the day `--ds` was decided to run (jobs/tuning/adoption/) override the configuration, as if their file
-    was the last `--config`.
+    was the last `--config`; False for jobs that read no key that is searched, so that they also run after these
+    settings became invalid. Raises ValueError if they have.
     """
     variant = getattr(args, "variant", None)
     config = load_config(*args.config).with_variant(variant)
@@ -52,7 +53,7 @@ def open_lake(
     if must_exist and not has_tables(args.lake, lambda: lake.spark):
         raise NoSuchLake(args.lake)
     if uses_adopted and (adopted := overlay_of_day(lake, args.ds)) is not None:
-        config = load_config(*args.config, adopted.for_config).with_variant(variant)
+        config = configuration_of_day(args.config, adopted, args.ds).with_variant(variant)
     return lake, config
 
 

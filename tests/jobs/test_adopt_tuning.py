@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobs import adopt_tuning, choose_settings
+from jobs import adopt_tuning, choose_settings, evaluate_candidates
 from jobs.cli.lake import open_lake
 from jobs.config.loading import load_config
 from jobs.lake import tables
@@ -125,6 +125,39 @@ def test_a_trial_ends_if_its_day_has_no_model_and_goes_on_if_the_log_stopped_it(
     assert temperature(SECOND, gate) == 0.123
     assert temperature(THIRD, gate) == TODAY
     assert "no model was trained" in decided(adoptions(lake))[THIRD].reason
+
+
+def test_a_trial_whose_publication_was_rolled_back_has_failed(
+    lake: Lake, temperature: Callable[..., float], gate: str
+) -> None:
+    publish(lake, TUNED)
+    leave_search(lake, TUNED, SETTINGS.format(0.123))
+    assert temperature(FIRST, gate) == 0.123
+    put(lake, tables.MODEL_VERSIONS, FIRST)
+    publish(lake, FIRST)
+    publish(lake, TUNED)
+    assert temperature(SECOND, gate) == TODAY
+    assert decided(adoptions(lake))[SECOND].reason == f"the trial of {FIRST} has failed: it was rolled back to {TUNED}"
+
+
+def test_settings_that_became_invalid_stop_only_jobs_that_read_them(
+    lake: Lake, temperature: Callable[..., float], tmp_path: Path
+) -> None:
+    leave_search(lake, TUNED, "[negatives]\nrow = 5\n")
+    adopt(lake, TUNED)
+    assert temperature(FIRST) == TODAY
+    publish(lake, FIRST)
+    own = tmp_path / "own.toml"
+    own.write_text("[examples]\nunclicked_per_example = 3\n\n[negatives]\nrow = 0\n", "utf-8")
+    evaluation = ["--lake", lake.uri, "--ds", str(FIRST), "--config", str(own), "--if-any"]
+    for day in (FIRST, SECOND):
+        said = f"search again, or take them back with adopt-tuning --ds {TUNED} --withdraw, and run {day} again from"
+        with pytest.raises(ValueError, match=said):
+            temperature(day, str(own))
+        assert evaluate_candidates.main(evaluation) == 0
+    adopt(lake, TUNED, "--withdraw")
+    assert temperature(SECOND, str(own)) == TODAY
+    assert evaluate_candidates.main(evaluation) == 0  # the evaluation of a published day is part of the next day
 
 
 def test_a_day_before_a_published_one_is_no_trial(lake: Lake, temperature: Callable[..., float], gate: str) -> None:

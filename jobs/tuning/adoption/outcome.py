@@ -13,7 +13,7 @@ NOT_OF_SETTINGS = ("training_rows_lost", "input_age_days")
 
 
 def trial_outcome(lake: Lake, ds: dt.date) -> Outcome:
-    """Passed: the day's model was published. Failed: the day has no model, or it did not get through the gate.
+    """Passed: the day's model was published. Failed: it has none, did not get through the gate, or was rolled back.
 
     A day whose gate failed only by rules that settings cannot change, or that passed and was not published, does not
     tell yet.
@@ -23,6 +23,8 @@ def trial_outcome(lake: Lake, ds: dt.date) -> Outcome:
         return Outcome(False, f"the trial of {ds} has failed: no model was trained")
     version = model.model_version
     if is_published(lake, ds, version):
+        if (followed := max(lake.rows(tables.PUBLICATIONS), key=lambda row: row.publication).ds) < ds:
+            return Outcome(False, f"the trial of {ds} has failed: it was rolled back to {followed}")
         return Outcome(True, f"the trial of {ds} has passed: the gate let it through and it was published")
     verdicts = [row for row in lake.rows(tables.GATE, ds) if row.model_version == version]
     if not verdicts:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jobs.config.loading import OverlayText
+from jobs.config.loading import Config, OverlayText, load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
@@ -34,6 +35,11 @@ class Overlay:
     @property
     def hash(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """The day and the values, without comments: the same for the same settings of another search of that day."""
+        return f"{self.tuned_on} {json.dumps(self.for_config.values(), sort_keys=True)}"
 
     @property
     def for_config(self) -> OverlayText:
@@ -118,6 +124,28 @@ def overlay_of_day(lake: Lake, ds: dt.date | None) -> Overlay | None:
     """The settings of a search with which a day trains and scores; None if it has the configured ones."""
     found = decided(adoptions(lake)).get(ds) if ds is not None else None
     return found.overlay if found is not None else None
+
+
+def valid_configuration(overlays: Sequence[str], overlay: Overlay) -> Config:
+    """The configuration with these settings. Raises ValueError if this version, or a file given, contradicts them."""
+    try:
+        return load_config(*overlays, overlay.for_config)
+    except ValueError as error:
+        raise ValueError(f"{error}; these settings are not valid in this configuration: search again") from error
+
+
+def configuration_of_day(overlays: Sequence[str], overlay: Overlay, ds: dt.date) -> Config:
+    """The configuration with the settings that were chosen for a day.
+
+    Raises ValueError as `valid_configuration`, and says how they are taken back.
+    """
+    try:
+        return valid_configuration(overlays, overlay)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}, or take them back with adopt-tuning --ds {overlay.tuned_on} --withdraw, and run {ds} again from "
+            "choose_settings on. A day that is published keeps them: run it with the earlier configuration"
+        ) from error
 
 
 def require_settings_chosen(lake: Lake, ds: dt.date) -> None:

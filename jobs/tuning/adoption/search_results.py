@@ -17,7 +17,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from jobs.training.settings import training_configuration
 from jobs.tuning.adoption.decision import Proposal
-from jobs.tuning.adoption.records import Overlay
+from jobs.tuning.adoption.records import Overlay, valid_configuration
 from jobs.tuning.folder import OVERLAY, RESULT
 
 
@@ -82,17 +82,6 @@ def read_overlay(lake: Lake, tuned_on: dt.date) -> Overlay:
     return overlay
 
 
-def require_valid(overlays: Sequence[str], overlay: Overlay) -> Config:
-    """The configuration with these settings. Raises ValueError if this version, or a file given, contradicts them."""
-    try:
-        return load_config(*overlays, overlay.for_config)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; these settings are not valid in this configuration: search again, or take them back with "
-            f"adopt-tuning --ds {overlay.tuned_on} --withdraw"
-        ) from error
-
-
 def proposal(lake: Lake, overlays: Sequence[str], ds: dt.date, in_force: Overlay | None) -> Proposal:
     """The settings of the newest search before `ds` if they are clearly better than those in force.
 
@@ -104,7 +93,7 @@ def proposal(lake: Lake, overlays: Sequence[str], ds: dt.date, in_force: Overlay
     name = f"the search of {tuned_on}"
     try:
         overlay, result = read_overlay(lake, tuned_on), read_result(lake, tuned_on)
-        require_valid(overlays, overlay)
+        valid_configuration(overlays, overlay)
     except ValueError as error:
         return Proposal(None, f"{name} is not tried: {error}")
     if result is None or not result.is_clear:

@@ -139,3 +139,26 @@ def test_a_day_is_released_if_its_settings_are_taken_back_after_it_was_decided()
 
 def chosen_fields(choice: Choice) -> tuple[str, dt.date, Overlay | None, str]:
     return choice.state, FIRST, choice.overlay, choice.reason
+
+
+def test_settings_given_by_hand_hold_only_for_days_after_that_of_their_search() -> None:
+    given = rows((GIVEN, None, B))
+    for ds in (B.tuned_on - dt.timedelta(days=1), B.tuned_on):
+        assert settings(chosen(ds, given)) == (CONFIGURED, None)
+        assert chosen(ds, given).reason.endswith(f"hold for days after {B.tuned_on}, up to which they were tuned")
+    assert settings(chosen(B.tuned_on + dt.timedelta(days=1), given)) == (ADOPTED, B)
+    # a day that was back-filled since does not hide them from the days that they are for
+    filled = [*given, Adoption(2, CONFIGURED, B.tuned_on, None, "")]
+    assert settings(chosen(FIRST, filled)) == (ADOPTED, B)
+    assert settings(chosen(FIRST, [*filled, Adoption(3, GIVEN, None, A, "")])) == (ADOPTED, A)  # the last word
+    assert settings(chosen(FIRST, [*filled, Adoption(3, TAKEN_BACK, None, B, "")])) == (CONFIGURED, None)
+
+
+def test_settings_that_differ_in_a_comment_are_the_same() -> None:
+    again = Overlay(A.tuned_on, f"# ndcg .31, 5 seeds\n\n{A.text}")
+    assert again.hash != A.hash
+    tried = rows((CONFIGURED, FIRST, None), (TRIAL, SECOND, A), (CONFIGURED, THIRD, None))
+    assert settings(chosen(FOURTH, tried, "gate", proposed=again)) == (CONFIGURED, None)
+    later = Overlay(A.tuned_on + dt.timedelta(days=1), A.text)
+    assert settings(chosen(FOURTH, tried, "gate", proposed=later)) == (TRIAL, later)  # of another search
+    assert settings(chosen(FIRST, rows((GIVEN, None, A), (TAKEN_BACK, None, again)))) == (CONFIGURED, None)
