@@ -8,7 +8,7 @@ before they are gone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -24,7 +24,7 @@ from jobs.lake.file_layout import one_task_per_file
 from jobs.lake.lake import Lake
 from jobs.serving.export.redis_address import checked_address
 from jobs.serving.export.redis_writer import WRITTEN, Keys, ListWriter, VersionRemoved, connected, encoded
-from jobs.serving.export.versions import ExportConflict, Version, lists_in_files
+from jobs.serving.export.versions import ExportConflict, Version, lists_in_files, lists_of
 
 FORMATS = ("json", "hash")
 SCANNED = 1_000  # keys that one step of a removal looks at and removes
@@ -69,7 +69,8 @@ class RedisTarget:
                 lists = encoded(lists_in_files(lake, version, missing), version.format)
                 with one_task_per_file(lake.spark):
                     lists.mapInArrow(writer, WRITTEN).collect()  # a row per file
-            self._complete(version, expected)
+            keys = self.keys.info(version.name), self.keys.progress(version.name)
+            self._transaction(partial(self._complete, version=version), *keys)
 
     def switch(self, version: Version) -> bool:
         """Make readers follow a complete version; returns whether they followed another one before.
@@ -86,14 +87,15 @@ class RedisTarget:
         must go in any case.
         """
         with self._errors():
-            room = kept - 1
+            lists = {lists_of(version.name)}  # those that stay
             names = self._client.zrevrangebyscore(self.keys.versions, version.publication, "-inf")
             for name in names:
                 info = self._client.hgetall(self.keys.info(name))
                 if name == version.name:
                     continue
-                if info.get("complete") and room > 0 and not is_stale(int(info["candidates_version"])):
-                    room -= 1
+                is_whole = _is_entered(info) and "complete" in info and not is_stale(int(info["candidates_version"]))
+                if is_whole and len(lists) < kept and lists_of(name) not in lists:
+                    lists.add(lists_of(name))
                     continue
                 self._transaction(partial(self._forget, name=name, publication=version.publication))
             return self._unlink(self._client.smembers(self.keys.removed))
@@ -106,20 +108,20 @@ class RedisTarget:
         number = max(version.publication, int(pipeline.zscore(self.keys.versions, name) or 0))
         pipeline.multi()
         pipeline.zadd(self.keys.versions, {name: number})
-        if not info:
-            pipeline.delete(self.keys.progress(name))
+        if not _is_entered(info):
+            pipeline.delete(self.keys.info(name), self.keys.progress(name))
             pipeline.hset(self.keys.info(name), mapping=version.description)  # type: ignore[arg-type]
             pipeline.hset(self.keys.progress(name), "", "0")  # so that the key exists and can expire
             for key in (self.keys.info(name), self.keys.progress(name)) if self.ttl_seconds else ():
                 pipeline.expire(key, self.ttl_seconds)  # before the first list
-        return version.named(name), "complete" in info
+        return version.named(name), _is_entered(info) and "complete" in info
 
     def _is_usable(self, pipeline: Pipeline, name: str) -> bool:
-        """Whether a version of this name can be written or followed: it is not being removed, and expires late."""
+        """Whether a version of this name can be written or followed: not removed, and it expires as it should."""
         if pipeline.sismember(self.keys.removed, name):
             return False
         left = pipeline.ttl(self.keys.info(name))  # -1: never expires; -2: there is none
-        return left < 0 or 0 < self.ttl_seconds <= 2 * left
+        return left == -2 or (0 < self.ttl_seconds <= 2 * left if self.ttl_seconds else left == -1)
 
     def _switch(self, pipeline: Pipeline, version: Version) -> bool:
         self._require_newest(pipeline, version)
@@ -141,21 +143,27 @@ class RedisTarget:
                 f"{version.publication}"
             )
 
-    def _complete(self, version: Version, expected: dict[str, int]) -> None:
-        """Record that all lists are there. Raises ValueError if a file has fewer or more lists than the table's log."""
-        if self._client.hexists(self.keys.info(version.name), "complete"):
+    def _complete(self, pipeline: Pipeline, version: Version) -> None:
+        """Record that all lists are there.
+
+        Raises ValueError if a file has fewer or more lists than the table's log, and ExportConflict if a later export
+        has removed the version.
+        """
+        info = pipeline.hgetall(self.keys.info(version.name))
+        progress = pipeline.hgetall(self.keys.progress(version.name))
+        if pipeline.zscore(self.keys.versions, version.name) is None or not _is_entered(info):
+            raise ExportConflict(f"a later export has removed {version.name} from {self.shown}")
+        pipeline.multi()
+        if "complete" in info:
             return  # another run of the same export was faster
-        progress = self._client.hgetall(self.keys.progress(version.name))
         written = {file: int(rows) for file, rows in progress.items() if file}
-        if written != {file: rows for file, rows in expected.items() if rows}:
+        if written != {file: rows for file, rows in version.rows.items() if rows}:
             raise ValueError(
                 f"{self.shown} must have {version.users:,} lists of {version.name}, got {sum(written.values()):,}; "
                 "readers keep the earlier ones: run the job again"
             )
-        pipeline = self._client.pipeline()
         pipeline.hset(self.keys.info(version.name), "complete", "1")
         pipeline.delete(self.keys.progress(version.name))
-        pipeline.execute()
 
     def _forget(self, pipeline: Pipeline, name: str, publication: int) -> None:
         """Move a version from those that can be followed to those that are being removed, unless it is followed."""
@@ -168,17 +176,27 @@ class RedisTarget:
 
     def _unlink(self, names: set[str]) -> int:
         """Remove the lists of these versions, step by step, so that the server answers others in between."""
-        if not names:
-            return 0
-        start = len(self.keys.prefix) + 1
-        cursor, is_first = 0, True
-        while cursor or is_first:
+        left, cursor, is_first = set(names), 0, True
+        while left and (cursor or is_first):
             cursor, found = self._client.scan(cursor, match=f"{self.keys.prefix}:*", count=SCANNED)
             is_first = False
-            if obsolete := [key for key in found if key[start:].partition(":")[0] in names]:
-                self._client.unlink(*obsolete)
-        self._client.srem(self.keys.removed, *names)
-        return len(names)
+            if any(self.keys.version_of(key) in left for key in found):
+                left = self._transaction(partial(self._unlink_some, keys=found, names=left))
+        if left:
+            self._client.srem(self.keys.removed, *left)
+        return len(left)
+
+    def _unlink_some(self, pipeline: Pipeline, keys: list[str], names: set[str]) -> set[str]:
+        """Remove keys of versions that are still being removed; returns these versions.
+
+        Another run may have finished a removal, and then an export may have written lists under the same name.
+        """
+        left = names & pipeline.smembers(self.keys.removed)
+        obsolete = [key for key in keys if self.keys.version_of(key) in left]
+        pipeline.multi()
+        if obsolete:
+            pipeline.unlink(*obsolete)
+        return left
 
     def _transaction(self, change: Callable[[Pipeline], Result], *keys: str) -> Result:
         """Run a change until no other client has changed the keys that it was decided on."""
@@ -222,3 +240,8 @@ class RedisTarget:
         if issubclass(kind, TEMPORARY) and not issubclass(kind, PERMANENT):
             return TargetUnavailable(f"{self.shown} must answer and have memory, got {kind.__name__}: {text}")
         return ValueError(f"{self.shown} must accept the export, got {kind.__name__}: {text}")
+
+
+def _is_entered(info: Container[Any]) -> bool:
+    """Whether the description of a version is whole, and no rest of one that was removed."""
+    return "publication" in info

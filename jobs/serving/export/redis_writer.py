@@ -53,6 +53,10 @@ class Keys:
         """A user's list: a string or a hash."""
         return f"{self.prefix}:{name}:user:{user_id}"
 
+    def version_of(self, key: str) -> str:
+        """The name of the version that a key below the prefix is of."""
+        return key[len(self.prefix) + 1 :].partition(":")[0]
+
 
 class VersionRemoved(Exception):
     """A later export has removed the version that is being written."""

@@ -98,6 +98,11 @@ def version_to_export(lake: Lake, format_: str) -> Version:
     )
 
 
+def lists_of(name: str) -> str:
+    """The name of a version without its suffix: the same for lists that were written again."""
+    return name.partition(".")[0]
+
+
 def lists_in_files(lake: Lake, version: Version, files: Mapping[str, int] | set[str] | list[str]) -> DataFrame:
     """Rows (file, user_id, candidates, model_version) of some files of a version, in the order of each file."""
     wanted = pl.col("path").map_elements(_name_of, return_dtype=pl.String).is_in(list(files))
