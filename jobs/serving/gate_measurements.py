@@ -116,7 +116,7 @@ def vector_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mappi
 def _mean_cosine(vectors: DataFrame, rows: int, interests: int = 1) -> float | None:
     """The mean cosine of pairs in a sample of vectors. vectors: `rows` rows (id, embedding).
 
-    Of several interests in an embedding, the same ones of two users are compared, and the mean over them is returned.
+    Of several interests in an embedding, the same ones of two users are compared, and the largest mean is returned.
     """
     one_in = max(rows // MAX_SAMPLED_VECTORS, 1)
     cosine: float | None = _only_row(

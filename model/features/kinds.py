@@ -25,9 +25,7 @@ class FeatureKind:
     # on which the item was first seen; `_recent_clicks`, its clicks in the last `log.recent_click_days` full days.
     derivation: str | None = None
     is_scaled = False  # whether towers read the numbers as they are, without subtracting a mean and dividing
-    is_day = (
-        False  # whether the stored number is a day, of which a tower reads `model.features.tensors.aged`; is_scaled too
-    )
+    is_day = False  # whether the stored number is a day, of which a tower reads the age: `model.features.tensors.aged`
     min_length = 1
     max_length: int | None = None
 

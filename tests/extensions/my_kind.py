@@ -1,8 +1,8 @@
-"""A feature kind from outside the package, configured as "tests.extensions.my_kind:LogNumber"."""
+"""Feature kinds from outside the package, configured as "tests.extensions.my_kind:LogNumber" and so on."""
 
 from __future__ import annotations
 
-from model.features.kinds import Numeric
+from model.features.kinds import Numeric, Vector
 
 
 class LogNumber(Numeric):
@@ -10,3 +10,16 @@ class LogNumber(Numeric):
 
     def encoding(self, column: str, length: int) -> str:
         return f"case when `{column}` between 0 and 1e300 then cast(log1p(`{column}`) as float) end"
+
+
+class ClicksAWeek(Numeric):
+    """Recent clicks of an item a week."""
+
+    is_logged = False
+    derivation = "float(7 * _recent_clicks / 30)"
+
+
+class Shares(Vector):
+    """Numbers that add up to 1, which need no scale."""
+
+    is_scaled = True

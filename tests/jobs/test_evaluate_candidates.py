@@ -140,8 +140,10 @@ def test_new_items_are_young_by_publication_or_else_by_their_first_day(spark: Sp
     assert len(rows) == len(published) + 1
 
 
-def test_coverage_of_clicked_items_counts_each_item_once(spark: SparkSession) -> None:
-    lists = spark.createDataFrame([("u1", ["a", "b"]), ("u3", ["c"])], "user_id string, item_ids array<string>")
+def test_coverage_of_clicked_items_counts_each_item_once_and_no_list_of_users_without_clicks(
+    spark: SparkSession,
+) -> None:
+    lists = spark.createDataFrame([("u1", ["a", "b", "c"]), ("u3", ["d"])], "user_id string, item_ids array<string>")
     clicked = spark.createDataFrame(
         [
             ("u1", "a", "head", True, False, False, False),
