@@ -1,8 +1,9 @@
 """Searches settings once a week, on the log of the day before, for which the daily run has built the tables.
 
 The search publishes nothing. What becomes of its settings is the configuration's choice (`tuning.take_over`): a person
-takes them over with `batch-recall adopt-tuning`, or the next daily run tries them. A search that was killed goes on
-when its task is tried again. The connection, the variables and the pool are those of `batch_recall_daily`.
+takes them over with `batch-recall adopt-tuning`, or a daily run tries them if they are better beyond the noise of
+seeds. A search that was killed goes on when its task is tried again. The connection, the variables and the pool are
+those of `batch_recall_daily`.
 """
 
 from __future__ import annotations

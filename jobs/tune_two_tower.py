@@ -3,8 +3,9 @@
 Trains models with settings drawn by Optuna from [tuning.space], each in a process of its own, and measures each after
 every epoch. The clicks of half of the users of the held-out day choose the settings; those of the other half judge them
 beside the configured ones, with several seeds. Later days are never read. Writes overlay.toml, which --config takes,
-index.html, and study.log, from which an interrupted search goes on. Publishes nothing and changes no table. One search
-at a time runs in a lake; a second one ends at once with exit code 75.
+result.json, which says whether the settings are better beyond the noise of seeds, index.html, and study.log, from which
+an interrupted search goes on. Publishes nothing and changes no table. One search at a time runs in a lake; a second one
+ends at once with exit code 75.
 """
 
 from __future__ import annotations

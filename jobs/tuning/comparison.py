@@ -81,6 +81,8 @@ class Comparison:
 
 def next_step(comparison: Comparison, take_over: TakeOver, ds: dt.date, variant: str | None) -> str:
     """What a person should do with the chosen settings, in a sentence."""
+    if math.isnan(comparison.standard_error):
+        return "Next: run the same command with --seeds 3: one seed does not show whether the settings are better."
     if not comparison.is_clear:
         return "Next: keep today's settings, or search with more trials or on a day with more clicks."
     if variant is not None or take_over == "never":

@@ -1,4 +1,4 @@
-"""Settings of a search from day to day, by the jobs and the table: given, tried, adopted, withdrawn; no day is run."""
+"""Settings of a search from day to day, by the jobs and the table: given, tried, adopted, taken back; no day is run."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ FAILS = "[gate]\nmax_head_share = 0.0\n"
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("gate", "state"), [("", "adopted"), (FAILS, "configured")])
-def test_a_trial_is_adopted_if_its_day_is_published_and_withdrawn_if_its_gate_fails(
+def test_a_trial_is_adopted_if_its_day_is_published_and_not_if_its_gate_fails(
     simulated_copy: Lake, tmp_path: Path, gate: str, state: str
 ) -> None:
     file = tmp_path / "gate.toml"

@@ -46,6 +46,7 @@ def test_one_seed_shows_no_noise() -> None:
     assert not alone.is_clear
     assert "one seed does not show its noise" in alone.text("ndcg")
     assert "on 60 clicks" in alone.text("ndcg")
+    assert "run the same command with --seeds 3" in next_step(alone, "gate", dt.date(2026, 1, 31), None)
 
 
 @pytest.mark.parametrize(
