@@ -148,7 +148,7 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
     last = lake.latest_day_before(table, ds, config.log.state_lookback_days)
     previous = lake.day(table, last or ds - dt.timedelta(days=1)).drop("ds")
     landed, values = rows_since_snapshot(lake, config, side, ds), FeatureValues(side, features)
-    known = known_items(vocabularies, ds) if _is_restart(lake, config, side, last, ds) else seen
+    known = known_items(vocabularies, ds) if starts_from_vocabulary(lake, config, side, last, ds) else seen
     with materialized(values.landed(changed_rows(landed, known, previous, key))) as updated:
         if side == "user":
             seen_days = config.log.user_retention_days
@@ -199,12 +199,14 @@ def known_items(vocabularies: DataFrame, ds: dt.date) -> DataFrame:
     return known.select(F.col("value").alias(ITEM_ID))
 
 
-def _is_restart(lake: Lake, config: Config, side: str, last: dt.date | None, ds: dt.date) -> bool:
-    """Whether the items of earlier days are known from the vocabulary alone: no snapshot to continue from, none landed.
+def starts_from_vocabulary(lake: Lake, config: Config, side: str, last: dt.date | None, ds: dt.date) -> bool:
+    """Whether the items of earlier days are those of the vocabulary: no snapshot to continue from, and none landed.
 
-    Where items have landed, those that did not land again may have been removed from the catalogue.
+    Not with lists of items, whose ids the vocabulary has too, shown or not. A landed item may have been removed since.
     """
-    if side != "item" or last is not None:
+    logged = logged_features((*config.features.user, *config.features.item))
+    has_lists = any(feature_kind(feature.kind).vocabulary("user", feature.name) == ITEM_ID for feature in logged)
+    if side != "item" or last is not None or has_lists:
         return False
     landed = lake.snapshot(tables.items(config))
     return landed is None or landed.between(dt.date.min, ds).rows == 0

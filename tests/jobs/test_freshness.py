@@ -12,7 +12,7 @@ import pytest
 import torch
 from pyspark.sql import functions as F
 
-from jobs.build_snapshots import build
+from jobs.build_snapshots import build, starts_from_vocabulary
 from jobs.config.loading import Config, load_config
 from jobs.lake import tables
 from jobs.lake.days import day_start, epoch_day
@@ -20,7 +20,7 @@ from jobs.lake.lake import Lake, NoSuchDay
 from jobs.training.item_days import FeaturesNotBuilt
 from jobs.training.spec import training_spec
 from model.data.item_tables import item_table, item_versions
-from model.features import FeatureSpec
+from model.features import Feature, FeatureSpec
 from model.features.tensors import aged, tensors
 from model.vocabulary import FIRST_INDEX
 
@@ -155,3 +155,12 @@ def test_a_lake_whose_window_was_built_without_recent_clicks_is_refused_until_it
     assert {row.item_id for row in lake.day(tables.item_snapshot(config), day(0)).collect()} == first
     with pytest.raises(NoSuchDay, match="item_sampling_probs"):  # which is read next
         training_spec(lake, config, last)
+
+
+def test_ids_that_are_known_from_lists_of_items_alone_are_no_items(lake: Lake, config: Config) -> None:
+    assert starts_from_vocabulary(lake, config, "item", None, FIRST)
+    assert not starts_from_vocabulary(lake, config, "item", day(-1), FIRST)
+    assert not starts_from_vocabulary(lake, config, "user", None, FIRST)
+    saved = Feature("saved", "item_list", 64, length=5)
+    features = config.features.model_copy(update={"user": (*config.features.user, saved)})
+    assert not starts_from_vocabulary(lake, config.model_copy(update={"features": features}), "item", None, FIRST)
