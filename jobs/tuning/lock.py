@@ -82,9 +82,17 @@ def held_in_store(spark: SparkSession, uri: str, holder: str) -> Iterator[None]:
     stream.close()
     ended = threading.Event()
 
+    def is_anothers() -> bool:
+        """Whether another search has taken the lock, because this one was silent for too long."""
+        return read_text(lambda: spark, uri) not in (None, holder)
+
     def renew() -> None:
         while not ended.wait(RENEWAL):
-            put_text(spark, uri, holder)
+            try:
+                if not is_anothers():
+                    put_text(spark, uri, holder)
+            except Exception as error:  # of the store, in any form: a search of hours must not lose its lock for it
+                print(f"the lock {uri} could not be renewed, which is tried again: {error}", flush=True)
 
     renewal = threading.Thread(target=renew, daemon=True)
     renewal.start()
@@ -93,4 +101,5 @@ def held_in_store(spark: SparkSession, uri: str, holder: str) -> Iterator[None]:
     finally:
         ended.set()
         renewal.join()
-        filesystem.delete(path, False)
+        if not is_anothers():
+            filesystem.delete(path, False)

@@ -72,10 +72,11 @@ def read_overlay(lake: Lake, tuned_on: dt.date) -> Overlay:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{uri} must be TOML, got a damaged file: {error}") from error
-    if variants := sorted(values.get("variants", {})):
+    variants = values.get("variants", {})
+    if isinstance(variants, dict) and variants:
         raise ValueError(
             f"{uri} must have settings of the main model, which is published, got those of the variant "
-            f"{', '.join(variants)}: pass them with --config"
+            f"{', '.join(sorted(variants))}: pass them with --config"
         )
     if not values or not values.keys() <= SEARCHABLE.keys():
         raise ValueError(f"{uri} must have keys of {', '.join(SEARCHABLE)} only, got sections {sorted(values)}")
@@ -115,4 +116,13 @@ def tuned_days(lake: Lake) -> list[dt.date]:
     else:
         found = glob_statuses(lake.spark, lake.path("tuning", "*", RESULT))
         names = [Path(str(status.getPath().toString())).parent.name for status in found]
-    return [dt.date.fromisoformat(name) for name in names]
+    return [day for name in names if (day := _day(name)) is not None]
+
+
+def _day(name: str) -> dt.date | None:
+    """The day that a folder is named after; None for a folder of something else, such as a copy."""
+    try:
+        day = dt.date.fromisoformat(name)
+    except ValueError:
+        return None
+    return day if str(day) == name else None

@@ -11,7 +11,7 @@ from jobs import adopt_tuning
 from jobs.config.loading import load_config
 from jobs.lake.lake import Lake
 from jobs.tuning.adoption.records import Overlay
-from jobs.tuning.adoption.search_results import proposal
+from jobs.tuning.adoption.search_results import proposal, tuned_days
 from jobs.tuning.folder import OVERLAY, RESULT
 from tests.jobs.tuning.adoption.searches import SETTINGS, leave_search
 from tests.no_session import no_session
@@ -37,8 +37,9 @@ def adopt(lake: Lake, *more: str) -> None:
         ("[variants.mns.training]\ntemperature = 0.1\n", "of the main model, .* got those of the variant mns"),
         ("[log]\nexamples_window_days = 3\n", r"keys of model, training, negatives only, got sections \['log'\]"),
         ("", r"got sections \[\]"),
+        ("variants = 5\n", r"got sections \['variants'\]"),
         ("[training]\ntemperature = -1\n", "settings tuned on 2026-01-31: .*training.temperature.* not valid"),
-        ("[training]\ngone = 1\n", "settings tuned on 2026-01-31: .*gone.* not valid"),
+        ("[training]\ngone = 1\n", "settings tuned on 2026-01-31: .*gone.* not valid .*: search again$"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused_and_nothing_is_written(lake: Lake, text: str, said: str) -> None:
@@ -102,6 +103,16 @@ def test_a_search_that_is_not_better_or_not_whole_is_not_proposed(lake: Lake, tm
     warm.write_text('[training]\nstart = "warm"\n', "utf-8")
     leave_search(lake, TUNED, GOOD, compared_with=load_config(warm))
     assert 'training.start is "warm"' in proposal(lake, [str(warm)], DAY, None).reason
+
+
+def test_folders_that_are_no_days_are_no_searches(lake: Lake) -> None:
+    overlay = leave_search(lake, TUNED, GOOD)
+    for name in (f"{TUNED}.bak", "20260201", "mine"):
+        folder = Path(lake.path("tuning", name))
+        folder.mkdir()
+        (folder / RESULT).write_text("{}", "utf-8")
+    assert tuned_days(lake) == [TUNED]
+    assert proposal(lake, [], DAY, None).overlay == overlay
 
 
 def test_keys_that_trials_have_in_common_do_not_make_other_settings(lake: Lake, tmp_path: Path) -> None:
