@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
 
+import pyarrow.parquet as pq
 from pyspark.sql import Observation, SparkSession
 from pyspark.sql import functions as F
 
@@ -41,13 +42,16 @@ class FolderTarget:
 
     def begin(self, version: Version) -> tuple[Version, bool]:
         """The version as it is named here, and whether it is complete. Raises ExportConflict for a later pointer."""
-        followed = int(self._pointer().get("publication", 0))
+        pointer = self._pointer()
+        for name in pointer.get("earlier", ()):  # a damaged file is reported before anything is written
+            self._manifest(name)
+        followed = int(pointer.get("publication", 0))
         if followed > version.publication:
             raise ExportConflict(
                 f"the exported publication must not be before that in {self.shown}, which is {followed}, got "
                 f"{version.publication}"
             )
-        manifest = self._json(f"{version.name}/{MANIFEST}")
+        manifest = self._manifest(version.name)
         return version, manifest is not None and self._has_files(version.name, manifest["files"])
 
     def write(self, lake: Lake, version: Version) -> None:
@@ -90,7 +94,7 @@ class FolderTarget:
         """
         keep = {version.name}
         for name in self._pointer()["earlier"]:
-            manifest = self._json(f"{name}/{MANIFEST}")
+            manifest = self._manifest(name)
             if manifest and len(keep) < kept and not is_stale(int(manifest["candidates_version"])):
                 keep.add(name)
         obsolete = [name for name in self._names("*") if NAME.fullmatch(name) and name not in keep]
@@ -101,6 +105,8 @@ class FolderTarget:
 
     def _write_shard(self, lake: Lake, version: Version, shard: str, sources: list[str]) -> dict[str, Any]:
         folder = self._path(version.name, shard)
+        if (local := local_path(folder)) is not None:  # where its files are looked for, whatever Spark's default is
+            folder = f"file://{local}"
         counted = Observation()
         rows = lists_in_files(lake, version, sources).drop("file").observe(counted, F.count(F.lit(1)).alias("users"))
         with one_task_per_file(lake.spark), disk_full_errors(folder):
@@ -109,14 +115,27 @@ class FolderTarget:
                 writer.parquet(folder)
             else:
                 writer.json(folder, ignoreNullFields=False)
-        files = [{"path": f"{shard}/{name}", "bytes": size} for name, size in self._sizes(version.name, shard).items()]
-        return {"sources": sources, "users": counted.get["users"], "files": files}
+        users, sizes = counted.get["users"], self._sizes(version.name, shard)
+        there = self._rows(folder, sizes) if version.format == "parquet" else users if sizes else 0
+        if there != users:
+            raise ValueError(
+                f"{folder} must have the {users:,} lists that were written, got {there:,} in {len(sizes)} files: all "
+                "executors must write the file system that this process reads; a path is on its local or mounted disk"
+            )
+        files = [{"path": f"{shard}/{name}", "bytes": size} for name, size in sizes.items()]
+        return {"sources": sources, "users": users, "files": files}
+
+    def _rows(self, folder: str, names: Iterable[str]) -> int:
+        """The rows of files of Parquet."""
+        if (local := local_path(folder)) is not None:
+            return sum(pq.read_metadata(local / name).num_rows for name in names)
+        return self._session().read.parquet(folder).count() if names else 0
 
     def _shards(self, name: str) -> dict[str, dict[str, Any]]:
         """What the shards have that an earlier run has written whole, by the shard's name."""
         found = {}
         for file in self._names(name, PROGRESS, "shard-*.json"):
-            shard = self._json(f"{name}/{PROGRESS}/{file}")
+            shard = self._json(f"{name}/{PROGRESS}/{file}", {"sources": list, "users": int, "files": list})
             if shard is not None and self._has_files(name, shard["files"]):
                 found[file.removesuffix(".json")] = shard
         return found
@@ -142,11 +161,26 @@ class FolderTarget:
         return sorted(str(one.getPath().getName()) for one in glob_statuses(self._session(), self._path(*parts)))
 
     def _pointer(self) -> dict[str, Any]:
-        return self._json(POINTER) or {}
+        return self._json(POINTER, {"version": str, "publication": int, "earlier": list}) or {}
 
-    def _json(self, path: str) -> dict[str, Any] | None:
-        text = read_text(self._session, self._path(path))
-        return json.loads(text) if text else None
+    def _manifest(self, name: str) -> dict[str, Any] | None:
+        return self._json(f"{name}/{MANIFEST}", {"candidates_version": int, "files": list})
+
+    def _json(self, path: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
+        """The values of a small file; None if there is none. Raises ValueError without these fields, of these types."""
+        try:
+            text = read_text(self._session, self._path(path))
+            values = json.loads(text) if text else None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            text, values = "damaged", None
+        if not text:
+            return None
+        if isinstance(values, dict) and all(isinstance(values.get(name), kind) for name, kind in fields.items()):
+            return values
+        raise ValueError(
+            f"{self._path(path)} must be as export_candidates wrote it, with {', '.join(fields)}, got a damaged file: "
+            "restore it, or remove it and export again"
+        )
 
     def _put(self, path: str, values: Mapping[str, Any]) -> None:
         """Replace a small file; on a local disk readers see the old or the new one."""

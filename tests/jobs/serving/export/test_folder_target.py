@@ -137,3 +137,21 @@ def test_a_pointer_to_a_later_publication_is_not_moved_back(lists: Lake, tmp_pat
     with pytest.raises(ExportConflict, match=r"must not be before that in .*/export, which is 7, got 1"):
         export(lists, tmp_path / "export")
     assert json.loads(pointer.read_text("utf-8")) == later
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl"])
+def test_lists_that_went_to_another_file_system_are_missed(
+    lists: Lake, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(lists, 1)
+    sizes, all_but = folder_target.FolderTarget._sizes, 1 if format_ == "parquet" else 0
+
+    def some(self: Any, name: str, shard: str) -> dict[str, int]:
+        """Those of the executors of this machine."""
+        return dict(list(sizes(self, name, shard).items())[:all_but])
+
+    monkeypatch.setattr(folder_target.FolderTarget, "_sizes", some)
+    with pytest.raises(ValueError, match=rf"must have the \d+ lists that were written, got \d+ in {all_but} files"):
+        export(lists, tmp_path / "export", "--format", format_)
+    assert not list((tmp_path / "export").rglob("*.json.draft")) + list((tmp_path / "export").glob("*.json"))
+    assert not list((tmp_path / "export").glob("*/manifest.json"))
