@@ -1,7 +1,7 @@
-"""reports/<ds>/index.html: one page about the run of a day, which needs no network.
+"""reports/<ds>/index.html: one page about the run of a day, which needs no network; reports/days/: one across days.
 
 Reads the tables of the day and the model's folder; the page says what is missing. Each section is a function in
-SECTIONS. Overwrites the page of the day.
+SECTIONS. Overwrites the page of the day, and the page across days, which ends at the newest day that has a log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
 from jobs.lake.lake import Lake
-from jobs.report.files import put_report, report_path
+from jobs.report.files import put_page, report_path, trend_path
 from jobs.report.page import Section, render
 from jobs.report.sections.flow import flow_section, log_section
 from jobs.report.sections.gate import gate_section
@@ -24,6 +24,7 @@ from jobs.report.sections.lists import popularity_section
 from jobs.report.sections.people import people_section
 from jobs.report.sections.quality import quality_section
 from jobs.report.sections.training import estimator_section, index_section, training_section
+from jobs.report.trend import last_day, trend_page
 
 SECTIONS: tuple[Callable[[Lake, Config, dt.date], Section], ...] = (
     flow_section,
@@ -51,7 +52,8 @@ def report(lake: Lake, config: Config, ds: dt.date) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "report_run", must_exist=True, uses_adopted=False)
-    put_report(lake, args.ds, report(lake, config, args.ds))
+    put_page(lake, report_path(lake.uri, args.ds), report(lake, config, args.ds))
+    put_page(lake, trend_path(lake.uri), trend_page(lake, last_day(lake, args.ds)))
     print(f"report: {report_path(args.lake, args.ds)}", flush=True)
     return len(SECTIONS)
 

@@ -24,12 +24,16 @@ def report_path(lake: str, ds: dt.date) -> str:
     return f"{lake.rstrip('/')}/reports/{ds}/{PAGE}"
 
 
-def put_report(lake: Lake, ds: dt.date, text: str) -> None:
-    """Replace the page. Readers on a local disk see the old or the new one; in other stores, none for a moment.
+def trend_path(lake: str) -> str:
+    """The path or URI of the page across days."""
+    return f"{lake.rstrip('/')}/reports/days/{PAGE}"
+
+
+def put_page(lake: Lake, uri: str, text: str) -> None:
+    """Replace a page. Readers on a local disk see the old or the new one; in other stores, none for a moment.
 
     Raises DiskFull.
     """
-    uri = report_path(lake.uri, ds)
     if (page := local_path(uri)) is not None:
         with disk_full_errors(uri):
             _replace(page, text)

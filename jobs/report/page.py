@@ -38,6 +38,7 @@ class Cell:
     text: str
     tone: str = ""
     bar: float | None = None
+    href: str = ""  # of another page, to which the text leads
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ class Headline:
     tone: str
     about: str
     kind: str = "daily run"
+    footer: str = "All numbers are read from the tables of the lake and the model's folder. Times are in UTC."
+    links: Sequence[tuple[str, str]] = ()  # (text, address) of other pages
 
 
 def render(headline: Headline, key_figures: Sequence[KeyFigure], sections: Sequence[Section]) -> str:

@@ -28,7 +28,8 @@ def tuning_page(
     status, tone = (
         ("better, beyond the noise of seeds", "good") if comparison.is_clear else ("within the noise of seeds", "muted")
     )
-    head = Headline(str(ds), "", status, tone, comparison.text(metric) + ".", kind="search for settings")
+    footer = "All numbers are of the trials in study.log and of the trainings that compare their result."
+    head = Headline(str(ds), "", status, tone, comparison.text(metric) + ".", kind="search for settings", footer=footer)
     return render(
         head, [], [_settings(study, today, comparison, metric, step), _importance(study), _trials(study, metric)]
     )

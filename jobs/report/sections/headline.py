@@ -19,7 +19,8 @@ def headline(lake: Lake, ds: dt.date) -> Headline:
     """The heading of the page."""
     model = model_of(lake, ds)
     status, tone, about = _published(lake, ds)
-    return Headline(str(ds), model.model_version if model else "no model", status, tone, about)
+    links = [("All days", "../days/index.html")]
+    return Headline(str(ds), model.model_version if model else "no model", status, tone, about, links=links)
 
 
 def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:

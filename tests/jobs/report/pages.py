@@ -46,7 +46,7 @@ class Page(HTMLParser):
         if not self.open or not data.strip():
             return
         self.texts.append((self.open[-1], data.strip()))
-        if "tr" in self.open and self.open[-1] in ("td", "th"):
+        if "tr" in self.open and {"td", "th"} & {*self.open}:
             self.rows[-1][-1] += data.strip()
 
     def row(self, name: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.lake.errors import DiskFull
 from jobs.lake.lake import Lake
-from jobs.report.files import put_report, report_path
+from jobs.report.files import put_page, report_path
 from tests.conftest import DAYS
 from tests.no_session import no_session
 
@@ -18,9 +18,9 @@ from tests.no_session import no_session
 def test_a_page_is_replaced_or_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = Lake(no_session, str(tmp_path / "a lake"))
     page = Path(report_path(lake.uri, DAYS[0]))
-    put_report(lake, DAYS[0], "the first page")
+    put_page(lake, report_path(lake.uri, DAYS[0]), "the first page")
     page.with_name(".index.html.crc").write_bytes(b"of Hadoop, which would find another page")
-    put_report(lake, DAYS[0], "the second page")
+    put_page(lake, report_path(lake.uri, DAYS[0]), "the second page")
     assert {path.name: path.read_text("utf-8") for path in page.parent.iterdir()} == {"index.html": "the second page"}
 
     def full(*_: object) -> NoReturn:
@@ -28,5 +28,5 @@ def test_a_page_is_replaced_or_left_as_it_was(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(DiskFull, match="no space to write"):
-        put_report(lake, DAYS[0], "half a page")
+        put_page(lake, report_path(lake.uri, DAYS[0]), "half a page")
     assert {path.name: path.read_text("utf-8") for path in page.parent.iterdir()} == {"index.html": "the second page"}

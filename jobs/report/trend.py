@@ -1,0 +1,130 @@
+"""The page across days: recall, what the lists contain, volumes and the gate, each day with a link to its report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY
+from jobs.lake import tables
+from jobs.lake.lake import Lake
+from jobs.lake.tables import Table
+from jobs.report.charts import Labels, line_chart
+from jobs.report.figures import NONE, count, decimal
+from jobs.report.page import Block, Cell, Figure, Grid, Headline, Missing, Section, render
+
+DAYS = 90  # that the page shows
+FEWEST = 3  # days of a line
+METRICS = {"recall": "Recall", "ndcg": "NDCG"}
+OF_LISTS = {"coverage": "item coverage", "never_clicked_share": "never clicked", "head_share": "head items"}
+OF_LOG = ("impressions", "clicks")
+
+Lines = Mapping[str, Sequence[tuple[dt.date, float]]]
+
+
+def trend_page(lake: Lake, ds: dt.date) -> str:
+    """The HTML of the page: the DAYS days up to `ds`. Depends only on the lake, and reads its small tables only."""
+    reconciled = _days(lake, tables.RECONCILIATION, ds)
+    gate = _days(lake, tables.GATE, ds)
+    published = {row.ds for row in lake.rows(tables.PUBLICATIONS)}
+    days = sorted({*reconciled["ds"], *gate["ds"]}, reverse=True)
+    sections = [_quality(_days(lake, tables.EVALUATION, ds)), _lists(gate), _volumes(reconciled)]
+    about = f"{len(days)} days with a log or a model, the newest first."
+    shown = [row for row in lake.rows(tables.PUBLICATIONS) if row.ds in days]
+    status, tone = (f"published up to {max(row.ds for row in shown)}", "good") if shown else ("not published", "bad")
+    head = Headline(
+        str(ds), "", status, tone, about, kind="days up to", footer="All numbers are from the lake's tables."
+    )
+    return render(head, [], [*sections, _by_day(days, gate, reconciled, published)])
+
+
+def last_day(lake: Lake, ds: dt.date) -> dt.date:
+    """The newest day that was reconciled, or `ds` if it is later: a report of an old day does not cut the page off."""
+    snapshot = lake.snapshot(tables.RECONCILIATION)
+    newest = None if snapshot is None else snapshot.latest_day()
+    return ds if newest is None else max(ds, newest)
+
+
+def _days(lake: Lake, table: Table, ds: dt.date) -> pl.DataFrame:
+    return lake.small_table(table, ds, days=DAYS)
+
+
+def _quality(evaluation: pl.DataFrame) -> Section:
+    every = evaluation.filter(pl.col("slice") == "all")
+    figures: list[Block] = []
+    for metric, name in METRICS.items():
+        measured = every.filter(pl.col("metric") == metric)
+        if measured.is_empty():
+            continue
+        k = max(measured["k"].to_list())
+        rows = measured.filter(pl.col("k") == k)
+        lines = {
+            channel: list(rows.filter(pl.col("channel") == channel).select("ds", "value").sort("ds").iter_rows())
+            for channel in (CANDIDATES, POPULARITY, ORACLE)
+        }
+        figures.append(_figure(f"{name}@{k}", lines, decimal))
+    lead = "Of the lists of each day, evaluated on the clicks of later days."
+    return Section("quality", "Quality of the lists", lead, figures or [Missing("No lists were evaluated yet.")])
+
+
+def _lists(gate: pl.DataFrame) -> Section:
+    lines = {
+        label: list(
+            gate.filter(pl.col("rule") == rule).drop_nulls("value").select("ds", "value").sort("ds").iter_rows()
+        )
+        for rule, label in OF_LISTS.items()
+    }
+    lead = "What the gate measured: the share of the available items in at least one list, and shares of all positions."
+    return Section("lists", "Contents of the lists", lead, [_figure("Shares", lines, decimal)])
+
+
+def _volumes(reconciled: pl.DataFrame) -> Section:
+    figures = [
+        _figure(name, {name: list(reconciled.select("ds", name).sort("ds").iter_rows())}, count) for name in OF_LOG
+    ]
+    return Section("volumes", "Volumes of the log", "Rows that landed, duplicates and refused rows included.", figures)
+
+
+def _figure(title: str, lines: Lines, labels: Labels) -> Block:
+    """The lines that have FEWEST days or more; a message if none has."""
+    kept = {name: line for name, line in lines.items() if len(line) >= FEWEST}
+    if not kept:
+        return Missing(f"{title}: a line needs {FEWEST} days, there are {max(map(len, lines.values()), default=0)}.")
+    first = min(day for line in kept.values() for day, _ in line)
+    points = {name: [(float((day - first).days), float(value)) for day, value in line] for name, line in kept.items()}
+
+    def day(number: float) -> str:
+        return f"{first + dt.timedelta(days=int(number)):%m-%d}"
+
+    return Figure(title, line_chart(title, "day", title, points, labels, day), list(kept))
+
+
+def _by_day(days: Iterable[dt.date], gate: pl.DataFrame, reconciled: pl.DataFrame, published: set[dt.date]) -> Section:
+    logs = {row["ds"]: row for row in reconciled.iter_rows(named=True)}
+    failed: dict[dt.date, list[str]] = {}
+    for when, rule, passed in gate.select("ds", "rule", "passed").sort("ds", "rule").iter_rows():
+        failed.setdefault(when, []).extend([] if passed else [rule])
+    rows = []
+    for day in days:
+        log = logs.get(day)
+        rows.append(
+            [
+                Cell(str(day), href=f"../{day}/index.html"),
+                _verdict(day in published, failed.get(day)),
+                *(Cell(count(log[name]) if log else NONE) for name in (*OF_LOG, "clicked")),
+            ]
+        )
+    lead = "Each day leads to its report, if it has one. The gate's failed rules are named."
+    head = ["day", "gate", "impressions", "clicks", "attributed clicks"]
+    return Section("days", "Days", lead, [Grid(head, rows, 2)])
+
+
+def _verdict(is_published: bool, failed: Sequence[str] | None) -> Cell:
+    """What became of a day. failed: rules of its gate, None if the gate was not run."""
+    if is_published:
+        return Cell("published", "good")
+    if failed is None:
+        return Cell("tables only", "muted")
+    return Cell(f"failed: {', '.join(failed)}", "bad") if failed else Cell("passed, not published", "muted")
