@@ -32,7 +32,7 @@ def test_a_kind_from_outside_decides_types_encoding_and_input(spark: SparkSessio
 @pytest.mark.parametrize(
     ("kind", "length", "message"),
     [
-        ("numbr", 1, r"kind must be one of \['categorical', 'id', 'item_list', 'numeric', 'vector'\] or .*got 'numbr'"),
+        ("numbr", 1, r"kind must be one of \['age', .*'numeric', 'recent_clicks', 'vector'\] or .*got 'numbr'"),
         ("vector", 1, "feature x of kind vector: length must be at least 2, got 1"),
         ("id", 2, "feature x of kind id: length must be 1, got 2"),
     ],
