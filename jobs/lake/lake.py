@@ -20,7 +20,7 @@ from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.integrity.shared import SHARED, open_snapshot
 from jobs.lake.queries import empty_frame
 from jobs.lake.snapshots import Snapshot, as_rows, read_batches, read_rows, sampled, spark_frame
-from jobs.lake.tables import Table, check_partition, check_schema, with_added
+from jobs.lake.tables import Table, check_partition, check_schema, readable
 from model.data.pinned_files import PinnedFiles
 
 
@@ -84,7 +84,7 @@ class Lake:
             if not self.opens_once:
                 self._snapshots.clear()
         if snapshot is not None:
-            snapshot = replace(snapshot, schema=with_added(table, snapshot.schema))
+            snapshot = replace(snapshot, schema=readable(table, snapshot.schema))
             check_schema(table, snapshot.schema)
             check_partition(table, snapshot.partitioned_by)
         return snapshot

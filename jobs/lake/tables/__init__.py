@@ -35,7 +35,7 @@ from jobs.lake.tables.model_outputs import (
     USER_EMBEDDINGS,
 )
 from jobs.lake.tables.raw import CLICKS, IMPRESSION, IMPRESSIONS, ORACLE, QUARANTINE, items, users
-from jobs.lake.tables.table import SchemaMismatch, Table, check_partition, check_schema, with_added
+from jobs.lake.tables.table import SchemaMismatch, Table, check_partition, check_schema, readable
 
 __all__ = [
     "ADOPTIONS",
@@ -75,9 +75,9 @@ __all__ = [
     "item_changes",
     "item_snapshot",
     "items",
+    "readable",
     "snapshot_of",
     "training_examples",
     "user_snapshot",
     "users",
-    "with_added",
 ]

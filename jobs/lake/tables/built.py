@@ -97,7 +97,7 @@ def item_snapshot(config: Config) -> Table:
     features = stored_features(config.features.item)
     shown = config.report.item_columns
     columns = _with_features(features, ds=DATE, item_id=STRING, item_index=INT, available=BOOLEAN, published_at=TIME)
-    return Table("item_snapshot", with_texts(columns, shown), key=("item_id",), added=shown)
+    return Table("item_snapshot", with_texts(columns, shown), key=("item_id",), added=shown, ignores_texts=True)
 
 
 def item_changes(config: Config) -> Table:

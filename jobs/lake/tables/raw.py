@@ -50,7 +50,7 @@ def users(config: Config) -> Table:
 def items(config: Config) -> Table:
     shown = config.report.item_columns
     columns = _with_features(config.features.item, ds=DATE, item_id=STRING, available=BOOLEAN, published_at=TIME)
-    return Table("items", with_texts(columns, shown), key=("item_id",), added=shown)
+    return Table("items", with_texts(columns, shown), key=("item_id",), added=shown, ignores_texts=True)
 
 
 def _with_features(features: tuple[Feature, ...], **columns: DataType) -> StructType:

@@ -35,6 +35,7 @@ class Table:
 
     added: columns of the schema that a table of an older version may lack. They are null in its rows, and the next
     write of a day adds them. "column.field": a field of the structs in a column of arrays.
+    ignores_texts: stored columns of text that are not declared are not read: titles that [report] no longer names.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Table:
     partition: str = "ds"
     per_variant: bool = False
     added: tuple[str, ...] = ()
+    ignores_texts: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -61,6 +63,14 @@ def struct(**columns: DataType) -> StructType:
 def with_texts(schema: StructType, names: Iterable[str]) -> StructType:
     """The schema with further columns of text."""
     return StructType([*schema, *(StructField(name, STRING) for name in names)])
+
+
+def readable(table: Table, stored: StructType) -> StructType:
+    """The columns of a stored table as they are read: with added ones, and without texts that are not declared."""
+    fields = with_added(table, stored)
+    if not table.ignores_texts:
+        return fields
+    return StructType([field for field in fields if field.name in table.columns or field.dataType != STRING])
 
 
 def with_added(table: Table, stored: StructType) -> StructType:
