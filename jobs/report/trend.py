@@ -91,7 +91,7 @@ def _figure(title: str, lines: Lines, labels: Labels) -> Block:
     """The lines that have FEWEST days or more; a message if none has."""
     kept = {name: line for name, line in lines.items() if len(line) >= FEWEST}
     if not kept:
-        return Missing(f"{title}: a line needs {FEWEST} days, there are {max(map(len, lines.values()), default=0)}.")
+        return Missing(f"{title}: a line needs {FEWEST} days, got {max(map(len, lines.values()), default=0)}.")
     first = min(day for line in kept.values() for day, _ in line)
     points = {name: [(float((day - first).days), float(value)) for day, value in line] for name, line in kept.items()}
 
@@ -111,12 +111,12 @@ def _by_day(days: Iterable[dt.date], gate: pl.DataFrame, reconciled: pl.DataFram
         log = logs.get(day)
         rows.append(
             [
-                Cell(str(day), href=f"../{day}/index.html"),
+                Cell(str(day), href=f"../{day}/index.html" if day in published or day in failed else ""),
                 _verdict(day in published, failed.get(day)),
                 *(Cell(count(log[name]) if log else NONE) for name in (*OF_LOG, "clicked")),
             ]
         )
-    lead = "Each day leads to its report, if it has one. The gate's failed rules are named."
+    lead = "A day with a gate leads to its report. The failed rules are named."
     head = ["day", "gate", "impressions", "clicks", "attributed clicks"]
     return Section("days", "Days", lead, [Grid(head, rows, 2)])
 

@@ -33,7 +33,7 @@ def test_each_day_has_a_row_that_leads_to_its_report(simulated: Lake, config: Co
 def test_lines_have_three_days_or_are_left_out(simulated: Lake) -> None:
     """Lists are evaluated on the clicks of later days, so on the third day only two days have a recall."""
     text = trend_page(simulated, THIRD)
-    assert "Recall@50: a line needs 3 days, there are 2." in text
+    assert "Recall@50: a line needs 3 days, got 2." in text
     (coverage,) = re.findall(r'aria-label="Shares">.*?</svg>', text, re.DOTALL)
     lines = re.findall(r'<polyline class="line c\d" points="([^"]*)"', coverage)
     assert [len(line.split()) for line in lines] == [3, 3, 3]
