@@ -58,10 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--ds must not be given: what is explained is the list that readers follow")
     lake, config = open_lake(args, "explain_user", must_exist=True)
     found = explain_user(lake, config, args.user, args.nearest)
-    shown = {item for item, _ in found.history[:SHOWN_CLICKS]} | {
-        *found.nearest["item_id"],
-        *found.candidates["item_id"],
-    }
+    clicked = [item_id for item_id, _ in found.history[:SHOWN_CLICKS]]
+    shown = {*clicked, *found.nearest["item_id"], *found.candidates["item_id"]}
     print("\n".join(lines(found, item_texts(lake, config, found.ds, shown))), flush=True)
     return found.candidates.height
 

@@ -32,8 +32,8 @@ def trend_page(lake: Lake, ds: dt.date) -> str:
     days = sorted({*reconciled["ds"], *gate["ds"]}, reverse=True)
     sections = [_quality(_days(lake, tables.EVALUATION, ds)), _lists(gate), _volumes(reconciled)]
     about = f"{len(days)} days with a log or a model, the newest first."
-    shown = [row for row in lake.rows(tables.PUBLICATIONS) if row.ds in days]
-    status, tone = (f"published up to {max(row.ds for row in shown)}", "good") if shown else ("not published", "bad")
+    shown = published.intersection(days)
+    status, tone = (f"published up to {max(shown)}", "good") if shown else ("not published", "bad")
     head = Headline(
         str(ds), "", status, tone, about, kind="days up to", footer="All numbers are from the lake's tables."
     )
