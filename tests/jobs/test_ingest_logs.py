@@ -20,6 +20,7 @@ def test_each_format_lands_the_same_rows(lake: Lake, tmp_path: Path, form: str) 
     items = pd.DataFrame(
         {
             "item_id": ["i1", "i2"],
+            "title": ["One", None],
             "year": [1999, None],
             "genres": ["x|y", "x"] if form == "csv" else [["x", "y"], ["x"]],
         }
@@ -40,9 +41,9 @@ def test_each_format_lands_the_same_rows(lake: Lake, tmp_path: Path, form: str) 
         == 1767607200
     )  # type: ignore[index]
     landed = lake.spark.read.format("delta").load(lake.path("items")).orderBy("item_id").collect()
-    assert [(row.genres, row.year, row.available) for row in landed] == [
-        (["x", "y"], 1999.0, True),
-        (["x"], None, True),
+    assert [(row.title, row.genres, row.year, row.available) for row in landed] == [
+        ("One", ["x", "y"], 1999.0, True),
+        (None, ["x"], None, True),
     ]
 
 
