@@ -30,6 +30,7 @@ from jobs.tuning.adoption.records import (
 )
 from jobs.tuning.adoption.records import add as add_decision
 from jobs.tuning.adoption.search_results import read_overlay
+from model.training.processes.lines import say
 
 
 def arg_parser() -> Parser:
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         state, overlay = GIVEN, to_give(lake, args.config, config.tuning.take_over, args.ds)
     if is_new := args.withdraw or not is_next(rows, overlay):
         add_decision(lake, rows, state, None, overlay, f"{state.replace('_', ' ')} by hand", now())
-    print(f"settings tuned on {overlay.tuned_on}: {state.replace('_', ' ')}", flush=True)
+    say(f"settings tuned on {overlay.tuned_on}: {state.replace('_', ' ')}")
     return int(is_new)
 
 

@@ -20,6 +20,7 @@ from jobs.lake.days import day_end
 from jobs.lake.lake import Lake
 from jobs.raw_log.landing import unfinished_tables
 from jobs.raw_log.preconditions import DayStopped
+from model.training.processes.lines import say
 
 NOT_YET = 99  # the sensor's retry_exit_code
 
@@ -38,9 +39,9 @@ def require_closed(ds: dt.date, at: dt.datetime) -> None:
 def require_landed(lake: Lake, ds: dt.date) -> None:
     """Says what has not landed yet, if anything, and exits with NOT_YET."""
     if not lake.has_day(tables.IMPRESSIONS, ds):
-        print(f"no impression of {ds} has landed in {lake.table_path(tables.IMPRESSIONS)} yet")
+        say(f"no impression of {ds} has landed in {lake.table_path(tables.IMPRESSIONS)} yet")
     elif unfinished := unfinished_tables(lake, ds):
-        print(f"the landing of {' and '.join(unfinished)} on {ds} has not ended: if it was killed, land them again")
+        say(f"the landing of {' and '.join(unfinished)} on {ds} has not ended: if it was killed, land them again")
     else:
         return
     sys.exit(NOT_YET)
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     require_closed(args.ds, now())
     lake, _ = open_lake(args, "await_log", uses_adopted=False)
     require_landed(lake, args.ds)
-    print(f"the log of {args.ds} has landed in {lake.uri}")
+    say(f"the log of {args.ds} has landed in {lake.uri}")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from jobs.inference.evaluation import CANDIDATES, POPULARITY
 from jobs.inference.references import model_manifest
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from model.training.processes.lines import is_json, say
 
 COLUMNS = ("day", "k", "predicted", "clicks", "reached", "users", "gap", "popularity predicted", "reached", "published")
 
@@ -79,27 +80,30 @@ def rows_of_day(lake: Lake, ds: dt.date) -> list[dict[str, Any]]:
     """The day's rows; prints why there are none."""
     evaluated = lake.rows(tables.EVALUATION, ds)
     if not evaluated:
-        print(f"{ds}: not evaluated yet: run evaluate_candidates --ds {ds} once the clicks of the next day have landed")
+        say(f"{ds}: not evaluated yet: run evaluate_candidates --ds {ds} once the clicks of the next day have landed")
         return []
     version = evaluated[0].model_version
     manifest = model_manifest(lake, version) or {}
     published = {(row.ds, row.model_version) for row in lake.rows(tables.PUBLICATIONS)}
     rows = back_tests(evaluated, manifest.get("metrics", {}), (ds, version) in published)
     if not rows:
-        print(f"{ds}: nothing to compare: no held-out day was measured, or evaluation.cutoffs has neither 10 nor 100")
+        say(f"{ds}: nothing to compare: no held-out day was measured, or evaluation.cutoffs has neither 10 nor 100")
     return rows
 
 
 def show(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print a line for each day and k, and the mean gap at each k."""
+    """Print a line for each day and k, and the mean gap at each k; for programs with the columns of `back_tests`."""
     table = Table(*COLUMNS)
     for row in rows:
         numbers = ("predicted", "predicted_clicks", "reached", "users", "gap", "predicted_popularity")
         cells = [_text(row[name]) for name in (*numbers, "reached_popularity")]
         table.add_row(str(row["ds"]), str(row["k"]), *cells, "yes" if row["is_published"] else "no")
-    console.print(table)
+        if is_json():
+            say(f"{row['ds']}: recall@{row['k']}", **row)
+    if not is_json():
+        console.print(table)
     for line in mean_gaps(rows):
-        print(line, flush=True)
+        say(line)
 
 
 def mean_gaps(rows: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -23,6 +23,7 @@ from jobs.lake.checks import overwrite_checked
 from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
+from model.training.processes.lines import say, warn
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -48,10 +49,9 @@ def warn_of_days_without_pairs(lake: Lake, config: Config, ds: dt.date) -> None:
     examples = [day for day in window if lake.has_day(tables.training_examples(config), day)]
     without = [day for day in examples if not lake.has_day(tables.DAILY_ITEM_PAIRS, day)]
     if without not in ([], examples[:1]):
-        print(
-            f"warning: {len(without)} of {len(examples)} days of the window have no pairs of items: count them by "
+        warn(
+            f"{len(without)} of {len(examples)} days of the window have no pairs of items: count them by "
             f"run_day --from build_item_pairs --to build_item_pairs --ds {without[0]} --last {without[-1]}",
-            flush=True,
         )
 
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_item_neighbours", uses_adopted=False)
     if not config.reads_neighbours:
-        print("no neighbours of items are built, because scoring.neighbour_quota is 0", flush=True)
+        say("no neighbours of items are built, because scoring.neighbour_quota is 0")
         return 0
     warn_of_days_without_pairs(lake, config, args.ds)
     return overwrite_checked(lake, tables.ITEM_NEIGHBOURS, args.ds, item_neighbours_of_day(lake, config, args.ds))

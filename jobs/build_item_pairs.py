@@ -18,6 +18,7 @@ from jobs.cli.run import run
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.queries import query
+from model.training.processes.lines import say
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_item_pairs", uses_adopted=False)
     if not config.reads_neighbours:
-        print("no pairs of items are counted, because scoring.neighbour_quota is 0", flush=True)
+        say("no pairs of items are counted, because scoring.neighbour_quota is 0")
         return 0
     examples = lake.day(tables.training_examples(config), args.ds)
     rows = item_pairs(examples, config.neighbours.span, config.neighbours.max_pairs_per_user)

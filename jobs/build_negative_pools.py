@@ -21,6 +21,7 @@ from jobs.lake.checks import overwrite_checked
 from jobs.lake.days import day_end
 from jobs.lake.queries import query
 from jobs.raw_log.attribution import AttributionWindow
+from model.training.processes.lines import say
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_negative_pools")
     if not reads_pool(config):
-        print("no pool is built, because no preset of the configuration draws from it", flush=True)
+        say("no pool is built, because no preset of the configuration draws from it")
         return 0
     counts = lake.required_day(tables.WINDOW_ITEM_COUNTS, args.ds)
     recent = lake.window(tables.INTERACTIONS, args.ds, AttributionWindow.from_config(config).window_days)

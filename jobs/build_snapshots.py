@@ -33,6 +33,7 @@ from jobs.raw_log.feature_values import SIDES, FeatureValues, put_warnings
 from jobs.raw_log.landing import rows_since_snapshot
 from model.features import Feature
 from model.features.kinds import RECENT_CLICKS, feature_kind
+from model.training.processes.lines import warn
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -157,10 +158,9 @@ def build(lake: Lake, config: Config, ds: dt.date, side: str) -> int:
         else:
             has_landed = _has_landed(lake, config, last, ds)
             rows = _overwrite_items(lake, config, ds, updated, previous, values, has_landed)
-    warnings = values.warnings()
-    put_warnings(lake, ds, side, warnings)
+    put_warnings(lake, ds, side, warnings := values.warnings())
     for warning in warnings:
-        print(f"warning: {table.name} of {ds}: {warning}", flush=True)
+        warn(f"{table.name} of {ds}: {warning}")
     return rows
 
 

@@ -25,6 +25,7 @@ from jobs.tuning.adoption.decision import Choice, Proposal, choose, is_released
 from jobs.tuning.adoption.outcome import is_published, trial_outcome
 from jobs.tuning.adoption.records import Adoption, Overlay, add, adoptions, configuration_of_day, decided
 from jobs.tuning.adoption.search_results import proposal
+from model.training.processes.lines import say
 
 
 def arg_parser() -> Parser:
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = choice(lake, rows, args.config, config.tuning.take_over, args.ds)
     if found is not None:
         add(lake, rows, found.state, args.ds, found.overlay, found.reason, now())
-    print(settings_line(found or decided(rows).get(args.ds)), flush=True)
+    say(settings_line(found or decided(rows).get(args.ds)))
     return int(found is not None)
 
 

@@ -35,6 +35,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import materialized, query
 from jobs.raw_log.encoding import union
+from model.training.processes.lines import say
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     first, last = days_of_clicks(parser, args)
     lake, config = open_lake(args, "evaluate_candidates", must_exist=True, uses_adopted=False)
     if args.if_any and not lake.has_day(tables.CANDIDATES, args.ds):
-        print(f"there are no candidates of {args.ds}: nothing is evaluated", flush=True)
+        say(f"there are no candidates of {args.ds}: nothing is evaluated")
         return 0
     lake.require_day(tables.INTERACTIONS, last)
     with day_evaluation(lake, config, args.ds, first, last) as rows:

@@ -14,6 +14,7 @@ from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.serving.explanation import Explanation, explain_user
 from jobs.serving.item_texts import ItemText, item_texts
+from model.training.processes.lines import say
 
 SHOWN_CLICKS = 20
 ITEM_WIDTH = 40  # characters of an id and its title
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = explain_user(lake, config, args.user, args.nearest)
     clicked = [item_id for item_id, _ in found.history[:SHOWN_CLICKS]]
     shown = {*clicked, *found.nearest["item_id"], *found.candidates["item_id"]}
-    print("\n".join(lines(found, item_texts(lake, config, found.ds, shown))), flush=True)
+    say("\n".join(lines(found, item_texts(lake, config, found.ds, shown))))
     return found.candidates.height
 
 

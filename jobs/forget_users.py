@@ -32,6 +32,7 @@ from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.files.ids import ids_from_file, some_of
 from jobs.report.files import DRAFTS, PAGE
 from jobs.serving.publications import last_publication
+from model.training.processes.lines import say, warn
 
 MAX_USERS = 100_000  # per run: the ids become a condition of a query on every table
 FILE_HELP = "text file with one user_id per line, or Parquet or JSON lines with a column user_id: a path or Hadoop URI"
@@ -60,7 +61,7 @@ def forget_users(lake: Lake, config: Config, user_ids: Sequence[str]) -> int:
     remove_pages(lake, user_ids)
     if unknown := sorted(set(user_ids) - set(removed)):
         named = f"{len(unknown):,} of {len(user_ids):,} ids are in no table, in this spelling: {some_of(unknown)}"
-        print(f"warning: {named}", flush=True)
+        warn(f"{named}")
     return removed.total()
 
 
@@ -74,7 +75,7 @@ def remove_pages(lake: Lake, user_ids: Sequence[str]) -> None:
         page = str(status.getPath().toString())
         if forgotten.intersection(NAME_ON_PAGE.findall(read_text(lambda: lake.spark, page) or "")):
             hadoop_path(lake.spark, page)[0].delete(status.getPath(), False)
-            print(f"removed {page}, which showed one of them: report_run can write it again", flush=True)
+            say(f"removed {page}, which showed one of them: report_run can write it again")
 
 
 def remove_checkpoints(lake: Lake) -> None:
@@ -104,8 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if can_republish:
         republish(lake, published, user_ids, args.published_at or now())
     else:
-        print(f"warning: {published.ds} was scored again since; readers keep the published lists", flush=True)
-    print("\n".join(expiry_messages(lake, lake.version(tables.CANDIDATES), now())), flush=True)
+        warn(f"{published.ds} was scored again since; readers keep the published lists")
+    say("\n".join(expiry_messages(lake, lake.version(tables.CANDIDATES), now())))
     return removed
 
 

@@ -30,6 +30,7 @@ from jobs.serving.gate_measurements import list_measurements, training_measureme
 from jobs.serving.gate_rules import LIST_RULES, TRAINING_RULES, VECTOR_RULES
 from jobs.serving.publications import last_scored_at, newest_versions
 from jobs.serving.verdicts import Verdict
+from model.training.processes.lines import say
 
 MORE = "see docs/publication.md, The gate"
 
@@ -70,7 +71,8 @@ def _noise(verdict: Verdict) -> tuple[int | None, float | None, float | None]:
 def require_passed(ds: dt.date, verdicts: Sequence[Verdict]) -> None:
     """Print each verdict. Raises DayStopped `gate` that lists the rules that failed."""
     for verdict in verdicts:
-        print(f"gate: {'ok    ' if verdict.passed else 'FAILED'} {verdict}", flush=True)
+        said = f"gate: {'ok    ' if verdict.passed else 'FAILED'} {verdict}"
+        say(said, rule=verdict.rule, value=verdict.value, passed=verdict.passed)
     if failed := [str(verdict) for verdict in verdicts if not verdict.passed]:
         raise DayStopped("gate", f"{ds} is not published: {'; '.join(failed)}; {MORE}")
 

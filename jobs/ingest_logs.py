@@ -49,6 +49,7 @@ from jobs.raw_log.landing.notes import (
 )
 from jobs.raw_log.landing.parsed_file import ParsedFile
 from jobs.raw_log.mapping import LogFile, described, expression_errors, open_log
+from model.training.processes.lines import say
 
 NAMES = ("events", "impressions", "clicks", "users", "items")
 
@@ -167,14 +168,14 @@ def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Map
     landed = land(lake, config, days, frames, refused=all_refused, on_first=("users", "items"))
     for name, file in sorted(parsed.items()):
         for reason, count in file.refusals().items():
-            print(f"refused: {count:,} rows of {name}: {reason}")
+            say(f"refused: {count:,} rows of {name}: {reason}", table=name, reason=reason, rows=count)
     print_lines(notes)
     return sum(landed.values())
 
 
 def print_lines(lines: Sequence[str]) -> None:
     for line in lines:
-        print(line, flush=True)
+        say(line)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parsed = {name: stack.enter_context(file.parsed.read()) for name, file in log.items()}
         if not args.dry_run:
             return land_parsed(lake, config, days, parsed)
-        print(described(log, parsed, config))
+        say(described(log, parsed, config))
         return 0
 
 

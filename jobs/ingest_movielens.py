@@ -19,6 +19,7 @@ from jobs.cli.run import run
 from jobs.config.features import logged_features
 from jobs.raw_log.landing import land
 from jobs.raw_log.movielens import movielens_100k, movielens_csv, raw_frames
+from model.training.processes.lines import say
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ratings, users, items = movielens_100k(args.ds)
     lake, config = open_lake(args, "ingest_movielens", uses_adopted=False)
     if not logged_features((*config.features.user, *config.features.item)):
-        print("no feature is declared, so only ids land: --config movielens declares those of MovieLens", flush=True)
+        say("no feature is declared, so only ids land: --config movielens declares those of MovieLens")
     frames = raw_frames(lake.spark, config, ratings, users, items, args.ds)
     return sum(land(lake, config, sorted(set(ratings["ds"])), frames).values())
 

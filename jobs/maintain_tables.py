@@ -26,6 +26,7 @@ from jobs.lake.files import delta_paths, hadoop_path
 from jobs.lake.lake import Lake
 from jobs.maintenance.old_days import OldDays, old_days
 from jobs.maintenance.retention import DEFAULT_KEEP_DAYS, MIN_KEEP_DAYS, retention_days, unused_folders
+from model.training.processes.lines import say
 
 # tables whose jobs choose the size and order of their files (jobs/lake/file_layout.py)
 PLANNED_LAYOUT = (tables.CANDIDATES.name, "training_examples", tables.USER_EMBEDDINGS.name)
@@ -58,10 +59,10 @@ def maintain_tables(lake: Lake, days: int, *, dry_run: bool) -> int:
     paths = delta_paths(lake.spark, lake.uri)
     for name, path in paths.items():
         if dry_run:
-            print(f"{name}: {removable_files(lake, path, days):,} files would be removed", flush=True)
+            say(f"{name}: {removable_files(lake, path, days):,} files would be removed")
         else:
             maintain(lake, path, days)
-            print(f"{name}: removed files are kept for {days} days", flush=True)
+            say(f"{name}: removed files are kept for {days} days")
     return len(paths)
 
 
@@ -69,7 +70,7 @@ def remove_days(days: Iterable[OldDays], *, dry_run: bool) -> None:
     for old in days:
         if not dry_run:
             old.remove()
-        print(f"{old} {'would be removed' if dry_run else 'removed'}", flush=True)
+        say(f"{old} {'would be removed' if dry_run else 'removed'}")
 
 
 def remove_folders(lake: Lake, folders: Sequence[str], *, dry_run: bool) -> None:
@@ -77,7 +78,7 @@ def remove_folders(lake: Lake, folders: Sequence[str], *, dry_run: bool) -> None
         if not dry_run:
             filesystem, path = hadoop_path(lake.spark, folder)
             filesystem.delete(path, True)
-        print(f"{folder}: {'would be removed' if dry_run else 'removed'}", flush=True)
+        say(f"{folder}: {'would be removed' if dry_run else 'removed'}")
 
 
 def removable_files(lake: Lake, path: str, days: int) -> int:

@@ -24,6 +24,7 @@ from jobs.serving.publication_checks import require_complete_lists, require_gate
 from jobs.serving.publishing import newest_target, publish
 from jobs.serving.rollback import roll_back
 from jobs.training.tracking import record_publication
+from model.training.processes.lines import say
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     at = args.published_at or now()
     if is_rollback:
         target = roll_back(lake, args.rollback, at)
-        print(f"readers get {target['ds']} again, of model {target['model_version']}", flush=True)
+        say(f"readers get {target['ds']} again, of model {target['model_version']}")
     else:
         target = publish_day(lake, config, args.ds, at, republish=args.republish)
     record_publication(lake, config, target["model_version"])

@@ -32,6 +32,7 @@ from jobs.lake.days import days_between
 from jobs.lake.lake import Lake
 from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.preconditions import require_previous_days_run
+from model.training.processes.lines import say
 
 # Jobs that read the outcomes of a day; they run again when outcomes change.
 OUTCOME_JOBS = (build_training_examples, build_histories, build_item_pairs, build_item_counts, build_window_counts)
@@ -74,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def step(job: ModuleType, day: dt.date, *more: str) -> None:
         rows.append(job.main([*shared_arguments(args), "--ds", day.isoformat(), *more]))
-        print(f"{day}  {Path(str(job.__file__)).stem}  {rows[-1]:,} rows", flush=True)
+        name = Path(str(job.__file__)).stem
+        say(f"{day}  {name}  {rows[-1]:,} rows", job=name, ds=day, rows=rows[-1])
 
     rebuild_days(lake, config, args.ds, step)
     return sum(rows)

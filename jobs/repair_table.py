@@ -14,12 +14,14 @@ from functools import partial
 
 from pyspark.sql import SparkSession
 
+from jobs.cli.arguments import add_output
 from jobs.cli.run import run
 from jobs.lake.integrity.delta_log import DeltaLog
 from jobs.lake.integrity.hadoop_log import can_read_checkpoint, move_away, read_log
 from jobs.lake.integrity.repair import describe, plan_repair
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
+from model.training.processes.lines import say
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -29,6 +31,7 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", help="repair the table of this variant's model")
     parser.add_argument("--dry-run", action="store_true", help="print what would be moved, and move nothing")
     parser.add_argument("--master", help="Spark master of an embedded session (default: local[*])")
+    add_output(parser)
     return parser
 
 
@@ -48,11 +51,11 @@ def repair(spark: SparkSession, log: DeltaLog, *, dry_run: bool = False) -> int:
     """Repair a table and print what was done; returns the number of files that were moved, or would be."""
     plan = plan_repair(log, partial(can_read_checkpoint, spark, log.table))
     if plan is None:
-        print(f"nothing to repair in {log.table}")
+        say(f"nothing to repair in {log.table}")
         return 0
-    print(describe(log.table, plan))
+    say(describe(log.table, plan))
     done = "would be moved" if dry_run else f"moved to {move_away(spark, log.table, plan.files)}"
-    print(f"{done}: {', '.join(sorted(plan.files))}")
+    say(f"{done}: {', '.join(sorted(plan.files))}")
     return len(plan.files)
 
 

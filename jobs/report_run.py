@@ -25,6 +25,7 @@ from jobs.report.sections.people import people_section
 from jobs.report.sections.quality import quality_section
 from jobs.report.sections.training import estimator_section, index_section, training_section
 from jobs.report.trend import last_day, trend_page
+from model.training.processes.lines import say
 
 SECTIONS: tuple[Callable[[Lake, Config, dt.date], Section], ...] = (
     flow_section,
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "report_run", must_exist=True, uses_adopted=False)
     put_page(lake, report_path(lake.uri, args.ds), report(lake, config, args.ds))
     put_page(lake, trend_path(lake.uri), trend_page(lake, last_day(lake, args.ds)))
-    print(f"report: {report_path(args.lake, args.ds)}", flush=True)
+    say(f"report: {report_path(args.lake, args.ds)}")
     return len(SECTIONS)
 
 

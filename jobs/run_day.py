@@ -163,9 +163,8 @@ def run_day(
         require_declared_features(lake, config)
         if build_interactions not in jobs:  # which has this precondition, and is the first job
             require_previous_days_run(lake, ds, config.log.state_lookback_days)
-    for job in jobs:
-        if job in (*DECISION_JOBS, report_run):
-            continue
+    for job in [job for job in jobs if job not in (*DECISION_JOBS, report_run)]:
+        display.at(job, jobs)
         if job is rebuild_days:
             rebuild_days.rebuild_days(lake, config, ds, step)
         elif job is evaluate_candidates:
@@ -174,12 +173,13 @@ def run_day(
             step(job, ds)
         job_ended(job_name(job))
     try:
-        for job in DECISION_JOBS:
-            if job in jobs:
-                step(job, ds)
-                job_ended(job_name(job))
+        for job in [job for job in DECISION_JOBS if job in jobs]:
+            display.at(job, jobs)
+            step(job, ds)
+            job_ended(job_name(job))
     finally:  # also for a day that is not published
         if report_run in jobs:
+            display.at(report_run, jobs)
             step(report_run, ds)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Sequence
+from typing import Any
 
 from pyspark.sql import functions as F
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jobs import evaluate_candidates, ingest_movielens
@@ -30,6 +30,7 @@ from jobs.report.files import report_path
 from jobs.run_day import MODEL_JOBS, TABLE_JOBS, run_day
 from jobs.serving import read_candidates
 from jobs.serving.item_texts import ItemText, item_texts
+from model.training.processes.lines import is_json, say
 
 FIRST_DAY = dt.date(2026, 1, 1)
 DAYS = days_between(FIRST_DAY, FIRST_DAY + dt.timedelta(days=LOGICAL_DAYS - 1))
@@ -77,10 +78,14 @@ def show_comparison(lake: Lake, ds: dt.date, console: Console) -> None:
         ("with log-Q", metrics(lake, ds, CANDIDATES)),
     ):
         table.add_row(label, *(f"{found[name]:.3f}" for name in names))
-    console.print(table)
+        if is_json():
+            fields: dict[str, Any] = {name: found[name] for name in names}
+            say(label, **fields)
+    if not is_json():
+        console.print(table)
 
 
-def show_published(lake: Lake, config: Config, console: Console) -> None:
+def show_published(lake: Lake, config: Config) -> None:
     """Print where the candidates are stored, and one user's list as ranking would read it, with titles."""
     lists = read_candidates(lake.uri)
     user = lists["user_id"].iloc[0]
@@ -89,25 +94,23 @@ def show_published(lake: Lake, config: Config, console: Console) -> None:
     listed = [
         f"{row.item_id} {texts.get(row.item_id, ItemText()).title} ({row.score:.2g})" for row in best.itertuples()
     ]
-    console.print(
-        f"published: {lists['user_id'].nunique():,} users, {len(lists):,} candidates in {lake.uri}/candidates"
-    )
-    console.print(escape(f"  user {user}: {', '.join(listed)}, ..."))
+    say(f"published: {lists['user_id'].nunique():,} users, {len(lists):,} candidates in {lake.uri}/candidates")
+    say(f"  user {user}: {', '.join(listed)}, ...")
     call = f'read_candidates("{lake.uri}", ["{user}"])'
-    console.print(f"  read them:  from jobs.serving import read_candidates; {call}", soft_wrap=True)
+    say(f"  read them:  from jobs.serving import read_candidates; {call}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = arg_parser().parse_args(argv)
     config = load_config(*args.config)
     display = Display(f"batch-recall demo: MovieLens-100K in {args.lake}")
-    display.console.print("starting Spark")
+    say("starting Spark")
     lake = Lake(spark_session("run_demo", args.master, small_days=True), args.lake)
     run_demo(lake, config, shared_arguments(args), display)
     display.summary()
     show_comparison(lake, SCORED_DAY, display.console)
-    show_published(lake, config, display.console)
-    display.console.print(f"report of {SCORED_DAY}: {report_path(args.lake, SCORED_DAY)}", soft_wrap=True)
+    show_published(lake, config)
+    say(f"report of {SCORED_DAY}: {report_path(args.lake, SCORED_DAY)}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from jobs.raw_log.landing import land, raw_tables
 from jobs.raw_log.preconditions import require_impressions
+from model.training.processes.lines import say
 
 HASH_BUCKETS = 1_000_000  # the resolution of --fraction
 
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     days = days_between(args.ds - dt.timedelta(days=args.days - 1), args.ds)
     counts = land(Lake(lake.spark, args.into), config, days, frames)
     landed = ", ".join(f"{rows:,} rows of {name}" for name, rows in counts.items())
-    print(f"landed in {args.into}: {landed}", flush=True)
+    say(f"landed in {args.into}: {landed}")
     return counts["impressions"]
 
 

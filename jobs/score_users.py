@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser, time_argument
 from jobs.cli.clock import now
 from jobs.cli.lake import open_lake
+from jobs.cli.live import expecting
 from jobs.cli.run import run
 from jobs.inference.exclusions import excluded_items
 from jobs.inference.references import IndexReference, index_reference
@@ -29,6 +30,7 @@ from jobs.lake.queries import query
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.publications import published_lists
 from model.artifacts.formats import VersionMismatch
+from model.training.processes.lines import warn
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -64,10 +66,9 @@ def scored(users: DataFrame, ref: IndexReference, plan: ListPlan, scored_at: dt.
 def warn_if_uncalibrated(ref: IndexReference) -> None:
     """Print a warning if the model has no calibration."""
     if not ref.calibration.is_fitted:
-        print(
-            f"warning: model {ref.version} was trained without a held-out day or by an older version: scores are "
+        warn(
+            f"model {ref.version} was trained without a held-out day or by an older version: scores are "
             "shares of the softmax over a user's list, not calibrated probabilities",
-            flush=True,
         )
 
 
@@ -78,9 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     warn_if_uncalibrated(ref)
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)
-    users = sorted_files(users, "user_id", lake.row_count(tables.USER_EMBEDDINGS, args.ds))
-    rows = scored(users, ref, plan, args.scored_at or now())
-    with row_group_size(lake.spark, USERS_PER_ROW_GROUP):
+    count = lake.row_count(tables.USER_EMBEDDINGS, args.ds)
+    rows = scored(sorted_files(users, "user_id", count), ref, plan, args.scored_at or now())
+    with row_group_size(lake.spark, USERS_PER_ROW_GROUP), expecting(count, "users"):
         return lake.overwrite(tables.CANDIDATES, args.ds, rows)
 
 

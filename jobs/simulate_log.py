@@ -27,6 +27,7 @@ from jobs.raw_log.encoding import union
 from jobs.raw_log.landing import land
 from jobs.raw_log.simulated_tables import day_log, oracle, raw_log_of_day, simulated_items, simulated_users
 from jobs.raw_log.simulator import World
+from model.training.processes.lines import say
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -91,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         lake.overwrite(tables.ORACLE, day, oracle(lake.spark, world, (day - start).days))
     last_log = day_log(lake.spark, world, start, days[-1], args.active)
     recall = oracle_recall(last_log, lake.day(tables.ORACLE, days[-1]))
-    print(world.describe())
-    print(f"oracle: Recall@20 {recall:.4f} on the clicks of {days[-1]}")
+    say(world.describe())
+    say(f"oracle: Recall@20 {recall:.4f} on the clicks of {days[-1]}")
     return rows
 
 

@@ -25,6 +25,7 @@ from jobs.training.launch import remove_checkpoints, train
 from jobs.training.spec import training_spec
 from jobs.training.tracking import record_training
 from jobs.tuning.adoption.records import require_settings_chosen
+from model.training.processes.lines import say
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     require_ready(lake, args.ds)
     if (reused := reusable_model(lake, config, args.ds)) is not None:
         every = config.training.retrain_every_days
-        print(f"the model of {reused.trained_on} is reused: training.retrain_every_days is {every}", flush=True)
+        say(f"the model of {reused.trained_on} is reused: training.retrain_every_days is {every}")
         rows = lake.spark.createDataFrame([reused], tables.MODEL_VERSIONS.schema)
         lake.overwrite(tables.MODEL_VERSIONS, args.ds, rows)
         return int(reused.training_rows)

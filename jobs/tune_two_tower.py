@@ -33,6 +33,7 @@ from jobs.tuning.overlay import overlay_text
 from jobs.tuning.page import tuning_page
 from jobs.tuning.search import REASON, SAME_AS, SETTINGS, Base, best_settings, ended, open_study, search, values_of
 from jobs.tuning.space import overlay
+from model.training.processes.lines import say
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -71,7 +72,7 @@ def show_trial(study: Study, trial: FrozenTrial, metric: str) -> None:
     )
     best = f"; best {study.best_value:.4f} (trial {study.best_trial.number})" if complete else ""
     seconds = trial.duration.total_seconds() if trial.duration else 0.0
-    print(f"trial {trial.number} {trial.state.name.lower()}: {value}, {seconds:.0f} s{best}", flush=True)
+    say(f"trial {trial.number} {trial.state.name.lower()}: {value}, {seconds:.0f} s{best}")
 
 
 def overlay_of(
@@ -120,7 +121,7 @@ def tune(lake: Lake, base: Base, ds: dt.date, *, trials: int, seconds: float | N
 
         search(base, study, trials=trials, seconds=seconds, processes=processes, on_trial=on_trial)
         chosen = best_settings(study)
-        print(f"training today's and the chosen settings with {seeds} seeds each", flush=True)
+        say(f"training today's and the chosen settings with {seeds} seeds each")
         comparison = compared(base, chosen, seeds=seeds, processes=processes)
         values = base.config.model_dump()
         today = {"training.epochs": base.config.training.epochs} | {
@@ -132,7 +133,7 @@ def tune(lake: Lake, base: Base, ds: dt.date, *, trials: int, seconds: float | N
         folder.put(RESULT, result.text())
         step = next_step(comparison, base.config.tuning.take_over, ds, lake.variant)
         folder.put(PAGE, tuning_page(ds, study, today, comparison, metric, step))
-    print(f"{comparison.text(metric)}\nsettings: {folder.uri(OVERLAY)}\npage: {folder.uri(PAGE)}\n{step}", flush=True)
+    say(f"{comparison.text(metric)}\nsettings: {folder.uri(OVERLAY)}\npage: {folder.uri(PAGE)}\n{step}")
     record_search(lake, base.config, f"{ds}-{base.study_name}", trials_of(study))
     return len(ended(study))
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import re
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from jobs.cli.advice import Advice, advice_for
+from jobs.cli.advice import fields as advice_fields
+from jobs.cli.advice import lines as advice_lines
 from jobs.config.loading import load_config
 from model.registry import did_you_mean
+from model.training.processes.lines import FORMAT, FORMATS, VERBOSE, say
+
+USER_ERROR = 2  # as in jobs/cli/run.py, which imports Spark
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,14 +32,17 @@ class Parser(argparse.ArgumentParser):
         try:
             load_config(*parsed.config)
         except ValueError as error:
-            self.error(f"argument --config: {error}")
+            self.error(f"argument --config: {error}", advice_for(error))
         return parsed
 
-    def error(self, message: str) -> NoReturn:
+    def error(self, message: str, advice: Advice | None = None) -> NoReturn:
+        """Print the usage, the message, what to do and where it is documented, and exit with code 2."""
         unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
         if message.startswith("unrecognized arguments") and unknown:
             message += did_you_mean(unknown[0], self._option_string_actions)
-        super().error(message)
+        text = "\n".join([f"{self.format_usage()}{self.prog}: error: {message}", *advice_lines(advice)])
+        say(message, level="error", text=text, exit_code=USER_ERROR, **advice_fields(advice))
+        sys.exit(USER_ERROR)
 
 
 def job_parser(doc: str | None, *, variant: bool = False, needs_day: bool = True, needs_lake: bool = True) -> Parser:
@@ -57,6 +67,20 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--master", help="Spark master of an embedded session (default: local[*]; ignored under spark-submit)"
+    )
+    add_output(parser)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """The arguments --log-format and --verbose, which `run` in jobs/cli/run.py applies before the job starts."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        help=f"lines for people, or JSON lines for programs (default: {FORMAT}, or text)",
+    )
+    group.add_argument(
+        "--verbose", action="store_true", help=f"show what Spark and other libraries log, too (or {VERBOSE}=1)"
     )
 
 

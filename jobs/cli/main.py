@@ -19,6 +19,7 @@ from typing import NoReturn
 import jobs
 from jobs.cli import kubernetes
 from model.registry import did_you_mean
+from model.training.processes.lines import say
 
 COMMAND = "batch-recall"
 USER_ERROR = 2  # as in jobs/cli/run.py, which imports Spark
@@ -122,7 +123,7 @@ def main() -> None:
         job = job_named(words[0])
         require_whole_spark()
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(str(error), level="error", text=f"error: {error}", exit_code=USER_ERROR)
         sys.exit(USER_ERROR)
     sys.argv = [f"{COMMAND} {command_name(job)}", *words[1:]]  # a job reads its arguments, and argparse its name, here
     if {"-h", "--help"}.intersection(words[1:]):

@@ -28,6 +28,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.session.settings import CODE, MARK
 
 FILE = "progress.json"
+OUTPUT = ("log_format", "verbose")  # arguments that decide no row
 PART = re.compile(r'"([A-Za-z_][\w.]*):[A-Za-z_]\w*"')  # in JSON: "package.module:Class"
 Commit = list[int]  # version of a table, and length and modification time of the commit's file
 
@@ -106,7 +107,8 @@ def recorded(lake: Lake, config: Config, args: argparse.Namespace, names: Sequen
 def hash_of_inputs(lake: Lake, config: Config, args: argparse.Namespace) -> str:
     """A hash of what decides the rows of a day besides the tables: code, configuration, arguments, blocklist."""
     digest = hashlib.sha256(config.model_dump_json().encode())
-    digest.update(repr(sorted(vars(args).items())).encode())
+    decisive = {name: value for name, value in vars(args).items() if name not in OUTPUT}
+    digest.update(repr(sorted(decisive.items())).encode())
     for status in glob_statuses(lake.spark, config.exclusions.blocklist) if config.exclusions.blocklist else ():
         digest.update(repr(size_and_time(status)).encode())
     files = [CODE] if CODE.is_file() else sorted(path for name in ("jobs", "model", "sql") for path in files_in(name))

@@ -1,4 +1,4 @@
-"""Runs a job as a program: a known error becomes one line on stderr and an exit code."""
+"""Runs a job as a program: a known error becomes a message on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -8,18 +8,28 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, NoReturn
 
 from pyspark.accumulators import AccumulatorServer
 from pyspark.logger import PySparkLogger
+from rich.console import Console
 
+from jobs.cli.advice import ENVIRONMENT, Advice, advice_for
+from jobs.cli.advice import fields as advice_fields
+from jobs.cli.advice import lines as advice_lines
+from jobs.cli.live import OWN_LINES, moving_line
 from jobs.lake.errors import DiskFull, TargetUnavailable, WriteConflict, user_message
 from jobs.raw_log.preconditions import DayStopped
 from jobs.tuning.lock import SearchIsRunning
+from model.training.processes.lines import is_json, library_output, lines_of, output_form, say
 from model.training.processes.parent_process import end_with_parent
 
 USER_ERROR = 2  # the same command would fail again
+CRASH = 1  # a bug, as Python ends with one
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later
 TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning, TargetUnavailable)  # ValueErrors that end a job with TRY_AGAIN
 # What a job's `main` counts, unless it counts rows (of the tables that its docstring names first).
@@ -38,7 +48,7 @@ COUNTED = {
 
 
 def run(main: Callable[[Sequence[str] | None], object]) -> None:
-    """Run a job's `main`, print what it did, and exit; errors that are not bugs are one line, without a traceback.
+    """Run a job's `main`, print what it did, and exit; errors that are not bugs are a message, without a traceback.
 
     Exit code USER_ERROR: a wrong argument, wrong data, or a day that stops on purpose. TRY_AGAIN: another writer or
     search, a full disk, an unresponsive store or target, a JVM that was killed.
@@ -49,28 +59,54 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call has a better message
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # a child of spark-submit's JVM, which a scheduler may kill
         end_with_parent()
+    given, job = given_arguments(), Path(str(sys.modules[main.__module__].__file__)).stem
     start = time.perf_counter()
-    try:
-        if isinstance(result := main(None), int):
-            print(summary(main, result, time.perf_counter() - start), flush=True)
-    except ValueError as error:
-        code = f" [{error.code}]" if isinstance(error, DayStopped) else ""
-        print(f"error{code}: {error}", file=sys.stderr)
-        sys.exit(TRY_AGAIN if isinstance(error, TEMPORARY) else USER_ERROR)
-    except Exception as error:
-        if (line := user_message(error)) is None:
-            raise
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(TRY_AGAIN)
+    with output_form(given.log_format, verbose=given.verbose), lines_of(job, given.ds):
+        try:
+            with library_output(), nullcontext() if job in OWN_LINES else moving_line(Console(), job):
+                result = main(None)
+            if isinstance(result, int):
+                say_summary(main, result, time.perf_counter() - start)
+        except ValueError as error:
+            fail(str(error), advice_for(error), TRY_AGAIN if isinstance(error, TEMPORARY) else USER_ERROR, error)
+        except Exception as error:
+            if (line := user_message(error)) is not None:
+                fail(line, ENVIRONMENT, TRY_AGAIN)
+            if not is_json():
+                raise
+            say(f"{type(error).__name__}: {error}", level="error", traceback=traceback.format_exc())
+            sys.exit(CRASH)
+
+
+def given_arguments() -> argparse.Namespace:
+    """--ds, --log-format and --verbose of the command line, before the job's own parser checks them."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--ds")
+    parser.add_argument("--log-format")
+    parser.add_argument("--verbose", action="store_true")
+    return parser.parse_known_args()[0]
+
+
+def fail(message: str, advice: Advice | None, exit_code: int, error: ValueError | None = None) -> NoReturn:
+    """Print an error with its code, what to do and where it is documented, and exit."""
+    code = {"code": error.code} if isinstance(error, DayStopped) else {}
+    text = "\n".join([f"error{''.join(f' [{name}]' for name in code.values())}: {message}", *advice_lines(advice)])
+    say(message, level="error", text=text, **code, exit_code=exit_code, **advice_fields(advice))
+    sys.exit(exit_code)
+
+
+def say_summary(main: Callable[[Sequence[str] | None], object], count: int, seconds: float) -> None:
+    """Print what a job did; programs get `rows` (or `count` of what `counted` names) and `seconds`."""
+    counted = COUNTED.get(Path(str(sys.modules[main.__module__].__file__)).stem)
+    numbers: dict[str, Any] = {"count": count, "counted": counted} if counted else {"rows": count}
+    say(summary(main, count, seconds), **numbers, seconds=round(seconds, 1))
 
 
 def summary(main: Callable[[Sequence[str] | None], object], count: int, seconds: float) -> str:
     """One line: the job, its day, what it counted, and the seconds. main: of a job whose arguments are sys.argv."""
     module = sys.modules[main.__module__]
     job = Path(str(module.__file__)).stem
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--ds")
-    day = parser.parse_known_args()[0].ds
+    day = given_arguments().ds
     table = re.match(r"([a-z_]+(?: and [a-z_]+)?): ", module.__doc__ or "")
     counted = COUNTED.get(job) or f"rows{f' in {table[1]}' if table else ''}"
     return f"{job}{f' {day}' if day else ''}: {count:,} {counted}, {seconds:.1f} s"

@@ -13,6 +13,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.files.ids import SHOWN_IDS, ids_from_file, some_of
+from model.training.processes.lines import warn
 
 
 def blocked_items(lake: Lake, config: Config) -> DataFrame:
@@ -34,7 +35,7 @@ def warn_of_unknown_blocked_items(lake: Lake, config: Config, ds: dt.date) -> No
     if count := unknown.count():
         shown = some_of([row.item_id for row in unknown.orderBy("item_id").limit(SHOWN_IDS + 1).collect()])
         total = f"{count:,} of {blocked.count():,} ids of exclusions.blocklist"
-        print(f"warning: {total} match no item of {ds}, in this spelling: {shown}", flush=True)
+        warn(f"{total} match no item of {ds}, in this spelling: {shown}")
 
 
 def eligible_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:

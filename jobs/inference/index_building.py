@@ -29,6 +29,7 @@ from jobs.lake.lake import Lake
 from model.artifacts.verified_folder import sha256
 from model.data.parquet_files import read_files
 from model.search.tuning import Sample
+from model.training.processes.lines import warn
 
 
 def store_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample: Sample) -> DataFrame:
@@ -84,10 +85,9 @@ def _item_details(lake: Lake, config: Config, ds: dt.date, embeddings: pa.Table)
 def _neighbours(lake: Lake, ds: dt.date) -> pa.Table:
     """The day's rows of item_neighbours; none, with a warning, if it has none, as before the first pairs of clicks."""
     if not lake.has_day(tables.ITEM_NEIGHBOURS, ds):
-        print(
-            f"warning: item_neighbours has no row for {ds}: the towers fill the positions of scoring.neighbour_quota. "
+        warn(
+            f"item_neighbours has no row for {ds}: the towers fill the positions of scoring.neighbour_quota. "
             "If the quota was set after the day's tables were built, run build_item_pairs and build_item_neighbours",
-            flush=True,
         )
         return NO_NEIGHBOURS
     return read_files(lake.pinned(tables.ITEM_NEIGHBOURS, ds, 1).files).select(NO_NEIGHBOURS.column_names)

@@ -18,6 +18,7 @@ from model.search.backends import BACKENDS
 from model.search.exact_index import ExactIndex
 from model.search.item_index import ItemIndex
 from model.search.tuning import RecallNotReached, Sample, tune
+from model.training.processes.lines import warn
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def build_indexes(settings: Index, vectors: Vectors, sample: Sample, folder: Pat
             measurements.append(measurement)
     _choose(measurements, misses, settings.backend)
     for miss in misses:
-        print(f"warning: {miss}; it was not stored", flush=True)
+        warn(f"{miss}; it was not stored")
     return measurements
 
 

@@ -21,6 +21,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.queries import Materialized, materialized, query
 from jobs.lake.tables import Table
 from jobs.lake.writing import can_check_files
+from model.training.processes.lines import warn
 
 FAIL, WARN = "#fail ", "#warn "
 
@@ -56,7 +57,7 @@ def raise_failures(table: Table, ds: dt.date, found: Sequence[Finding]) -> None:
     """Print the warnings. Raises CheckFailed that lists every violated rule."""
     for finding in found:
         if finding.level == WARN:
-            print(f"warning: {table.name} of {ds}: {finding}", flush=True)
+            warn(f"{table.name} of {ds}: {finding}")
     if failures := [str(finding) for finding in found if finding.level == FAIL]:
         raise CheckFailed(f"{table.name} of {ds} was not written: " + "; ".join(failures))
 

@@ -22,6 +22,7 @@ from jobs.lake.queries import query
 from jobs.raw_log.attribution import AttributionWindow
 from jobs.raw_log.files import CORRUPT_ROW
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
+from model.training.processes.lines import say
 
 WORDS = r'[\s,;|:"{}\[\]\\]+'  # separates the words of a row that could not be parsed
 FIRST = (tables.CLICKS.name, tables.QUARANTINE.name)  # whose rows name impressions, which are removed afterwards
@@ -50,7 +51,7 @@ def remove_users(lake: Lake, user_ids: Sequence[str], window: AttributionWindow)
         table = DeltaTable.forPath(lake.spark, paths[name])
         if matches := rows_of_users(lake, name.rsplit("/", 1)[-1], table.toDF(), ids, window):
             of_table = sum((remove(lake, table, name, match) for match in matches), Counter[str]())
-            print(f"{name}: {of_table.total():,} rows", flush=True)
+            say(f"{name}: {of_table.total():,} rows")
             removed += of_table
     return removed
 

@@ -14,6 +14,7 @@ from jobs.lake import tables
 from jobs.lake.files import folder_reference, local_folder
 from jobs.lake.lake import Lake
 from jobs.training.settings import training_configuration
+from model.training.processes.lines import say
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def warm_start_model(lake: Lake, config: Config, ds: dt.date) -> EarlierModel | 
     last = _last_trained(lake, ds, config.log.state_lookback_days)
     if last is None:
         days = config.log.state_lookback_days
-        print(f"no model of the {days} days before {ds} was found: the model is trained from scratch")
+        say(f"no model of the {days} days before {ds} was found: the model is trained from scratch")
         return None
     folder = local_folder(folder_reference(lake.spark, model_path(lake, last.model_version)))
     return EarlierModel(last.model_version, folder, last.trained_on)

@@ -19,6 +19,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from model.artifacts.formats import MODEL
 from model.artifacts.stored_folders import StoredFolders
+from model.training.processes.lines import say
 from model.training.spec import RunSpec, TrainingSpec
 
 SPEC_FILE = "training_spec.json"
@@ -100,7 +101,7 @@ def uses_spark_gpus(settings: Mapping[str, str], device: str, *, on_driver: bool
     key = "spark.driver.resource.gpu.amount" if on_driver else "spark.task.resource.gpu.amount"
     amount = settings.get(key, "0")
     if device == "auto" and amount == "0" and not on_driver:
-        print(f"note: the ranks train on CPUs, because {key} is not set; see docs/cluster.md, A trainer with a GPU")
+        say(f"note: the ranks train on CPUs, because {key} is not set; see docs/cluster.md, A trainer with a GPU")
     if device == "cpu" or (device == "auto" and amount == "0"):
         return False
     if not amount.isdecimal() or int(amount) < 1:

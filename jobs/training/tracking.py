@@ -14,6 +14,7 @@ from jobs.config.loading import Config
 from jobs.inference.references import model_path
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
+from model.training.processes.lines import warn
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -147,7 +148,7 @@ def _client(lake: Lake, config: Config) -> Iterator[MlflowClient | None]:
         yield client
     except Exception as error:
         text = "".join(str(error).splitlines()[:1]).replace(uri, _without_secrets(uri))
-        print(f"warning: MLflow at {_without_secrets(uri)} was not updated: {type(error).__name__}: {text}", flush=True)
+        warn(f"MLflow at {_without_secrets(uri)} was not updated: {type(error).__name__}: {text}")
         if client is None:
             yield None
 

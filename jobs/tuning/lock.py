@@ -23,6 +23,7 @@ from pyspark.sql import SparkSession
 from jobs.lake.files import hadoop_path, put_text, read_text
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
+from model.training.processes.lines import say
 
 FILE = "search.lock"  # in the folder tuning/ of the lake, for the main model and all variants
 RENEWAL, SILENCE = 60.0, 300.0  # seconds
@@ -92,7 +93,7 @@ def held_in_store(spark: SparkSession, uri: str, holder: str) -> Iterator[None]:
                 if not is_anothers():
                     put_text(spark, uri, holder)
             except Exception as error:  # of the store, in any form: a search of hours must not lose its lock for it
-                print(f"the lock {uri} could not be renewed, which is tried again: {error}", flush=True)
+                say(f"the lock {uri} could not be renewed, which is tried again: {error}")
 
     renewal = threading.Thread(target=renew, daemon=True)
     renewal.start()

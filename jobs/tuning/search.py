@@ -18,6 +18,7 @@ from jobs.config.loading import Config
 from jobs.tuning.protocol import Measured, TrialFailed, measured
 from jobs.tuning.space import Settings, configured, current, drawn
 from jobs.tuning.spec import trial_spec
+from model.training.processes.lines import say
 from model.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def open_study(base: Base, file: Path) -> Study:
         study.enqueue_trial(trial.params)
     if not study.trials:
         study.enqueue_trial(current(base.config))
-    print(f"continues a search of {len(ended(study))} trials" if ended(study) else "a new search", flush=True)
+    say(f"continues a search of {len(ended(study))} trials" if ended(study) else "a new search")
     return study
 
 

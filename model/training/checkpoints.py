@@ -20,6 +20,7 @@ from torch import Tensor
 
 from model.artifacts.formats import CHECKPOINT, CheckpointCorrupt
 from model.artifacts.stored_folders import StoredFolders
+from model.training.processes.lines import warn
 
 TENSORS = "tensors.safetensors"
 STEP, BEST = "step", "best"  # kinds of checkpoints: of every few steps, and of the best epoch
@@ -57,7 +58,7 @@ class Checkpoints:
                 with self._verified(name):
                     return int(name.removeprefix(f"{STEP}-"))
             except CheckpointCorrupt as error:
-                print(f"warning: {error}; trying an older checkpoint", file=sys.stderr, flush=True)
+                warn(f"{error}; trying an older checkpoint", stream=sys.stderr)
         return None
 
     def load_step(self, step: int) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from model.towers import TwoTowers
 from model.training.inputs import TrainingInputs, example_features
 from model.training.learner import Learner, standardise
 from model.training.loop import Progress, TrainingDiverged
+from model.training.processes.lines import library_output, say
 from model.training.processes.parent_process import end_with_parent
 from model.training.processes.progress_bar import progress_bar
 from model.training.processes.ranks import ALONE, Ranks
@@ -165,7 +166,8 @@ def train(spec: TrainingSpec) -> int:
         with progress_bar(spec.data.examples.rows * spec.run.epochs + round(last_rows)) as on_step:
             fit(spec, on_step)
     except (ValueError, OSError, TrainingDiverged, RowCountMismatch, CheckpointCorrupt) as error:
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        text = f"{type(error).__name__}: {error}"
+        say(text, level="error", text=f"error: {text}")
         return 2
     return 0
 
@@ -179,7 +181,8 @@ def main() -> int:
     end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spec", type=Path, help="the training_spec.json that jobs.train_two_tower wrote")
-    return train_json(parser.parse_args().spec.read_text("utf-8"))
+    with library_output():
+        return train_json(parser.parse_args().spec.read_text("utf-8"))
 
 
 def _end(code: int) -> NoReturn:

@@ -15,6 +15,7 @@ from model.training.checkpoints import BEST, STEP, Checkpoints
 from model.training.inputs import EXAMPLES, LAST_DAY_SHARE, TrainingInputs
 from model.training.learner import Learner
 from model.training.loop import Batch, Progress, TrainingDiverged, train
+from model.training.processes.lines import say
 from model.training.spec import RunSpec
 from model.training.validation.clicks import RankedClicks
 from model.training.validation.held_out import HeldOutClicks
@@ -113,7 +114,7 @@ class Run:
         if self.history.on_last_day:
             self._switch_to_last_day()
         if self.ranks.is_rank_zero:
-            print(f"  continues after step {step:,}", flush=True)
+            say(f"continues after step {step:,}", text=f"  continues after step {step:,}", step=step)
         return self.learner.load_state_dict(state["learner"])
 
     def _epochs(self, progress: Progress, batches_of: Callable[[int, int], Iterable[Batch]], epochs: int) -> Progress:

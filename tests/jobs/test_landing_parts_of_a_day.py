@@ -174,7 +174,7 @@ def test_columns_that_no_feature_reads_are_named_and_a_declared_one_that_is_miss
     users = write(pd.DataFrame({"user_id": ["u1"], "age": [7]}), tmp_path, "users", "csv")
     ingest(lake, config_file, DAY, users=users)
     assert f"{users}: not used: age; to train on them, declare them in [[features.user]]" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"must have the columns \['price'\], got"):
+    with pytest.raises(ValueError, match=r"must have the columns \['price'\], got .*; features.item names 'price'"):
         ingest(lake, config_file, DAY, items=write(ITEMS.drop(columns="price"), tmp_path, "items", "parquet"))
 
 

@@ -8,6 +8,7 @@ import sys
 
 from pyspark.sql import SparkSession
 
+from jobs.lake.session.jvm_output import jvm_output
 from jobs.lake.session.settings import (
     DELTA_DEFAULTS,
     SETTINGS,
@@ -37,7 +38,8 @@ def spark_session(name: str, master: str | None = None, *, small_days: bool = Fa
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         for key, value in embedded_settings(master, small_days=small_days).items():
             builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    with jvm_output():
+        spark = builder.getOrCreate()
     if spark.sparkContext.applicationId not in APPLICATIONS:
         _prepare(spark, small_days=small_days)
         APPLICATIONS.add(spark.sparkContext.applicationId)

@@ -1,7 +1,7 @@
 """Log files and tables as rows of named columns, whatever their format."""
 
 from jobs.raw_log.files.errors import NO_ROW, file_errors
-from jobs.raw_log.files.names import CORRUPT_ROW, named, require_named
+from jobs.raw_log.files.names import CORRUPT_ROW, MissingColumns, named, require_named
 from jobs.raw_log.files.sources import SOURCE_FORMATS, TABLE, Source, open_source
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "NO_ROW",
     "SOURCE_FORMATS",
     "TABLE",
+    "MissingColumns",
     "Source",
     "file_errors",
     "named",

@@ -11,6 +11,14 @@ from pyspark.sql import functions as F
 CORRUPT_ROW = "_corrupt_record"  # the text of a row that cannot be parsed, null for any other row
 
 
+class MissingColumns(ValueError):
+    """A file lacks required columns."""
+
+    def __init__(self, message: str, columns: Sequence[str]) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
+
+
 def quoted(name: str) -> str:
     """A column's name as SQL, whatever characters it contains."""
     escaped = name.replace("`", "``")
@@ -30,7 +38,7 @@ def require_distinct(source: str, names: Sequence[str]) -> None:
 
 
 def require_named(source: str, names: Sequence[str], required: Collection[str]) -> None:
-    """Raises ValueError if one of the required columns is not among `names`."""
+    """Raises MissingColumns if one of the required columns is not among `names`."""
     if missing := [name for name in required if name not in names]:
         got = f"got {list(names)}; [mapping] and --map give columns of other names (docs/your-log.md)"
-        raise ValueError(f"{source} must have the columns {missing}, {got}")
+        raise MissingColumns(f"{source} must have the columns {missing}, {got}", missing)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame, SparkSession
@@ -17,11 +18,12 @@ from jobs.raw_log.contract import (
     CLICKS_BY_IMPRESSION,
     CLICKS_BY_ITEM,
     EVENT_TIMES,
+    IDS,
     parse,
     require_columns,
     required_columns,
 )
-from jobs.raw_log.files import CORRUPT_ROW, Source, open_source
+from jobs.raw_log.files import CORRUPT_ROW, MissingColumns, Source, open_source
 from jobs.raw_log.landing import raw_tables
 from jobs.raw_log.landing.notes import SIDES
 from jobs.raw_log.landing.parsed_file import ParsedFile
@@ -72,7 +74,7 @@ def open_log(
     fields = {table: [column for column in schema.names if column != "ds"] for table, schema in schemas.items()}
     first = None if backlog or len(days) == 1 else days[0]
     log = {}
-    with evaluated_in(spark, config.mapping.time_zone):
+    with evaluated_in(spark, config.mapping.time_zone), keys_named(config):
         for name, path in paths.items():
             section: sections.TableMapping = getattr(config.mapping, name)
             required = _required(name, config, schemas)
@@ -86,6 +88,20 @@ def open_log(
                 )
                 log[table] = LogFile(source, section, rows, replace(parsed, condition=_condition(section, name, table)))
     return {table: replace(file, parsed=on_days(file.parsed, days[0], days[-1])) for table, file in log.items()}
+
+
+@contextmanager
+def keys_named(config: Config) -> Iterator[None]:
+    """Adds to the error of a missing column which key of the configuration names it, if one does."""
+    keys = {feature.name: f"features.{side}" for side in ("user", "item") for feature in config.features.of(side)}
+    keys |= {config.report.item_title: "report.item_title", config.report.item_picture: "report.item_picture"}
+    try:
+        yield
+    except MissingColumns as error:
+        named = [f"{keys[column]} names {column!r}" for column in error.columns if column in keys and column not in IDS]
+        if not named:
+            raise
+        raise MissingColumns(f"{error}; {', '.join(named)}", error.columns) from error
 
 
 def on_days(parsed: ParsedFile, first: dt.date, last: dt.date) -> ParsedFile:

@@ -15,6 +15,7 @@ from jobs.serving.export.redis_target import FORMATS as REDIS_FORMATS
 from jobs.serving.export.redis_target import RedisTarget
 from jobs.serving.export.versions import Version, version_to_export
 from jobs.serving.publications import were_users_forgotten
+from model.training.processes.lines import say
 
 # Schemes of file systems that Hadoop has connectors for; "": a path.
 FOLDER_SCHEMES = ("", "file", "hdfs", "viewfs", "s3", "s3a", "abfs", "abfss", "wasb", "wasbs", "gs", "oss", "cosn")
@@ -80,7 +81,7 @@ def export(lake: Lake, target: Target, format_: str, kept: int) -> int:
     what = f"publication {version.publication} of {version.ds} ({version.name})"
     lists = "were there already" if is_complete else "are written"
     done = f"its lists {lists}, and readers follow them now" if is_new else "readers follow its lists already"
-    print(f"{what} in {target.shown}: {done}", flush=True)
+    say(f"{what} in {target.shown}: {done}")
     if removed := target.remove_old(version, kept, lambda number: were_users_forgotten(lake, number)):
-        print(f"earlier exports that were removed from {target.shown}: {removed}", flush=True)
+        say(f"earlier exports that were removed from {target.shown}: {removed}")
     return version.users

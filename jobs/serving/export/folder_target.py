@@ -27,6 +27,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from jobs.serving.export.versions import NAME, ExportConflict, Version, lists_in_files
 from model.artifacts.verified_folder import flush
+from model.training.processes.lines import say
 
 FORMATS = ("parquet", "jsonl")
 POINTER, MANIFEST, PROGRESS = "current.json", "manifest.json", "progress"
@@ -61,7 +62,7 @@ class FolderTarget:
         missing = [file for file, rows in version.rows.items() if rows and file not in done]
         if shards:
             earlier = sum(shard["users"] for shard in shards.values())
-            print(f"{earlier:,} of {version.users:,} lists are there from an earlier run", flush=True)
+            say(f"{earlier:,} of {version.users:,} lists are there from an earlier run")
         else:
             self._remove(version.name)  # the rest of an interrupted removal, or of a first shard
         tasks = lake.spark.sparkContext.defaultParallelism

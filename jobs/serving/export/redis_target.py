@@ -25,6 +25,7 @@ from jobs.lake.lake import Lake
 from jobs.serving.export.redis_address import checked_address
 from jobs.serving.export.redis_writer import WRITTEN, Keys, ListWriter, VersionRemoved, connected, encoded
 from jobs.serving.export.versions import ExportConflict, Version, lists_in_files, lists_of
+from model.training.processes.lines import say
 
 FORMATS = ("json", "hash")
 SCANNED = 1_000  # keys that one step of a removal looks at and removes
@@ -60,7 +61,7 @@ class RedisTarget:
         with self._errors():
             done = {file: int(rows) for file, rows in self._client.hgetall(self.keys.progress(version.name)).items()}
             if earlier := sum(min(done.get(file, 0), rows) for file, rows in expected.items()):
-                print(f"{earlier:,} of {version.users:,} lists are there from an earlier run", flush=True)
+                say(f"{earlier:,} of {version.users:,} lists are there from an earlier run")
             missing = [file for file, rows in expected.items() if done.get(file, 0) < rows]
             writer = ListWriter(
                 self._url, self.keys, version.name, version.format, self.batch_users, self.ttl_seconds, done

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model.training.loop import Progress as Training
+from model.training.processes.lines import is_json, say
 
 
 @contextmanager
@@ -19,11 +20,11 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
     """
     console = Console()
     text = TextColumn(
-        "  epoch {task.fields[epoch]}  loss {task.fields[loss]:.4f}  {task.fields[speed]:,.0f} examples/s"
-        "  {task.fields[waiting]:.0%} waiting for data"
+        "  epoch {task.fields[epoch]}  step {task.fields[step]:,}  loss {task.fields[loss]:.4f}"
+        "  {task.fields[speed]:,.0f} examples/s  {task.fields[waiting]:.0%} waiting for data"
     )
-    with Progress(text, BarColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("training", total=rows, epoch=1, loss=float("nan"), speed=0.0, waiting=0.0)
+    with Progress(text, BarColumn(), TimeRemainingColumn(), console=console, transient=True, disable=is_json()) as bar:
+        task = bar.add_task("training", total=rows, epoch=1, step=0, loss=float("nan"), speed=0.0, waiting=0.0)
         last = None
 
         def on_step(training: Training) -> None:
@@ -33,6 +34,7 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
                 task,
                 completed=training.rows,
                 epoch=training.epoch + 1,
+                step=training.step,
                 loss=training.loss,
                 speed=training.rows_per_second,
                 waiting=training.waiting_share,
@@ -40,9 +42,8 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
 
         yield on_step
     if last is not None:
-        console.print(
-            f"  {last.step:,} steps, loss {last.loss:.4f}, {last.rows_per_second:,.0f} examples/s, "
-            f"{last.waiting_share:.0%} of the time waiting for data",
-            highlight=False,
-            soft_wrap=True,  # rich treats a log file as 80 columns wide and would break the line
+        line = (
+            f"{last.step:,} steps, loss {last.loss:.4f}, {last.rows_per_second:,.0f} examples/s, "
+            f"{last.waiting_share:.0%} of the time waiting for data"
         )
+        say(line, text=f"  {line}", steps=last.step, loss=last.loss, seconds=round(last.seconds, 1))

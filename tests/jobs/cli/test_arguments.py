@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import jobs
+from jobs.cli.advice import CLASSES, lines
 from jobs.cli.arguments import shared_arguments, time_argument
 from jobs.cli.run import TRY_AGAIN, run
 from jobs.config.loading import load_config
@@ -88,7 +89,8 @@ def test_a_users_error_is_one_line_and_a_programmers_error_is_not_hidden(capsys:
 
     with pytest.raises(SystemExit) as stop:
         run(another_writer)
-    assert (stop.value.code, capsys.readouterr().err) == (TRY_AGAIN, "error: run it again\n")
+    message, *advice = capsys.readouterr().err.splitlines()
+    assert (stop.value.code, message, advice) == (TRY_AGAIN, "error: run it again", lines(CLASSES["WriteConflict"]))
     with pytest.raises(SystemExit) as stop:
         run(user_error)
     assert stop.value.code == 2

@@ -185,3 +185,12 @@ def test_the_code_of_a_part_from_outside_the_package_is_an_input(
         importlib.invalidate_caches()
         hashes.add(hash_of_inputs(Lake(no_session, "l"), named, args))
     assert len(hashes) == 3
+
+
+def test_how_the_output_looks_decides_no_row(config: Config) -> None:
+    def hash_with(*more: str) -> str:
+        args = run_day.arg_parser().parse_args(["--lake", "l", "--ds", "2026-03-01", *more])
+        return hash_of_inputs(Lake(no_session, "l"), config, args)
+
+    assert hash_with() == hash_with("--verbose", "--log-format", "json")
+    assert hash_with() != hash_with("--skip-done")

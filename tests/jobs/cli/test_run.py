@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli.advice import CLASSES
+from jobs.cli.advice import lines as advice_lines
 from jobs.cli.run import COUNTED, run, summary
 from tests.jobs.cli.test_arguments import JOBS
 
@@ -68,7 +70,7 @@ def test_a_folder_that_is_no_lake_is_said_to_be_none(
     with pytest.raises(SystemExit) as stop:
         run(importlib.import_module(f"jobs.{job}").main)
     assert stop.value.code == 2
-    assert (
-        capsys.readouterr().err == f"error: there is no lake at {tmp_path}: the folder does not exist or has no table\n"
-    )
+    message, *advice = capsys.readouterr().err.splitlines()
+    assert message == f"error: there is no lake at {tmp_path}: the folder does not exist or has no table"
+    assert advice == advice_lines(CLASSES["NoSuchLake"])
     assert list(tmp_path.iterdir()) == []

@@ -75,7 +75,8 @@ def test_an_empty_day_publishes_nothing_and_ends_with_its_code(
     command = [sys.executable, "-m", "jobs.run_day", "--lake", lake.uri, "--config", SMALL, "--ds", str(FOURTH)]
     done = subprocess.run([*command, *more], capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"error [empty_day]: no impression landed on {named}")
+    (error,) = (line for line in done.stderr.splitlines() if line.startswith("error"))
+    assert error.startswith(f"error [empty_day]: no impression landed on {named}")
     after = read_candidates(lake.uri)
     assert after.equals(before)
     assert lake.day(tables.INTERACTIONS, FOURTH).isEmpty()

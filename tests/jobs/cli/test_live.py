@@ -1,0 +1,99 @@
+"""The line that moves on a terminal, and how Spark's work is read."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from py4j.protocol import Py4JNetworkError
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+from rich.console import Console
+
+from jobs.cli import live
+from jobs.cli.live import Work, expecting, moving_line, spark_work
+from model.training.processes.lines import output_form
+
+NOTHING = Work(0, 0, 0)
+
+
+def test_the_text_counts_tasks_and_the_rows_that_a_job_expects_to_write() -> None:
+    assert NOTHING.text() == ""
+    assert Work(1_200, 7, 0).text() == "7 of 1,200 tasks"
+    assert Work(12, 3, 4_000).text() == "3 of 12 tasks, 4,000 rows written"
+    assert Work(12, 3, 4_000).text((16_000, "users")) == "3 of 12 tasks, 4,000 of 16,000 users"
+
+
+def test_a_session_that_ends_is_no_error() -> None:
+    class Gone:
+        def statusTracker(self) -> Any:  # noqa: N802  # Spark's name
+            raise Py4JNetworkError("the JVM has ended")
+
+    assert spark_work(cast(SparkContext, Gone())) == NOTHING
+    assert spark_work(None) == NOTHING
+
+
+def test_tasks_of_all_stages_that_run_are_counted() -> None:
+    stages = {1: (10, 4, 100), 2: (5, 1, 20)}
+
+    def info(number: int) -> Any:
+        tasks, done, _ = stages[number]
+        return SimpleNamespace(stageId=number, numTasks=tasks, numCompletedTasks=done)
+
+    tracker = SimpleNamespace(getActiveStageIds=lambda: [*stages], getStageInfo=info)
+    attempt = lambda number: SimpleNamespace(outputRecords=lambda: stages[number][2])  # noqa: E731
+    scala = SimpleNamespace(statusStore=lambda: SimpleNamespace(lastStageAttempt=attempt))
+    context = SimpleNamespace(statusTracker=lambda: tracker, _jsc=SimpleNamespace(sc=lambda: scala))
+    assert spark_work(cast(SparkContext, context)) == Work(15, 5, 120)
+
+
+def test_a_terminal_shows_spark_at_work_and_nothing_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, seen = io.StringIO(), threading.Event()
+
+    def work(_: object) -> Work:
+        if "3 of 12 tasks, 40 of 90 users" in shown.getvalue():
+            seen.set()
+        return Work(12, 3, 40)
+
+    monkeypatch.setattr(live, "spark_work", work)
+    monkeypatch.setattr(live, "SECONDS", 0.01)
+    console = Console(file=shown, force_terminal=True, width=120)
+    with moving_line(console, "3 of 24  score_users"), expecting(90, "users"):
+        assert seen.wait(30)
+    assert "3 of 24  score_users" in shown.getvalue()
+    assert not [thread for thread in threading.enumerate() if thread.name == "moving-line"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nothing_moves_in_a_file_or_for_programs(form: str) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=form == "json")
+    with output_form(form, verbose=False), moving_line(console, "score_users"):
+        assert not [thread for thread in threading.enumerate() if thread.name == "moving-line"]
+    assert shown.getvalue() == ""
+
+
+def test_the_tasks_of_a_real_job_are_seen_from_another_thread(spark: SparkSession) -> None:
+    found: list[Work] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            if (work := spark_work(SparkContext._active_spark_context)).tasks:
+                found.append(work)
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        slow = spark.sparkContext.parallelize(range(6), 6).map(lambda number: time.sleep(0.5) or number)
+        assert slow.count() == 6
+    finally:
+        ended.set()
+        thread.join()
+    assert {work.tasks for work in found} == {6}
+    assert 0 < max(work.done for work in found) <= 6

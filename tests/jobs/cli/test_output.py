@@ -1,0 +1,115 @@
+"""What a person, and a program, reads from jobs that run as they do in production: in processes of their own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.cli.run import CRASH, run
+from model.training.processes.lines import FORMAT, VERBOSE
+
+ROOT = Path(__file__).resolve().parents[3]
+DAY = "2026-01-05"
+LANDED = {
+    "impressions.csv": "impression_id,request_id,user_id,item_id,position,impressed_at\n"
+    + "".join(f"s{n},r{n // 3},u{n % 3},i{n},1,{DAY}T10:00:00\n" for n in range(9)),
+    "clicks.csv": f"impression_id,clicked_at\ns1,{DAY}T10:00:05\ns4,{DAY}T10:00:05\nnobody,{DAY}T10:00:07\n",
+}
+
+
+def batch_recall(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("BATCH_RECALL")}
+    environment = {**known, "PYTHONPATH": str(ROOT), **variables}
+    command = [sys.executable, "-m", "batch_recall", *words, "--ds", DAY]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=540)
+
+
+def objects(text: str) -> list[dict[str, object]]:
+    """Each line of an output as JSON; all have a time, a level, a job, a day and a message."""
+    found = [json.loads(line) for line in text.splitlines()]
+    for line in found:
+        assert {"time", "level", "job", "ds", "message"} <= line.keys()
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(line["time"]))
+    return found
+
+
+def land(folder: Path, *more: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    for name, text in LANDED.items():
+        (folder / name).write_text(text, "utf-8")
+    files = ["--impressions", "impressions.csv", "--clicks", "clicks.csv"]
+    return batch_recall(folder, "ingest-logs", "--lake", "lake", *files, *more, **variables)
+
+
+def test_every_line_of_real_jobs_is_json_if_asked_for(tmp_path: Path) -> None:
+    landed = land(tmp_path, "--log-format", "json")
+    assert (landed.returncode, landed.stderr) == (0, "")
+    *_, last = objects(landed.stdout)
+    assert (last["job"], last["ds"], last["rows"]) == ("ingest_logs", DAY, 12)
+    run_day = ["run-day", "--lake", "lake", "--to", "build_reconciliation"]
+    done = batch_recall(tmp_path, *run_day, **{FORMAT: "json"})
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = objects(done.stdout)
+    rows = {line["job"]: line["rows"] for line in lines if "rows" in line}
+    assert rows == {"build_interactions": 9, "build_reconciliation": 1}
+    assert all(line["ds"] == DAY for line in lines)
+    refused = batch_recall(tmp_path, "train-two-tower", "--lake", "lake", **{FORMAT: "json"})
+    assert refused.returncode == 2
+    assert [line["level"] for line in objects(refused.stderr)] == ["error"]
+
+
+def test_a_person_reads_the_jobs_lines_and_nothing_of_the_jvm_but_everything_if_asked(tmp_path: Path) -> None:
+    landed = land(tmp_path)
+    assert (landed.returncode, landed.stderr) == (0, "")
+    assert re.fullmatch(rf"ingest_logs {DAY}: 12 rows, \d+\.\d s", landed.stdout.splitlines()[-1])
+    counted = batch_recall(tmp_path, "build-interactions", "--lake", "lake", "--verbose")
+    assert counted.returncode == 0
+    assert " INFO SparkContext: Running Spark version" in counted.stderr
+    assert "Using incubator modules" in counted.stderr
+
+
+def test_an_unknown_form_is_an_error_that_names_the_forms(tmp_path: Path) -> None:
+    done = batch_recall(tmp_path, "build-histories", "--lake", "lake", "--log-format", "xml")
+    assert done.returncode == 2
+    assert "argument --log-format: invalid choice: 'xml' (choose from 'text', 'json')" in done.stderr
+    done = batch_recall(tmp_path, "build-histories", "--lake", "lake", **{VERBOSE: "yes"})
+    assert (done.returncode, done.stderr) == (2, f"error: {VERBOSE} must be 0 or 1, got 'yes'\n")
+
+
+def test_an_unexpected_error_keeps_its_stack_trace_in_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bug(_: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setenv(FORMAT, "json")
+    monkeypatch.setattr(sys, "argv", ["build_histories", "--lake", "x", "--ds", DAY])
+    with pytest.raises(SystemExit) as stop:
+        run(bug)
+    assert stop.value.code == CRASH
+    (line,) = objects(capsys.readouterr().err)
+    assert (line["level"], line["message"]) == ("error", "KeyError: 'x'")
+    assert 'raise KeyError("x")' in str(line["traceback"])
+
+
+def printing(text: str) -> bool:
+    """Whether a source calls `print`, whose lines would not be JSON."""
+    calls = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    return any(isinstance(called, ast.Name) and called.id == "print" for called in calls)
+
+
+def test_nothing_is_printed_past_the_form_of_lines() -> None:
+    assert printing("def f():\n    print(1)")
+    assert not printing("console.print(1)\nsay('print(1)')")
+    found = {path.relative_to(ROOT).as_posix() for room in ("jobs", "model") for path in (ROOT / room).rglob("*.py") if printing(path.read_text("utf-8"))}  # fmt: skip
+    assert found == {
+        "jobs/cli/main.py",  # the list of jobs, and the version
+        "jobs/tuning/trial.py",  # lines for the process that started it
+        "model/training/processes/lines.py",
+    }
