@@ -54,7 +54,7 @@ def user_histories(
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_histories", uses_adopted=False)
+    lake, config = open_lake(args, "build_histories")
     rows = user_histories(
         lake.required_day(tables.INTERACTIONS, args.ds),
         lake.latest_before(tables.USER_HISTORIES, args.ds, config.log.state_lookback_days),

@@ -114,7 +114,7 @@ def days_changed_by_late_clicks(lake: Lake, config: Config, ds: dt.date) -> list
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_interactions", uses_adopted=False)
+    lake, config = open_lake(args, "build_interactions")
     if not args.any_order:
         require_previous_days_run(lake, args.ds, config.log.state_lookback_days)
     require_impressions(lake, args.ds)

@@ -30,7 +30,7 @@ def daily_item_counts(interactions: DataFrame, training_examples: DataFrame, voc
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_item_counts", uses_adopted=False)
+    lake, config = open_lake(args, "build_item_counts")
     rows = daily_item_counts(
         lake.required_day(tables.INTERACTIONS, args.ds),
         lake.day(tables.training_examples(config), args.ds),

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from jobs.inference.embedding import item_embeddings  # imported here because it loads torch
 
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_item_index")
+    lake, config = open_lake(args, "build_item_index", uses_adopted=True)
     ref = model_reference(lake, args.ds)
     warn_of_unknown_blocked_items(lake, config, args.ds)
     sample = sampled_users(lake, config, args.ds)

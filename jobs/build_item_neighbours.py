@@ -57,7 +57,7 @@ def warn_of_days_without_pairs(lake: Lake, config: Config, ds: dt.date) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_item_neighbours", uses_adopted=False)
+    lake, config = open_lake(args, "build_item_neighbours")
     if not config.reads_neighbours:
         say("no neighbours of items are built, because scoring.neighbour_quota is 0")
         return 0

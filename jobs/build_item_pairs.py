@@ -41,7 +41,7 @@ def item_pairs(training_examples: DataFrame, span: int, max_pairs_per_user: int)
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_item_pairs", uses_adopted=False)
+    lake, config = open_lake(args, "build_item_pairs")
     if not config.reads_neighbours:
         say("no pairs of items are counted, because scoring.neighbour_quota is 0")
         return 0

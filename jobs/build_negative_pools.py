@@ -47,7 +47,7 @@ def unclicked_items(
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_negative_pools")
+    lake, config = open_lake(args, "build_negative_pools", uses_adopted=True)
     if not reads_pool(config):
         say("no pool is built, because no preset of the configuration draws from it")
         return 0

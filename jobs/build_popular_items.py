@@ -57,7 +57,7 @@ def popular_items_of_day(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_popular_items", uses_adopted=False)
+    lake, config = open_lake(args, "build_popular_items")
     return overwrite_checked(lake, tables.POPULAR_ITEMS, args.ds, popular_items_of_day(lake, config, args.ds))
 
 

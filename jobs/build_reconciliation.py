@@ -89,7 +89,7 @@ def overwrite(lake: Lake, ds: dt.date, rows: DataFrame) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_reconciliation", uses_adopted=False)
+    lake, config = open_lake(args, "build_reconciliation")
     lake.require_day(tables.INTERACTIONS, args.ds)
     return overwrite(lake, args.ds, reconciliation_of_day(lake, config, args.ds))
 

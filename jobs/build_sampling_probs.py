@@ -44,7 +44,7 @@ def item_sampling_probs(
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_sampling_probs")
+    lake, config = open_lake(args, "build_sampling_probs", uses_adopted=True)
     pool = lake.day(tables.UNCLICKED_ITEMS, args.ds)
     if not reads_pool(config):  # one that was built with another configuration may be out of date
         pool = empty_frame(lake.spark, tables.UNCLICKED_ITEMS.schema)

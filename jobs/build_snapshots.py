@@ -240,7 +240,7 @@ def _has_landed(lake: Lake, config: Config, last: dt.date | None, ds: dt.date) -
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_snapshots", uses_adopted=False)
+    lake, config = open_lake(args, "build_snapshots")
     lake.require_day(tables.INTERACTIONS, args.ds)
     with ThreadPoolExecutor(2) as executor:  # two independent tables
         return sum(executor.map(lambda side: build(lake, config, args.ds, side), SIDES))

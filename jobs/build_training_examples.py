@@ -94,7 +94,7 @@ def overwrite(lake: Lake, config: Config, ds: dt.date, rows: DataFrame) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_training_examples", uses_adopted=False)
+    lake, config = open_lake(args, "build_training_examples")
     back, snapshots = config.log.state_lookback_days, tables.user_snapshot(config)
     rows = training_examples(
         lake.required_day(tables.INTERACTIONS, args.ds),

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from jobs.inference.embedding import open_towers, user_embeddings  # imported here because it loads torch
 
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_user_embeddings")
+    lake, config = open_lake(args, "build_user_embeddings", uses_adopted=True)
     ref = model_reference(lake, args.ds)
     calibration = calibration_of(lake, config, ref.version).digest  # other probabilities require other lists
     users = users_to_embed(lake, config, args.ds, columns(open_towers(ref).spec.user), calibration)

@@ -58,7 +58,7 @@ def add_to_vocabularies(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_vocabularies", uses_adopted=False)
+    lake, config = open_lake(args, "build_vocabularies")
     interactions = lake.required_day(tables.INTERACTIONS, args.ds)
     users, items = (rows_since_snapshot(lake, config, side, args.ds) for side in ("user", "item"))
     vocabularies = lake.read(tables.VOCABULARIES)

@@ -56,7 +56,7 @@ def _signed(counts: DataFrame, sign: int) -> DataFrame:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "build_window_counts", uses_adopted=False)
+    lake, config = open_lake(args, "build_window_counts")
     days = config.log.examples_window_days
     lake.require_day(tables.DAILY_ITEM_COUNTS, args.ds)
     rows = window_item_counts(window_parts(lake, args.ds, days, args.full), days)

@@ -66,7 +66,7 @@ def settings_line(found: Choice | Adoption | None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "choose_settings", uses_adopted=False)
+    lake, config = open_lake(args, "choose_settings")
     rows = adoptions(lake)
     found = choice(lake, rows, args.config, config.tuning.take_over, args.ds)
     if found is not None:

@@ -112,7 +112,7 @@ def opened(args: argparse.Namespace) -> tuple[Lake, Config]:
     given = {f"--{name}": path for name in NAMES if (path := getattr(args, name)) and not path.startswith(TABLE)}
     files = {} if args.format == "table" else given
     require_files(files)
-    lake, config = open_lake(args, "ingest_logs", uses_adopted=False)
+    lake, config = open_lake(args, "ingest_logs")
     require_files(files, lake.spark)
     return lake, config.model_copy(update={"mapping": with_assignments(config.mapping, args.map)})
 

@@ -70,7 +70,7 @@ def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "rebuild_days", uses_adopted=False)
+    lake, config = open_lake(args, "rebuild_days")
     rows: list[int] = []
 
     def step(job: ModuleType, day: dt.date, *more: str) -> None:

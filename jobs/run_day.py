@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = arg_parser()
     args = parser.parse_args(argv)
     days, jobs = requested_days(parser, args), requested_jobs(parser, args)
-    lake, config = open_lake(args, "run_day", uses_adopted=False)  # each job applies those of its day
+    lake, config = open_lake(args, "run_day")  # each job applies those of its day
     display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
     if len(days) > 1:
         _ = lake.spark  # started here, with settings for all of these days

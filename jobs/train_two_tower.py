@@ -55,7 +55,7 @@ def require_ready(lake: Lake, ds: dt.date) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "train_two_tower")
+    lake, config = open_lake(args, "train_two_tower", uses_adopted=True)
     require_ready(lake, args.ds)
     if (reused := reusable_model(lake, config, args.ds)) is not None:
         every = config.training.retrain_every_days

@@ -27,7 +27,7 @@ def open_lake(
     written: str | None = None,
     opens_once: bool = True,
     must_exist: bool = False,
-    uses_adopted: bool = True,
+    uses_adopted: bool = False,
 ) -> tuple[Lake, Config]:
     """The lake and the configuration, those of the variant if `--variant` is given.
 
@@ -36,8 +36,8 @@ def open_lake(
     jobs that change tables without it. The start raises UnsafeLogStore if concurrent drivers could overwrite each
     other's commits. must_exist: raise NoSuchLake if the folder has no table. uses_adopted: whether settings of a search
     with which the day `--ds` was decided to run (jobs/tuning/adoption/) override the configuration, as if their file
-    was the last `--config`; False for jobs that read no key that is searched, so that they also run after these
-    settings became invalid. Raises ValueError if they have.
+    was the last `--config`; for jobs that read a key that is searched. Raises ValueError if these settings became
+    invalid; other jobs run nevertheless.
     """
     variant = getattr(args, "variant", None)
     config = load_config(*args.config).with_variant(variant)

@@ -48,7 +48,7 @@ def temperature(lake: Lake) -> Callable[..., float]:
         overlays = [word for file in config for word in ("--config", file)]
         choose_settings.main(["--lake", lake.uri, "--ds", str(ds), *overlays])
         args = argparse.Namespace(lake=lake.uri, ds=ds, config=list(config), master=None)
-        return open_lake(args, "a job")[1].training.temperature
+        return open_lake(args, "a job", uses_adopted=True)[1].training.temperature
 
     return of_day
 
