@@ -17,6 +17,7 @@ LAND_AGAIN = "correct the file, or map its columns, and run the same command aga
 REBUILD = "run the day again from the job that builds it: run-day --from JOB"
 SCORE_AGAIN = "run the day again from the model on: run-day --from build_user_embeddings"
 OPERATIONS, PUBLICATION, CONTRACT = "docs/operations.md", "docs/publication.md", "docs/data-contract.md"
+DEPLOY = "docs/deploy.md#2-code-on-the-cluster"
 STOPPED, RANGES = f"{OPERATIONS}#a-day-that-stops", f"{OPERATIONS}#running-days-again-and-ranges-of-days"
 FAULTS, DAMAGED, FEATURES = (
     f"{OPERATIONS}#faults-that-are-handled", "docs/damaged-tables.md", f"{OPERATIONS}#adding-or-changing-a-feature",
@@ -51,6 +52,7 @@ CLASSES = {
     "DataFileDamaged": Advice("build the day again, or restore the file", DAMAGED),
     "PinnedFileDamaged": Advice("build the day again, or restore the file", DAMAGED),
     "NotRepairable": Advice("restore the table from a copy, or land and build its days again", DAMAGED),
+    "SparkNotStarted": Advice("install Java 17 and set JAVA_HOME; make fetches Delta's JARs", DEPLOY),
     "UnsafeLogStore": Advice(None, "docs/object-stores.md#several-drivers"),
     "PublicationConflict": Advice("look at what was published before you repeat a rollback", FAULTS),
     "WriteConflict": Advice(f"{AGAIN} after the other run has ended", FAULTS),

@@ -27,20 +27,31 @@ CHATTER = re.compile(
     r"|.*Unable to load native-hadoop library|Ivy Default Cache|The jars for the packages|:: |\S+ added as a dependency"
     r"|\t(confs:|found |downloading |:: |\||-{5}|\[SUCCESSFUL|\d+ artifacts)|(downloading )?https?://\S+/maven\S* "
 )
+LEVELS = {"ERROR": "error", "FATAL": "error", "WARN": "warning", "INFO": "info", "DEBUG": "info", "TRACE": "info"}
+LOGGED = re.compile(rf"\S+ \S+ ({'|'.join(LEVELS)}) ")  # as log4j2.properties says: date, time and level
+FAULT = re.compile(r"(Error|Exception)\b")
 DRAIN_SECONDS = 0.5  # at the end of the process, for the last lines of the JVM
 
 
 def passed_on(line: str) -> str | None:
     """The line as it is shown: in the form of the other lines of the job, or None if it says nothing about the job."""
-    if CHATTER.match(line):
+    if hides_library_output() and CHATTER.match(line):
         return None
-    return json_line(line, "error", {"source": "jvm"}) if is_json() else line
+    if not is_json():
+        return line
+    logged = LOGGED.match(line)
+    level = LEVELS[logged[1]] if logged else "error" if FAULT.search(line) else "warning"
+    return json_line(line, level, {"source": "jvm"})
 
 
 @contextmanager
 def jvm_output() -> Iterator[None]:
-    """A JVM that is started inside has its stderr filtered until it ends, if what libraries log is hidden."""
-    if not hides_library_output() or SparkContext._gateway is not None or "PYSPARK_GATEWAY_PORT" in os.environ:
+    """A JVM that is started inside has its stderr passed on line by line until it ends, unless it may stay as it is."""
+    if (
+        not (hides_library_output() or is_json())
+        or SparkContext._gateway is not None
+        or "PYSPARK_GATEWAY_PORT" in os.environ
+    ):
         yield
         return
     stderr, (source, sink) = os.dup(2), os.pipe()

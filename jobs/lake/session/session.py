@@ -5,7 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from jobs.lake.session.jvm_output import jvm_output
@@ -21,11 +24,15 @@ from jobs.lake.session.settings import (
 APPLICATIONS: set[str] = set()  # ids of the Spark applications whose defaults this process has set
 
 
+class SparkNotStarted(ValueError):
+    """The machine lacks what a Spark session needs."""
+
+
 def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:
     """The running session, or a new one. The call is the same under `python -m`, spark-submit and run_day.
 
     name: of the application. small_days: optimise for little data, which slows large data down; ignored if
-    this process has opened the session before. Raises RuntimeError if Delta's JARs are not on the class path.
+    this process has opened the session before. Raises SparkNotStarted without Java, or without Delta's JARs.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)
@@ -38,12 +45,25 @@ def spark_session(name: str, master: str | None = None, *, small_days: bool = Fa
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         for key, value in embedded_settings(master, small_days=small_days).items():
             builder = builder.config(key, value)
-    with jvm_output():
+    with jvm_output(), _start_errors():
         spark = builder.getOrCreate()
     if spark.sparkContext.applicationId not in APPLICATIONS:
         _prepare(spark, small_days=small_days)
         APPLICATIONS.add(spark.sparkContext.applicationId)
     return spark
+
+
+@contextmanager
+def _start_errors() -> Iterator[None]:
+    """Raise SparkNotStarted if the JVM ends before it answers; what it printed about it is on stderr."""
+    try:
+        yield
+    except PySparkRuntimeError as error:
+        if error.getCondition() != "JAVA_GATEWAY_EXITED":
+            raise
+        java = os.environ.get("JAVA_HOME")
+        where = f"JAVA_HOME is {java}" if java else "JAVA_HOME is not set, and java must be on the PATH"
+        raise SparkNotStarted(f"Spark must be able to start Java 17, got a JVM that ended at once; {where}") from error
 
 
 def _prepare(spark: SparkSession, *, small_days: bool) -> None:
@@ -59,6 +79,6 @@ def _prepare(spark: SparkSession, *, small_days: bool) -> None:
 def _require_delta(spark: SparkSession) -> None:
     loader = spark._jvm.java.lang.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
     if loader.getResource("io/delta/sql/DeltaSparkSessionExtension.class") is None:
-        raise RuntimeError(
+        raise SparkNotStarted(
             "Delta's JARs must be on the class path: run `make`, or pass --packages io.delta:delta-spark_2.13:4.0.1"
         )

@@ -74,6 +74,16 @@ def test_a_person_reads_the_jobs_lines_and_nothing_of_the_jvm_but_everything_if_
     assert "Using incubator modules" in counted.stderr
 
 
+def test_a_machine_without_java_is_said_to_lack_it(tmp_path: Path) -> None:
+    words = ["ingest-logs", "--lake", "lake", "--impressions", "table:x"]
+    done = batch_recall(tmp_path, *words, JAVA_HOME=str(tmp_path))
+    assert done.returncode == 2
+    message = f"error: Spark must be able to start Java 17, got a JVM that ended at once; JAVA_HOME is {tmp_path}"
+    assert message in done.stderr.splitlines()
+    assert "  documented in docs/deploy.md#2-code-on-the-cluster" in done.stderr.splitlines()
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unknown_form_is_an_error_that_names_the_forms(tmp_path: Path) -> None:
     done = batch_recall(tmp_path, "build-histories", "--lake", "lake", "--log-format", "xml")
     assert done.returncode == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.lake.session.jvm_output import passed_on
-from model.training.processes.lines import lines_of, output_form
+from model.training.processes.lines import library_output, lines_of, output_form
 
 ROOT = Path(__file__).resolve().parents[3]
 # A child that is started inside writes before and after; this process writes after it.
@@ -49,7 +49,10 @@ with library_output():
     ],
 )
 def test_what_says_nothing_about_the_job_is_left_out(line: str) -> None:
-    assert passed_on(line) is None
+    with library_output():
+        assert passed_on(line) is None
+    with output_form("json", verbose=True), library_output():
+        assert json.loads(str(passed_on(line)))["message"] == line
 
 
 @pytest.mark.parametrize(
@@ -64,10 +67,18 @@ def test_what_says_nothing_about_the_job_is_left_out(line: str) -> None:
     ],
 )
 def test_errors_stay(line: str) -> None:
-    assert passed_on(line) == line
-    with output_form("json", verbose=False), lines_of("run_day"):
+    with library_output():
+        assert passed_on(line) == line
+    with output_form("json", verbose=False), library_output(), lines_of("run_day"):
         found = json.loads(str(passed_on(line)))
     assert (found["message"], found["job"], found["source"]) == (line, "run_day", "jvm")
+    assert found["level"] == ("error" if "Error" in line or " ERROR " in line else "warning")
+
+
+@pytest.mark.parametrize(("word", "level"), [("INFO", "info"), ("WARN", "warning"), ("ERROR", "error")])
+def test_programs_read_the_level_of_what_spark_logs(word: str, level: str) -> None:
+    with output_form("json", verbose=True):
+        assert json.loads(str(passed_on(f"26/11/29 12:00:00 {word} SparkContext: x")))["level"] == level
 
 
 @pytest.mark.parametrize("verbose", ["0", "1"])
