@@ -135,7 +135,7 @@ def fault_of_arguments(module: str, words: Sequence[str], mentioned: Iterable[st
             parser.parse_args(filled(words, known, whole=whole))
     except SystemExit as end:
         if end.code:
-            return printed.getvalue().strip().splitlines()[-1]
+            return printed.getvalue().rpartition("error: ")[2].strip()  # without the usage above it
     finally:
         for action in required:
             action.required = True
