@@ -75,9 +75,12 @@ def moving_line(console: Console, text: str) -> Iterator[None]:
         task, ended = bar.add_task(text, total=None, work=""), threading.Event()
         thread = threading.Thread(target=_follow, args=(bar, task, ended), name="moving-line", daemon=True)
         thread.start()
+        # lines that the job prints meanwhile pass through the console, which would break paths at the terminal's width
+        wraps_softly, console.soft_wrap = console.soft_wrap, True
         try:
             yield
         finally:
+            console.soft_wrap = wraps_softly
             ended.set()
             thread.join(SECONDS)
 

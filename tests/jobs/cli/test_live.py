@@ -68,6 +68,15 @@ def test_a_terminal_shows_spark_at_work_and_nothing_remains(monkeypatch: pytest.
     assert not [thread for thread in threading.enumerate() if thread.name == "moving-line"]
 
 
+def test_a_line_that_is_longer_than_the_terminal_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=40)
+    with moving_line(console, "report_run"):
+        print(f"report: {'a long folder/' * 9}index.html")
+    assert f"report: {'a long folder/' * 9}index.html" in shown.getvalue()
+    assert not console.soft_wrap
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_nothing_moves_in_a_file_or_for_programs(form: str) -> None:
     shown = io.StringIO()
