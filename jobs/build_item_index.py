@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.inference.eligibility import warn_of_unknown_blocked_items
+from jobs.inference.eligibility import report_too_old, warn_of_unknown_blocked_items
 from jobs.inference.embedding_inputs import items_to_embed
 from jobs.inference.index_building import store_indexes
 from jobs.inference.references import model_reference
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_item_index", uses_adopted=True)
     ref = model_reference(lake, args.ds)
     warn_of_unknown_blocked_items(lake, config, args.ds)
+    report_too_old(lake, config, args.ds)
     sample = sampled_users(lake, config, args.ds)
     rows = item_embeddings(items_to_embed(lake, config, args.ds), ref, epoch_day(args.ds) + 1)
     count = lake.overwrite(tables.ITEM_EMBEDDINGS, args.ds, rows.withColumn("model_version", F.lit(ref.version)))

@@ -20,6 +20,7 @@ from jobs.cli.arguments import day_argument, job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
+from jobs.inference.eligibility import first_published, with_age_limit
 from jobs.inference.evaluation import (
     CANDIDATES,
     ORACLE,
@@ -57,7 +58,7 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
     candidates = lake.required_day(tables.CANDIDATES, ds)
     version = candidates.select("model_version").first()[0]  # type: ignore[index]
     clicks = lake.between(tables.INTERACTIONS, first, last)
-    items = lake.required_day(tables.item_snapshot(config), ds)
+    items = with_age_limit(lake.required_day(tables.item_snapshot(config), ds), first_published(config, ds))
     histories = excluded_items(lake.day(tables.USER_HISTORIES, ds))
     at = [*config.evaluation.cutoffs]
     with ExitStack() as stack:

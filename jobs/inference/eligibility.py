@@ -1,9 +1,13 @@
-"""Which items may be shown: those that are available and not on the blocklist; and which lists have less than that."""
+"""Which items may be shown: those that are available, not on the blocklist and not too old; and which lists have less.
+
+The age of an item is the days from the day of its `published_at` to the scored day. One without it is never too old.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 
+import polars as pl
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -39,13 +43,55 @@ def warn_of_unknown_blocked_items(lake: Lake, config: Config, ds: dt.date) -> No
 
 
 def eligible_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
-    """The day's item_snapshot, with `available` false for blocked items."""
-    items = lake.required_day(tables.item_snapshot(config), ds)
+    """The day's item_snapshot, with `available` false for blocked items and for those that are too old."""
+    items = with_age_limit(lake.required_day(tables.item_snapshot(config), ds), first_published(config, ds))
     if not config.exclusions.blocklist:
         return items
     blocked = blocked_items(lake, config).withColumn("_blocked", F.lit(True))
     joined = items.join(blocked, "item_id", "left")
     return joined.withColumn("available", F.col("available") & F.col("_blocked").isNull()).drop("_blocked")
+
+
+def first_published(config: Config, ds: dt.date) -> dt.date | None:
+    """The first day on which an item may be published to be shown; None without `scoring.max_item_age_days`."""
+    days = config.scoring.max_item_age_days
+    return ds - dt.timedelta(days=days) if days else None
+
+
+def with_age_limit(items: DataFrame, first: dt.date | None) -> DataFrame:
+    """`items` with `available` false for those that were published before the day `first`."""
+    if first is None:
+        return items
+    is_old = F.coalesce(F.to_date("published_at") < F.lit(first), F.lit(False))
+    return items.withColumn("available", F.col("available") & ~is_old)
+
+
+def too_old(first: dt.date) -> pl.Expr:
+    """The same in a Polars frame: whether an item was published before the day `first`."""
+    return (pl.col("published_at").dt.date() < first).fill_null(value=False)
+
+
+def count_too_old(lake: Lake, config: Config, ds: dt.date) -> tuple[int, int] | None:
+    """(available items of the day that are too old, all available items); None without `scoring.max_item_age_days`.
+
+    Reads the snapshot without Spark on a local disk.
+    """
+    first = first_published(config, ds)
+    if first is None:
+        return None
+    old, total = 0, 0
+    for batch in lake.batches(tables.item_snapshot(config), ds, ["available", "published_at"]):
+        available = batch.filter("available")
+        old, total = old + available.filter(too_old(first)).height, total + available.height
+    return old, total
+
+
+def report_too_old(lake: Lake, config: Config, ds: dt.date) -> None:
+    """Print how many items are too old to be shown, if there is a limit."""
+    if (counts := count_too_old(lake, config, ds)) is not None:
+        old, total = counts
+        days = config.scoring.max_item_age_days
+        print(f"{old:,} of {total:,} available items are older than scoring.max_item_age_days ({days})", flush=True)
 
 
 def short_lists(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:

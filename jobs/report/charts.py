@@ -1,8 +1,13 @@
-"""Charts as inline SVG: lines, grouped bars, shares of a whole. Colours are classes of page.css (`.c1`, `.c2`...)."""
+"""Charts as inline SVG: lines, grouped bars, bars with their values, shares of a whole.
+
+Colours are classes of page.css (`.c1`, `.c2`...). The description (`desc`) of a chart says its numbers, for readers who
+do not see it.
+"""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +19,9 @@ Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 520.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 12.0, 46.0
+TICK_WIDTH = 8.0  # of a character of a label below bars, on a phone
 ROW = 44.0  # height of a row of a share chart
+BAR_ROW, NAME_WIDTH, VALUE_WIDTH = 21.0, 182.0, 90.0  # of a chart of bars with values
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def line_chart(
         parts.append(f'<polyline class="line c{number}" points="{path}"/>')
         dots = line if len(line) <= 40 else line[-1:]
         parts += [_dot(xs.pixel(x), ys.pixel(y), number, f"{name}, {x_labels(x)}: {labels(y)}") for x, y in dots]
-    return _svg(title, HEIGHT, parts)
+    return _svg(title, HEIGHT, parts, [_described(name, line, labels, x_labels) for name, line in lines.items()])
 
 
 def bar_chart(
@@ -73,7 +80,8 @@ def bar_chart(
     width = min(slot * 0.78 / len(bars), 46.0)
     for index, group in enumerate(groups):
         middle = LEFT + (index + 0.5) * slot
-        parts.append(_text(group, middle, HEIGHT - BOTTOM + 16, "tick"))
+        lines = textwrap.wrap(group, max(int(slot / TICK_WIDTH), 1), break_long_words=False)
+        parts += [_text(line, middle, HEIGHT - BOTTOM + 16 + 13 * row, "tick") for row, line in enumerate(lines)]
         left = middle - width * len(bars) / 2
         for number, (name, values) in enumerate(bars.items()):
             top = ys.pixel(values[index])
@@ -82,7 +90,24 @@ def bar_chart(
             parts.append(f'<rect class="c{number + 1}" {shape} height="{ys.start - top:.1f}" rx="1.5">{hint}</rect>')
             if len(groups) * len(bars) <= 12:
                 parts.append(_text(labels(values[index]), left + (number + 0.5) * width, top - 4, "value"))
-    return _svg(title, HEIGHT, parts)
+    texts = [
+        f"{group}: " + ", ".join(f"{name} {labels(values[index])}" for name, values in bars.items())
+        for index, group in enumerate(groups)
+    ]
+    return _svg(title, HEIGHT, parts, texts)
+
+
+def value_chart(title: str, bars: Sequence[tuple[str, float]], labels: Labels) -> Svg:
+    """A row per bar, from 0 to the right, with its name and its value as text."""
+    scale = Axis(0.0, max(value for _, value in bars), 0.0, WIDTH - NAME_WIDTH - VALUE_WIDTH)
+    parts = []
+    for index, (name, value) in enumerate(bars):
+        y, width = index * BAR_ROW, scale.pixel(value)
+        parts.append(_text(name, 0, y + 14, "row"))
+        shape = f'x="{NAME_WIDTH:.1f}" y="{y + 4:.1f}" width="{max(width, 1):.1f}" height="12"'
+        parts.append(f'<rect class="c1" {shape} rx="1.5"/>')
+        parts.append(_text(labels(value), NAME_WIDTH + width + 6, y + 14, "row"))
+    return _svg(title, len(bars) * BAR_ROW, parts, [f"{name}: {labels(value)}" for name, value in bars])
 
 
 def share_chart(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], labels: Labels) -> Svg:
@@ -99,13 +124,18 @@ def share_chart(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], lab
             if width > 44:
                 parts.append(_text(labels(share), left + width / 2, y + 31, f"inside on{number}"))
             left += width
-    return _svg(title, len(rows) * ROW, parts)
+    texts = [
+        f"{name}: ".removeprefix(": ") + ", ".join(f"{part} {labels(share)}" for part, share in shares.items())
+        for name, shares in rows
+    ]
+    return _svg(title, len(rows) * ROW, parts, texts)
 
 
 def _y_axis(ys: Axis, label: str, labels: Labels) -> list[str]:
-    """Horizontal grid lines with their values, and the label of the axis."""
-    parts = [f'<text class="axis" transform="translate(12 {(TOP + HEIGHT - BOTTOM) / 2:.1f}) rotate(-90)">'
-             f"{escape(label)}</text>"]  # fmt: skip
+    """Horizontal grid lines with their values, and the label of the axis, if it has one."""
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    turned = f'<text class="axis side" transform="translate(12 {middle:.1f}) rotate(-90)">{escape(label)}</text>'
+    parts = [turned] if label else []
     for tick in ys.ticks():
         y = ys.pixel(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -125,9 +155,21 @@ def _dot(x: float, y: float, number: int, hint: str) -> str:
     return f'<circle class="dot c{number}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>{escape(hint)}</title></circle>'
 
 
-def _svg(title: str, height: float, parts: Sequence[str]) -> Svg:
+def _described(name: str, line: Points, labels: Labels, x_labels: Labels) -> str:
+    """A line in words: its ends, and its lowest and highest point."""
+    points = {
+        "first": line[0],
+        "last": line[-1],
+        "lowest": min(line, key=lambda point: point[1]),
+        "highest": max(line, key=lambda point: point[1]),
+    }
+    return f"{name}: " + ", ".join(f"{which} {labels(y)} at {x_labels(x)}" for which, (x, y) in points.items())
+
+
+def _svg(title: str, height: float, parts: Sequence[str], texts: Sequence[str]) -> Svg:
+    """texts: the numbers in words."""
     name = escape(title, quote=True)
-    inside = "\n".join(parts)
+    inside = "\n".join([f"<desc>{escape('; '.join(texts))}.</desc>", *parts])
     return Svg(f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-label="{name}">\n{inside}\n</svg>')
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from jobs.report.charts import Svg
+from jobs.report.figures import NONE
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Facts:
     """Pairs of a name and a value."""
 
     pairs: Sequence[tuple[str, str]]
+    layout: str = ""  # long: values are sentences
     kind: ClassVar[str] = "facts"
-    layout: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,20 @@ class Grid:
     texts: int = 1
     note: str = ""
     layout: str = ""  # half: of the page's width
+    title: str = ""
     kind: ClassVar[str] = "grid"
+
+    def without_empty_columns(self) -> Grid:
+        """The same without the columns that have a heading and no value in any row. The first column stays."""
+        full = [row for row in self.rows if len(row) == len(self.head)]
+        kept = [
+            column
+            for column in range(len(self.head))
+            if not column or not full or any(row[column].text not in ("", NONE) for row in full)
+        ]
+        rows = [[row[column] for column in kept] if len(row) == len(self.head) else row for row in self.rows]
+        texts = sum(column < self.texts for column in kept)
+        return replace(self, head=[self.head[column] for column in kept], rows=rows, texts=texts)
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,16 @@ class KeyFigure:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a person does about something that is wrong."""
+
+    problem: str
+    advice: str
+    command: str
+    page: str  # of the documentation
+
+
+@dataclass(frozen=True)
 class Headline:
     """The heading of the page. `tone` of the status: good, bad or muted; `kind`: of what the page is about."""
 
@@ -132,14 +156,30 @@ class Headline:
     kind: str = "daily run"
     footer: str = "All numbers are read from the tables of the lake and the model's folder. Times are in UTC."
     links: Sequence[tuple[str, str]] = ()  # (text, address) of other pages
+    steps: Sequence[Step] = ()  # beside the status: why it is not good, and what to do
 
 
 def render(headline: Headline, key_figures: Sequence[KeyFigure], sections: Sequence[Section]) -> str:
-    """The HTML of the page, which needs no other file."""
+    """The HTML of the page, which needs no other file. Sections without content are named in one section at its end."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(_file("page.html"))
     style = Markup(_file("page.css"))  # a file of this package, so it is not escaped
-    return template.render(headline=headline, key_figures=key_figures, sections=sections, style=style) + "\n"
+    return template.render(headline=headline, key_figures=key_figures, sections=_filled(sections), style=style) + "\n"
+
+
+def _filled(sections: Sequence[Section]) -> list[Section]:
+    """The sections that have content, their tables without empty columns; and why the others have none."""
+    filled, reasons = [], []
+    for section in sections:
+        texts = [block.text for block in section.blocks if isinstance(block, Missing)]
+        if len(texts) == len(section.blocks):
+            reasons.append((section.title, " ".join(texts)))
+            continue
+        blocks = [block.without_empty_columns() if isinstance(block, Grid) else block for block in section.blocks]
+        filled.append(replace(section, blocks=blocks))
+    if reasons:
+        filled.append(Section("missing", "Not on this page", "", [Facts(reasons, layout="long")]))
+    return filled
 
 
 def _file(name: str) -> str:

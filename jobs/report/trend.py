@@ -11,12 +11,13 @@ from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
-from jobs.report.charts import Labels, line_chart
+from jobs.report.charts import Labels
+from jobs.report.curves import MIN_POINTS, curves
 from jobs.report.figures import NONE, count, decimal
-from jobs.report.page import Block, Cell, Figure, Grid, Headline, Missing, Section, render
+from jobs.report.next_steps import finding
+from jobs.report.page import Block, Cell, Grid, Headline, Missing, Section, render
 
 DAYS = 90  # that the page shows
-FEWEST = 3  # days of a line
 METRICS = {"recall": "Recall", "ndcg": "NDCG"}
 OF_LISTS = {"coverage": "item coverage", "never_clicked_share": "never clicked", "head_share": "head items"}
 OF_LOG = ("impressions", "clicks")
@@ -64,7 +65,7 @@ def _quality(evaluation: pl.DataFrame) -> Section:
             channel: list(rows.filter(pl.col("channel") == channel).select("ds", "value").sort("ds").iter_rows())
             for channel in (CANDIDATES, POPULARITY, ORACLE)
         }
-        figures.append(_figure(f"{name}@{k}", lines, decimal))
+        figures += _figure(f"{name}@{k}", lines, decimal)
     lead = "Of the lists of each day, evaluated on the clicks of later days."
     return Section("quality", "Quality of the lists", lead, figures or [Missing("No lists were evaluated yet.")])
 
@@ -77,35 +78,38 @@ def _lists(gate: pl.DataFrame) -> Section:
         for rule, label in OF_LISTS.items()
     }
     lead = "What the gate measured: the share of the available items in at least one list, and shares of all positions."
-    return Section("lists", "Contents of the lists", lead, [_figure("Shares", lines, decimal)])
+    return Section("lists", "Contents of the lists", lead, _figure("Shares", lines, decimal))
 
 
 def _volumes(reconciled: pl.DataFrame) -> Section:
     figures = [
-        _figure(name, {name: list(reconciled.select("ds", name).sort("ds").iter_rows())}, count) for name in OF_LOG
+        block
+        for name in OF_LOG
+        for block in _figure(name, {name: list(reconciled.select("ds", name).sort("ds").iter_rows())}, count)
     ]
     return Section("volumes", "Volumes of the log", "Rows that landed, duplicates and refused rows included.", figures)
 
 
-def _figure(title: str, lines: Lines, labels: Labels) -> Block:
-    """The lines that have FEWEST days or more; a message if none has."""
-    kept = {name: line for name, line in lines.items() if len(line) >= FEWEST}
+def _figure(title: str, lines: Lines, labels: Labels) -> list[Block]:
+    """The lines that have MIN_POINTS days or more; a message if none has."""
+    kept = {name: line for name, line in lines.items() if len(line) >= MIN_POINTS}
     if not kept:
-        return Missing(f"{title}: a line needs {FEWEST} days, got {max(map(len, lines.values()), default=0)}.")
+        return [Missing(f"{title}: a line needs {MIN_POINTS} days, got {max(map(len, lines.values()), default=0)}.")]
     first = min(day for line in kept.values() for day, _ in line)
     points = {name: [(float((day - first).days), float(value)) for day, value in line] for name, line in kept.items()}
 
     def day(number: float) -> str:
         return f"{first + dt.timedelta(days=int(number)):%m-%d}"
 
-    return Figure(title, line_chart(title, "day", title, points, labels, day), list(kept))
+    return curves(title, "day", "", points, labels, day)
 
 
 def _by_day(days: Iterable[dt.date], gate: pl.DataFrame, reconciled: pl.DataFrame, published: set[dt.date]) -> Section:
     logs = {row["ds"]: row for row in reconciled.iter_rows(named=True)}
     failed: dict[dt.date, list[str]] = {}
-    for when, rule, passed in gate.select("ds", "rule", "passed").sort("ds", "rule").iter_rows():
-        failed.setdefault(when, []).extend([] if passed else [rule])
+    columns = ["ds", "rule", "passed", "value", "min_value", "max_value"]
+    for when, rule, passed, *bounds in gate.select(columns).sort("ds", "rule").iter_rows():
+        failed.setdefault(when, []).extend([] if passed else [finding(rule, *bounds)])
     rows = []
     for day in days:
         log = logs.get(day)
@@ -116,15 +120,15 @@ def _by_day(days: Iterable[dt.date], gate: pl.DataFrame, reconciled: pl.DataFram
                 *(Cell(count(log[name]) if log else NONE) for name in (*OF_LOG, "clicked")),
             ]
         )
-    lead = "A day with a gate leads to its report. The failed rules are named."
+    lead = "A day with a gate leads to its report, which says what to do if a rule failed."
     head = ["day", "gate", "impressions", "clicks", "attributed clicks"]
-    return Section("days", "Days", lead, [Grid(head, rows, 2)])
+    return Section("days", "Days", lead, [Grid(head, rows, 2) if rows else Missing("No day has a log or a gate.")])
 
 
 def _verdict(is_published: bool, failed: Sequence[str] | None) -> Cell:
-    """What became of a day. failed: rules of its gate, None if the gate was not run."""
+    """What became of a day. failed: what its gate found, None if the gate was not run."""
     if is_published:
         return Cell("published", "good")
     if failed is None:
         return Cell("tables only", "muted")
-    return Cell(f"failed: {', '.join(failed)}", "bad") if failed else Cell("passed, not published", "muted")
+    return Cell(f"failed: {'; '.join(failed)}", "bad") if failed else Cell("passed, not published", "muted")

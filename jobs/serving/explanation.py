@@ -12,6 +12,7 @@ import polars as pl
 from pyspark.sql import Row
 
 from jobs.config.loading import Config
+from jobs.inference.eligibility import first_published
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.tables import Table
@@ -163,10 +164,18 @@ def _unavailable(lake: Lake, config: Config, ds: dt.date, items: pl.DataFrame) -
     hidden = items.filter(~pl.col("available"))
     if hidden.is_empty():
         return {}
-    known: dict[str, bool] = {}
-    for batch in lake.batches(tables.item_snapshot(config), ds, ["item_id", "available"]):
-        known |= dict(batch.filter(pl.col("item_id").is_in(hidden["item_id"].to_list())).iter_rows())
-    return {
-        item: "on the blocklist (exclusions.blocklist)" if known.get(item) else "not available"
-        for item in hidden["item_id"]
-    }
+    known: dict[str, tuple[bool, dt.datetime | None]] = {}
+    for batch in lake.batches(tables.item_snapshot(config), ds, ["item_id", "available", "published_at"]):
+        rows = batch.filter(pl.col("item_id").is_in(hidden["item_id"].to_list()))
+        known |= {item: (available, published) for item, available, published in rows.iter_rows()}
+    first = first_published(config, ds)
+    return {item: _why_hidden(*known.get(item, (False, None)), first) for item in hidden["item_id"]}
+
+
+def _why_hidden(is_available: bool, published_at: dt.datetime | None, first: dt.date | None) -> str:
+    """Why an item is shown to nobody. first: the first day of publication that may be shown, None for no limit."""
+    if not is_available:
+        return "not available"
+    if first is not None and published_at is not None and published_at.date() < first:
+        return f"published on {published_at.date()}, too old (scoring.max_item_age_days)"
+    return "on the blocklist (exclusions.blocklist)"

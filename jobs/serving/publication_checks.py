@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.inference.eligibility import blocked_items, short_lists
+from jobs.inference.eligibility import blocked_items, first_published, short_lists
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.serving.publications import last_scored_at
@@ -48,6 +48,7 @@ def require_complete_lists(lake: Lake, config: Config, target: Mapping[str, Any]
             f"got {empty} such empty lists and {counts.of_other_models} of another model"
         )
     _require_none_blocked(lake, config, lists, target)
+    _require_none_too_old(lake, config, lists, ds)
     return int(counts.users)
 
 
@@ -64,6 +65,21 @@ def _require_none_blocked(lake: Lake, config: Config, lists: DataFrame, target: 
     blocked = items.join(blocked_items(lake, config), "item_id", "left_semi").distinct().count()
     if blocked:
         raise NotPublishable(f"candidates of {target['ds']} must have no item of the blocklist, got {blocked}")
+
+
+def _require_none_too_old(lake: Lake, config: Config, lists: DataFrame, ds: dt.date) -> None:
+    """Raises NotPublishable if a list has an item that is older than `scoring.max_item_age_days`."""
+    first = first_published(config, ds)
+    if first is None:
+        return
+    items = lists.select(F.explode("candidates.item_id").alias("item_id"))
+    published = lake.required_day(tables.item_snapshot(config), ds).where(F.to_date("published_at") < F.lit(first))
+    if old := items.join(published, "item_id", "left_semi").distinct().count():
+        days = config.scoring.max_item_age_days
+        raise NotPublishable(
+            f"candidates of {ds} must have no item older than scoring.max_item_age_days ({days}), got {old}: "
+            "run the day again from build_popular_items"
+        )
 
 
 def require_gate_passed(lake: Lake, target: Mapping[str, Any]) -> None:

@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.report.charts import line_chart
+from jobs.report.curves import MIN_POINTS, curves
 from jobs.report.figures import count
-from jobs.report.page import Block, Cell, Facts, Figure, Grid, Headline, Missing, Section, render
+from jobs.report.page import Block, Cell, Facts, Grid, Headline, Missing, Section, render
 from jobs.tuning.comparison import Comparison, Side
 from jobs.tuning.search import ENOUGH, EPOCHS, REASON, SETTINGS, ended, importances, values_of
 
@@ -77,7 +77,7 @@ def _importance(study: Study) -> Section:
 def _trials(study: Study, metric: str) -> Section:
     trials = ended(study)
     measured = sorted((trial for trial in trials if values_of(trial)), key=_best, reverse=True)
-    blocks: list[Block] = [_progress(trials, metric), _curves(measured[:CURVES_SHOWN], metric)]
+    blocks: list[Block] = [*_progress(trials, metric), *_curves(measured[:CURVES_SHOWN], metric)]
     keys = list(measured[0].user_attrs[SETTINGS])
     rows = [
         [
@@ -96,21 +96,22 @@ def _trials(study: Study, metric: str) -> Section:
     return Section("trials", "Trials", "Measured on the users who choose.", blocks)
 
 
-def _progress(trials: Sequence[FrozenTrial], metric: str) -> Figure:
+def _progress(trials: Sequence[FrozenTrial], metric: str) -> list[Block]:
+    """The best value so far; nothing for a few trials, which the table shows."""
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     bests = itertools.accumulate(map(_best, complete), max)
     line = [(float(trial.number), best) for trial, best in zip(complete, bests, strict=True)]
-    title = f"Best {metric} by trial"
-    return Figure(title, line_chart(title, "trial", metric, {metric: line}, "{:.3f}".format))
+    if len(line) < MIN_POINTS:
+        return []
+    return curves(f"Best {metric} by trial", "trial", metric, {metric: line}, "{:.3f}".format)
 
 
-def _curves(best: Sequence[FrozenTrial], metric: str) -> Figure:
+def _curves(best: Sequence[FrozenTrial], metric: str) -> list[Block]:
     lines = {
         f"trial {trial.number}": [(float(epoch), value) for epoch, value in enumerate(values_of(trial), 1)]
         for trial in best
     }
-    title = f"{metric} by epoch, of the best trials"
-    return Figure(title, line_chart(title, "epoch", metric, lines, "{:.3f}".format), list(lines))
+    return curves(f"{metric} by epoch, of the best trials", "epoch", metric, lines, "{:.3f}".format)
 
 
 def _best(trial: FrozenTrial) -> float:

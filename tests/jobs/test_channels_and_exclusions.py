@@ -105,6 +105,30 @@ def test_a_blocked_item_is_shown_to_nobody(
     assert ids[2] in left
 
 
+def test_an_item_that_is_too_old_is_in_no_channel(
+    simulated_copy: Lake, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the items were published long ago: no list and no list of popular items has them, all are full."""
+    lake = simulated_copy
+    table = tables.item_snapshot(config)
+    long_ago = F.col("published_at") - F.expr("make_dt_interval(400)")
+    is_old = F.col("item_index") % 2 == 0
+    items = lake.day(table, THIRD).withColumn("published_at", F.when(is_old, long_ago).otherwise(F.col("published_at")))
+    lake.overwrite(table, THIRD, items.localCheckpoint())
+    limits = "[scoring]\npopular_quota = 10\nexplore_quota = 5\nmax_item_age_days = 30"
+    over = settings(tmp_path, limits)
+    old = lake.day(table, THIRD).where(is_old).select("item_id").localCheckpoint()
+    assert not candidate_rows(lake, THIRD).join(old, "item_id", "left_semi").isEmpty(), "the control"
+    with pytest.raises(NotPublishable, match=r"must have no item older than scoring\.max_item_age_days \(30\)"):
+        run(lake, THIRD, over, publish_candidates)
+    run(lake, THIRD, over, build_popular_items, build_user_embeddings, build_item_index, score_users)
+    for shown in (candidate_rows(lake, THIRD), lake.day(tables.POPULAR_ITEMS, THIRD)):
+        assert shown.join(old, "item_id", "left_semi").isEmpty()
+    assert {row.source for row in candidate_rows(lake, THIRD).select("source").distinct().collect()} >= {"popular"}
+    assert f"{old.count():,} of {items.count():,} available items are older" in capsys.readouterr().out
+    run(lake, THIRD, over, gate_candidates, publish_candidates)
+
+
 @pytest.mark.slow
 def test_a_day_with_a_new_a_deleted_and_a_banned_item_and_a_new_user(
     simulated_copy: Lake, config: Config, tmp_path: Path

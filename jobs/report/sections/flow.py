@@ -16,11 +16,25 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshots import Snapshot, read_batches
 from jobs.lake.tables import Table
 from jobs.raw_log.feature_values import warnings_of_day
-from jobs.report.charts import share_chart
+from jobs.report.charts import share_chart, value_chart
 from jobs.report.figures import NONE, count, duration, growth, moment, percent
-from jobs.report.page import Cell, Figure, Grid, Missing, Section
+from jobs.report.page import Block, Cell, Figure, Grid, Missing, Section
 
 LOG = "Raw log"
+WRITERS = {  # the job of a built table
+    tables.INTERACTIONS.name: "build_interactions", tables.RECONCILIATION.name: "build_reconciliation",
+    tables.VOCABULARIES.name: "build_vocabularies", "user_snapshot": "build_snapshots",
+    "item_snapshot": "build_snapshots", "item_changes": "build_snapshots",
+    "training_examples": "build_training_examples", tables.USER_HISTORIES.name: "build_histories",
+    tables.DAILY_ITEM_PAIRS.name: "build_item_pairs", tables.DAILY_ITEM_COUNTS.name: "build_item_counts",
+    tables.WINDOW_ITEM_COUNTS.name: "build_window_counts", tables.UNCLICKED_ITEMS.name: "build_negative_pools",
+    tables.ITEM_SAMPLING_PROBS.name: "build_sampling_probs", tables.ITEM_NEIGHBOURS.name: "build_item_neighbours",
+    tables.POPULAR_ITEMS.name: "build_popular_items", tables.MODEL_VERSIONS.name: "train_two_tower",
+    tables.USER_EMBEDDINGS.name: "build_user_embeddings", tables.ITEM_EMBEDDINGS.name: "build_item_index",
+    tables.ITEM_INDEXES.name: "build_item_index", tables.CANDIDATES.name: "score_users",
+    tables.EVALUATION.name: "evaluate_candidates", tables.GATE.name: "gate_candidates",
+    tables.PUBLICATIONS.name: "publish_candidates",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,20 +117,34 @@ def flow_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     """Section: the tables of the day, in groups."""
     found = table_days(lake, config, ds)
     seconds = seconds_by_table(config, found)
-    longest = max(seconds.values(), default=0.0)
     rows: list[list[Cell]] = []
     for group, listed in table_groups(config).items():
         rows.append([Cell(group, "heading")])
-        rows += [
-            _row(table.name, what, found.get(table.name), seconds.get(table.name), longest) for table, what in listed
-        ]
+        rows += [_row(table.name, what, found.get(table.name), seconds.get(table.name)) for table, what in listed]
     head = ["table", "a row is", "rows", "day before", "change", "written (UTC)", "since previous"]
     note = (
         "Written: when the newest file of the table's day was written. Since previous: the time since the previously "
         "written table, that is how long the job took, including any pause before a job that was run again."
     )
-    blocks = [*_warnings(lake, ds), Grid(head, rows, 2, note)]
+    blocks: list[Block] = [*_warnings(lake, ds), Grid(head, rows, 2, note), *_times(seconds)]
     return Section("flow", "Flow", "The tables of the day, from the raw log to the lists.", blocks)
+
+
+def seconds_by_job(seconds: Mapping[str, float]) -> dict[str, float]:
+    """The seconds of `seconds_by_table`, added up by the job that writes the tables, in the same order."""
+    jobs: dict[str, float] = {}
+    for table, spent in seconds.items():
+        jobs[WRITERS[table]] = jobs.get(WRITERS[table], 0.0) + spent
+    return jobs
+
+
+def _times(seconds: Mapping[str, float]) -> list[Figure]:
+    """A bar per job with its time, if there are any."""
+    if not seconds:
+        return []
+    title = "Time of each job"
+    note = "From the previously written table to the last table of the job, in the order of the run."
+    return [Figure(title, value_chart(title, list(seconds_by_job(seconds).items()), duration), note=note)]
 
 
 def _warnings(lake: Lake, ds: dt.date) -> list[Grid]:
@@ -125,7 +153,7 @@ def _warnings(lake: Lake, ds: dt.date) -> list[Grid]:
     return [Grid(["warnings of the features"], [[Cell(line, "bad")] for line in lines])] if lines else []
 
 
-def _row(name: str, what: str, day: TableDay | None, seconds: float | None, longest: float) -> list[Cell]:
+def _row(name: str, what: str, day: TableDay | None, seconds: float | None) -> list[Cell]:
     if day is None or not day.rows:
         before = count(day.before) if day else NONE
         return [Cell(name, "code"), Cell(what, "muted"), Cell("none", "muted"), Cell(before), *[Cell("", "muted")] * 3]
@@ -136,7 +164,7 @@ def _row(name: str, what: str, day: TableDay | None, seconds: float | None, long
         Cell(count(day.before or None), "muted"),
         Cell(growth(day.rows, day.before), "muted"),
         Cell(moment(day.written), "muted"),
-        Cell(duration(seconds), bar=seconds / longest if seconds and longest else None),
+        Cell(duration(seconds)),
     ]
 
 

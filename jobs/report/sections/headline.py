@@ -10,9 +10,12 @@ from jobs.inference.evaluation import POPULARITY
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.figures import count, decimal, difference, direction, growth, moment
+from jobs.report.next_steps import steps_of
 from jobs.report.page import Headline, KeyFigure
 from jobs.report.sections.quality import RANKING, Evaluation, evaluations
 from jobs.report.sections.training import model_of
+
+NOT_PUBLISHED = "not published"
 
 
 def headline(lake: Lake, ds: dt.date) -> Headline:
@@ -20,7 +23,9 @@ def headline(lake: Lake, ds: dt.date) -> Headline:
     model = model_of(lake, ds)
     status, tone, about = _published(lake, ds)
     links = [("All days", "../days/index.html")]
-    return Headline(str(ds), model.model_version if model else "no model", status, tone, about, links=links)
+    steps = steps_of(lake.rows(tables.GATE, ds), ds) if status == NOT_PUBLISHED else []
+    name = model.model_version if model else ""
+    return Headline(str(ds), name, status, tone, about, links=links, steps=steps)
 
 
 def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:
@@ -32,7 +37,7 @@ def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:
         f"Readers follow publication {newest.publication}, of {newest.ds}." if newest else "Nothing is published yet."
     )
     if own is None:
-        return "not published", "bad", follow
+        return NOT_PUBLISHED, "bad", follow
     at = moment(int(own.published_at.timestamp() * 1_000))
     when = f"Publication {own.publication}, {count(own.users)} users, {at} UTC."
     if newest is not None and newest.publication == own.publication:

@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 
 from jobs.config.loading import Config
+from jobs.inference.eligibility import count_too_old
 from jobs.inference.item_slices import ITEM_SLICES, item_slices_without_spark
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.charts import bar_chart, share_chart
 from jobs.report.figures import count, percent
-from jobs.report.page import Figure, Missing, Section
+from jobs.report.page import Facts, Figure, Missing, Section
 
 COUNTED = {"items": "items", "clicks": "clicks", "candidates": "positions"}  # columns of `popularity`
 MAX_USERS = 100_000  # whose lists are read; for more users the figures are those of a sample
@@ -75,7 +76,18 @@ def popularity_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     counts = popularity(item_slices_without_spark(lake, config, ds), lists.items)
     rows = list(counts.iter_rows(named=True))  # a few per power of two
     lead += _of_sample(lists.users, lake.row_count(tables.CANDIDATES, ds))
-    return Section("popularity", title, lead, [_by_bin(rows), _by_slice(rows), _by_source(lists.sources)])
+    charts = [_by_bin(rows), _by_slice(rows), _by_source(lists.sources)]
+    return Section("popularity", title, lead, [*charts, *_too_old(lake, config, ds)])
+
+
+def _too_old(lake: Lake, config: Config, ds: dt.date) -> list[Facts]:
+    """How many items are left out of all lists because of their age, if there is a limit."""
+    counts = count_too_old(lake, config, ds)
+    if counts is None:
+        return []
+    old, total = counts
+    limit = f"older than {config.scoring.max_item_age_days} days (scoring.max_item_age_days)"
+    return [Facts([(limit, f"{count(old)} of {count(total)} available items, which no list has")], layout="long")]
 
 
 def _of_sample(users: int, of: int) -> str:

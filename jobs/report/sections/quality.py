@@ -12,7 +12,8 @@ from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY
 from jobs.inference.item_slices import ITEM_SLICES
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.report.charts import bar_chart, line_chart, share_chart
+from jobs.report.charts import bar_chart, share_chart
+from jobs.report.curves import MIN_POINTS, curves
 from jobs.report.figures import decimal, difference, direction, percent
 from jobs.report.page import Block, Cell, Figure, Grid, Missing, Section
 
@@ -93,8 +94,9 @@ def quality_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     if now.of("recall", k) is None:
         nothing = Missing("No user clicked a non-excluded item on those days, so there is nothing to recall.")
         return Section("quality", title, lead, [nothing, *_of_lists(now, before)])
-    days = _trend(lake, config, ds, k) if before else Missing("There is no earlier evaluation to compare with.")
-    return Section("quality", title, lead, [_by_slice(now), days, _table(now, before), *_of_lists(now, before)])
+    days = _trend(lake, config, ds, k) if before else []
+    blocks = [_by_slice(now), *days, _table(now, before), *_of_lists(now, before)]
+    return Section("quality", title, lead, sorted(blocks, key=lambda block: isinstance(block, Grid)))  # charts first
 
 
 def _by_slice(now: Evaluation) -> Figure:
@@ -113,7 +115,8 @@ def _by_slice(now: Evaluation) -> Figure:
     return Figure(title, bar_chart(title, "", f"Recall@{k}", labels, bars, decimal), list(bars), note)
 
 
-def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> Figure:
+def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> list[Block]:
+    """A line per channel; nothing with two evaluations, whose difference is in the table."""
     rows = lake.small_table(tables.EVALUATION, ds, days=config.log.state_lookback_days)
     rows = rows.filter(pl.col("metric") == "recall", pl.col("slice") == "all", pl.col("k") == k)
     points = sorted(rows.select("channel", "ds", "value").iter_rows())  # one row per channel and day
@@ -127,8 +130,9 @@ def _trend(lake: Lake, config: Config, ds: dt.date, k: int) -> Figure:
     def day(number: float) -> str:
         return f"{first + dt.timedelta(days=int(number)):%m-%d}"
 
-    title = f"Recall@{k} over the days"
-    return Figure(title, line_chart(title, "day of the lists", f"Recall@{k}", lines, decimal, day), list(lines))
+    if max(map(len, lines.values())) < MIN_POINTS:
+        return []
+    return curves(f"Recall@{k} over the days", "day of the lists", f"Recall@{k}", lines, decimal, day)
 
 
 def _table(now: Evaluation, before: Evaluation | None) -> Block:
@@ -163,6 +167,7 @@ def _of_lists(now: Evaluation, before: Evaluation | None) -> list[Block]:
             *(Cell(decimal(now.of(metric, k, channel, part))) for channel in others),
         ]
         for (part, metric), label in OF_LISTS.items()
+        if any(now.of(metric, k, channel, part) is not None for channel in channels)
     ]
     table = Grid([f"lists of {k}", CANDIDATES, *_since(before), *others], rows, layout="half")
     shares = [(name, {part: now.of("list_share", k, name, part) or 0.0 for part in ITEM_SLICES}) for name in channels]

@@ -10,14 +10,21 @@ import polars as pl
 from pyspark.sql import Row
 
 from jobs.config.loading import Config
+from jobs.config.presets import PRESETS
 from jobs.inference.references import model_manifest
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.report.charts import line_chart
+from jobs.report.curves import curves
 from jobs.report.figures import NONE, count, decimal, duration, percent
-from jobs.report.page import Block, Cell, Facts, Figure, Grid, Missing, Section
+from jobs.report.page import Block, Cell, Facts, Grid, Missing, Section
 from jobs.tuning.adoption.records import described
 from model.artifacts.formats import MODEL
+
+CORRECTIONS = {
+    "none": "nothing is subtracted from the logits",
+    "logq": "log expected counts are subtracted from all logits",
+    "logq_negatives": "log expected counts are subtracted from the logits of the negatives",
+}
 
 
 def model_of(lake: Lake, ds: dt.date) -> Row | None:
@@ -47,27 +54,28 @@ def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     if row.trained_on != ds:
         every = settings["retrain_every_days"]
         lead += f" The model of {row.trained_on} is used again: training.retrain_every_days is {every}."
-    curve = line_chart("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, lambda value: f"{value:.2f}")
     ends = "The last part is one pass over the held-out last day." if metrics["validations"] else ""
-    curves = [Figure("Loss by step", curve, note=ends), _validation(metrics["validations"])]
+    loss = curves("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, "{:.2f}".format, note=ends)
     facts = [("settings", described(lake, ds)), *_facts(model)]
-    return Section("training", "Training", lead, [*curves, Facts(facts)])
+    return Section("training", "Training", lead, [*loss, *_validation(metrics["validations"]), Facts(facts)])
 
 
-def _validation(epochs: list[Mapping[str, float]]) -> Block:
+def _validation(epochs: list[Mapping[str, float]]) -> list[Block]:
     if not epochs:
-        return Missing("No epoch was validated: training.validation is none, or there was no earlier day to train on.")
+        return [
+            Missing("No epoch was validated: training.validation is none, or there was no earlier day to train on.")
+        ]
     names = [name for name in ("recall@100", "recall@10") if name in epochs[0]]
     lines = {name: [(float(epoch), found[name]) for epoch, found in enumerate(epochs, 1)] for name in names}
-    title = "Held-out last day by epoch"
-    svg = line_chart(title, "epoch", "recall", lines, decimal)
-    return Figure(title, svg, names, f"On {count(epochs[-1]['rows'])} examples, before training on them.")
+    note = f"On {count(epochs[-1]['rows'])} examples, before training on them."
+    return curves("Held-out last day by epoch", "epoch", "recall", lines, decimal, note=note)
 
 
 def _facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     metrics, settings = model["metrics"], model["configuration"]["training"]
     facts = [
-        ("negatives", f"{settings['preset']}, correction: {settings['correction']}"),
+        ("negatives", settings["preset"]),
+        ("correction", _correction(settings)),
         ("examples", count(metrics["training_rows"])),
         ("steps", count(metrics["steps"])),
         ("training time", duration(metrics["seconds"])),
@@ -91,6 +99,13 @@ def _facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     }
     facts += [(label, f"{metrics[key]:.4g}") for key, label in bank.items() if metrics.get(key) is not None]
     return facts
+
+
+def _correction(settings: Mapping[str, Any]) -> str:
+    """What is subtracted from the logits: as configured, or, for "preset", as the scheme of negatives has it."""
+    preset, configured = settings["preset"], settings["correction"]
+    used = PRESETS[preset].correction if configured == "preset" else configured
+    return f"{CORRECTIONS[used]} ({used}{f', as in {preset}' if configured == 'preset' else ''})"
 
 
 def estimator_section(lake: Lake, config: Config, ds: dt.date) -> Section:
@@ -159,5 +174,5 @@ def index_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         f"Measured on {count(built[0].sampled_users)} users, lists of {built[0].k}. "
         "Search budget: nodes (annoy), lists (ivf)."
     )
-    head = ["index", "", "items", "recall", "users per second", "search budget", "build time"]
+    head = ["index", "use", "items", "recall", "users per second", "search budget", "build time"]
     return Section("indexes", "Indexes", lead, [Grid(head, rows, 2, note)])

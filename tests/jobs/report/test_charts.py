@@ -7,8 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from jobs.report.charts import Axis, bar_chart, line_chart, share_chart
-from jobs.report.figures import decimal, percent
+from jobs.report.charts import Axis, bar_chart, line_chart, share_chart, value_chart
+from jobs.report.curves import curves
+from jobs.report.figures import decimal, duration, percent
+from jobs.report.page import Figure, Grid
 
 HOSTILE = "<script>alert('x')</script>\"&"
 
@@ -75,7 +77,47 @@ def test_words_are_escaped() -> None:
         line_chart(HOSTILE, HOSTILE, HOSTILE, {HOSTILE: [(1, 1.0)]}, decimal),
         bar_chart(HOSTILE, HOSTILE, HOSTILE, [HOSTILE], {HOSTILE: [1.0]}, decimal),
         share_chart(HOSTILE, [(HOSTILE, {HOSTILE: 1.0})], percent),
+        value_chart(HOSTILE, [(HOSTILE, 1.0)], decimal),
     ):
         assert "<script" not in svg
         assert HOSTILE in [element.text for element in ElementTree.fromstring(svg).iter()]
         assert ElementTree.fromstring(svg).attrib["aria-label"] == HOSTILE
+
+
+def test_bars_with_values_have_their_values_as_text() -> None:
+    svg = value_chart("t", [("train", 90.0), ("score", 30.0), ("gate", 0.0)], duration)
+    widths = [float(bar.attrib["width"]) for bar in shapes(svg, "rect")]
+    assert widths == pytest.approx([widths[0], widths[0] / 3, 1.0], abs=0.11)
+    assert [text.text for text in shapes(svg, "text")] == ["train", "1 min 30 s", "score", "30.0 s", "gate", "0.0 s"]
+
+
+def test_a_chart_says_its_numbers_in_words() -> None:
+    line = line_chart("t", "x", "y", {"a": [(1, 0.3), (2, 0.1), (3, 0.5), (4, 0.2)]}, decimal)
+    for svg, wanted in (
+        (line, "a: first 0.300 at 1, last 0.200 at 4, lowest 0.100 at 2, highest 0.500 at 3."),
+        (bar_chart("t", "", "", ["g", "h"], {"a": [0.1, 0.2], "b": [0.3, 0.4]}, decimal),
+         "g: a 0.100, b 0.300; h: a 0.200, b 0.400."),
+        (share_chart("t", [("r", {"a": 0.25, "b": 0.75})], percent), "r: a 25 %, b 75 %."),
+        (value_chart("t", [("train", 9.0)], duration), "train: 9.0 s."),
+    ):  # fmt: skip
+        assert [desc.text for desc in shapes(svg, "desc")] == [wanted]
+
+
+def test_two_points_are_a_table_and_three_a_line() -> None:
+    points = [(1.0, 0.5), (2.0, 0.25), (3.0, 0.75)]
+    (table,) = curves("Loss", "step", "loss", {"a": points[:2], "b": points[:1]}, decimal, note="Of a day.")
+    assert isinstance(table, Grid)
+    assert list(table.head) == ["step", "a", "b"]
+    assert [[cell.text for cell in row] for row in table.rows] == [["1", "0.500", "0.500"], ["2", "0.250", ""]]
+    assert (table.title, table.note) == ("Loss", "Of a day.")
+    (figure,) = curves("Loss", "step", "loss", {"a": points, "b": points[:1]}, decimal)
+    assert isinstance(figure, Figure)
+    assert list(figure.legend) == ["a", "b"]
+    assert curves("Loss", "step", "loss", {"a": []}, decimal) == []
+
+
+def test_long_names_of_groups_have_several_lines() -> None:
+    groups = ["head items", "never clicked items", "tail items", "new items", "warm users"]
+    texts = shapes(bar_chart("t", "", "", groups, {"a": [0.1] * 5}, decimal), "text")
+    ticks = [text.text for text in texts if text.attrib["class"] == "tick"]
+    assert ticks == ["head items", "never", "clicked", "items", "tail items", "new items", "warm users"]

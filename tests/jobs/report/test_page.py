@@ -20,6 +20,7 @@ from jobs.report.page import (
     People,
     Person,
     Section,
+    Step,
     render,
 )
 from tests.jobs.report.pages import Page
@@ -34,12 +35,13 @@ def test_every_text_of_every_block_is_escaped() -> None:
     grid = Grid([word, word], [[Cell(word, "heading")], [Cell(word), Cell(word, "muted", 0.5)]], 1, word)
     blocks = [Missing(word), Facts([(word, word)]), grid, figure, people]
     section = Section("name", word, word, blocks)
-    text = render(Headline(word, word, word, "good", word), [KeyFigure(word, word, word, "good", word)], [section])
+    head = Headline(word, word, word, "good", word, steps=[Step(word, word, word, word)])
+    text = render(head, [KeyFigure(word, word, word, "good", word)], [section])
     page = Page(text)
     assert "<script" not in text
     assert text.count("</style>") == 1
     found = sum(text.count(HOSTILE) for _, text in page.texts)
-    assert found == 33, "each word is there, as it was"
+    assert found == 38, "each word is there, as it was"
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,25 @@ def test_every_text_of_every_block_is_escaped() -> None:
 )
 def test_numbers_are_formatted_for_people(write: Callable[..., str], values: tuple, wanted: str) -> None:
     assert write(*values) == wanted
+
+
+HEAD = Headline("2026-01-31", "", "published", "good", "")
+
+
+def test_a_column_without_a_value_is_left_out() -> None:
+    rows = [[Cell("group", "heading")], *([Cell(name), Cell("–"), Cell(""), Cell("5")] for name in "ab")]
+    text = render(HEAD, [], [Section("s", "S", "", [Grid(["name", "empty", "none", "value"], rows, 2)])])
+    assert Page(text).rows == [["name", "value"], ["group"], ["a", "5"], ["b", "5"]]
+    assert '<td class=" number">5</td>' in text, "a number, although it has moved to the place of a text"
+    assert '<td class="heading" colspan="2">' in text
+
+
+def test_sections_without_content_are_named_once_at_the_end() -> None:
+    empty = [Section(name, name.title(), "A lead.", [Missing(f"No {name}.")]) for name in ("model", "gate")]
+    text = render(HEAD, [], [empty[0], Section("log", "Log", "", [Facts([("rows", "5")])]), empty[1]])
+    page = Page(text)
+    assert page.ids == ["log", "missing"]
+    assert [found for element, found in page.texts if element in ("dt", "dd")] == [
+        "rows", "5", "Model", "No model.", "Gate", "No gate.",
+    ]  # fmt: skip
+    assert "A lead." not in text

@@ -41,11 +41,13 @@ def test_a_day_on_which_nothing_was_to_be_found(monkeypatch: pytest.MonkeyPatch)
     assert found.lead == "The lists of 2026-01-05, evaluated on the clicks of 2026-01-06 to 2026-01-07."
 
 
-def test_candidates_alone_without_a_day_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_slice, before, table, *_ = section(monkeypatch, OF_LISTS | RANKING).blocks
+def test_candidates_alone_without_a_day_before_have_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_slice, positions, table, of_lists = section(monkeypatch, OF_LISTS | RANKING).blocks
     assert isinstance(by_slice, Figure)
+    assert isinstance(positions, Figure)
     assert list(by_slice.legend) == ["candidates"]
-    assert isinstance(before, Missing)
     assert isinstance(table, Grid)
     assert list(table.head) == ["metric", "candidates"]
     assert [cell.text for cell in table.rows[0]] == ["Recall@10", "0.250"]
+    assert isinstance(of_lists, Grid)
+    assert [row[0].text for row in of_lists.rows] == ["item coverage", "share of never clicked items"], "those measured"

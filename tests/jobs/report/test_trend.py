@@ -45,11 +45,16 @@ def test_a_day_that_was_not_published_says_why(simulated_copy: Lake) -> None:
     rows = [row.asDict() | {"passed": row.rule != "coverage"} for row in passed.collect()]
     lake.overwrite(tables.GATE, DAYS[3], lake.spark.createDataFrame(rows, passed.schema))
     row = Page(trend_page(lake, DAYS[3])).row(str(DAYS[3]))
-    assert row == [str(DAYS[3]), "failed: coverage", "–", "–", "–"]
+    (coverage,) = (one for one in rows if one["rule"] == "coverage")
+    found = f"failed: coverage must be at least {coverage['min_value']:.4g}, got {coverage['value']:.4g}"
+    assert row == [str(DAYS[3]), found, "–", "–", "–"]
 
 
 def test_the_page_ends_at_the_newest_day(simulated: Lake, lake: Lake) -> None:
     assert last_day(simulated, FIRST) == THIRD
     assert last_day(simulated, THIRD + dt.timedelta(days=4)) == THIRD + dt.timedelta(days=4)
     assert last_day(lake, FIRST) == FIRST
-    assert "No lists were evaluated yet." in trend_page(lake, FIRST)
+    empty = trend_page(lake, FIRST)
+    assert "No lists were evaluated yet." in empty
+    assert "No day has a log or a gate." in empty
+    assert "<table" not in empty

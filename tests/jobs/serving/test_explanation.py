@@ -45,7 +45,7 @@ def write(lake: Lake, config: Config) -> None:
         tables.item_snapshot(config),
         [
             {**dict.fromkeys(tables.item_snapshot(config).columns), "ds": DAY, "item_id": f"i{index}", "item_index": index,
-             "available": available}
+             "available": available, "published_at": AT - dt.timedelta(days=(AT.date() - DAY).days + 3)}
             for index, (_, available, _) in ITEMS.items()
         ],
     )  # fmt: skip
@@ -85,6 +85,18 @@ def written(spark: SparkSession, config: Config, tmp_path_factory: pytest.TempPa
     versions = dict.fromkeys(("candidates_version", "item_embeddings_version", "user_embeddings_version"), 0)
     add_publication(lake, None, {"ds": DAY, "model_version": MODEL, "users": 3, **versions}, AT)
     return Lake(no_session, lake.uri)  # an explanation starts no Spark session
+
+
+def test_an_item_that_is_too_old_says_so(written: Lake, config: Config) -> None:
+    """i4 is available in the snapshot, and published three days before; i5 is not available anyway."""
+    found = {}
+    for days in (2, 3):
+        scoring = config.scoring.model_copy(update={"max_item_age_days": days})
+        limited = config.model_copy(update={"scoring": scoring})
+        found[days] = explain_user(written, limited, "warm", nearest=5).nearest["outcome"].to_list()
+    published = DAY - dt.timedelta(days=3)
+    assert found[2][2:4] == [f"published on {published}, too old (scoring.max_item_age_days)", "not available"]
+    assert found[3][2] == "on the blocklist (exclusions.blocklist)"
 
 
 def test_each_of_the_nearest_items_has_a_rank_or_a_rule(written: Lake, config: Config) -> None:

@@ -1,0 +1,68 @@
+"""The tables of a day on its page: their rows, when they were written, and the time of each job."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from jobs.config.loading import Config
+from jobs.lake import tables
+from jobs.lake.lake import Lake
+from jobs.report.figures import duration
+from jobs.report.files import report_path
+from jobs.report.sections.flow import LOG, WRITERS, seconds_by_job, seconds_by_table, table_days, table_groups
+from jobs.run_day import NAMES
+from tests.conftest import DAYS
+from tests.jobs.report.pages import Page
+
+SECOND, THIRD = DAYS[1:3]
+
+
+@pytest.fixture(scope="module")
+def text(simulated: Lake) -> str:
+    """The page that the third day's run left."""
+    return Path(report_path(simulated.uri, THIRD)).read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_rows_of_each_table_are_those_of_the_day(simulated: Lake, config: Config, page: Page) -> None:
+    for table in (
+        tables.IMPRESSIONS, tables.CLICKS, tables.INTERACTIONS, tables.user_snapshot(config), tables.training_examples(config),
+        tables.VOCABULARIES, tables.ITEM_SAMPLING_PROBS, tables.CANDIDATES, tables.ITEM_INDEXES,
+    ):  # fmt: skip
+        today, before = (simulated.read(table).where(F.col("ds") == F.lit(day)).count() for day in (THIRD, SECOND))
+        told = [f"{rows:,}" if rows else "–" for rows in (today, before)]
+        assert page.row(table.name)[2:4] == told, table.name
+    assert page.row("quarantine")[2] == "none"
+
+
+def test_tables_are_written_one_after_the_other(page: Page) -> None:
+    names = ["interactions", "training_examples", "item_sampling_probs", "model_versions", "candidates", "publications"]
+    times = [dt.datetime.fromisoformat(page.row(name)[5]) for name in names]
+    assert times == sorted(times)
+    assert page.row("interactions")[6] == "–", "the first step of a run follows nothing"
+    assert page.row("candidates")[6].endswith(" s")
+
+
+def test_the_times_of_the_jobs_are_bars_with_their_seconds(simulated: Lake, config: Config, text: str) -> None:
+    seconds = seconds_by_job(seconds_by_table(config, table_days(simulated, config, THIRD)))
+    (chart,) = re.findall(r'aria-label="Time of each job">.*?</svg>', text, re.DOTALL)
+    assert list(seconds)[-1] == "publish_candidates"
+    assert chart.count("<rect") == len(seconds)
+    for job, spent in seconds.items():
+        assert f">{job}</text>" in chart
+        assert f">{duration(spent)}</text>" in chart
+
+
+def test_every_built_table_has_the_job_that_writes_it(config: Config) -> None:
+    built = [table.name for group, listed in table_groups(config).items() if group != LOG for table, _ in listed]
+    assert sorted(built) == sorted(WRITERS)
+    assert {*WRITERS.values()} <= {*NAMES}

@@ -1,0 +1,71 @@
+"""Beside "not published" a person reads what is wrong, what to do, and where more is said."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobs.cli.main import job_named
+from jobs.report.next_steps import NEXT, NOT_PUBLISHED, NOT_RUN, finding, steps_of
+from jobs.report.page import Step
+from jobs.serving.verdicts import ADVICE
+from tests.test_docs import problems
+
+ROOT = Path(__file__).resolve().parents[3]
+DAY = dt.date(2026, 1, 31)
+
+
+def row(rule: str, value: float | None = 0.1, *, passed: bool = False, **fields: Any) -> SimpleNamespace:
+    """A row of the table gate."""
+    bounds = {"min_value": 0.25, "max_value": None, "clicks": None, "interval_low": None, "interval_high": None}
+    return SimpleNamespace(rule=rule, value=value, passed=passed, **(bounds | fields))
+
+
+def test_every_rule_has_a_step() -> None:
+    assert set(NEXT) == set(ADVICE)
+
+
+@pytest.mark.parametrize("rule", [*NEXT, "not run", "not published"])
+def test_the_command_of_a_step_is_one_and_its_page_exists(rule: str) -> None:
+    verdicts = {"not run": [], "not published": [row("coverage", passed=True)]}.get(rule, [row(rule, 1.0)])
+    (step,) = steps_of(verdicts, DAY)
+    program, job, *arguments = shlex.split(step.command)
+    assert program == "batch-recall"
+    parser = importlib.import_module(f"jobs.{job_named(job)}").arg_parser()
+    assert parser.parse_args(arguments).ds == DAY
+    assert problems(f"[more](../{step.page})", ROOT / "docs/page.md") == []
+
+
+def test_the_failed_rules_are_named_with_value_limit_and_advice() -> None:
+    verdicts = [row("coverage", 0.125), row("head_share", 0.5, passed=True), row("recall_of_published", None)]
+    coverage, recall = steps_of(verdicts, DAY)
+    assert coverage == Step(
+        "coverage must be at least 0.25, got 0.125.",
+        "Look for users with equal lists; gate.min_coverage may be lower for few users and many items.",
+        "batch-recall run-day --lake LAKE --ds 2026-01-31 --from gate_candidates",
+        "docs/publication.md#the-gate",
+    )
+    assert recall.problem == "recall_of_published must be measured, got no value."
+    assert finding("head_share", 0.99, None, 0.98) == "head_share must be at most 0.98, got 0.99"
+
+
+def test_a_recall_says_on_how_many_clicks() -> None:
+    noisy = row("recall_over_popularity", clicks=1234, interval_low=0.05, interval_high=0.15)
+    (step,) = steps_of([noisy], DAY)
+    assert step.problem.endswith("got 0.1 (95 % interval 0.05 to 0.15, 1,234 clicks).")
+
+
+def test_the_missing_days_are_named() -> None:
+    (step,) = steps_of([row("input_age_days", 3.0, min_value=None, max_value=1.0)], DAY)
+    assert step.command == "batch-recall run-day --lake LAKE --ds 2026-01-29 --last 2026-01-31"
+
+
+def test_a_day_without_a_failed_rule_has_a_step_too() -> None:
+    assert steps_of([], DAY)[0].problem == NOT_RUN.problem
+    assert steps_of([row("coverage", passed=True)], DAY)[0].problem == NOT_PUBLISHED.problem
