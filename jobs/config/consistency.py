@@ -23,7 +23,7 @@ def check_item_table(model: Model, features: Features) -> None:
     if not model.share_item_table:
         return
     lists = [feature for feature in features.user if feature.kind == "item_list"]
-    item_dims = [feature.dim for feature in features.item if feature.kind == "id"]  # one or none
+    item_dims = [feature.dim for feature in features.item if feature.is_id]  # one or none
     if lists and not item_dims:
         raise ValueError("model.share_item_table requires the item feature item_id, which is not declared")
     if wrong := {feature.name: feature.dim for feature in lists if feature.dim != item_dims[0]}:

@@ -14,6 +14,7 @@ from model.features.kinds import feature_kind
 Count = Annotated[int, Field(ge=1)]
 HISTORY = "history"  # the user feature that is built from the user's clicks instead of being logged
 NAME = r"[a-z][a-z0-9_]{0,62}"
+MIN_BUCKETS, MAX_HASHES = 16, 8  # of a hashed id
 RESERVED = {
     "ds",
     "user_index",
@@ -44,6 +45,13 @@ def checked_feature(feature: Feature) -> Feature:
     for key in ("dim", "length"):
         if getattr(feature, key) < 1:
             raise ValueError(f"{key} of feature {feature.name} must be at least 1, got {getattr(feature, key)}")
+    if feature.is_hashed and (feature.buckets < MIN_BUCKETS or not 1 <= feature.hashes <= MAX_HASHES):
+        raise ValueError(
+            f"buckets of feature {feature.name} must be at least {MIN_BUCKETS} and hashes from 1 to {MAX_HASHES}, got "
+            f"{feature.buckets} and {feature.hashes}"
+        )
+    if not feature.is_hashed and feature.buckets:
+        raise ValueError(f"buckets of feature {feature.name} require kind hashed_id, got kind {feature.kind}")
     try:
         feature_kind(feature.kind).check_length(feature.length)
     except ValueError as error:
@@ -65,10 +73,12 @@ class Features(Section):
             if len(set(names)) != len(names) or not names:
                 raise ValueError(f"features.{side} must be one or more features with distinct names, got {names}")
             for feature in features:
-                if (feature.kind == "id") != (feature.name == f"{side}_id"):
+                if feature.is_id != (feature.name == f"{side}_id"):
                     raise ValueError(f"the only feature of kind id in features.{side} must be {side}_id, got {feature}")
-                if feature.kind != "id" and feature.name in RESERVED:
+                if not feature.is_id and feature.name in RESERVED:
                     raise ValueError(f"features.{side} must not have a feature named like the column {feature.name}")
+        if hashed := [feature for feature in self.item if feature.is_hashed]:
+            raise ValueError(f"a feature of kind hashed_id must be one of features.user, got {hashed[0]}")
         for feature in self.user:
             if feature.is_derived:
                 raise ValueError(f"a feature of kind {feature.kind} must be one of features.item, got {feature}")

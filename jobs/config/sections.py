@@ -102,6 +102,7 @@ class Training(Section):
     launch: Literal["process", "spark_driver", "spark_executors"]
     precision: Literal["float32", "bfloat16"]
     compile: bool
+    max_table_gb: Annotated[float, Field(ge=0)]
     checkpoint_steps: Annotated[int, Field(ge=0)]
     validation: Literal["last_day", "none"]
     validation_rows: Count

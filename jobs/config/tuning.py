@@ -16,10 +16,8 @@ FIXED = (
         f"training.{name}"
         for name in ("seed", "epochs", "patience", "validation", "validation_rows", "start", "warm_epochs")
     }
-    | {
-        f"training.{name}"
-        for name in ("device", "threads", "readers", "ranks", "launch", "checkpoint_steps", "verified_share")
-    }
+    | {f"training.{name}" for name in ("device", "threads", "readers", "ranks", "launch", "checkpoint_steps")}
+    | {"training.verified_share", "training.max_table_gb"}
     | {f"training.{name}" for name in ("min_held_back_share", "min_held_back_rows", "retrain_every_days")}
     | {"model.id_expiry_share"}
 )

@@ -120,7 +120,7 @@ def _occurrences(
 
 def _categories_of_items(items: PinnedFiles, chosen: np.ndarray, model: ModelSpec) -> dict[str, np.ndarray]:
     """Which categories the chosen items have, bool [W] by vocabulary. chosen: bool [I]."""
-    features = [feature for feature in model.item if feature.kind != "id" and feature.vocabulary not in (None, ITEMS)]
+    features = [feature for feature in model.item if not feature.is_id and feature.vocabulary not in (None, ITEMS)]
     live = {name: np.zeros(model.vocabulary_sizes[name], dtype=bool) for name in _vocabularies(features)}
     for file in items.files if features else ():
         rows = read_file(file, columns([*features, ITEM_INDEX]))

@@ -11,12 +11,27 @@ from model.features.kinds import feature_kind
 
 @dataclass(frozen=True)
 class Feature:
-    """A declared feature. kind: see `model.features.kinds`; dim: the size of its embedding; length: of a list."""
+    """A declared feature. kind: see `model.features.kinds`; dim: the size of its embedding; length: of a list.
+
+    buckets, hashes: the rows of the table of a hashed id, and how many of them are summed for an id.
+    """
 
     name: str
     kind: str
     dim: int
     length: int = 1
+    buckets: int = field(default=0, kw_only=True)
+    hashes: int = field(default=2, kw_only=True)
+
+    @property
+    def is_id(self) -> bool:
+        """Whether the value is the user or the item itself."""
+        return feature_kind(self.kind).is_id
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether indices share the rows of a table."""
+        return feature_kind(self.kind).is_hashed
 
     @property
     def is_list(self) -> bool:
@@ -66,7 +81,7 @@ class FeatureSpec(Feature):
         """The tower input of a declared feature. side: user | item."""
         kind = feature_kind(feature.kind)
         column, vocabulary = kind.column(side, feature.name), kind.vocabulary(side, feature.name)
-        return cls(feature.name, feature.kind, feature.dim, feature.length, column, vocabulary)
+        return cls(**{**asdict(feature), "column": column, "vocabulary": vocabulary})
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class FeatureKind:
     # on which the item was first seen; `_recent_clicks`, its clicks in the last `log.recent_click_days` full days.
     derivation: str | None = None
     is_scaled = False  # whether towers read the numbers as they are, without subtracting a mean and dividing
+    is_id = False  # whether the value is the user or the item itself
+    is_hashed = False  # whether several indices share the rows of a table, of which `buckets` and `hashes` are declared
     is_day = False  # whether the stored number is a day, of which a tower reads the age: `model.features.tensors.aged`
     min_length = 1
     max_length: int | None = None
@@ -70,8 +72,9 @@ class FeatureKind:
 
 
 class Id(FeatureKind):
-    """The user or the item itself."""
+    """The user or the item itself, with an embedding of its own."""
 
+    is_id = True
     is_logged = False
     max_length = 1
 
@@ -80,6 +83,13 @@ class Id(FeatureKind):
 
     def vocabulary(self, side: str, name: str) -> str:
         return name
+
+
+class HashedId(Id):
+    """The user, as the sum of the rows that several hash functions choose: for more users than a table has rows."""
+
+    is_hashed = True
+    embedding = "model.towers.hashed_ids:HashedIdEmbedding"
 
 
 class Categorical(FeatureKind):
@@ -151,6 +161,7 @@ KINDS: Registry[FeatureKind] = Registry(
     base="model.features.kinds:FeatureKind",
     built_in={
         "id": "model.features.kinds:Id",
+        "hashed_id": "model.features.kinds:HashedId",
         "categorical": "model.features.kinds:Categorical",
         "item_list": "model.features.kinds:ItemList",
         "numeric": "model.features.kinds:Numeric",

@@ -43,6 +43,10 @@ class TableRows(nn.Module):
         rows = torch.searchsorted(self.indices, wanted).clamp_(max=len(self.indices) - 1)
         return torch.where(self.indices[rows] == wanted, rows, UNKNOWN)
 
+    def live(self, indices: Tensor) -> Tensor:
+        """Indices that have a row of their own, and UNKNOWN for all others: int64 of any shape -> the same shape."""
+        return self.indices[self(indices)].long()
+
     def _row_by_index(self) -> Tensor:
         """The row of each index up to the last live one, and of all later ones; empty if that would be a long list."""
         size, last = len(self.indices), int(self.indices[-1])

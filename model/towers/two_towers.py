@@ -56,7 +56,7 @@ class Tower(nn.Module):
             pooling = encoder(feature, **of_interests) if encoder is not None and is_list else None
             table = (tables or {}).get(feature.name)
             make: Callable[..., FeatureEmbedding] = (
-                ShrunkIdEmbedding if shrink_ids and feature.kind == "id" else feature_embedding
+                ShrunkIdEmbedding if shrink_ids and feature.is_id else feature_embedding
             )
             self.embeddings[_key(feature.name)] = make(feature, size, table, pooling)
         self.hidden = nn.Sequential()
@@ -84,14 +84,18 @@ class Tower(nn.Module):
         return self.embeddings[_key(feature)]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        parts = [self._embedded(feature.name, inputs[feature.name]) for feature in self.features]  # each [B, F]
+        parts = [self._embedded(feature, inputs[feature.name]) for feature in self.features]  # each [B, F]
         if self.interests > 1:  # each [B, Q, F]; what is not encoded is the same for all interests
             parts = [part if part.dim() == 3 else part[:, None].expand(-1, self.interests, -1) for part in parts]
         return self.head(torch.cat(parts, dim=-1))  # [B, D] or [B, Q, D]
 
-    def _embedded(self, feature: str, values: Tensor) -> Tensor:
-        key = _key(feature)
-        embedded: Tensor = self.embeddings[key](self.rows[key](values) if key in self.rows else values)
+    def _embedded(self, feature: FeatureSpec, values: Tensor) -> Tensor:
+        key = _key(feature.name)
+        if key in self.rows:
+            rows = self.rows[key]
+            assert isinstance(rows, TableRows)
+            values = rows.live(values) if feature.is_hashed else rows(values)
+        embedded: Tensor = self.embeddings[key](values)
         return embedded
 
     def dense(self, embedded: Tensor) -> Tensor:
@@ -111,7 +115,9 @@ class TwoTowers(nn.Module):
         """Raises ValueError if the specification contradicts itself."""
         super().__init__()
         self.spec = spec
-        sizes, hidden, dim = spec.table_sizes, spec.hidden, spec.embedding_dim
+        hashed = {feature.vocabulary for feature in spec.user if feature.is_hashed}
+        of_all = {name: size for name, size in spec.vocabulary_sizes.items() if name in hashed}
+        sizes, hidden, dim = spec.table_sizes | of_all, spec.hidden, spec.embedding_dim
         self.rows = {name: TableRows(size) for name, size in spec.table_rows.items()}  # by vocabulary
         item = Tower(spec.item, sizes, hidden, dim, shrink_ids=spec.item_id_shrinkage > 0, rows=self.rows)
         tables, encoder = _shared_tables(spec, item), _user_encoder(spec)
@@ -128,7 +134,7 @@ class TwoTowers(nn.Module):
         found: dict[int, Tensor] = {}
         for tower in (self.user, self.item):
             for feature in tower.features:
-                if feature.vocabulary is not None:
+                if feature.vocabulary is not None and not feature.is_hashed:
                     size = self.spec.table_sizes[feature.vocabulary]
                     rows = self.rows.get(feature.vocabulary, TableRows(size))
                     tables = _tables_of(tower.embedding(feature.name))
@@ -200,7 +206,7 @@ def _shared_tables(spec: ModelSpec, item: Tower) -> dict[str, nn.EmbeddingBag]:
     """
     if not spec.share_item_table:
         return {}
-    own = next((feature for feature in spec.item if feature.kind == "id"), None)
+    own = next((feature for feature in spec.item if feature.is_id), None)
     lists = [feature for feature in spec.user if feature.kind == "item_list"]
     for feature in lists:
         if own is None or (feature.vocabulary, feature.dim) != (own.vocabulary, own.dim):

@@ -24,6 +24,7 @@ from model.artifacts.model_version import ModelVersion, save_model
 from model.artifacts.stored_folders import StoredFolders
 from model.data.pinned_files import RowCountMismatch
 from model.towers import TwoTowers
+from model.towers.table_memory import require_tables_fit
 from model.training.inputs import TrainingInputs, example_features
 from model.training.learner import Learner, standardise
 from model.training.loop import Progress, TrainingDiverged
@@ -85,9 +86,11 @@ def open_inputs(spec: TrainingSpec, device: torch.device, ranks: Ranks = ALONE) 
 def make_learner(spec: TrainingSpec, inputs: TrainingInputs, ranks: Ranks = ALONE) -> Learner:
     """The untrained model with its loss and optimisers."""
     run, device = spec.run, inputs.device
-    torch.manual_seed(run.seed)
     live = inputs.live_indices
-    towers = TwoTowers(replace(run.model, table_rows={name: len(indices) for name, indices in live.items()}))
+    model = replace(run.model, table_rows={name: len(indices) for name, indices in live.items()})
+    require_tables_fit(model, device, run.max_table_gb)
+    torch.manual_seed(run.seed)
+    towers = TwoTowers(model)
     towers.assign_rows(live)
     standardise(towers, spec.data.numeric_stats)
     towers.to(device)

@@ -67,7 +67,7 @@ class TrainingInputs:
         examples = [feature.column for feature in features]
         if data.min_id_examples:
             examples += example_columns(model, data.first_recent_day)
-        items = [feature.column for feature in model.item if feature.kind != "id"]
+        items = [feature.column for feature in model.item if not feature.is_id]
         shares = [data.share_column] if data.last_day is None else [data.share_column, LAST_DAY_SHARE]
         check = partial(check_files, share=data.verified_share, day=data.epoch_day)
         self.file_rows = {EXAMPLES: check(EXAMPLES, data.examples, examples)}
@@ -160,10 +160,10 @@ class TrainingInputs:
 
     def item_inputs(self) -> dict[str, Tensor]:
         """Each item feature, [I + C] or [I + C, L], on the device: by item index, then as it was before each change."""
-        described = [feature for feature in self.model.item if feature.kind != "id"]
+        described = [feature for feature in self.model.item if not feature.is_id]
         table = item_table(self.data.items, described, self.item_count, self.data.item_changes)
         items = torch.cat([torch.arange(self.item_count), self.item_versions.items])
-        ids = {feature.name: items for feature in self.model.item if feature.kind == "id"}
+        ids = {feature.name: items for feature in self.model.item if feature.is_id}
         return {name: values.to(self.device) for name, values in {**table, **ids}.items()}
 
     @cached_property

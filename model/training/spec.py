@@ -117,6 +117,7 @@ class RunSpec:
     ranks: int  # processes that train together
     precision: str  # float32 | bfloat16
     compile: bool
+    max_table_gb: float  # GB that the embedding tables may take, with the optimiser's sums; 0: what is free
     checkpoint_steps: int  # steps between checkpoints; 0: none are written
     patience: int  # training stops after so many epochs without a better validation; 0: never
     warm_start: Path | None  # the folder of the model version to continue from

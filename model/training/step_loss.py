@@ -86,7 +86,7 @@ class StepLoss:
         """
         inputs = self._features_of(indices, torch.full_like(indices, self.validation_day))
         if by_features:
-            ids = {feature.name for feature in self.towers.spec.item if feature.kind == "id"}
+            ids = {feature.name for feature in self.towers.spec.item if feature.is_id}
             unknown = torch.full_like(indices, UNKNOWN)
             inputs = {name: unknown if name in ids else values for name, values in inputs.items()}
         embedded: Tensor = self.towers.item(inputs)
@@ -164,7 +164,7 @@ def with_dropped_ids(
     """
     dropped = {feature.name: inputs[feature.name] for feature in features}
     for feature in features:
-        if feature.kind == "id":
+        if feature.is_id:
             dropped[feature.name] = drop_ids(inputs[feature.name], share, generator)
         elif feature.name == "history":
             dropped[feature.name] = drop_ids(inputs[feature.name], history_share, generator, by=PADDING)

@@ -35,6 +35,8 @@ def start_from(folder: Path, towers: TwoTowers, optimizer: RowWiseAdagrad) -> No
         for name, weights in towers.named_parameters():
             if name not in indices:
                 weights.copy_(_same_shape(before[name], weights, name))
+                if name in sums:  # a table without a row for each index, such as that of hashed ids
+                    optimizer.state[weights]["sum"].copy_(sums[name])
                 continue
             rows, older_rows = common_rows(indices[name].cpu(), older_indices[name])
             copy_rows(before[name], older_rows, weights, rows)

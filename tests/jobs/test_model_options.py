@@ -57,6 +57,11 @@ def test_outcomes_of_examples_are_final_before_the_end_of_the_day(simulated: Lak
 
 ALL_KINDS = """
 [[features.user]]
+name = "user_id"
+kind = "hashed_id"
+buckets = 64
+dim = 16
+[[features.user]]
 name = "history"
 kind = "item_list"
 length = 5
@@ -100,7 +105,7 @@ batch_size = 128
 
 @pytest.mark.slow
 def test_a_day_runs_with_every_kind_of_feature(lake: Lake, tmp_path: Path) -> None:
-    """No user id, a vector and a list of items on the user's side, a many-valued category, hidden layers."""
+    """Hashed user ids, a vector and a list of items on the user's side, a many-valued category, hidden layers."""
     own = tmp_path / "own.toml"
     own.write_text(ALL_KINDS, "utf-8")
     common = ["--lake", lake.uri, "--config", str(own), "--ds", str(FIRST)]

@@ -73,6 +73,7 @@ SETTINGS: dict[str, Any] = {
     "ranks": 1,
     "precision": "float32",
     "compile": False,
+    "max_table_gb": 0.0,
     "checkpoint_steps": 0,
     "patience": 0,
     "validation_rows": 10_000,

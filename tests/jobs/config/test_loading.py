@@ -104,6 +104,22 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
             "feature age of kind numeric: length must be 1, got 3",
         ),
         (
+            "[[features.user]]\nname = 'user_id'\nkind = 'hashed_id'\ndim = 8\n",
+            "buckets of feature user_id must be at least 16 and hashes from 1 to 8, got 0 and 2",
+        ),
+        (
+            "[[features.user]]\nname = 'user_id'\nkind = 'hashed_id'\ndim = 8\nbuckets = 99\nhashes = 9\n",
+            "hashes from 1 to 8, got 99 and 9",
+        ),
+        (
+            "[[features.user]]\nname = 'user_id'\nkind = 'id'\ndim = 8\nbuckets = 99\n",
+            "buckets of feature user_id require kind hashed_id, got kind id",
+        ),
+        (
+            "[[features.item]]\nname = 'item_id'\nkind = 'hashed_id'\ndim = 8\nbuckets = 99\n",
+            "a feature of kind hashed_id must be one of features.user, got",
+        ),
+        (
             "[examples]\nunclicked_per_example = -1\n",
             "examples.unclicked_per_example: .*greater than or equal to 0, got -1",
         ),

@@ -41,7 +41,7 @@ def test_a_gpu_that_spark_was_not_given_whole_is_refused(amount: str) -> None:
 RUN = RunSpec(
     model_version="v1", model=ModelSpec((), (), {}, 8, ()), epochs=1, learning_rate=0.1, dense_learning_rate=0.1,
     embedding_weight_decay=0.0, weight_decay=0.0, seed=1, device="cpu", threads=1, ranks=1, precision="float32",
-    compile=False, checkpoint_steps=1, patience=0, warm_start=None, inputs={}, configuration={},
+    compile=False, max_table_gb=0.0, checkpoint_steps=1, patience=0, warm_start=None, inputs={}, configuration={},
 )  # fmt: skip
 
 

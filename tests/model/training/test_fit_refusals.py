@@ -57,6 +57,15 @@ def test_broken_probabilities_are_refused(values: dict[str, Any], world: World, 
     assert not steps
 
 
+def test_tables_that_do_not_fit_are_refused_before_they_are_made(values: dict[str, Any]) -> None:
+    values["run"]["max_table_gb"] = 1e-6
+    with pytest.raises(
+        ValueError, match=r"must fit into the 0\.00 GB of training.max_table_gb, got .*user_id .* rows x"
+    ):
+        fit(training_spec(values))
+    assert not Path(values["run"]["folder"]).exists()
+
+
 def test_a_directory_instead_of_files_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
     """Files in it can be of any table version; a spec must list the files of one version."""
     values["data"]["examples"]["files"] = [tmp_path.as_uri()]

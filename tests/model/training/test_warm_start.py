@@ -13,6 +13,7 @@ from model.artifacts.model_version import ROW_SUMS, ModelCorrupt, load_model, lo
 from model.training.fit import fit
 from model.training.spec import TrainingSpec
 from model.training.warm_start import require_same_shape, start_from
+from model.vocabulary import FIRST_INDEX
 from tests.model.small_world import (
     SPEC,
     World,
@@ -85,6 +86,24 @@ def test_the_weights_of_an_encoder_are_copied(values: dict[str, Any], encoder: s
     for name, weights in inside.named_parameters():
         assert torch.equal(weights, trained.get_parameter(name)), name
     assert any(not torch.equal(weights, untrained[name]) for name, weights in inside.named_parameters())
+
+
+def test_the_table_of_hashed_ids_is_copied_whole(values: dict[str, Any]) -> None:
+    hashed = replace(SPEC.user[0], kind="hashed_id", buckets=16)
+    spec = replace(SPEC, user=(hashed, *SPEC.user[1:]))
+    values = changed(values, model=spec.to_json())
+    fit(training_spec(values, "older"))
+    older = Path(values["run"]["folder"]).with_name("older")
+    learner = learner_of(TrainingSpec.from_json(changed(values, warm_start=str(older), seed=9)))
+    table = learner.towers.user.embedding("user_id").get_parameter("table.weight")
+    assert table.shape[0] == 16 + FIRST_INDEX
+    name = "user.embeddings.of_user_id.table.weight"
+    trained, sums = dict(load_model(older)[0].named_parameters())[name], load_row_sums(older)[name]
+    assert not torch.equal(table, trained)
+    start_from(older, learner.towers, learner.tables)
+    assert torch.equal(table, trained)
+    assert torch.equal(learner.tables.state[table]["sum"], sums)
+    assert len(sums.unique()) > 2
 
 
 def test_a_model_of_another_shape_is_refused() -> None:
