@@ -21,7 +21,7 @@ class Feature:
     dim: int
     length: int = 1
     buckets: int = field(default=0, kw_only=True)
-    hashes: int = field(default=2, kw_only=True)
+    hashes: int = field(default=1, kw_only=True)
 
     @property
     def is_id(self) -> bool:

@@ -105,7 +105,7 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
         ),
         (
             "[[features.user]]\nname = 'user_id'\nkind = 'hashed_id'\ndim = 8\n",
-            "buckets of feature user_id must be at least 16 and hashes from 1 to 8, got 0 and 2",
+            "buckets of feature user_id must be at least 16 and hashes from 1 to 8, got 0 and 1",
         ),
         (
             "[[features.user]]\nname = 'user_id'\nkind = 'hashed_id'\ndim = 8\nbuckets = 99\nhashes = 9\n",
