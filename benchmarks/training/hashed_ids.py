@@ -1,6 +1,6 @@
 """What hashing user ids costs: recall and bytes of the table, with a row for each user, hashed, and without user ids.
 
-    python -m benchmarks.quality.hashed_ids --sets movielens_100k toys --seeds 1 2 3
+    python -m benchmarks.training.hashed_ids --sets movielens_100k toys --seeds 1 2 3
 
 Trains with the product's defaults, in this process and on one thread, on the validation part of each set. `share`: the
 buckets of the table as a share of the users. Prints a table for each set: mean and standard deviation over the seeds.
