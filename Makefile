@@ -19,13 +19,15 @@ SET_UP_S3 := .s3/.set_up
 RUN := .venv/bin/python -m
 # Test files side by side, in the order of tests/conftest.py: docs/decisions/0017-tests-side-by-side.md
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# A link that leads nowhere ends it: docs/decisions/0048-sphinx.md
+SITE := $(RUN) sphinx --quiet --fail-on-warning --keep-going -c docs/site
 # For the first Python 3.11, which needs packages that later ones do not.
 COMPILE := .venv/bin/uv pip compile --quiet --python .venv/bin/python --python-version 3.11.0 --generate-hashes --no-annotate --no-header $(UPGRADE)
 
 # A Spark or a Python path of the caller's own would take the place of the environment's.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test test-slow test-gpu test-s3 test-faults airflow airflow-run lint format lock dist test-dist clean
+.PHONY: help demo test test-slow test-gpu test-s3 test-faults airflow airflow-run lint format site lock dist test-dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9_-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
@@ -55,14 +57,19 @@ airflow: $(SET_UP_AIRFLOW)  ## start Airflow here, its page on 127.0.0.1, the DA
 airflow-run: $(SET_UP_AIRFLOW)  ## run the DAG for one day, without the page (DS=YYYY-MM-DD, LAKE=, CONFIG=)
 	@LAKE="$(LAKE)" CONFIG="$(CONFIG)" exec bash dags/local/run_one_day.sh "$(DS)"
 
-lint: $(SET_UP)  ## check style, format and types, changing nothing
+lint: $(SET_UP)  ## check style, format, types and the links of the documentation, changing nothing
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && echo '$(SITE) --builder dummy' && \
+		$(SITE) --builder dummy . "$$folder"
 
 format: $(SET_UP)  ## sort imports, mend what ruff can mend, and format
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+site: $(SET_UP)  ## build the documentation as a web site into build/site (front page: index.html)
+	$(SITE) --doctree-dir build/doctrees . build/site
 
 lock: $(SET_UP)  ## compile requirements/*.in to locks with hashes (UPGRADE=--upgrade moves the pins)
 	$(COMPILE) requirements/compute.in --output-file requirements/compute.txt

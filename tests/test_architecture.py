@@ -16,7 +16,7 @@ from tests.imports import cycles, functions_of, import_graph, imports_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("dags", "jobs", "model", "sql")
-FOLDERS = (*ROOMS, "batch_recall", "benchmarks", "tests")
+FOLDERS = (*ROOMS, "batch_recall", "benchmarks", "examples", "tests")
 ALLOWED = {
     "batch_recall": {"batch_recall", "jobs"}, "dags": {"airflow"}, "jobs": {"jobs", "model", "sql"}, "model": {"model"}, "sql": {"sql"},
 }  # fmt: skip

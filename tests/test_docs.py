@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/RESULTS.md", "examples/README.md")),
     *ROOT.glob("docs/**/*.md"),
 ]
-FOLDERS = "batch_recall|benchmarks|dags|docs|jobs|model|requirements|sql|tests"
+FOLDERS = "batch_recall|benchmarks|dags|docs|examples|jobs|model|requirements|sql|tests"
 PACKAGES = "batch_recall|benchmarks|jobs|model|sql|tests"
 PLACEHOLDER = "x"  # `jobs.x` and `jobs/x.py` stand for any job
 
@@ -64,7 +64,7 @@ def _anchors(text: str) -> set[str]:
 
 def _files(code: list[str]) -> list[str]:
     """Paths below a folder of the repository, and names of Python files: `<name>` matches any name."""
-    paths = [path for span in code for path in re.findall(rf"(?<![\w/.<-])(?:{FOLDERS})/[\w<>*./-]*", span)]
+    paths = [path for span in code for path in re.findall(rf"(?<![\w/.<(-])(?:{FOLDERS})/[\w<>*./-]*", span)]
     paths += [span for span in code if re.fullmatch(r"\w+\.py", span)]
     wanted = {re.sub(r"<\w+>", "*", path).rstrip("/.") for path in paths} - {f"jobs/{PLACEHOLDER}.py"}
     return [f"{path}: no such file" for path in sorted(wanted) if not any(ROOT.glob(path))]

@@ -2,9 +2,11 @@
 
 How placeholders are written: tests/documented_commands.py.
 
-Run by a test, as the page has them: the walks of docs/your-log.md (tests/test_your_log.py). `batch-recall --help` and
-the help of each job run in tests/jobs/cli/test_main.py, each benchmark at a tiny size in tests/benchmarks/test_smoke.py,
-and `make test-s3`, `test-gpu`, `test-dist` and `test-faults` are tests themselves.
+Run by a test, as the page has them: the walks of docs/your-log.md (tests/test_your_log.py), the scripts of
+examples/README.md (tests/test_examples.py, into folders of its own), and the commands of `make lint` and `make site`
+that build the pages (tests/test_site.py). `batch-recall --help` and the help of each job run in
+tests/jobs/cli/test_main.py, each benchmark at a tiny size in tests/benchmarks/test_smoke.py, and `make test-s3`,
+`test-gpu`, `test-dist` and `test-faults` are tests themselves.
 
 Parsed only: all other commands of `batch-recall` and `python -m jobs`, whose jobs other tests run with arguments of
 their own; `spark-submit` (the launcher reads Spark's options, the job's parser the others), which

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("benchmarks", "dags", "docs", "jobs", "model", "requirements", "sql", "tests")
+FOLDERS = ("benchmarks", "dags", "docs", "examples", "jobs", "model", "requirements", "sql", "tests")
 MAKE_TEST = '.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"'
 TOOLS = [
     "awk", "bash", "cut", "date", "dirname", "flock", "grep", "head", "make", "mkdir", "rm", "sed", "tail",
