@@ -17,7 +17,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.files.ids import SHOWN_IDS, ids_from_file, some_of
-from model.training.processes.lines import warn
+from model.training.processes.lines import say, warn
 
 
 def blocked_items(lake: Lake, config: Config) -> DataFrame:
@@ -91,7 +91,7 @@ def report_too_old(lake: Lake, config: Config, ds: dt.date) -> None:
     if (counts := count_too_old(lake, config, ds)) is not None:
         old, total = counts
         days = config.scoring.max_item_age_days
-        print(f"{old:,} of {total:,} available items are older than scoring.max_item_age_days ({days})", flush=True)
+        say(f"{old:,} of {total:,} available items are older than scoring.max_item_age_days ({days})")
 
 
 def short_lists(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:
