@@ -154,10 +154,8 @@ class Neighbours(Section):
     @model_validator(mode="after")
     def a_click_is_paired_whole(self) -> Neighbours:
         if self.max_pairs_per_user < self.span:
-            raise ValueError(
-                f"neighbours.max_pairs_per_user must be at least neighbours.span ({self.span}), "
-                f"got {self.max_pairs_per_user}"
-            )
+            wanted = f"must be at least neighbours.span ({self.span})"
+            raise ValueError(f"neighbours.max_pairs_per_user {wanted}, got {self.max_pairs_per_user}")
         return self
 
 
