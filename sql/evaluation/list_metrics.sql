@@ -10,9 +10,15 @@ with shown as (
   group by entry.item_id
 ),
 
+available as (
+  select item_id
+  from {item_snapshot}
+  where available
+),
+
 shares as (
   select
-    count(*) as shown_items,
+    count(available.item_id) as shown_items,
     sum(shown.entries) as entries,
     sum(if(items.slice = 'head', shown.entries, 0)) as head,
     sum(if(items.slice = 'middle', shown.entries, 0)) as middle,
@@ -20,6 +26,7 @@ shares as (
     sum(if(coalesce(items.clicks, 0) = 0, shown.entries, 0)) as never_clicked
   from shown
   left join {item_slices} as items on items.item_id = shown.item_id
+  left join available on available.item_id = shown.item_id
 ),
 
 listed as (
@@ -29,8 +36,7 @@ listed as (
 
 catalogue as (
   select count(*) as items
-  from {item_snapshot}
-  where available
+  from available
 )
 
 select

@@ -8,6 +8,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import evaluate_candidates
+from jobs.config.loading import Config
+from jobs.evaluate_candidates import day_evaluation
 from jobs.inference.evaluation import popular_lists, with_new_items
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
@@ -186,6 +188,37 @@ def test_coverage_and_shares_of_lists_are_those_of_their_items(spark: SparkSessi
         ("item_coverage", "all"): 3 / 5, ("never_clicked_share", "all"): 0.25,
         ("list_share", "head"): 0.5, ("list_share", "middle"): 0.25, ("list_share", "tail"): 0.25,
     }  # fmt: skip
+
+
+def test_an_item_that_is_no_longer_available_does_not_count_as_coverage(
+    spark: SparkSession, probabilities: DataFrame
+) -> None:
+    """Lists that were made before a limit of age was set have more items than are available with it."""
+    slices = query(
+        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
+    )
+    items = spark.createDataFrame([(item, item == "a") for item in "abcdef"], "item_id string, available boolean")
+    lists = spark.createDataFrame([("u1", ["a", "b"]), ("u2", ["c", "d"])], "user_id string, item_ids array<string>")
+    rows = query(
+        spark, "evaluation/list_metrics", {"lists": lists, "item_slices": slices, "item_snapshot": items}, k=2
+    ).collect()
+    assert {row.metric: row.value for row in rows}["item_coverage"] == 1.0
+
+
+def test_items_beyond_the_limit_of_age_are_not_in_the_catalogue_of_the_metrics(
+    simulated_copy: Lake, config: Config
+) -> None:
+    lake, table, is_old = simulated_copy, tables.item_snapshot(config), F.col("item_index") % 2 == 0
+    published = F.when(is_old, F.to_timestamp(F.lit("2020-01-01"))).otherwise(F.col("published_at"))
+    items = lake.day(table, DAYS[1]).withColumn("published_at", published).localCheckpoint()
+    lake.overwrite(table, DAYS[1], items)
+    limited = config.model_copy(update={"scoring": config.scoring.model_copy(update={"max_item_age_days": 365})})
+    young = {row.item_id for row in items.where(~is_old).where("available").collect()}
+    listed = {item.item_id for row in lake.day(tables.CANDIDATES, DAYS[1]).collect() for item in row.candidates}
+    with day_evaluation(lake, limited, DAYS[1], DAYS[2], DAYS[2]) as rows:
+        coverage = rows.where("metric = 'item_coverage' and channel = 'candidates'").collect()
+    assert listed - young, "the control: lists of before the limit"
+    assert [row.value for row in coverage] == [pytest.approx(len(listed & young) / len(young))]
 
 
 def test_a_day_is_not_evaluated_on_itself_or_on_days_that_have_not_landed(
