@@ -19,8 +19,8 @@ from typing import get_args
 from jobs.cli.arguments import count_argument, job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.config.export import Export, Format
 from jobs.config.loading import Config, validation_errors
+from jobs.config.outputs import Export, Format
 from jobs.serving.export.exporting import export, open_target
 
 

@@ -21,7 +21,7 @@ from benchmarks.command_line import benchmark_parser, parse
 from benchmarks.redis_server import redis_server
 from benchmarks.worlds.scored_world import DAY
 from jobs.cli.clock import now
-from jobs.config.export import Export, Format
+from jobs.config.outputs import Export, Format
 from jobs.lake import tables
 from jobs.lake.file_layout import row_group_size, sorted_files
 from jobs.lake.lake import Lake

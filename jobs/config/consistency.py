@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from jobs.config.features import NAME, RESERVED, Features
-from jobs.config.sections import Evaluation, Examples, Model, Negatives, Report, Scoring, Training
+from jobs.config.outputs import Report
+from jobs.config.sections import Evaluation, Examples, Model, Negatives, Scoring, Training
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 

@@ -27,10 +27,10 @@ from jobs.config.consistency import (
     check_learned_temperature,
     check_row_negatives,
 )
-from jobs.config.export import Export
 from jobs.config.features import Features, Section
 from jobs.config.mapping import Mapping
 from jobs.config.messages import message
+from jobs.config.outputs import Export, Report
 from jobs.config.retention import Retention, check_retention
 from jobs.config.sections import (
     Evaluation,
@@ -44,7 +44,6 @@ from jobs.config.sections import (
     Negatives,
     Neighbours,
     Pool,
-    Report,
     Scoring,
     Tracking,
     Training,

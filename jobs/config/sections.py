@@ -223,18 +223,6 @@ class Gate(Section):
     max_input_age_days: Annotated[int, Field(ge=0)]
 
 
-class Report(Section):
-    item_title: str
-    item_picture: str
-    user_ids: Literal["hashed", "shown"]
-    example_users: tuple[str, ...]
-
-    @property
-    def item_columns(self) -> tuple[str, ...]:
-        """The columns of `items` that are shown to people and read by no model."""
-        return tuple(name for name in (self.item_title, self.item_picture) if name)
-
-
 class Evaluation(Section):
     cutoffs: tuple[Count, ...]
     head_click_share: Share

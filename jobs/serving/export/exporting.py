@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from jobs.config.export import Export
+from jobs.config.outputs import Export
 from jobs.lake.lake import Lake
 from jobs.serving.export.folder_target import FORMATS as FOLDER_FORMATS
 from jobs.serving.export.folder_target import FolderTarget
