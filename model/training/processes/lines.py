@@ -22,7 +22,7 @@ JVM_LEVEL = "BATCH_RECALL_JVM_LEVEL"  # of jobs/lake/session/log4j2.properties
 JOB, DAY = "BATCH_RECALL_JOB", "BATCH_RECALL_DS"  # what the fields `job` and `ds` of a JSON line say
 # Of processes that this one starts: warnings of Python, of torchrun, and of torch.
 QUIET = {"PYTHONWARNINGS": "ignore", "LOGLEVEL": "ERROR", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-LEVELS = {logging.ERROR: "error", logging.WARNING: "warning"}
+_hidden: list[bool] = []  # of each `library_output` that this is inside of, whether it hides what libraries log
 
 
 def is_json() -> bool:
@@ -68,10 +68,15 @@ def json_line(message: str, level: str, fields: Mapping[str, object] | None = No
     time = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     context = {"job": os.environ.get(JOB) or None, "ds": os.environ.get(DAY) or None}
     line = {"time": time, "level": level, **context, "message": message, **(fields or {})}
-    return json.dumps({key: _finite(value) for key, value in line.items()}, default=str)
+    return json.dumps(_finite(line), default=str)
 
 
 def _finite(value: object) -> object:
+    """The value with None for each NaN and infinity in it, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _finite(element) for key, element in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(element) for element in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -91,27 +96,29 @@ def library_output() -> Iterator[None]:
     require_known_variables()
     root, handler = logging.getLogger(), _handler()
     root.addHandler(handler)
-    level = root.level
+    level, disabled = root.level, root.manager.disable
+    _hidden.append(not is_verbose())
     try:
         if is_verbose():
             root.setLevel(logging.INFO)
             with _variables({JVM_LEVEL: os.environ.get(JVM_LEVEL, "info")}):
                 yield
             return
-        logging.disable(logging.WARNING)  # whatever handlers and levels a library sets
+        logging.disable(max(disabled, logging.WARNING))  # whatever handlers and levels a library sets
         given = {name: os.environ.get(name, value) for name, value in QUIET.items()}
         with warnings.catch_warnings(), _variables(given):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        _hidden.pop()
+        logging.disable(disabled)
         root.setLevel(level)
         root.removeHandler(handler)
 
 
 def hides_library_output() -> bool:
     """Whether this is inside of `library_output`, and not verbose."""
-    return logging.root.manager.disable >= logging.WARNING
+    return bool(_hidden) and _hidden[-1]
 
 
 def _handler() -> logging.Handler:

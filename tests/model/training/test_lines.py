@@ -88,6 +88,24 @@ def test_libraries_are_heard_only_with_their_errors(capsys: pytest.CaptureFixtur
     assert not QUIET.keys() & os.environ.keys()
 
 
+def test_what_a_program_has_silenced_itself_stays_so() -> None:
+    logging.disable(logging.ERROR)
+    try:
+        assert not hides_library_output()
+        with library_output():
+            assert logging.root.manager.disable == logging.ERROR
+        assert logging.root.manager.disable == logging.ERROR
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_numbers_that_json_does_not_know_are_null_wherever_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with output_form("json", verbose=False):
+        say("x", values={"loss": [1.5, float("nan")]}, pair=(float("inf"), 2))
+    line = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (line["values"], line["pair"]) == ({"loss": [1.5, None]}, [None, 2])
+
+
 def test_verbose_shows_what_libraries_log(capsys: pytest.CaptureFixture[str]) -> None:
     with output_form(None, verbose=True), library_output():
         logging.getLogger("mlflow.test").info("creating tables")
