@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,13 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[str]]] = []
         self.stops: str | None = None  # the job that stops the day
+        self.positions: list[int] = []  # from 1, of the jobs that the moving line shows
 
     def step(self, job: str, day: dt.date, work: Any) -> None:
         work()
+
+    def at(self, job: Any, jobs: Sequence[Any]) -> None:
+        self.positions.append(jobs.index(job) + 1)
 
     def main(self, job: str) -> Any:
         def main(argv: list[str]) -> int:

@@ -19,6 +19,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def test_a_stretch_runs_both_of_its_ends_and_all_jobs_between(first: int, last: int, recorder: Recorder) -> None:
     found = calls(recorder, ["--from", run_day.NAMES[first], "--to", run_day.NAMES[last]])
     assert [job for job, _ in found] == list(run_day.NAMES[first : last + 1])
+    assert recorder.positions == [*range(1, len(found) + 1)]  # what a terminal shows
 
 
 @pytest.mark.parametrize(("stops", "ends_with"), [("publish_candidates", "report_run"), ("score_users", "score_users")])
