@@ -91,7 +91,8 @@ def report_too_old(lake: Lake, config: Config, ds: dt.date) -> None:
     if (counts := count_too_old(lake, config, ds)) is not None:
         old, total = counts
         days = config.scoring.max_item_age_days
-        say(f"{old:,} of {total:,} available items are older than scoring.max_item_age_days ({days})")
+        message = f"{old:,} of {total:,} available items are older than scoring.max_item_age_days ({days})"
+        say(message, too_old=old, available=total)
 
 
 def short_lists(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:

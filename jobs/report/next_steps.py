@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ NEXT = {  # by rule: what runs again after ADVICE was followed
     "item_mean_cosine": Next(f"{RUN_DAY} --from train_two_tower", "docs/operations.md#training"),
     "index_recall": Next(f"{RUN_DAY} --from build_item_index"),
 }
+OF_OTHER_RULES = Next(RUN_DAY)  # of a rule that this version does not know, or has no entry for
 NOT_RUN = Step(
     "The gate was not run for this day.",
     "Run the day to its end; the job that stopped it says why.",
@@ -72,13 +74,18 @@ def finding(rule: str, value: float | None, min_value: float | None, max_value: 
 
 
 def _of_rule(row: Any, ds: dt.date) -> Step:
-    to_do = NEXT[row.rule]
-    missing = ds - dt.timedelta(days=int(row.value or 1) - 1)  # the first day without training examples, by its age
+    to_do = NEXT.get(row.rule, OF_OTHER_RULES)
     problem = finding(row.rule, row.value, row.min_value, row.max_value) + _noise(row)
-    advice = ADVICE[row.rule]
-    return Step(
-        f"{problem}.", f"{advice[0].upper()}{advice[1:]}.", to_do.command.format(ds=ds, missing=missing), to_do.page
-    )
+    advice = ADVICE.get(row.rule, "")
+    command = to_do.command.format(ds=ds, missing=_first_missing(row, ds))
+    return Step(f"{problem}.", f"{advice[0].upper()}{advice[1:]}." if advice else "", command, to_do.page)
+
+
+def _first_missing(row: Any, ds: dt.date) -> dt.date:
+    """The first day without training examples, by their age; `ds` for other rules, whose value is no age."""
+    if row.rule != "input_age_days" or row.value is None or not 1 <= row.value < ds.toordinal():
+        return ds
+    return ds - dt.timedelta(days=math.floor(row.value) - 1)
 
 
 def _noise(row: Any) -> str:

@@ -2,7 +2,7 @@
 
 A rule is a function of measurements (made by `jobs.serving.gate_measurements`) and the configuration that returns a
 Verdict. To add a rule, write the function, list it in TRAINING_RULES, LIST_RULES or VECTOR_RULES, and say what to do if
-it fails in `jobs.serving.verdicts.ADVICE`.
+it fails in `jobs.serving.verdicts.ADVICE`, and what to run in `jobs.report.next_steps.NEXT`.
 
 A recall is measured on clicks, which may be few. If its interval is above or below the bound, that decides. Otherwise
 the value decides, but with fewer than `gate.min_validation_clicks` clicks `gate.few_clicks` does.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.sections.lists import _too_old
 from jobs.serving.publication_checks import NotPublishable, _require_none_too_old
+from model.training.processes.lines import output_form
 
 DAY = dt.date(2026, 1, 5)
 NOON = dt.time(12, tzinfo=dt.UTC)
@@ -73,6 +75,10 @@ def test_items_that_are_too_old_are_counted(aged: Lake, config: Config, capsys: 
     assert capsys.readouterr().out == ""
     report_too_old(aged, limited(config, 2), DAY)
     assert capsys.readouterr().out == "2 of 6 available items are older than scoring.max_item_age_days (2)\n"
+    with output_form("json", verbose=False):
+        report_too_old(aged, limited(config, 2), DAY)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["level"], line["too_old"], line["available"]) == ("info", 2, 6)
     (facts,) = _too_old(aged, limited(config, 2), DAY)
     assert facts.pairs == [
         ("older than 2 days (scoring.max_item_age_days)", "2 of 6 available items, which no list has")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import math
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobs.cli.main import job_named
-from jobs.report.next_steps import NEXT, NOT_PUBLISHED, NOT_RUN, finding, steps_of
+from jobs.report.next_steps import NEXT, NOT_PUBLISHED, NOT_RUN, RUN_DAY, finding, steps_of
 from jobs.report.page import Step
 from jobs.serving.verdicts import ADVICE
 from tests.test_docs import problems
@@ -64,6 +65,24 @@ def test_a_recall_says_on_how_many_clicks() -> None:
 def test_the_missing_days_are_named() -> None:
     (step,) = steps_of([row("input_age_days", 3.0, min_value=None, max_value=1.0)], DAY)
     assert step.command == "batch-recall run-day --lake LAKE --ds 2026-01-29 --last 2026-01-31"
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [("training_rows_lost", 1e12), ("input_age_days", 1e12), ("input_age_days", float("nan")), ("coverage", math.inf)],
+)
+def test_a_value_that_is_no_age_makes_no_date(rule: str, value: float) -> None:
+    (step,) = steps_of([row(rule, value, min_value=None, max_value=0.0)], DAY)
+    assert step.problem == f"{rule} must be at most 0, got {value:.4g}."
+    assert str(DAY) in step.command
+
+
+def test_a_rule_without_an_entry_has_a_step_all_the_same() -> None:
+    """Such as one of a later version, or of a fork."""
+    (step,) = steps_of([row("rule_of_a_fork")], DAY)
+    assert step == Step(
+        "rule_of_a_fork must be at least 0.25, got 0.1.", "", RUN_DAY.format(ds=DAY), "docs/publication.md#the-gate"
+    )
 
 
 def test_a_day_without_a_failed_rule_has_a_step_too() -> None:
