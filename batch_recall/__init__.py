@@ -1,4 +1,4 @@
-"""batch-recall as an installed package: the command `batch-recall`, and look-ups in the published candidates.
+"""batch-recall as an installed package: the command, look-ups in the published candidates, and online models.
 
 The code is in `jobs`, `model` and `sql`, names that other packages use as well. A wheel therefore has them inside the
 folder of this package (docs/decisions/0024-names-in-site-packages.md), a checkout beside it.
@@ -17,6 +17,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 CODE = HERE if (HERE / "jobs").is_dir() else HERE.parent  # contains jobs/, model/, sql/, dags/ and recall.toml
 NAMES = ("jobs", "model", "sql")
+EXPORTS = {
+    "read_candidates": "jobs.serving",
+    "PublishedCandidates": "jobs.serving",
+    "OnlineModel": "model.towers.online",
+    "User": "model.towers.online",
+}
 
 
 def use_own_packages() -> None:
@@ -63,10 +69,8 @@ def main() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """`read_candidates` and `PublishedCandidates` of jobs.serving, imported when they are first used."""
-    if name not in ("PublishedCandidates", "read_candidates"):
+    """The names of EXPORTS, imported when they are first used."""
+    if name not in EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     load_own_packages()
-    from jobs import serving
-
-    return getattr(serving, name)
+    return getattr(import_module(EXPORTS[name]), name)

@@ -38,6 +38,7 @@ model and candidates
 beside the daily run
   explain_user             why a user has the published list               serving/explanation.py
   export_candidates        the published lists, in Redis or a folder       serving/export/
+  export_user_tower        the published user tower, for online services   serving/export/online.py
   back_test                predicted recall beside that of the next day    inference/evaluation.py
   tune_two_tower           the settings with the best held-out recall      tuning/
   adopt_tuning             a person takes them over, or takes them back    tuning/adoption/

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("dags", "jobs", "model", "sql")
 FOLDERS = (*ROOMS, "batch_recall", "benchmarks", "examples", "tests")
 ALLOWED = {
-    "batch_recall": {"batch_recall", "jobs"}, "dags": {"airflow"}, "jobs": {"jobs", "model", "sql"}, "model": {"model"}, "sql": {"sql"},
+    "batch_recall": {"batch_recall", "jobs", "model"}, "dags": {"airflow"}, "jobs": {"jobs", "model", "sql"}, "model": {"model"}, "sql": {"sql"},
 }  # fmt: skip
 RUNNERS = {"jobs.run_day", "jobs.rebuild_days", "jobs.run_demo"}  # they run other jobs
 VAGUE = {"common", "util", "utils", "helper", "helpers", "manager", "misc"}

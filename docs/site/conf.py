@@ -20,7 +20,14 @@ CONTENTS = {
         "docs/negative-sampling",
         "docs/extending",
     ],
-    "Run it": ["docs/operations", "docs/publication", "docs/damaged-tables", "docs/deploy", "docs/airflow"],
+    "Run it": [
+        "docs/operations",
+        "docs/publication",
+        "docs/online",
+        "docs/damaged-tables",
+        "docs/deploy",
+        "docs/airflow",
+    ],
     "Where it runs": ["docs/cluster", "docs/object-stores"],
     "How it is made": ["docs/architecture", "docs/decisions/README", "benchmarks/RESULTS", "CONTRIBUTING", "CHANGELOG"],
 }

@@ -78,6 +78,10 @@ PLACES = {
     "jobs/raw_log/contract.py": Advice(LAND_AGAIN, f"{CONTRACT}#input-ingest_logs"),
     "jobs/raw_log/landing": Advice(LAND_AGAIN, f"{CONTRACT}#input-ingest_logs"),
     "jobs/serving/rollback.py": Advice(None, f"{PUBLICATION}#rollback"),
+    "jobs/serving/export/online.py": Advice("correct --to or --model-version", "docs/online.md#versions"),
+    "model/towers/online/program.py": Advice(
+        "see what torch.export needs of an encoder", "docs/extending.md#an-encoder-of-the-users-history"
+    ),
     "jobs/serving/export": Advice("correct --to, or [export] in the configuration", f"{PUBLICATION}#export"),
     "jobs/training": Advice("correct [training] in the configuration", f"{OPERATIONS}#training"),
     "jobs/tuning/adoption": Advice(None, "docs/recall.md#taking-the-settings-over"),

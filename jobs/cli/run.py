@@ -36,6 +36,7 @@ TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning, TargetUnavailable)  # Val
 COUNTED = {
     "explain_user": "candidates",
     "export_candidates": "users with a list",
+    "export_user_tower": "items with a vector",
     "forget_users": "removed rows",
     "maintain_tables": "tables",
     "publish_candidates": "users with a list",

@@ -1,4 +1,4 @@
-"""The three kinds of verified folders: models, indexes and checkpoints. This module does not import torch."""
+"""The kinds of verified folders: models, indexes, checkpoints and online models. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ class CheckpointCorrupt(ArtifactCorrupt):
     """A checkpoint is damaged, incomplete or from another training run."""
 
 
+class OnlineModelCorrupt(ArtifactCorrupt):
+    """The folder of an online model is damaged, incomplete or inconsistent."""
+
+
 class VersionMismatch(ValueError):
     """An index or embeddings do not belong to the expected model version."""
 
@@ -32,6 +36,16 @@ INDEX = ArtifactFormat(
     {"backend": str, "metric": str, "dimension": int, "item_count": int, "model_version": str, "options": dict},
     IndexCorrupt,
 )
+ONLINE_MODEL = ArtifactFormat(
+    "manifest.json",
+    {
+        "publication": int, "ds": str, "model_version": str, "candidates_version": int, "torch": str, "inputs": list,
+        "history": str, "vocabularies": dict, "padding": int, "unknown": int, "interests": int, "dimension": int,
+        "items": int,
+    },
+    OnlineModelCorrupt,
+    max_manifest_bytes=1 << 20,
+)  # fmt: skip
 CHECKPOINT = ArtifactFormat(
     "state.json",
     {"identity": str, "state": dict},

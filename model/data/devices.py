@@ -18,6 +18,11 @@ def is_asynchronous(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def needs_fixed_shapes(device: torch.device) -> bool:
+    """Whether no shape may depend on values: on an asynchronous device, and while a program is exported."""
+    return is_asynchronous(device) or torch.compiler.is_exporting()
+
+
 def on_device(batches: Iterable[dict[str, Tensor]], device: torch.device) -> Iterator[dict[str, Tensor]]:
     """The same batches in the same order, on the device.
 

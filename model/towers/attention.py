@@ -58,7 +58,7 @@ class Attention(UserEncoder):
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
         columns = torch.arange(1, indices.shape[1] + 1, device=indices.device)  # [L]
         ends = ((indices != PADDING) * columns).amax(dim=1)  # [B], the column after the newest item, 0 without items
-        if devices.is_asynchronous(indices.device) or not len(indices):  # without a shape that depends on values
+        if devices.needs_fixed_shapes(indices.device) or not len(indices):  # without a shape that depends on values
             return self._encoded(indices, ends, [(slice(None), indices.shape[1])], table)
         ends, order = ends.sort(descending=True)
         encoded = self._encoded(indices[order], ends, list(similar_lists(ends)), table)

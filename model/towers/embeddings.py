@@ -65,7 +65,7 @@ class TableEmbedding(FeatureEmbedding):
         self.table, self.encoder = table, encoder or Mean(feature)
 
     def forward(self, values: Tensor) -> Tensor:
-        indices = values.reshape(len(values), self.feature.length)  # [B, L]
+        indices = values.reshape(values.shape[0], self.feature.length)  # [B, L]
         indices = torch.where(indices < self.table.num_embeddings, indices, UNKNOWN)  # values newer than the model
         encoded: Tensor = self.encoder(indices, self.table)  # [B, F]
         return encoded
@@ -113,7 +113,7 @@ class NumberEmbedding(FeatureEmbedding):
         self.project = nn.Linear(2 * feature.length, feature.dim)
 
     def forward(self, values: Tensor) -> Tensor:
-        numbers = values.reshape(len(values), self.feature.length)  # [B, L]
+        numbers = values.reshape(values.shape[0], self.feature.length)  # [B, L]
         missing = ~numbers.isfinite()  # [B, L]
         scaled = torch.where(missing, 0.0, (numbers - self.mean) / self.std)  # [B, L]
         projected: Tensor = self.project(torch.cat([scaled, missing.to(scaled.dtype)], dim=1))  # [B, F]

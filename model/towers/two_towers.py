@@ -84,19 +84,23 @@ class Tower(nn.Module):
         return self.embeddings[_key(feature)]
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        parts = [self._embedded(feature, inputs[feature.name]) for feature in self.features]  # each [B, F]
+        return self.of_rows({f.name: self.rows_of(f, inputs[f.name]) for f in self.features})
+
+    def of_rows(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """What `forward` returns; inputs: what `rows_of` returns, by the name of the feature."""
+        parts = [self.embeddings[_key(f.name)](inputs[f.name]) for f in self.features]  # each [B, F]
         if self.interests > 1:  # each [B, Q, F]; what is not encoded is the same for all interests
             parts = [part if part.dim() == 3 else part[:, None].expand(-1, self.interests, -1) for part in parts]
         return self.head(torch.cat(parts, dim=-1))  # [B, D] or [B, Q, D]
 
-    def _embedded(self, feature: FeatureSpec, values: Tensor) -> Tensor:
+    def rows_of(self, feature: FeatureSpec, values: Tensor) -> Tensor:
+        """Rows of the feature's table for indices of its vocabulary; live indices for hashed ids; numbers stay."""
         key = _key(feature.name)
         if key in self.rows:
             rows = self.rows[key]
             assert isinstance(rows, TableRows)
             values = rows.live(values) if feature.is_hashed else rows(values)
-        embedded: Tensor = self.embeddings[key](values)
-        return embedded
+        return values
 
     def dense(self, embedded: Tensor) -> Tensor:
         """The layers after the embeddings: [..., sum of F] -> [..., D]."""

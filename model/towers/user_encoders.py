@@ -56,7 +56,7 @@ class Mean(UserEncoder):
     def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
         is_item = indices != PADDING  # [B, L]
         counts = is_item.sum(dim=1)  # [B]
-        if devices.is_asynchronous(indices.device):  # without a shape that depends on values
+        if devices.needs_fixed_shapes(indices.device):  # without a shape that depends on values
             return weighted_sum(indices, is_item.to(table.weight.dtype), table) / counts.clamp(min=1)[:, None]
         # padding is removed first, because EmbeddingBag with a padding_idx takes three times as long
         pooled: Tensor = table(indices[is_item], counts.cumsum(0) - counts)  # [B, F]
@@ -88,7 +88,7 @@ def ages(indices: Tensor) -> Tensor:
 
 def weighted_sum(indices: Tensor, weights: Tensor, table: nn.EmbeddingBag) -> Tensor:
     """The sum of the items' embeddings, [B, F], each times its weight; weights [B, L]: 0 for PADDING."""
-    if devices.is_asynchronous(indices.device):  # without a shape that depends on values
+    if devices.needs_fixed_shapes(indices.device):  # without a shape that depends on values
         return F.embedding_bag(indices, table.weight, mode="sum", sparse=True, per_sample_weights=weights)
     is_item = indices != PADDING  # [B, L]
     counts = is_item.sum(dim=1)  # [B]

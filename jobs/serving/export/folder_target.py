@@ -10,48 +10,35 @@ The folder can be on any file system that Spark writes. One export at a time may
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
-from pyspark.sql import Observation, SparkSession
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from jobs.lake.errors import disk_full_errors
 from jobs.lake.file_layout import one_task_per_file
-from jobs.lake.files import glob_statuses, put_text, read_text, remove_folder
+from jobs.lake.files import glob_statuses
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
-from jobs.serving.export.versions import NAME, ExportConflict, Version, lists_in_files
-from model.artifacts.verified_folder import flush
+from jobs.serving.export.versioned_folder import MANIFEST, PROGRESS, VersionedFolder
+from jobs.serving.export.versions import Version, lists_in_files
 from model.training.processes.lines import say
 
 FORMATS = ("parquet", "jsonl")
-POINTER, MANIFEST, PROGRESS = "current.json", "manifest.json", "progress"
 
 
-class FolderTarget:
+class FolderTarget(VersionedFolder):
     """A folder: a path or any Hadoop URI."""
 
-    def __init__(self, uri: str, session: Callable[[], SparkSession]) -> None:
-        """session: starts Spark, which writes lists, and all else in stores that are not a local disk."""
-        self.shown = self._root = uri.rstrip("/") or "/"
-        self._session = session
+    job, formats = "export_candidates", FORMATS
+    manifest_fields: ClassVar[Mapping[str, type]] = {"candidates_version": int, "files": list}
 
     def begin(self, version: Version) -> tuple[Version, bool]:
-        """The version as it is named here, and whether it is complete. Raises ExportConflict for a later pointer."""
-        pointer = self._pointer()
-        for name in pointer.get("earlier", ()):  # a damaged file is reported before anything is written
-            self._manifest(name)
-        followed = int(pointer.get("publication", 0))
-        if followed > version.publication:
-            raise ExportConflict(
-                f"the exported publication must not be before that in {self.shown}, which is {followed}, got "
-                f"{version.publication}"
-            )
+        """The version as it is named here, and whether it is complete. Raises what `require_not_before` raises."""
+        self.require_not_before(version)
         manifest = self._manifest(version.name)
         return version, manifest is not None and self._has_files(version.name, manifest["files"])
 
@@ -77,32 +64,6 @@ class FolderTarget:
         files = [file for shard in shards.values() for file in shard["files"]]
         self._put(f"{version.name}/{MANIFEST}", {**version.description, "files": files})
         self._remove(f"{version.name}/{PROGRESS}")
-
-    def switch(self, version: Version) -> bool:
-        """Make readers follow a complete version; returns whether they followed another one before."""
-        before = self._pointer()
-        if before.get("publication") == version.publication and before.get("version") == version.name:
-            return False
-        earlier = [before["version"], *before["earlier"]] if before else []
-        kept = [name for name in earlier if name != version.name]
-        self._put(POINTER, {"version": version.name, **version.description, "earlier": kept})
-        return before.get("version") != version.name
-
-    def remove_old(self, version: Version, kept: int, is_stale: Callable[[int], bool]) -> int:
-        """Remove other versions than the last `kept` that readers followed, `version` among them; returns how many.
-
-        is_stale: whether the lists of a candidates_version must go in any case.
-        """
-        keep = {version.name}
-        for name in self._pointer()["earlier"]:
-            manifest = self._manifest(name)
-            if manifest and len(keep) < kept and not is_stale(int(manifest["candidates_version"])):
-                keep.add(name)
-        obsolete = [name for name in self._names("*") if NAME.fullmatch(name) and name not in keep]
-        for name in obsolete:
-            for part in (MANIFEST, PROGRESS, ""):  # what is left is never taken for complete, or for written
-                self._remove(f"{name}/{part}".rstrip("/"))
-        return len(obsolete)
 
     def _write_shard(self, lake: Lake, version: Version, shard: str, sources: list[str]) -> dict[str, Any]:
         folder = self._path(version.name, shard)
@@ -153,60 +114,6 @@ class FolderTarget:
             return {file.name: file.stat().st_size for file in sorted(folder.glob("part-*"))}
         statuses = glob_statuses(self._session(), self._path(name, shard, "part-*"))
         return dict(sorted((str(one.getPath().getName()), int(one.getLen())) for one in statuses))
-
-    def _names(self, *parts: str) -> list[str]:
-        """The names of files and folders that match a path with `*`."""
-        *folder, pattern = parts
-        if (local := local_path(self._path(*folder))) is not None:
-            return sorted(path.name for path in local.glob(pattern))
-        return sorted(str(one.getPath().getName()) for one in glob_statuses(self._session(), self._path(*parts)))
-
-    def _pointer(self) -> dict[str, Any]:
-        return self._json(POINTER, {"version": str, "publication": int, "earlier": list}) or {}
-
-    def _manifest(self, name: str) -> dict[str, Any] | None:
-        return self._json(f"{name}/{MANIFEST}", {"candidates_version": int, "files": list})
-
-    def _json(self, path: str, fields: Mapping[str, type]) -> dict[str, Any] | None:
-        """The values of a small file; None if there is none. Raises ValueError without these fields, of these types."""
-        try:
-            text = read_text(self._session, self._path(path))
-            values = json.loads(text) if text else None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            text, values = "damaged", None
-        if not text:
-            return None
-        if isinstance(values, dict) and all(isinstance(values.get(name), kind) for name, kind in fields.items()):
-            return values
-        raise ValueError(
-            f"{self._path(path)} must be as export_candidates wrote it, with {', '.join(fields)}, got a damaged file: "
-            "restore it, or remove it and export again"
-        )
-
-    def _put(self, path: str, values: Mapping[str, Any]) -> None:
-        """Replace a small file; on a local disk readers see the old or the new one."""
-        uri, text = self._path(path), json.dumps(values, indent=1) + "\n"
-        file = local_path(uri)
-        if file is None:
-            put_text(self._session(), uri, text)
-            return
-        with disk_full_errors(uri):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            draft = file.with_name(f".{file.name}.draft")
-            draft.write_text(text, "utf-8")
-            flush(draft)
-            os.replace(draft, file)
-            flush(file.parent)
-
-    def _remove(self, path: str) -> None:
-        file = local_path(self._path(path))
-        if file is not None and file.is_file():
-            file.unlink()
-        elif file is None or file.exists():
-            remove_folder(self._session(), self._path(path))
-
-    def _path(self, *parts: str) -> str:
-        return "/".join((self._root.rstrip("/"), *parts))
 
 
 def _shard(number: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 import polars as pl
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.lake import tables
@@ -67,27 +67,48 @@ class Version:
         return replace(self, name=name)
 
 
-def version_to_export(lake: Lake, format_: str) -> Version:
-    """The lists that readers follow now.
+def publication_to_export(lake: Lake, model_version: str | None = None) -> Row:
+    """The publication that readers follow now, or the last one of a model.
 
-    Raises NoSuchLake, NoSuchDay before the first publication, and ValueError if files of the publication were removed.
+    Raises NoSuchLake, NoSuchDay before the first publication, and ValueError if no publication is of the model, or
+    files of the publication were removed.
     """
-    current = last_publication(lake)
-    if current is None:
+    if last_publication(lake) is None:
         if not has_tables(lake.uri, lambda: lake.spark):
             raise NoSuchLake(lake.uri)
         raise NoSuchDay(f"nothing is published in {lake.uri}")
-    lists = lake.days_of(tables.CANDIDATES, current.ds, 1, current.candidates_version)
-    if lists is None or not is_readable(lake, current):
+    current = last_publication(lake, lambda row: model_version in (None, row.model_version))
+    if current is None:
+        published = sorted({row.model_version for row in lake.rows(tables.PUBLICATIONS)})[-5:]
+        raise ValueError(f"the model version must be a published one, such as {published}, got {model_version!r}")
+    if not is_readable(lake, current):
         raise ValueError(
             f"publication {current.publication} of {current.ds} must have all of its files, got some that "
             "were removed: publish a later day, or roll back"
         )
+    return current
+
+
+def version_to_export(lake: Lake, format_: str) -> Version:
+    """The lists that readers follow now. Raises what `publication_to_export` raises."""
+    current = publication_to_export(lake)
     scored_at = last_scored_at(lake, current.ds, current.candidates_version)
-    identity = f"{current.ds} {current.model_version} {current.candidates_version} {scored_at}"
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    name = version_name(current.ds, format_, current.model_version, current.candidates_version, scored_at)
+    return version_of(lake, current, format_, name)
+
+
+def version_name(ds: dt.date, format_: str, *content: object) -> str:
+    """The name of a version. content: what, besides the day, determines what it consists of."""
+    identity = " ".join(map(str, (ds, *content)))
+    return f"{ds}-{format_}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
+def version_of(lake: Lake, current: Row, format_: str, name: str) -> Version:
+    """The version of a publication with this name."""
+    lists = lake.days_of(tables.CANDIDATES, current.ds, 1, current.candidates_version)
+    assert lists is not None, "a publication that can be read has lists"
     return Version(
-        name=f"{current.ds}-{format_}-{digest}",
+        name=name,
         publication=current.publication,
         ds=current.ds,
         model_version=current.model_version,

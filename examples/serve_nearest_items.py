@@ -1,0 +1,72 @@
+"""Serve the items nearest to a user over HTTP, on this machine only.
+
+    batch-recall export-user-tower --lake lake --to online
+    python examples/serve_nearest_items.py online --port 8000
+    curl -d '{"user_id": "196", "history": ["242", "302"], "k": 5}' http://127.0.0.1:8000
+
+history: item ids, oldest first. features: raw values by name. What is left out is missing. A later export is followed
+without a restart.
+"""
+
+import argparse
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import torch
+
+from batch_recall import OnlineModel, User
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version, disable_nagle_algorithm = "HTTP/1.1", True  # connections stay open, answers leave at once
+
+    def do_POST(self) -> None:
+        text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        try:
+            self.answer(200, nearest(self.server.model, json.loads(text)))
+        except ValueError as error:  # also for text that is not JSON
+            self.answer(400, {"error": str(error)})
+
+    def answer(self, status: int, values: dict) -> None:
+        body = json.dumps(values).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """A line for each request would be longer than its answer."""
+
+
+class Server(ThreadingHTTPServer):
+    def __init__(self, folder: str, port: int) -> None:
+        self.model = OnlineModel.current(folder)
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def service_actions(self) -> None:
+        """Called twice a second: follow a later export; what is damaged is left alone."""
+        try:
+            self.model = self.model.refreshed()
+        except ValueError as error:
+            print(f"still serving {self.model.version}: {error}", flush=True)
+
+
+def nearest(model: OnlineModel, asked: object) -> dict:
+    """The answer to a request. Raises ValueError for a request that is no object of these names, or a wrong value."""
+    if not isinstance(asked, dict) or not asked.keys() <= {"user_id", "history", "features", "k"}:
+        raise ValueError(f"a request must be an object of user_id, history, features and k, got {asked!r:.100}")
+    user = User(asked.get("user_id"), asked.get("history", []), asked.get("features", {}))
+    found = model.nearest(user, asked.get("k", 10))
+    return {"version": model.version, "items": [{"item_id": item, "similarity": score} for item, score in found]}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="what export_user_tower was given as --to")
+    parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # requests run side by side instead
+    server = Server(args.folder, args.port)
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()

@@ -1,0 +1,118 @@
+"""Embeds users and finds the items nearest to them, from the folder that `export_user_tower` wrote.
+
+Needs torch, NumPy and pyarrow; no Spark, no lake. Axes: B users, Q interests of a user, D dimensions, I items.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.artifacts.formats import OnlineModelCorrupt
+from model.towers.online.folder import read_online_model
+
+POINTER = "current.json"
+USER_ID = "user_id"  # the only feature that is an id
+
+
+@dataclass(frozen=True)
+class User:
+    """What a service knows of a user. An id that the model does not know, or None, is out of vocabulary.
+
+    history: item ids, oldest first. features: raw values, as in the log, of the other features; others are missing.
+    """
+
+    user_id: str | None = None
+    history: Sequence[str] = ()
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a history that is no list, or features that are no mapping."""
+        if isinstance(self.history, (str, bytes)) or not isinstance(self.history, Sequence):
+            raise ValueError(f"history must be a list of item ids, oldest first, got {self.history!r}")
+        if not isinstance(self.features, Mapping):
+            raise ValueError(f"features must be values by name, got {self.features!r}")
+
+
+class OnlineModel:
+    """The user tower and the item vectors of one publication."""
+
+    def __init__(self, folder: Path | str, root: Path | None = None) -> None:
+        """folder: one version; root: the folder whose pointer named it. Raises OnlineModelCorrupt."""
+        self.version, self._root = Path(folder).name, root
+        contents = read_online_model(Path(folder))
+        self.manifest, self.inputs = contents.manifest, contents.inputs
+        self.items, self.vectors = contents.items, contents.vectors  # float32 [I, D], memory-mapped
+        self._program, self._vocabularies = contents.program, contents.vocabularies
+        self._known = {one.feature for one in self.inputs} - {USER_ID, self.manifest["history"]}
+
+    @classmethod
+    def current(cls, root: Path | str) -> OnlineModel:
+        """The version that readers of a folder follow. Raises OnlineModelCorrupt if there is none, or it is damaged."""
+        root, version = Path(root), _followed(Path(root))
+        while True:
+            try:
+                return cls(root / version, root)
+            except OnlineModelCorrupt:  # or an export has removed it since
+                if (newer := _followed(root)) == version:
+                    raise
+                version = newer
+
+    def refreshed(self) -> OnlineModel:
+        """The version that readers follow now; this object if that has not changed, or if it was opened by itself."""
+        root = self._root
+        return self if root is None or _followed(root) == self.version else OnlineModel.current(root)
+
+    def embed(self, users: Sequence[User]) -> np.ndarray:
+        """The vectors of users, float32 [B, Q, D], of norm 1. Raises ValueError for a value of another type."""
+        if not users:
+            return np.empty((0, self.manifest["interests"], self.manifest["dimension"]), np.float32)
+        columns = [self._values(user) for user in users]
+        tensors = [
+            one.tensor([values.get(one.feature) for values in columns], self._vocabularies.get(one.vocabulary or ""))
+            for one in self.inputs
+        ]
+        with torch.no_grad():
+            vectors: np.ndarray = self._program(*tensors).numpy()
+        return vectors.reshape(len(users), -1, vectors.shape[-1])
+
+    def nearest(self, user: User, k: int, excluded: Iterable[str] = ()) -> list[tuple[str, float]]:
+        """The k items with the highest dot product with the user's vector, or with the nearest of several.
+
+        (item_id, dot product), best first, equal ones by item_id; without the history and `excluded`. Compares all
+        items. Raises ValueError for k < 1, an excluded id that is no text, and what `embed` raises.
+        """
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"k must be an integer of at least 1, got {k!r}")
+        interests = self.embed([user])[0]  # [Q, D]
+        scores = (interests @ self.vectors.T).max(axis=0)  # [I]
+        scores[self._positions({*user.history, *excluded})] = -np.inf
+        best = np.argpartition(-scores, k)[:k] if k < len(scores) else np.arange(len(scores))
+        best = best[np.lexsort((best, -scores[best]))]
+        return [(self.items[position], float(scores[position])) for position in best if np.isfinite(scores[position])]
+
+    def _positions(self, item_ids: set[str]) -> list[int]:
+        if wrong := [item_id for item_id in item_ids if not isinstance(item_id, str)]:
+            raise ValueError(f"item ids must be text, got {wrong[0]!r}")
+        positions = (self.items.position(item_id) for item_id in item_ids)
+        return [position for position in positions if position is not None]
+
+    def _values(self, user: User) -> dict[str, Any]:
+        """The raw values of all inputs."""
+        if unknown := sorted(set(user.features) - self._known):
+            raise ValueError(f"features must be among {sorted(self._known)}, got {unknown}")
+        return {**user.features, USER_ID: user.user_id, self.manifest["history"]: user.history}
+
+
+def _followed(root: Path) -> str:
+    """The version that the pointer of a folder names. Raises OnlineModelCorrupt."""
+    try:
+        return str(json.loads((root / POINTER).read_text("utf-8"))["version"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise OnlineModelCorrupt(f"{root / POINTER} must name a version, got {error}") from error
