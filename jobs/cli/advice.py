@@ -53,6 +53,7 @@ CLASSES = {
     "PinnedFileDamaged": Advice("build the day again, or restore the file", DAMAGED),
     "NotRepairable": Advice("restore the table from a copy, or land and build its days again", DAMAGED),
     "SparkNotStarted": Advice("install Java 17 and set JAVA_HOME; make fetches Delta's JARs", DEPLOY),
+    "JvmNotStarted": Advice(f"look at that message: memory, a download of JARs, --master; then {AGAIN}", FAULTS),
     "UnsafeLogStore": Advice(None, "docs/object-stores.md#several-drivers"),
     "PublicationConflict": Advice("look at what was published before you repeat a rollback", FAULTS),
     "WriteConflict": Advice(f"{AGAIN} after the other run has ended", FAULTS),

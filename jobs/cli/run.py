@@ -22,7 +22,7 @@ from jobs.cli.advice import ENVIRONMENT, Advice, advice_for
 from jobs.cli.advice import fields as advice_fields
 from jobs.cli.advice import lines as advice_lines
 from jobs.cli.live import OWN_LINES, moving_line
-from jobs.lake.errors import DiskFull, TargetUnavailable, WriteConflict, user_message
+from jobs.lake.errors import DiskFull, JvmNotStarted, TargetUnavailable, WriteConflict, user_message
 from jobs.raw_log.preconditions import DayStopped
 from jobs.tuning.lock import SearchIsRunning
 from model.training.processes.lines import is_json, library_output, lines_of, output_form, say
@@ -31,7 +31,8 @@ from model.training.processes.parent_process import end_with_parent
 USER_ERROR = 2  # the same command would fail again
 CRASH = 1  # a bug, as Python ends with one
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later
-TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning, TargetUnavailable)  # ValueErrors that end a job with TRY_AGAIN
+# ValueErrors that end a job with TRY_AGAIN
+TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning, TargetUnavailable, JvmNotStarted)
 # What a job's `main` counts, unless it counts rows (of the tables that its docstring names first).
 COUNTED = {
     "explain_user": "candidates",
@@ -52,7 +53,7 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     """Run a job's `main`, print what it did, and exit; errors that are not bugs are a message, without a traceback.
 
     Exit code USER_ERROR: a wrong argument, wrong data, or a day that stops on purpose. TRY_AGAIN: another writer or
-    search, a full disk, an unresponsive store or target, a JVM that was killed.
+    search, a full disk, an unresponsive store or target, a JVM that did not start or was killed.
     """
     # these two log a traceback of the error that is printed below
     logging.getLogger("py4j").setLevel(logging.CRITICAL)

@@ -55,6 +55,10 @@ class TargetUnavailable(ValueError):
     """The target of an export does not answer or has no memory left; its readers have what they had before."""
 
 
+class JvmNotStarted(ValueError):
+    """The JVM of Spark ended before it answered: no memory, JARs that could not be fetched, a wrong setting, a kill."""
+
+
 @contextmanager
 def commit_errors(path: str) -> Iterator[None]:
     """Raise WriteConflict if another writer commits to the table at `path` first, DiskFull if there is no space."""

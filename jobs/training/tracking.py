@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 NAME = "batch-recall"
 ALIAS = "published"
 VERSION_TAG = "model_version"
-# an unresponsive server delays a day by seconds, not by minutes
-LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "GIT_PYTHON_REFRESH": "quiet"}
+# An unresponsive server delays a day by seconds, not by minutes. MLflow's links to runs are not printed: they have the
+# user and the password of the address, and no form of lines.
+VARIABLES = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}  # fmt: skip
 MOST_TRIALS = 50_000  # child runs of a search that are looked for; MLflow's limit
 LOGGED = ("final_loss", "training_rows", "steps", "seconds", "rows_per_second", "waiting_share", "temperature")
 
@@ -138,7 +142,7 @@ def _client(lake: Lake, config: Config) -> Iterator[MlflowClient | None]:
     if uri is None:
         yield None
         return
-    for key, value in LIMITS.items():
+    for key, value in VARIABLES.items():
         os.environ.setdefault(key, value)
     client = None
     try:

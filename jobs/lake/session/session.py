@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
+from jobs.lake.errors import JvmNotStarted
+from jobs.lake.session.java import SparkNotStarted, require_java
 from jobs.lake.session.jvm_output import jvm_output
 from jobs.lake.session.settings import (
     DELTA_DEFAULTS,
@@ -24,15 +26,12 @@ from jobs.lake.session.settings import (
 APPLICATIONS: set[str] = set()  # ids of the Spark applications whose defaults this process has set
 
 
-class SparkNotStarted(ValueError):
-    """The machine lacks what a Spark session needs."""
-
-
 def spark_session(name: str, master: str | None = None, *, small_days: bool = False) -> SparkSession:
     """The running session, or a new one. The call is the same under `python -m`, spark-submit and run_day.
 
     name: of the application. small_days: optimise for little data, which slows large data down; ignored if
-    this process has opened the session before. Raises SparkNotStarted without Java, or without Delta's JARs.
+    this process has opened the session before. Raises SparkNotStarted without Java, or without Delta's JARs, and
+    JvmNotStarted if the JVM ends for another reason.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)
@@ -55,15 +54,16 @@ def spark_session(name: str, master: str | None = None, *, small_days: bool = Fa
 
 @contextmanager
 def _start_errors() -> Iterator[None]:
-    """Raise SparkNotStarted if the JVM ends before it answers; what it printed about it is on stderr."""
+    """Raise SparkNotStarted if the JVM ends before it answers for lack of Java, and else JvmNotStarted."""
     try:
         yield
     except PySparkRuntimeError as error:
         if error.getCondition() != "JAVA_GATEWAY_EXITED":
             raise
-        java = os.environ.get("JAVA_HOME")
-        where = f"JAVA_HOME is {java}" if java else "JAVA_HOME is not set, and java must be on the PATH"
-        raise SparkNotStarted(f"Spark must be able to start Java 17, got a JVM that ended at once; {where}") from error
+        require_java()
+        raise JvmNotStarted(
+            "the JVM of Spark must start, got one that ended before it answered; its own message is on stderr"
+        ) from error
 
 
 def _prepare(spark: SparkSession, *, small_days: bool) -> None:

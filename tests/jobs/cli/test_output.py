@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli.run import CRASH, run
+from jobs.cli.run import CRASH, TRY_AGAIN, run
 from model.training.processes.lines import FORMAT, VERBOSE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -78,10 +78,19 @@ def test_a_machine_without_java_is_said_to_lack_it(tmp_path: Path) -> None:
     words = ["ingest-logs", "--lake", "lake", "--impressions", "table:x"]
     done = batch_recall(tmp_path, *words, JAVA_HOME=str(tmp_path))
     assert done.returncode == 2
-    message = f"error: Spark must be able to start Java 17, got a JVM that ended at once; JAVA_HOME is {tmp_path}"
+    message = f"error: Spark must be able to start Java 17, got none; JAVA_HOME is {tmp_path}"
     assert message in done.stderr.splitlines()
     assert "  documented in docs/deploy.md#2-code-on-the-cluster" in done.stderr.splitlines()
     assert "Traceback" not in done.stderr
+
+
+def test_a_jvm_that_ends_while_it_starts_is_a_fault_that_may_pass(tmp_path: Path) -> None:
+    words = ["ingest-logs", "--lake", "lake", "--impressions", "table:x", "--master", "nowhere"]
+    done = batch_recall(tmp_path, *words)
+    assert done.returncode == TRY_AGAIN
+    own, _, error = done.stderr.partition("error: the JVM of Spark must start, got one that ended before it answered")
+    assert "Master must" in own  # what Spark says
+    assert "Java 17" not in error
 
 
 def test_an_unknown_form_is_an_error_that_names_the_forms(tmp_path: Path) -> None:

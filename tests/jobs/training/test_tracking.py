@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -67,6 +70,49 @@ def test_the_alias_follows_what_is_published(tracked: tuple[Lake, Any]) -> None:
 def test_nothing_is_tracked_if_tracking_is_disabled(lake: Lake) -> None:
     assert tracking_uri(lake, config_with("none")) is None
     record_training(lake, config_with("none"), manifest("first"))
+
+
+INFO = {"run_id": "r", "experiment_id": "1", "status": "RUNNING", "artifact_uri": "x", "lifecycle_stage": "active"}
+ANSWER = {
+    "run": {"info": INFO, "data": {}}, "run_info": INFO, "experiment_id": "1",
+    "experiment": {"experiment_id": "1", "name": NAME, "artifact_location": "x", "lifecycle_stage": "active"},
+    "model_version": {"name": NAME, "version": "1", "status": "READY"}, "registered_model": {"name": NAME},
+}  # fmt: skip
+
+
+class Server(BaseHTTPRequestHandler):
+    """A tracking server that has one run, experiment and version, whatever is asked for."""
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        text = json.dumps(ANSWER).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_POST = do_PATCH = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed."""
+
+
+def test_a_server_with_a_password_prints_no_link(
+    lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.asked = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        record_training(lake, config_with(f"http://me:hunter2@127.0.0.1:{server.server_port}"), manifest("first"))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert capsys.readouterr().out == ""
+    assert [path for path in server.asked if path.endswith("/model-versions/create")]  # type: ignore[attr-defined]
 
 
 def test_an_unresponsive_server_is_a_warning_within_seconds_that_names_no_secret(
