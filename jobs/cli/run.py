@@ -61,7 +61,7 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call has a better message
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # a child of spark-submit's JVM, which a scheduler may kill
         end_with_parent()
-    given, job = given_arguments(), Path(str(sys.modules[main.__module__].__file__)).stem
+    given, job = given_arguments(), name_of(main)
     start = time.perf_counter()
     with output_form(given.log_format, verbose=given.verbose), lines_of(job, given.ds):
         try:
@@ -78,6 +78,11 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
                 raise
             say(f"{type(error).__name__}: {error}", level="error", traceback=traceback.format_exc())
             sys.exit(CRASH)
+
+
+def name_of(main: Callable[[Sequence[str] | None], object]) -> str:
+    """The name of a job: its file's, or the program's if its `main` is in no file (python -c)."""
+    return Path(getattr(sys.modules[main.__module__], "__file__", None) or sys.argv[0]).stem
 
 
 def given_arguments() -> argparse.Namespace:
@@ -99,7 +104,7 @@ def fail(message: str, advice: Advice | None, exit_code: int, error: ValueError 
 
 def say_summary(main: Callable[[Sequence[str] | None], object], count: int, seconds: float) -> None:
     """Print what a job did; programs get `rows` (or `count` of what `counted` names) and `seconds`."""
-    counted = COUNTED.get(Path(str(sys.modules[main.__module__].__file__)).stem)
+    counted = COUNTED.get(name_of(main))
     numbers: dict[str, Any] = {"count": count, "counted": counted} if counted else {"rows": count}
     say(summary(main, count, seconds), **numbers, seconds=round(seconds, 1))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -74,3 +76,12 @@ def test_a_folder_that_is_no_lake_is_said_to_be_none(
     assert message == f"error: there is no lake at {tmp_path}: the folder does not exist or has no table"
     assert advice == advice_lines(CLASSES["NoSuchLake"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_is_in_no_file_gets_the_errors_too(tmp_path: Path) -> None:
+    code = "from jobs.cli.run import run\ndef main(_): raise ValueError('wanted a, got b')\nrun(main)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (2, "error: wanted a, got b\n")
