@@ -13,7 +13,7 @@ import pytest
 
 from jobs.cli.run import TRY_AGAIN
 from jobs.lake.lake import Lake
-from jobs.training.tracking import LIMITS, record_training
+from jobs.training.tracking import VARIABLES, record_training
 from tests.faults.steps import THIRD, changed, is_jvm, of_day
 from tests.jobs.training.test_tracking import config_with, manifest
 from tests.processes import PATIENCE, first_line, isolated_process, living_processes
@@ -72,5 +72,5 @@ def test_an_unresponsive_mlflow_is_a_warning_in_bounded_time(
     record_training(lake, config_with(f"http://127.0.0.1:{unresponsive_port}"), manifest("first"))
     assert 1.5 < time.monotonic() - began < PATIENCE / 4  # two attempts
     assert f"warning: MLflow at http://127.0.0.1:{unresponsive_port} was not updated" in capsys.readouterr().out
-    tries, wait = int(LIMITS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) + 1, int(LIMITS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    tries, wait = int(VARIABLES["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) + 1, int(VARIABLES["MLFLOW_HTTP_REQUEST_TIMEOUT"])
     assert tries * wait <= 30  # by default
