@@ -32,6 +32,8 @@ from jobs.serving.publications import last_publication
 from jobs.serving.publishing import add_publication
 
 ITEMS = 200_000
+IN_REDIS: tuple[Format, ...] = ("json", "hash")
+IN_FOLDER: tuple[Format, ...] = ("parquet", "jsonl")
 
 
 def publish_drawn_lists(lake: Lake, users: int, k: int, seed: int) -> None:
@@ -74,9 +76,7 @@ def server(args: argparse.Namespace, folder: Path) -> Iterator[str]:
 def report(lake: Lake, folder: Path, args: argparse.Namespace) -> None:
     """Print a table with a row per target and format."""
     rows = []
-    in_redis: tuple[Format, ...] = ("json", "hash")
-    in_folder: tuple[Format, ...] = ("parquet", "jsonl")
-    for format_ in in_redis:
+    for format_ in [name for name in IN_REDIS if name in args.formats]:
         with server(args, folder / format_) as uri:
             client = redis.Redis.from_url(uri, decode_responses=True)
             before = client.info("memory")["used_memory"]  # bytes
@@ -84,7 +84,7 @@ def report(lake: Lake, folder: Path, args: argparse.Namespace) -> None:
             memory = client.info("memory")["used_memory"] - before
             again = seconds_of_export(lake, uri, format_, args.batch_users)
             rows.append((f"Redis, {format_}", first, f"{memory / 1e6:,.0f}", again))
-    for format_ in in_folder:
+    for format_ in [name for name in IN_FOLDER if name in args.formats]:
         first = seconds_of_export(lake, str(folder / "lists"), format_, args.batch_users)
         written = sum(file.stat().st_size for file in (folder / "lists").glob(f"*-{format_}-*/*/part-*"))
         again = seconds_of_export(lake, str(folder / "lists"), format_, args.batch_users)
@@ -99,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--k", type=int, default=100, help="items of a list")
     parser.add_argument("--batch-users", type=int, default=500)
+    formats = [*IN_REDIS, *IN_FOLDER]
+    parser.add_argument("--formats", nargs="+", choices=formats, default=formats, help="what is exported: all")
     parser.add_argument("--to", help="redis://HOST:PORT/DB of an empty database")
     args = parse(parser, argv, users=300, k=5)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
