@@ -83,11 +83,15 @@ PLACES = {
     "model/towers/online/program.py": Advice(
         "see what torch.export needs of an encoder", "docs/extending.md#an-encoder-of-the-users-history"
     ),
-    "jobs/serving/export": Advice("correct --to, or [export] in the configuration", f"{PUBLICATION}#export"),
+    **dict.fromkeys(
+        ("jobs/serving/export/exporting.py", "jobs/serving/export/redis_address.py"),
+        Advice("correct --to, or [export] in the configuration", f"{PUBLICATION}#export"),
+    ),
+    "jobs/serving/export": Advice(None, f"{PUBLICATION}#export"),
     "jobs/training": Advice("correct [training] in the configuration", f"{OPERATIONS}#training"),
     "jobs/tuning/adoption": Advice(None, "docs/recall.md#taking-the-settings-over"),
     "jobs/tuning": Advice(None, "docs/recall.md"),
-    "jobs/inference": Advice(SCORE_AGAIN, RANGES),
+    "jobs/inference": Advice(None, RANGES),
 }
 ENVIRONMENT = Advice(AGAIN, FAULTS)  # a killed JVM, a lost executor, an unresponsive store
 

@@ -14,9 +14,7 @@ from jobs.cli.advice import fields as advice_fields
 from jobs.cli.advice import lines as advice_lines
 from jobs.config.loading import load_config
 from model.registry import did_you_mean
-from model.training.processes.lines import FORMAT, FORMATS, VERBOSE, say
-
-USER_ERROR = 2  # as in jobs/cli/run.py, which imports Spark
+from model.training.processes.lines import FORMAT, FORMATS, USER_ERROR, VERBOSE, say
 
 
 class Parser(argparse.ArgumentParser):

@@ -34,7 +34,7 @@ class Display:
     """Prints one line per job to `console`; on a terminal, a line that moves while a job runs."""
 
     title: str
-    console: Console = field(default_factory=lambda: Console(highlight=False))
+    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     steps: list[Step] = field(default_factory=list)
     position: str = ""  # of the running job among those of the day, as in "3 of 24"
 
@@ -96,7 +96,9 @@ class Display:
         said = f"{len(self.steps)} runs of jobs, {seconds:.1f} s"
         repeats = len({step.job for step in self.steps}) < len(self.steps)
         shown = table if repeats or self.console.is_terminal else said
-        self._print(said, lambda: self.console.print(shown), runs=len(self.steps), seconds=round(seconds, 1))
+        self._print(
+            said, lambda: self.console.print(shown, soft_wrap=False), runs=len(self.steps), seconds=round(seconds, 1)
+        )
 
     def _line(self, message: str, text: str, level: str = "info", **fields: Any) -> None:
         self._print(message, lambda: self.console.print(text, markup=False, soft_wrap=True), level, **fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,12 @@ from typing import Any, NamedTuple
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from model.training.processes.lines import is_json
+from model.training.processes.lines import is_json, is_verbose
 
 SECONDS = 0.5  # between two questions to Spark
+WIDE = 100  # characters of a terminal that has room for a bar
 OWN_LINES = ("run_demo", "run_day", "train_two_tower", "tune_two_tower")  # jobs that show their progress themselves
 _expected: list[tuple[int, str]] = []
 
@@ -66,12 +68,20 @@ def _written(context: SparkContext, stage: int) -> int:
 
 @contextmanager
 def moving_line(console: Console, text: str) -> Iterator[None]:
-    """Show `text`, Spark's work and the seconds in one line on a terminal, which is gone at the end."""
-    if not console.is_terminal or is_json():
+    """Show the seconds, `text` and Spark's work in one line on a terminal, which is gone at the end.
+
+    Nothing is shown beside --verbose, as the JVM then writes to the same terminal.
+    """
+    is_live = console.is_interactive and console.file.isatty()  # FORCE_COLOR makes a file "interactive"
+    if not is_live or is_json() or is_verbose():
         yield
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[work]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    # what comes last is cut off on a narrow terminal
+    columns: list[ProgressColumn] = [SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}")]
+    columns += [BarColumn(20)] if console.width >= WIDE else []
+    columns.append(TextColumn("{task.fields[work]}"))
+    # errors stay on stderr if that is a file
+    with Progress(*columns, console=console, transient=True, redirect_stderr=sys.stderr.isatty()) as bar:
         task, ended = bar.add_task(text, total=None, work=""), threading.Event()
         thread = threading.Thread(target=_follow, args=(bar, task, ended), name="moving-line", daemon=True)
         thread.start()

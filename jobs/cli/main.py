@@ -19,10 +19,9 @@ from typing import NoReturn
 import jobs
 from jobs.cli import kubernetes
 from model.registry import did_you_mean
-from model.training.processes.lines import say
+from model.training.processes.lines import USER_ERROR, say
 
 COMMAND = "batch-recall"
-USER_ERROR = 2  # as in jobs/cli/run.py, which imports Spark
 PRINTED = {"--version": f"{COMMAND} {jobs.__version__}", "--code": str(Path(__file__).resolve().parents[2])}
 USAGE = f"""usage: {COMMAND} JOB [arguments]
        {COMMAND} JOB --help

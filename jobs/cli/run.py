@@ -18,18 +18,24 @@ from pyspark.accumulators import AccumulatorServer
 from pyspark.logger import PySparkLogger
 from rich.console import Console
 
-from jobs.cli.advice import ENVIRONMENT, Advice, advice_for
+from jobs.cli.advice import CLASSES, ENVIRONMENT, Advice, advice_for
 from jobs.cli.advice import fields as advice_fields
 from jobs.cli.advice import lines as advice_lines
 from jobs.cli.live import OWN_LINES, moving_line
-from jobs.lake.errors import DiskFull, JvmNotStarted, TargetUnavailable, WriteConflict, user_message
+from jobs.lake.errors import DiskFull, JvmNotStarted, TargetUnavailable, WriteConflict, is_full, user_message
 from jobs.raw_log.preconditions import DayStopped
 from jobs.tuning.lock import SearchIsRunning
-from model.training.processes.lines import is_json, library_output, lines_of, output_form, say
+from model.training.processes.lines import (
+    USER_ERROR,
+    crashes_as_lines,
+    is_verbose,
+    library_output,
+    lines_of,
+    output_form,
+    say,
+)
 from model.training.processes.parent_process import end_with_parent
 
-USER_ERROR = 2  # the same command would fail again
-CRASH = 1  # a bug, as Python ends with one
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later
 # ValueErrors that end a job with TRY_AGAIN
 TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning, TargetUnavailable, JvmNotStarted)
@@ -63,9 +69,9 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
         end_with_parent()
     given, job = given_arguments(), name_of(main)
     start = time.perf_counter()
-    with output_form(given.log_format, verbose=given.verbose), lines_of(job, given.ds):
+    with output_form(given.log_format, verbose=given.verbose), lines_of(job, given.ds), crashes_as_lines():
         try:
-            with library_output(), nullcontext() if job in OWN_LINES else moving_line(Console(), job):
+            with library_output(), nullcontext() if job in OWN_LINES else moving_line(Console(soft_wrap=True), job):
                 result = main(None)
             if isinstance(result, int):
                 say_summary(main, result, time.perf_counter() - start)
@@ -73,11 +79,8 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
             fail(str(error), advice_for(error), TRY_AGAIN if isinstance(error, TEMPORARY) else USER_ERROR, error)
         except Exception as error:
             if (line := user_message(error)) is not None:
-                fail(line, ENVIRONMENT, TRY_AGAIN)
-            if not is_json():
-                raise
-            say(f"{type(error).__name__}: {error}", level="error", traceback=traceback.format_exc())
-            sys.exit(CRASH)
+                fail(line, CLASSES["DiskFull"] if is_full(error) else ENVIRONMENT, TRY_AGAIN)
+            raise
 
 
 def name_of(main: Callable[[Sequence[str] | None], object]) -> str:
@@ -86,19 +89,30 @@ def name_of(main: Callable[[Sequence[str] | None], object]) -> str:
 
 
 def given_arguments() -> argparse.Namespace:
-    """--ds, --log-format and --verbose of the command line, before the job's own parser checks them."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--ds")
-    parser.add_argument("--log-format")
+    """--ds, --log-format and --verbose of the command line, before the job's own parser checks them.
+
+    What is wrong with them is left to that parser, which says it in the form of lines that was asked for.
+    """
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--ds", nargs="?")
+    parser.add_argument("--log-format", nargs="?")
     parser.add_argument("--verbose", action="store_true")
-    return parser.parse_known_args()[0]
+    try:
+        return parser.parse_known_args()[0]
+    except argparse.ArgumentError:  # --verbose=yes
+        return argparse.Namespace(ds=None, log_format=None, verbose=False)
 
 
 def fail(message: str, advice: Advice | None, exit_code: int, error: ValueError | None = None) -> NoReturn:
-    """Print an error with its code, what to do and where it is documented, and exit."""
+    """Print the error that is handled with its code, what to do and where it is documented, and exit.
+
+    Its stack trace comes first if --verbose asks for it: a message such as "invalid literal for int()" may need one.
+    """
+    trace = {"traceback": traceback.format_exc()} if is_verbose() else {}
     code = {"code": error.code} if isinstance(error, DayStopped) else {}
     text = "\n".join([f"error{''.join(f' [{name}]' for name in code.values())}: {message}", *advice_lines(advice)])
-    say(message, level="error", text=text, **code, exit_code=exit_code, **advice_fields(advice))
+    text = "".join([*trace.values(), text])
+    say(message, level="error", text=text, **code, exit_code=exit_code, **advice_fields(advice), **trace)
     sys.exit(exit_code)
 
 

@@ -21,6 +21,7 @@ from model.data.pinned_files import RowCountMismatch
 from model.training.fit import make_learner, open_inputs, pick_device
 from model.training.inputs import EXAMPLES
 from model.training.loop import Progress, TrainingDiverged, train
+from model.training.processes.lines import USER_ERROR, crashes_as_lines, library_output
 from model.training.processes.parent_process import end_with_parent
 from model.training.spec import TrainingSpec
 from model.training.validation.clicks import RankedClicks
@@ -72,12 +73,13 @@ def run_trial(spec: TrainingSpec) -> None:
 def main() -> int:
     end_with_parent()
     spec = TrainingSpec.from_json(json.loads(Path(sys.argv[1]).read_text("utf-8")))
-    try:
-        run_trial(spec)
-    except (ValueError, OSError, TrainingDiverged, RowCountMismatch) as error:
-        print(LINE + json.dumps({ERROR: f"{type(error).__name__}: {error}"}), flush=True)
-        return 2
-    return 0
+    with crashes_as_lines(), library_output():
+        try:
+            run_trial(spec)
+        except (ValueError, OSError, TrainingDiverged, RowCountMismatch) as error:
+            print(LINE + json.dumps({ERROR: f"{type(error).__name__}: {error}"}), flush=True)
+            return USER_ERROR
+        return 0
 
 
 if __name__ == "__main__":

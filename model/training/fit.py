@@ -28,7 +28,7 @@ from model.towers.table_memory import require_tables_fit
 from model.training.inputs import TrainingInputs, example_features
 from model.training.learner import Learner, standardise
 from model.training.loop import Progress, TrainingDiverged
-from model.training.processes.lines import library_output, say
+from model.training.processes.lines import USER_ERROR, crashes_as_lines, library_output, say
 from model.training.processes.parent_process import end_with_parent
 from model.training.processes.progress_bar import progress_bar
 from model.training.processes.ranks import ALONE, Ranks
@@ -171,13 +171,14 @@ def train(spec: TrainingSpec) -> int:
     except (ValueError, OSError, TrainingDiverged, RowCountMismatch, CheckpointCorrupt) as error:
         text = f"{type(error).__name__}: {error}"
         say(text, level="error", text=f"error: {text}")
-        return 2
+        return USER_ERROR
     return 0
 
 
 def train_json(text: str) -> int:
     """Like `train`, with the spec as JSON text. A launcher calls it on each rank."""
-    return train(TrainingSpec.from_json(json.loads(text)))
+    with crashes_as_lines():
+        return train(TrainingSpec.from_json(json.loads(text)))
 
 
 def main() -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobs import run_day
-from jobs.cli.run import USER_ERROR
 from jobs.raw_log.preconditions import DayStopped
+from model.training.processes.lines import USER_ERROR
 from tests.recorded_day import Recorder, calls, recorded_jobs
 
 

@@ -28,7 +28,7 @@ def require_java() -> None:
 
 
 def java_version(java: str) -> int | None:
-    """The major version that a `java` prints (8 for 1.8); None if it does not say one, for lack of memory or the like."""
+    """The major version that a `java` prints (8 for 1.8); None if it says none, for lack of memory for instance."""
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):

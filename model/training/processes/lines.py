@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,11 @@ JVM_LEVEL = "BATCH_RECALL_JVM_LEVEL"  # of jobs/lake/session/log4j2.properties
 JOB, DAY = "BATCH_RECALL_JOB", "BATCH_RECALL_DS"  # what the fields `job` and `ds` of a JSON line say
 # Of processes that this one starts: warnings of Python, of torchrun, and of torch.
 QUIET = {"PYTHONWARNINGS": "ignore", "LOGLEVEL": "ERROR", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+CRASH, USER_ERROR, INTERRUPTED = (
+    1,
+    2,
+    130,
+)  # exit codes: a bug, an error that comes again, and Ctrl-C, as shells have it
 _hidden: list[bool] = []  # of each `library_output` that this is inside of, whether it hides what libraries log
 
 
@@ -85,6 +91,20 @@ def lines_of(job: str, day: object = None) -> Iterator[None]:
     """Lines of JSON name this job and its day, also those of processes that are started meanwhile."""
     with _variables({JOB: job, DAY: "" if day is None else str(day)}):
         yield
+
+
+@contextmanager
+def crashes_as_lines() -> Iterator[None]:
+    """End the process at an unexpected error or Ctrl-C: in JSON by a line with its traceback, else as Python does."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if not is_json():
+            raise
+        code = CRASH if isinstance(error, Exception) else INTERRUPTED
+        message = f"{type(error).__name__}: {error}".removesuffix(": ")
+        say(message, level="error", exit_code=code, traceback=traceback.format_exc())
+        sys.exit(code)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,16 @@ def progress_bar(rows: int) -> Iterator[Callable[[Training], None]]:
         "  epoch {task.fields[epoch]}  step {task.fields[step]:,}  loss {task.fields[loss]:.4f}"
         "  {task.fields[speed]:,.0f} examples/s  {task.fields[waiting]:.0%} waiting for data"
     )
-    with Progress(text, BarColumn(), TimeRemainingColumn(), console=console, transient=True, disable=is_json()) as bar:
+    is_live = console.is_interactive and console.file.isatty()  # FORCE_COLOR makes a file "interactive"
+    with Progress(
+        text,
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        redirect_stderr=sys.stderr.isatty(),
+        disable=is_json() or not is_live,
+    ) as bar:
         task = bar.add_task("training", total=rows, epoch=1, step=0, loss=float("nan"), speed=0.0, waiting=0.0)
         last = None
 

@@ -16,6 +16,7 @@ from jobs.lake.errors import KeyConflict
 from jobs.lake.files import NoSuchLake
 from jobs.raw_log.files.names import require_named
 from jobs.raw_log.preconditions import DayStopped
+from jobs.serving.export.redis_address import checked_address
 from tests.test_docs import _links
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -67,6 +68,8 @@ def test_an_error_is_looked_up_by_its_code_its_class_and_the_code_that_raised_it
     mapping = load_config().mapping
     assert advice_for(raised(lambda: with_assignments(mapping, ["x"]))) == PLACES["jobs/config/mapping.py"]
     assert advice_for(raised(lambda: require_named("x", ["a"], ["b"]))) == CLASSES["MissingColumns"]
+    assert advice_for(raised(lambda: checked_address("redis://"))) == PLACES["jobs/serving/export/redis_address.py"]
+    assert PLACES["jobs/serving/export"].do is PLACES["jobs/inference"].do is None  # their messages say what to do
     assert advice_for(ValueError("from nowhere")) is None
 
 

@@ -71,7 +71,11 @@ def test_a_file_gets_a_table_only_if_a_job_ran_more_than_once() -> None:
 
 
 def test_a_terminal_shows_which_job_of_the_day_runs() -> None:
-    printed = io.StringIO()
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    printed = Terminal()
     display = Display("title", Console(file=printed, width=120, force_terminal=True))
     display.at(build_histories, [build_interactions, build_histories, *run_day.WINDOW_JOBS])
     display.step("build_histories", DAY, lambda: 1)

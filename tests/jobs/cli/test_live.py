@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -19,6 +20,11 @@ from jobs.cli.live import Work, expecting, moving_line, spark_work
 from model.training.processes.lines import output_form
 
 NOTHING = Work(0, 0, 0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_the_text_counts_tasks_and_the_rows_that_a_job_expects_to_write() -> None:
@@ -52,7 +58,7 @@ def test_tasks_of_all_stages_that_run_are_counted() -> None:
 
 
 def test_a_terminal_shows_spark_at_work_and_nothing_remains(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown, seen = io.StringIO(), threading.Event()
+    shown, seen = Terminal(), threading.Event()
 
     def work(_: object) -> Work:
         if "3 of 12 tasks, 40 of 90 users" in shown.getvalue():
@@ -69,7 +75,7 @@ def test_a_terminal_shows_spark_at_work_and_nothing_remains(monkeypatch: pytest.
 
 
 def test_a_line_that_is_longer_than_the_terminal_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = io.StringIO()
+    shown = Terminal()
     console = Console(file=shown, force_terminal=True, width=40)
     with moving_line(console, "report_run"):
         print(f"report: {'a long folder/' * 9}index.html")
@@ -77,11 +83,36 @@ def test_a_line_that_is_longer_than_the_terminal_is_not_broken(monkeypatch: pyte
     assert not console.soft_wrap
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_nothing_moves_in_a_file_or_for_programs(form: str) -> None:
-    shown = io.StringIO()
-    console = Console(file=shown, force_terminal=form == "json")
-    with output_form(form, verbose=False), moving_line(console, "score_users"):
+def test_errors_stay_on_a_stderr_that_is_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Terminal()
+    with moving_line(Console(file=shown, force_terminal=True), "build_histories"):
+        print("error: x", file=sys.stderr)
+    assert capsys.readouterr().err == "error: x\n"
+    assert "error" not in shown.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_seconds_are_seen_on_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "spark_work", lambda _: Work(1_200, 700, 123_456))
+    monkeypatch.setattr(live, "SECONDS", 0.01)
+    shown = Terminal()
+    console = Console(file=shown, force_terminal=True, width=width)
+    with moving_line(console, "12 of 24  2026-01-05  build_training_examples"):
+        while "700" not in shown.getvalue() and width > 60:
+            time.sleep(0.01)
+    assert "0:00:0" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("form", "verbose", "file"),
+    [("text", False, io.StringIO()), ("json", False, Terminal()), ("text", True, Terminal())],
+)
+def test_nothing_moves_in_a_file_for_programs_or_beside_the_lines_of_the_jvm(
+    form: str, verbose: bool, file: io.StringIO
+) -> None:
+    shown = file
+    console = Console(file=shown, force_terminal=True)  # as FORCE_COLOR has it
+    with output_form(form, verbose=verbose), moving_line(console, "score_users"):
         assert not [thread for thread in threading.enumerate() if thread.name == "moving-line"]
     assert shown.getvalue() == ""
 

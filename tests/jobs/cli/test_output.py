@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import re
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli.run import CRASH, TRY_AGAIN, run
-from model.training.processes.lines import FORMAT, VERBOSE
+from jobs import run_day
+from jobs.cli.advice import CLASSES
+from jobs.cli.run import TRY_AGAIN, run
+from model.training.processes.lines import CRASH, FORMAT, INTERRUPTED, USER_ERROR, VERBOSE
 
 ROOT = Path(__file__).resolve().parents[3]
 DAY = "2026-01-05"
@@ -115,6 +118,66 @@ def test_an_unexpected_error_keeps_its_stack_trace_in_json(
     (line,) = objects(capsys.readouterr().err)
     assert (line["level"], line["message"]) == ("error", "KeyError: 'x'")
     assert 'raise KeyError("x")' in str(line["traceback"])
+
+
+def test_ctrl_c_is_a_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv(FORMAT, "json")
+    monkeypatch.setattr(sys, "argv", ["build_histories"])
+    with pytest.raises(SystemExit) as stop:
+        run(interrupted)
+    (line,) = objects(capsys.readouterr().err)
+    assert (stop.value.code, line["message"], line["exit_code"]) == (INTERRUPTED, "KeyboardInterrupt", INTERRUPTED)
+
+
+@pytest.mark.parametrize("words", [["--ds", "--last", "2026-01-07"], ["--ds"], ["--ds", DAY, "--verbose=yes"]])
+def test_the_jobs_own_parser_refuses_wrong_arguments_in_the_form_of_lines(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(FORMAT, "json")
+    monkeypatch.setattr(sys, "argv", ["run_day", "--lake", "x", *words])
+    with pytest.raises(SystemExit) as stop:
+        run(run_day.main)
+    (line,) = objects(capsys.readouterr().err)
+    assert (stop.value.code, line["job"], line["exit_code"]) == (USER_ERROR, "run_day", USER_ERROR)
+    assert f"argument {words[-1].partition('=')[0] if len(words) == 3 and DAY in words else '--ds'}: " in str(
+        line["message"]
+    )
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("verbose", ["0", "1"])
+def test_verbose_shows_where_a_users_error_comes_from(
+    form: str, verbose: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: object) -> None:
+        int("x")
+
+    monkeypatch.setenv(FORMAT, form)
+    monkeypatch.setenv(VERBOSE, verbose)
+    monkeypatch.setattr(sys, "argv", ["build_histories"])
+    with pytest.raises(SystemExit) as stop:
+        run(refuse)
+    assert stop.value.code == USER_ERROR
+    shown = capsys.readouterr().err
+    assert ('int("x")' in (shown if form == "text" else str(objects(shown)[0].get("traceback")))) == (verbose == "1")
+    if form == "text":
+        assert shown.splitlines()[-1] == "error: invalid literal for int() with base 10: 'x'"
+
+
+def test_a_full_disk_comes_with_the_advice_to_free_space(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp")
+
+    monkeypatch.setattr(sys, "argv", ["build_histories"])
+    with pytest.raises(SystemExit) as stop:
+        run(full)
+    assert stop.value.code == TRY_AGAIN
+    assert f"  what to do: {CLASSES['DiskFull'].do}" in capsys.readouterr().err.splitlines()
 
 
 def printing(text: str) -> bool:

@@ -93,7 +93,7 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_POST = do_PATCH = do_GET
+    do_POST = do_PATCH = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Nothing is printed."""

@@ -8,10 +8,15 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobs.tuning import trial
+from model.training import fit
 from model.training.processes.lines import (
+    CRASH,
     DAY,
     FORMAT,
     JOB,
@@ -97,6 +102,32 @@ def test_what_a_program_has_silenced_itself_stays_so() -> None:
         assert logging.root.manager.disable == logging.ERROR
     finally:
         logging.disable(logging.NOTSET)
+
+
+def test_a_crash_of_a_trainer_or_a_trial_is_a_line_of_json(
+    everything: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps(everything), "utf-8")
+    monkeypatch.setattr(fit, "fit", crash)
+    monkeypatch.setattr(trial, "run_trial", crash)
+    monkeypatch.setattr(sys, "argv", ["program", str(file)])
+    for program in (fit, trial):
+        monkeypatch.setattr(program, "end_with_parent", lambda: None)
+        with pytest.raises(RuntimeError):
+            program.main()
+        with output_form("json", verbose=False), pytest.raises(SystemExit) as stop:
+            program.main()
+        (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+        assert (stop.value.code, line["exit_code"], line["message"]) == (
+            CRASH,
+            CRASH,
+            "RuntimeError: CUDA out of memory",
+        )
+        assert "in crash" in line["traceback"]
 
 
 def test_numbers_that_json_does_not_know_are_null_wherever_they_are(capsys: pytest.CaptureFixture[str]) -> None:
