@@ -15,7 +15,7 @@ from jobs.config.loading import load_config
 from jobs.lake.errors import WriteConflict
 
 JOBS = sorted(path.stem for path in Path(jobs.__path__[0]).glob("*.py") if path.stem != "__init__")
-NO_JOBS_OF_A_DAY = {"run_demo", "repair_table", "forget_users", "sample_log", "explain_user"}
+NO_JOBS_OF_A_DAY = {"run_demo", "repair_table", "forget_users", "sample_log", "explain_user", "export_user_tower"}
 
 
 @pytest.mark.parametrize("name", JOBS)
