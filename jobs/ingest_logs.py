@@ -168,7 +168,7 @@ def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Map
     landed = land(lake, config, days, frames, refused=all_refused, on_first=("users", "items"))
     for name, file in sorted(parsed.items()):
         for reason, count in file.refusals().items():
-            say(f"refused: {count:,} rows of {name}: {reason}", table=name, reason=reason, rows=count)
+            say(f"refused: {count:,} rows of {name}: {reason}", table=name, reason=reason, refused=count)
     print_lines(notes)
     return sum(landed.values())
 

@@ -18,6 +18,26 @@ from rich.table import Table
 from jobs.cli.live import OWN_LINES, moving_line
 from model.training.processes.lines import is_json, lines_of, say
 
+# What a job's `main` counts, unless it counts rows (of the tables that its docstring names first).
+COUNTED = {
+    "explain_user": "candidates",
+    "export_candidates": "users with a list",
+    "export_user_tower": "items with a vector",
+    "forget_users": "removed rows",
+    "maintain_tables": "tables",
+    "publish_candidates": "users with a list",
+    "repair_table": "moved files",
+    "report_run": "sections of the report",
+    "sample_log": "impressions",
+    "train_two_tower": "training examples",
+    "tune_two_tower": "trials",
+}
+
+
+def numbers(job: str, count: int) -> dict[str, Any]:
+    """The fields of what a job counted: `rows`, or `count` of what `counted` names."""
+    return {"count": count, "counted": COUNTED[job]} if job in COUNTED else {"rows": count}
+
 
 @dataclass
 class Step:
@@ -62,8 +82,8 @@ class Display:
             step = Step(job, day, rows, time.perf_counter() - start)
             self.steps.append(step)
             text = f"{day}  {job:<26} {step.rows:>12,} rows {step.seconds:>7.1f} s"
-            said = f"{job} {day}: {rows:,} rows, {step.seconds:.1f} s"
-            self._line(said, text, rows=rows, seconds=round(step.seconds, 1))
+            said = f"{job} {day}: {rows:,} {COUNTED.get(job, 'rows')}, {step.seconds:.1f} s"
+            self._line(said, text, **numbers(job, rows), seconds=round(step.seconds, 1))
         return rows
 
     def skipped(self, job: str, day: dt.date) -> None:

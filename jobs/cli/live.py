@@ -23,7 +23,7 @@ _expected: list[tuple[int, str]] = []
 
 @contextmanager
 def expecting(rows: int, unit: str) -> Iterator[None]:
-    """Says how many rows the job writes inside, and what a row is: the moving line counts them."""
+    """Says how many rows the job writes inside (0: not known), and what a row is: the moving line counts them."""
     _expected.append((rows, unit))
     try:
         yield
@@ -96,6 +96,9 @@ def moving_line(console: Console, text: str) -> Iterator[None]:
 
 
 def _follow(bar: Progress, task: TaskID, ended: threading.Event) -> None:
+    written = 0
     while not ended.wait(SECONDS):
         work = spark_work(SparkContext._active_spark_context)
+        written = max(written, work.written) if _expected else 0  # which falls to 0 when the stage that wrote ends
+        work = work._replace(written=max(written, work.written))
         bar.update(task, total=work.tasks or None, completed=work.done, work=work.text(*_expected[-1:]))

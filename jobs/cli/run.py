@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pyspark.accumulators import AccumulatorServer
 from pyspark.logger import PySparkLogger
@@ -21,6 +21,7 @@ from rich.console import Console
 from jobs.cli.advice import CLASSES, ENVIRONMENT, Advice, advice_for
 from jobs.cli.advice import fields as advice_fields
 from jobs.cli.advice import lines as advice_lines
+from jobs.cli.display import COUNTED, numbers
 from jobs.cli.live import OWN_LINES, moving_line
 from jobs.lake.errors import DiskFull, JvmNotStarted, TargetUnavailable, WriteConflict, is_full, user_message
 from jobs.raw_log.preconditions import DayStopped
@@ -39,20 +40,6 @@ from model.training.processes.parent_process import end_with_parent
 TRY_AGAIN = 75  # EX_TEMPFAIL: the same command may succeed later
 # ValueErrors that end a job with TRY_AGAIN
 TEMPORARY = (WriteConflict, DiskFull, SearchIsRunning, TargetUnavailable, JvmNotStarted)
-# What a job's `main` counts, unless it counts rows (of the tables that its docstring names first).
-COUNTED = {
-    "explain_user": "candidates",
-    "export_candidates": "users with a list",
-    "export_user_tower": "items with a vector",
-    "forget_users": "removed rows",
-    "maintain_tables": "tables",
-    "publish_candidates": "users with a list",
-    "repair_table": "moved files",
-    "report_run": "sections of the report",
-    "sample_log": "impressions",
-    "train_two_tower": "training examples",
-    "tune_two_tower": "trials",
-}
 
 
 def run(main: Callable[[Sequence[str] | None], object]) -> None:
@@ -118,9 +105,7 @@ def fail(message: str, advice: Advice | None, exit_code: int, error: ValueError 
 
 def say_summary(main: Callable[[Sequence[str] | None], object], count: int, seconds: float) -> None:
     """Print what a job did; programs get `rows` (or `count` of what `counted` names) and `seconds`."""
-    counted = COUNTED.get(name_of(main))
-    numbers: dict[str, Any] = {"count": count, "counted": counted} if counted else {"rows": count}
-    say(summary(main, count, seconds), **numbers, seconds=round(seconds, 1))
+    say(summary(main, count, seconds), **numbers(name_of(main), count), seconds=round(seconds, 1))
 
 
 def summary(main: Callable[[Sequence[str] | None], object], count: int, seconds: float) -> str:

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 FORMATS = ("text", "json")
 FORMAT, VERBOSE = "BATCH_RECALL_LOG_FORMAT", "BATCH_RECALL_VERBOSE"  # text | json; 0 | 1
 JVM_LEVEL = "BATCH_RECALL_JVM_LEVEL"  # of jobs/lake/session/log4j2.properties
+JVM_LEVELS = ("error", "off", "fatal", "warn", "info", "debug", "trace", "all")  # the first one is the default
 JOB, DAY = "BATCH_RECALL_JOB", "BATCH_RECALL_DS"  # what the fields `job` and `ds` of a JSON line say
 # Of processes that this one starts: warnings of Python, of torchrun, and of torch.
 QUIET = {"PYTHONWARNINGS": "ignore", "LOGLEVEL": "ERROR", "TORCH_CPP_LOG_LEVEL": "ERROR"}
@@ -44,6 +45,8 @@ def require_known_variables() -> None:
     for name, values in ((FORMAT, FORMATS), (VERBOSE, ("0", "1"))):
         if (value := os.environ.get(name) or values[0]) not in values:
             raise ValueError(f"{name} must be {' or '.join(values)}, got {value!r}")
+    if (level := os.environ.get(JVM_LEVEL) or JVM_LEVELS[0]).lower() not in JVM_LEVELS:
+        raise ValueError(f"{JVM_LEVEL} must be {' or '.join(JVM_LEVELS)}, got {level!r}")
 
 
 @contextmanager

@@ -44,19 +44,22 @@ def test_programs_get_each_job_as_an_object_with_its_rows_and_seconds(capsys: py
         display.step("score_users", DAY, lambda: 1_234)
         with pytest.raises(DayStopped):
             display.step("gate_candidates", DAY, stop)
+        display.step("report_run", DAY, lambda: 20)
         display.skipped("report_run", DAY)
         display.left(DAY, "[empty_day] no log")
         display.summary()
     printed = capsys.readouterr()
-    title, scored, skipped, left, summary = map(json.loads, printed.out.splitlines())
+    title, scored, reported, skipped, left, summary = map(json.loads, printed.out.splitlines())
     failed = json.loads(printed.err)
     assert (title["message"], title["job"]) == ("title", None)
     assert (scored["job"], scored["ds"], scored["rows"], scored["level"]) == ("score_users", str(DAY), 1_234, "info")
     assert scored["seconds"] < 60
+    assert (reported["count"], reported["counted"], "rows" in reported) == (20, "sections of the report", False)
+    assert reported["message"].startswith(f"report_run {DAY}: 20 sections of the report, ")
     assert (failed["job"], failed["level"]) == ("gate_candidates", "error")
     assert (skipped["job"], skipped["message"]) == ("report_run", f"report_run {DAY}: ended in an earlier attempt")
     assert (left["ds"], left["message"]) == (str(DAY), f"{DAY}: not run to its end: [empty_day] no log")
-    assert summary["runs"] == 1
+    assert summary["runs"] == 2
 
 
 def test_a_file_gets_a_table_only_if_a_job_ran_more_than_once() -> None:

@@ -31,6 +31,7 @@ def test_the_text_counts_tasks_and_the_rows_that_a_job_expects_to_write() -> Non
     assert NOTHING.text() == ""
     assert Work(1_200, 7, 0).text() == "7 of 1,200 tasks"
     assert Work(12, 3, 4_000).text() == "3 of 12 tasks, 4,000 rows written"
+    assert Work(12, 3, 4_000).text((0, "users")) == "3 of 12 tasks, 4,000 users"
     assert Work(12, 3, 4_000).text((16_000, "users")) == "3 of 12 tasks, 4,000 of 16,000 users"
 
 
@@ -72,6 +73,16 @@ def test_a_terminal_shows_spark_at_work_and_nothing_remains(monkeypatch: pytest.
         assert seen.wait(30)
     assert "3 of 24  score_users" in shown.getvalue()
     assert not [thread for thread in threading.enumerate() if thread.name == "moving-line"]
+
+
+def test_the_rows_that_were_written_stay_when_their_stage_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, answers = Terminal(), iter([Work(12, 11, 80)])
+    monkeypatch.setattr(live, "spark_work", lambda _: next(answers, Work(5, 1, 0)))
+    monkeypatch.setattr(live, "SECONDS", 0.01)
+    with moving_line(Console(file=shown, force_terminal=True, width=120), "score_users"), expecting(90, "users"):
+        while "1 of 5 tasks" not in shown.getvalue():
+            time.sleep(0.01)
+    assert "1 of 5 tasks, 80 of 90 users" in shown.getvalue()
 
 
 def test_a_line_that_is_longer_than_the_terminal_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:

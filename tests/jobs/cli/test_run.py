@@ -12,7 +12,8 @@ import pytest
 
 from jobs.cli.advice import CLASSES
 from jobs.cli.advice import lines as advice_lines
-from jobs.cli.run import COUNTED, run, summary
+from jobs.cli.display import COUNTED
+from jobs.cli.run import run, summary
 from tests.jobs.cli.test_arguments import JOBS
 
 DAY = "2026-01-05"

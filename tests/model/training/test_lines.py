@@ -21,6 +21,7 @@ from model.training.processes.lines import (
     FORMAT,
     JOB,
     JVM_LEVEL,
+    JVM_LEVELS,
     QUIET,
     VERBOSE,
     hides_library_output,
@@ -153,7 +154,10 @@ def test_an_error_of_a_library_is_a_line_of_json_too(capsys: pytest.CaptureFixtu
     assert line["message"].endswith("cannot reach it")
 
 
-@pytest.mark.parametrize(("name", "value", "rule"), [(FORMAT, "xml", "text or json"), (VERBOSE, "yes", "0 or 1")])
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [(FORMAT, "xml", "text or json"), (VERBOSE, "yes", "0 or 1"), (JVM_LEVEL, "quiet", " or ".join(JVM_LEVELS))],
+)
 def test_an_unknown_value_of_a_variable_is_refused(
     name: str, value: str, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
