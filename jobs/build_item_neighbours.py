@@ -1,8 +1,8 @@
 """item_neighbours: the items that are most similar to each item, by who clicked both in the training window.
 
-Sums the pairs of each day in the window, so that a day adds only its own pairs. Items that are not available or are on
-the blocklist are no neighbours. Overwrites the day. Without a model or variant that has a `scoring.neighbour_quota`,
-nothing is built.
+Sums the pairs of each day in the window, so that a day adds only its own pairs. Items that are not available, are on
+the blocklist or are too old are no neighbours; if none is left because of `scoring.max_item_age_days`, the job stops.
+Overwrites the day. Without a model or variant that has a `scoring.neighbour_quota`, nothing is built.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
-from jobs.inference.eligibility import eligible_items
+from jobs.inference.eligibility import eligible_items, require_eligible
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.days import days_between
@@ -61,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not config.reads_neighbours:
         say("no neighbours of items are built, because scoring.neighbour_quota is 0")
         return 0
+    require_eligible(lake, config, args.ds)
     warn_of_days_without_pairs(lake, config, args.ds)
     return overwrite_checked(lake, tables.ITEM_NEIGHBOURS, args.ds, item_neighbours_of_day(lake, config, args.ds))
 

@@ -1,7 +1,8 @@
 """popular_items: the most clicked items of the training window, of all users and of each segment of users.
 
 They are the candidates of cold users, and `scoring.popular_quota` reserves ranks for them in other lists. Items that
-are not available or are on the blocklist are left out. Overwrites the day.
+are not available, are on the blocklist or are too old are left out; if none is left because of
+`scoring.max_item_age_days`, the job stops. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
-from jobs.inference.eligibility import eligible_items
+from jobs.inference.eligibility import eligible_items, require_eligible
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.lake import Lake
@@ -58,6 +59,7 @@ def popular_items_of_day(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_popular_items")
+    require_eligible(lake, config, args.ds)
     return overwrite_checked(lake, tables.POPULAR_ITEMS, args.ds, popular_items_of_day(lake, config, args.ds))
 
 

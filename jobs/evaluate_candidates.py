@@ -3,7 +3,8 @@
 Recall, NDCG, HitRate and MRR over the whole corpus, with each user's excluded items masked: overall, by item slice
 (head, middle, tail, never clicked, new), and for cold and warm users. Item coverage, the share of never clicked items
 in the lists, and the share of the clicked items that are in any list, also of the never clicked and the new ones. The
-same for popularity and, for a simulated log, its oracle. Overwrites the day.
+same for popularity and, for a simulated log, its oracle, over the items that the day's lists could have. Overwrites the
+day.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jobs.cli.arguments import day_argument, job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
-from jobs.inference.eligibility import first_published, with_age_limit
+from jobs.inference.eligibility import scored_items
 from jobs.inference.evaluation import (
     CANDIDATES,
     ORACLE,
@@ -58,7 +59,6 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
     candidates = lake.required_day(tables.CANDIDATES, ds)
     version = candidates.select("model_version").first()[0]  # type: ignore[index]
     clicks = lake.between(tables.INTERACTIONS, first, last)
-    items = with_age_limit(lake.required_day(tables.item_snapshot(config), ds), first_published(config, ds))
     histories = excluded_items(lake.day(tables.USER_HISTORIES, ds))
     at = [*config.evaluation.cutoffs]
     with ExitStack() as stack:
@@ -66,6 +66,7 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
         def computed(rows: DataFrame) -> DataFrame:
             return stack.enter_context(materialized(rows)).rows
 
+        items = computed(scored_items(lake, config, ds).select("item_id", "available", "published_at"))
         slices = computed(item_slices(lake, config, ds))
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
         relevant = query(lake.spark, "evaluation/relevant", frames)
@@ -77,7 +78,7 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
         }
         if lake.has_day(tables.ORACLE, ds):
             oracle = lake.day(tables.ORACLE, ds)
-            lists[ORACLE] = computed(oracle_lists(oracle, relevant, slices, histories, max(at)))
+            lists[ORACLE] = computed(oracle_lists(oracle, relevant, slices, items, histories, max(at)))
         channels = [
             evaluation(rows, relevant, slices, items, at).withColumn("channel", F.lit(channel))
             for channel, rows in lists.items()

@@ -91,6 +91,9 @@ PLACES = {
     "jobs/training": Advice("correct [training] in the configuration", f"{OPERATIONS}#training"),
     "jobs/tuning/adoption": Advice(None, "docs/recall.md#taking-the-settings-over"),
     "jobs/tuning": Advice(None, "docs/recall.md"),
+    "jobs/inference/eligibility.py": Advice(
+        "change the key, and run the same command again", "docs/recall.md#fresh-items"
+    ),
     "jobs/inference": Advice(None, RANGES),
 }
 ENVIRONMENT = Advice(AGAIN, FAULTS)  # a killed JVM, a lost executor, an unresponsive store

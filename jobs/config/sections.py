@@ -186,7 +186,7 @@ class Scoring(Section):
     neighbour_quota: Annotated[int, Field(ge=0)]
     category_feature: str
     max_per_category: Annotated[int, Field(ge=0)]
-    max_item_age_days: Annotated[int, Field(ge=0)]
+    max_item_age_days: Annotated[int, Field(ge=0, le=36_500)]
     order_by: Literal["channel_score", "score"]
     changed_users_only: bool
 

@@ -1,6 +1,7 @@
 """Which items may be shown: those that are available, not on the blocklist and not too old; and which lists have less.
 
-The age of an item is the days from the day of its `published_at` to the scored day. One without it is never too old.
+The age of an item is the days from the day of its `published_at`, in UTC, to the scored day. One without it is never
+too old.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 
 import polars as pl
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
@@ -52,6 +53,19 @@ def eligible_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     return joined.withColumn("available", F.col("available") & F.col("_blocked").isNull()).drop("_blocked")
 
 
+def scored_items(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
+    """The day's item_snapshot, with `available` as it was for the day's lists, which the configuration does not say.
+
+    The table item_embeddings says it; if it does not have the day, the snapshot does.
+    """
+    items = lake.required_day(tables.item_snapshot(config), ds)
+    if not lake.has_day(tables.ITEM_EMBEDDINGS, ds):
+        return items
+    scored = lake.day(tables.ITEM_EMBEDDINGS, ds).select("item_id", F.col("available").alias("_eligible"))
+    joined = items.join(scored, "item_id", "left")
+    return joined.withColumn("available", F.coalesce("_eligible", F.lit(False))).drop("_eligible")
+
+
 def first_published(config: Config, ds: dt.date) -> dt.date | None:
     """The first day on which an item may be published to be shown; None without `scoring.max_item_age_days`."""
     days = config.scoring.max_item_age_days
@@ -60,14 +74,16 @@ def first_published(config: Config, ds: dt.date) -> dt.date | None:
 
 def with_age_limit(items: DataFrame, first: dt.date | None) -> DataFrame:
     """`items` with `available` false for those that were published before the day `first`."""
-    if first is None:
-        return items
-    is_old = F.coalesce(F.to_date("published_at") < F.lit(first), F.lit(False))
-    return items.withColumn("available", F.col("available") & ~is_old)
+    return items if first is None else items.withColumn("available", F.col("available") & ~is_too_old(first))
+
+
+def is_too_old(first: dt.date) -> Column:
+    """Whether an item was published before the day `first`."""
+    return F.coalesce(F.to_date("published_at") < F.lit(first), F.lit(False))
 
 
 def too_old(first: dt.date) -> pl.Expr:
-    """The same in a Polars frame: whether an item was published before the day `first`."""
+    """The same as `is_too_old` in a Polars frame."""
     return (pl.col("published_at").dt.date() < first).fill_null(value=False)
 
 
@@ -93,6 +109,24 @@ def report_too_old(lake: Lake, config: Config, ds: dt.date) -> None:
         days = config.scoring.max_item_age_days
         message = f"{old:,} of {total:,} available items are older than scoring.max_item_age_days ({days})"
         say(message, too_old=old, available=total)
+
+
+def require_eligible(lake: Lake, config: Config, ds: dt.date) -> None:
+    """Raises ValueError if `scoring.max_item_age_days` leaves no item; warns if it leaves fewer than a list has."""
+    old, total = count_too_old(lake, config, ds) or (0, 0)
+    if not old:
+        return
+    left, limit = total - old, f"scoring.max_item_age_days ({config.scoring.max_item_age_days})"
+    if left and config.exclusions.blocklist:
+        left = eligible_items(lake, config, ds).where("available").count()
+        limit += " and exclusions.blocklist"
+    wanted = config.scoring.candidates_per_user
+    if not left:
+        raise ValueError(
+            f"{limit} must leave an item of {ds} to show, got none: {old:,} of {total:,} available items are too old"
+        )
+    if left < wanted:
+        warn(f"{limit}: {left:,} items of {ds} may be shown, fewer than scoring.candidates_per_user ({wanted})")
 
 
 def short_lists(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> DataFrame:

@@ -49,7 +49,13 @@ def popular_lists(relevant: DataFrame, slices: DataFrame, items: DataFrame, hist
     return query(slices.sparkSession, "evaluation/popular_lists", frames, k=k)
 
 
-def oracle_lists(oracle: DataFrame, relevant: DataFrame, slices: DataFrame, histories: DataFrame, k: int) -> DataFrame:
-    """Rows (user_id, item_ids): the oracle's k best items without excluded ones, for the users in `relevant`."""
+def oracle_lists(
+    oracle: DataFrame, relevant: DataFrame, slices: DataFrame, items: DataFrame, histories: DataFrame, k: int
+) -> DataFrame:
+    """Rows (user_id, item_ids): the oracle's k best available items without excluded ones, for users in `relevant`.
+
+    A list is shorter if fewer of the items that the oracle names are available.
+    """
     frames = {"oracle": oracle, "relevant": relevant, "item_slices": slices, "user_histories": histories}
+    frames["items"] = items
     return query(slices.sparkSession, "evaluation/oracle_lists", frames, k=k)

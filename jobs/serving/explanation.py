@@ -12,7 +12,7 @@ import polars as pl
 from pyspark.sql import Row
 
 from jobs.config.loading import Config
-from jobs.inference.eligibility import first_published
+from jobs.inference.eligibility import first_published, too_old
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.tables import Table
@@ -164,18 +164,22 @@ def _unavailable(lake: Lake, config: Config, ds: dt.date, items: pl.DataFrame) -
     hidden = items.filter(~pl.col("available"))
     if hidden.is_empty():
         return {}
-    known: dict[str, tuple[bool, dt.datetime | None]] = {}
+    first = first_published(config, ds)
+    known: dict[str, tuple[bool, dt.date | None]] = {}  # whether it is available, and the day that makes it too old
     for batch in lake.batches(tables.item_snapshot(config), ds, ["item_id", "available", "published_at"]):
         rows = batch.filter(pl.col("item_id").is_in(hidden["item_id"].to_list()))
-        known |= {item: (available, published) for item, available, published in rows.iter_rows()}
-    first = first_published(config, ds)
-    return {item: _why_hidden(*known.get(item, (False, None)), first) for item in hidden["item_id"]}
+        is_old = pl.lit(value=False) if first is None else too_old(first)
+        published = pl.when(is_old).then(pl.col("published_at").dt.date())
+        known |= {item: of for item, *of in rows.select("item_id", "available", published).iter_rows()}
+    return {item: _why_hidden(*known.get(item, (False, None)), config) for item in hidden["item_id"]}
 
 
-def _why_hidden(is_available: bool, published_at: dt.datetime | None, first: dt.date | None) -> str:
-    """Why an item is shown to nobody. first: the first day of publication that may be shown, None for no limit."""
+def _why_hidden(is_available: bool, old_since: dt.date | None, config: Config) -> str:
+    """Why an item is shown to nobody. old_since: the day of its publication if that is too long ago."""
     if not is_available:
         return "not available"
-    if first is not None and published_at is not None and published_at.date() < first:
-        return f"published on {published_at.date()}, too old (scoring.max_item_age_days)"
-    return "on the blocklist (exclusions.blocklist)"
+    if old_since is not None:
+        return f"published on {old_since}, too old (scoring.max_item_age_days)"
+    if config.exclusions.blocklist:
+        return "on the blocklist (exclusions.blocklist), or not eligible when the lists were scored"
+    return "was not eligible when the lists were scored"

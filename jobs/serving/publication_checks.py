@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.inference.eligibility import blocked_items, first_published, short_lists
+from jobs.inference.eligibility import blocked_items, first_published, is_too_old, short_lists
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.serving.publications import last_scored_at
@@ -24,7 +24,8 @@ def require_complete_lists(lake: Lake, config: Config, target: Mapping[str, Any]
     """The number of users with candidates, in the version of the table that `target` names.
 
     Raises NotPublishable unless every user of the day's snapshot has exactly one list, and each list was made by the
-    target's model, has no item of the blocklist, and is not empty if an item is possible for its user.
+    target's model, has no item that is on the blocklist or too old, and is not empty if an item is possible for its
+    user.
     """
     ds, version = target["ds"], target["model_version"]
     lists = lake.required_day(tables.CANDIDATES, ds, version=target["candidates_version"])
@@ -47,8 +48,7 @@ def require_complete_lists(lake: Lake, config: Config, target: Mapping[str, Any]
             f"candidates of {ds} must be lists of model {version}, not empty if an item is possible for the user, "
             f"got {empty} such empty lists and {counts.of_other_models} of another model"
         )
-    _require_none_blocked(lake, config, lists, target)
-    _require_none_too_old(lake, config, lists, ds)
+    _require_only_eligible(lake, config, ds, lists)
     return int(counts.users)
 
 
@@ -57,28 +57,25 @@ def _wrongly_empty(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) ->
     return short_lists(lake, config, ds, lists).where("length = 0 and possible > 0").count()
 
 
-def _require_none_blocked(lake: Lake, config: Config, lists: DataFrame, target: Mapping[str, Any]) -> None:
-    """Raises NotPublishable if a list has an item of the blocklist as it is now."""
-    if not config.exclusions.blocklist:
-        return
-    items = lists.select(F.explode("candidates.item_id").alias("item_id"))
-    blocked = items.join(blocked_items(lake, config), "item_id", "left_semi").distinct().count()
-    if blocked:
-        raise NotPublishable(f"candidates of {target['ds']} must have no item of the blocklist, got {blocked}")
-
-
-def _require_none_too_old(lake: Lake, config: Config, lists: DataFrame, ds: dt.date) -> None:
-    """Raises NotPublishable if a list has an item that is older than `scoring.max_item_age_days`."""
+def _require_only_eligible(lake: Lake, config: Config, ds: dt.date, lists: DataFrame) -> None:
+    """Raises NotPublishable if a list has an item of the blocklist as it is now, or one that is too old."""
     first = first_published(config, ds)
-    if first is None:
+    if not config.exclusions.blocklist and first is None:
         return
-    items = lists.select(F.explode("candidates.item_id").alias("item_id"))
-    published = lake.required_day(tables.item_snapshot(config), ds).where(F.to_date("published_at") < F.lit(first))
-    if old := items.join(published, "item_id", "left_semi").distinct().count():
-        days = config.scoring.max_item_age_days
+    items = lake.required_day(tables.item_snapshot(config), ds)
+    old = items.where(F.lit(False) if first is None else is_too_old(first)).select("item_id", F.lit(True).alias("old"))
+    blocked = blocked_items(lake, config).withColumn("blocked", F.lit(True))
+    shown = lists.select(F.explode("candidates.item_id").alias("item_id")).distinct()
+    found = shown.join(blocked, "item_id", "left").join(old, "item_id", "left")
+    counts = found.agg(*(F.count_if(name).alias(name) for name in ("blocked", "old"))).first()
+    assert counts is not None  # an aggregate
+    if counts.blocked:
+        raise NotPublishable(f"candidates of {ds} must have no item of the blocklist, got {counts.blocked}")
+    if counts.old:
+        limit = f"older than scoring.max_item_age_days ({config.scoring.max_item_age_days})"
+        job = "build_item_neighbours" if config.reads_neighbours else "build_popular_items"
         raise NotPublishable(
-            f"candidates of {ds} must have no item older than scoring.max_item_age_days ({days}), got {old}: "
-            "run the day again from build_popular_items"
+            f"candidates of {ds} must have no item {limit}, got {counts.old}: run the day again from {job}"
         )
 
 

@@ -108,7 +108,10 @@ def test_a_blocked_item_is_shown_to_nobody(
 def test_an_item_that_is_too_old_is_in_no_channel(
     simulated_copy: Lake, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half of the items were published long ago: no list and no list of popular items has them, all are full."""
+    """Half of the items were published long ago: no list, no popular item and no neighbour is one, all lists are full.
+
+    A list that is taken over from the day's publication was made of younger items, so it is scored again.
+    """
     lake = simulated_copy
     table = tables.item_snapshot(config)
     long_ago = F.col("published_at") - F.expr("make_dt_interval(400)")

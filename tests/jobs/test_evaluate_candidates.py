@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 from jobs import evaluate_candidates
 from jobs.config.loading import Config
 from jobs.evaluate_candidates import day_evaluation
-from jobs.inference.evaluation import popular_lists, with_new_items
+from jobs.inference.eligibility import count_too_old
+from jobs.inference.evaluation import oracle_lists, popular_lists, with_new_items
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
@@ -205,20 +206,34 @@ def test_an_item_that_is_no_longer_available_does_not_count_as_coverage(
     assert {row.metric: row.value for row in rows}["item_coverage"] == 1.0
 
 
-def test_items_beyond_the_limit_of_age_are_not_in_the_catalogue_of_the_metrics(
-    simulated_copy: Lake, config: Config
-) -> None:
-    lake, table, is_old = simulated_copy, tables.item_snapshot(config), F.col("item_index") % 2 == 0
-    published = F.when(is_old, F.to_timestamp(F.lit("2020-01-01"))).otherwise(F.col("published_at"))
-    items = lake.day(table, DAYS[1]).withColumn("published_at", published).localCheckpoint()
-    lake.overwrite(table, DAYS[1], items)
-    limited = config.model_copy(update={"scoring": config.scoring.model_copy(update={"max_item_age_days": 365})})
-    young = {row.item_id for row in items.where(~is_old).where("available").collect()}
+def test_a_day_is_evaluated_on_the_items_that_its_lists_could_have(simulated_copy: Lake, config: Config) -> None:
+    """Half of the items were too old by a limit that is not set any more; a limit of today changes nothing."""
+    lake, is_old = simulated_copy, F.col("item_index") % 2 == 0
+    embedded = lake.day(tables.ITEM_EMBEDDINGS, DAYS[1]).withColumn("available", F.col("available") & ~is_old)
+    lake.overwrite(tables.ITEM_EMBEDDINGS, DAYS[1], embedded.localCheckpoint())
+    young = {row.item_id for row in lake.day(tables.ITEM_EMBEDDINGS, DAYS[1]).where("available").collect()}
+    limited = config.model_copy(update={"scoring": config.scoring.model_copy(update={"max_item_age_days": 1})})
+    assert count_too_old(lake, limited, DAYS[1])[0] > len(young) / 2, "the control"  # type: ignore[index]
     listed = {item.item_id for row in lake.day(tables.CANDIDATES, DAYS[1]).collect() for item in row.candidates}
     with day_evaluation(lake, limited, DAYS[1], DAYS[2], DAYS[2]) as rows:
-        coverage = rows.where("metric = 'item_coverage' and channel = 'candidates'").collect()
-    assert listed - young, "the control: lists of before the limit"
-    assert [row.value for row in coverage] == [pytest.approx(len(listed & young) / len(young))]
+        coverage = {row.channel: row.value for row in rows.where("metric = 'item_coverage'").collect()}
+    assert coverage["candidates"] == pytest.approx(len(listed & young) / len(young))
+    assert coverage["popularity"] > 0
+    assert coverage["oracle"] > 0
+
+
+def test_the_oracle_names_what_lists_could_have_in_its_own_order(spark: SparkSession, probabilities: DataFrame) -> None:
+    """Neither what is not available or too old, nor what the user clicked; nor is a user listed who has no click."""
+    slices = query(
+        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
+    )
+    items = spark.createDataFrame([(item, item != "e") for item in "abcdef"], "item_id string, available boolean")
+    relevant = spark.createDataFrame([("u1", "x"), ("u2", "y"), ("u2", "z")], "user_id string, item_id string")
+    named = [("u1", [*"fedcba"]), ("u2", [*"edab"]), ("u3", [*"abc"])]
+    oracle = spark.createDataFrame(named, "user_id string, item_ids array<string>")
+    histories = spark.createDataFrame([("u1", [3, 5])], EXCLUDED)  # b and d
+    rows = oracle_lists(oracle, relevant, slices, items, histories, 3).collect()
+    assert {row.user_id: row.item_ids for row in rows} == {"u1": ["f", "c", "a"], "u2": ["d", "a", "b"]}
 
 
 def test_a_day_is_not_evaluated_on_itself_or_on_days_that_have_not_landed(

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from jobs.config.loading import Config
-from jobs.inference.eligibility import count_too_old
+from jobs.inference.eligibility import count_too_old, first_published, too_old
 from jobs.inference.item_slices import ITEM_SLICES, item_slices_without_spark
 from jobs.lake import tables
 from jobs.lake.lake import Lake
@@ -77,17 +77,33 @@ def popularity_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     rows = list(counts.iter_rows(named=True))  # a few per power of two
     lead += _of_sample(lists.users, lake.row_count(tables.CANDIDATES, ds))
     charts = [_by_bin(rows), _by_slice(rows), _by_source(lists.sources)]
-    return Section("popularity", title, lead, [*charts, *_too_old(lake, config, ds)])
+    return Section("popularity", title, lead, [*charts, *_too_old(lake, config, ds, lists.items)])
 
 
-def _too_old(lake: Lake, config: Config, ds: dt.date) -> list[Facts]:
-    """How many items are left out of all lists because of their age, if there is a limit."""
+def _too_old(lake: Lake, config: Config, ds: dt.date, positions: pl.DataFrame) -> list[Facts]:
+    """How many items may not be shown because of their age, and the positions that they have, if there is a limit.
+
+    positions: (item_id, positions) in the lists, which may have been made before the limit was set.
+    """
     counts = count_too_old(lake, config, ds)
     if counts is None:
         return []
     old, total = counts
     limit = f"older than {config.scoring.max_item_age_days} days (scoring.max_item_age_days)"
-    return [Facts([(limit, f"{count(old)} of {count(total)} available items, which no list has")], layout="long")]
+    text = f"{count(old)} of {count(total)} available items, which may not be shown"
+    if shown := _positions_too_old(lake, config, ds, positions):
+        text += f"; they have {count(shown)} positions of the lists"
+    return [Facts([(limit, text)], layout="long")]
+
+
+def _positions_too_old(lake: Lake, config: Config, ds: dt.date, positions: pl.DataFrame) -> int:
+    """The positions of available items that are too old."""
+    first = first_published(config, ds)
+    if first is None or positions.is_empty():
+        return 0
+    batches = lake.batches(tables.item_snapshot(config), ds, ["item_id", "available", "published_at"])
+    old = (batch.filter("available", too_old(first)).select("item_id") for batch in batches)
+    return sum(int(positions.join(items, "item_id", how="semi")["positions"].sum()) for items in old)
 
 
 def _of_sample(users: int, of: int) -> str:

@@ -96,7 +96,17 @@ def test_an_item_that_is_too_old_says_so(written: Lake, config: Config) -> None:
         found[days] = explain_user(written, limited, "warm", nearest=5).nearest["outcome"].to_list()
     published = DAY - dt.timedelta(days=3)
     assert found[2][2:4] == [f"published on {published}, too old (scoring.max_item_age_days)", "not available"]
-    assert found[3][2] == "on the blocklist (exclusions.blocklist)"
+    assert found[3][2] == "was not eligible when the lists were scored"  # the limit was raised since
+
+
+def test_the_blocklist_is_a_reason_only_if_there_is_one(written: Lake, config: Config) -> None:
+    exclusions = config.exclusions.model_copy(update={"blocklist": "blocked.txt"})
+    blocked = config.model_copy(update={"exclusions": exclusions})
+    found = [explain_user(written, one, "warm", nearest=5).nearest["outcome"][2] for one in (config, blocked)]
+    assert found == [
+        "was not eligible when the lists were scored",
+        "on the blocklist (exclusions.blocklist), or not eligible when the lists were scored",
+    ]
 
 
 def test_each_of_the_nearest_items_has_a_rank_or_a_rule(written: Lake, config: Config) -> None:
@@ -109,7 +119,7 @@ def test_each_of_the_nearest_items_has_a_rank_or_a_rule(written: Lake, config: C
     assert found.nearest["outcome"].to_list() == [
         f"clicked on {DAY} (exclusions.clicked)",
         "rank 1 (two_tower)",
-        "on the blocklist (exclusions.blocklist)",
+        "was not eligible when the lists were scored",
         "not available",
         "the index did not find it (index.recall_target)",
     ]
