@@ -142,6 +142,7 @@ class Step:
     advice: str
     command: str
     page: str  # of the documentation
+    tone: str = "bad"  # or muted, if nothing is wrong
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 
 import polars as pl
 
@@ -14,8 +15,8 @@ from jobs.lake.tables import Table
 from jobs.report.charts import Labels
 from jobs.report.curves import MIN_POINTS, curves
 from jobs.report.figures import NONE, count, decimal
-from jobs.report.next_steps import finding
 from jobs.report.page import Block, Cell, Grid, Headline, Missing, Section, render
+from jobs.serving.verdicts import sentence_of
 
 DAYS = 90  # that the page shows
 METRICS = {"recall": "Recall", "ndcg": "NDCG"}
@@ -91,10 +92,11 @@ def _volumes(reconciled: pl.DataFrame) -> Section:
 
 
 def _figure(title: str, lines: Lines, labels: Labels) -> list[Block]:
-    """The lines that have MIN_POINTS days or more; a message if none has."""
-    kept = {name: line for name, line in lines.items() if len(line) >= MIN_POINTS}
+    """The lines that have MIN_POINTS days or more; if none has, the values as a table, or a message without any."""
+    long = {name: line for name, line in lines.items() if len(line) >= MIN_POINTS}
+    kept = long or {name: line for name, line in lines.items() if line}
     if not kept:
-        return [Missing(f"{title}: a line needs {MIN_POINTS} days, got {max(map(len, lines.values()), default=0)}.")]
+        return [Missing(f"{title}: no day has a value yet.")]
     first = min(day for line in kept.values() for day, _ in line)
     points = {name: [(float((day - first).days), float(value)) for day, value in line] for name, line in kept.items()}
 
@@ -107,9 +109,8 @@ def _figure(title: str, lines: Lines, labels: Labels) -> list[Block]:
 def _by_day(days: Iterable[dt.date], gate: pl.DataFrame, reconciled: pl.DataFrame, published: set[dt.date]) -> Section:
     logs = {row["ds"]: row for row in reconciled.iter_rows(named=True)}
     failed: dict[dt.date, list[str]] = {}
-    columns = ["ds", "rule", "passed", "value", "min_value", "max_value"]
-    for when, rule, passed, *bounds in gate.select(columns).sort("ds", "rule").iter_rows():
-        failed.setdefault(when, []).extend([] if passed else [finding(rule, *bounds)])
+    for row in gate.sort("ds", "rule").iter_rows(named=True):
+        failed.setdefault(row["ds"], []).extend([] if row["passed"] else [sentence_of(SimpleNamespace(**row))])
     rows = []
     for day in days:
         log = logs.get(day)

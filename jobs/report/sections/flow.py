@@ -107,9 +107,12 @@ def _day_of(lake: Lake, table: Table, snapshot: Snapshot, ds: dt.date) -> tuple[
 
 
 def seconds_by_table(config: Config, found: Mapping[str, TableDay]) -> dict[str, float]:
-    """For each built table, the seconds since the previous table was written. Raw tables are left out."""
-    landed = {table.name for table, _ in table_groups(config)[LOG]}
-    steps = sorted((day.written, name) for name, day in found.items() if day.written and name not in landed)
+    """For each built table, the seconds since the previous table was written.
+
+    Raw tables are left out, and the evaluation, which the run of a later day writes.
+    """
+    other = {*(table.name for table, _ in table_groups(config)[LOG]), tables.EVALUATION.name}
+    steps = sorted((day.written, name) for name, day in found.items() if day.written and name not in other)
     return {name: (end - begin) / 1000 for (begin, _), (end, name) in pairwise(steps)}
 
 
@@ -139,11 +142,14 @@ def seconds_by_job(seconds: Mapping[str, float]) -> dict[str, float]:
 
 
 def _times(seconds: Mapping[str, float]) -> list[Figure]:
-    """A bar per job with its time, if there are any."""
+    """A bar per job with the time between the tables before it and its own, if there are any."""
     if not seconds:
         return []
-    title = "Time of each job"
-    note = "From the previously written table to the last table of the job, in the order of the run."
+    title = "Time between tables, by job"
+    note = (
+        "From the previously written table to the last table of the job, in the order of the run. Pauses, and jobs "
+        "that write no table, are part of the next bar. The evaluation is left out: the run of a later day makes it."
+    )
     return [Figure(title, value_chart(title, list(seconds_by_job(seconds).items()), duration), note=note)]
 
 

@@ -11,6 +11,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.figures import NONE, count
 from jobs.report.page import Cell, Grid, Missing, Section
+from jobs.serving.verdicts import noise_of
 
 
 def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
@@ -38,9 +39,9 @@ def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
 def _verdict(row: Row, min_clicks: int) -> Cell:
     if row.value is None and row.passed:
         return Cell("not measured", "muted")
-    is_undecided = row.interval_low is not None and row.interval_low < row.min_value <= row.interval_high
+    noise = noise_of(row)
     text = "passed" if row.passed else "failed"
-    if is_undecided and row.clicks < min_clicks:
+    if noise is not None and noise.has_inside(row.min_value) and row.clicks < min_clicks:
         text += ", too few clicks to decide"
     return Cell(text, "good" if row.passed else "bad")
 

@@ -23,9 +23,15 @@ def headline(lake: Lake, ds: dt.date) -> Headline:
     model = model_of(lake, ds)
     status, tone, about = _published(lake, ds)
     links = [("All days", "../days/index.html")]
-    steps = steps_of(lake.rows(tables.GATE, ds), ds) if status == NOT_PUBLISHED else []
+    steps = steps_of(lake.rows(tables.GATE, ds), ds, _later(lake, ds)) if status == NOT_PUBLISHED else []
     name = model.model_version if model else ""
     return Headline(str(ds), name, status, tone, about, links=links, steps=steps)
+
+
+def _later(lake: Lake, ds: dt.date) -> dt.date | None:
+    """The day that readers follow, if it is after `ds`."""
+    newest = max(lake.rows(tables.PUBLICATIONS), key=lambda row: row.publication, default=None)
+    return newest.ds if newest is not None and newest.ds > ds else None
 
 
 def _published(lake: Lake, ds: dt.date) -> tuple[str, str, str]:

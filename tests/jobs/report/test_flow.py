@@ -14,7 +14,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.figures import duration
 from jobs.report.files import report_path
-from jobs.report.sections.flow import LOG, WRITERS, seconds_by_job, seconds_by_table, table_days, table_groups
+from jobs.report.sections.flow import LOG, WRITERS, TableDay, seconds_by_job, seconds_by_table, table_days, table_groups
 from jobs.run_day import NAMES
 from tests.conftest import DAYS
 from tests.jobs.report.pages import Page
@@ -54,12 +54,20 @@ def test_tables_are_written_one_after_the_other(page: Page) -> None:
 
 def test_the_times_of_the_jobs_are_bars_with_their_seconds(simulated: Lake, config: Config, text: str) -> None:
     seconds = seconds_by_job(seconds_by_table(config, table_days(simulated, config, THIRD)))
-    (chart,) = re.findall(r'aria-label="Time of each job">.*?</svg>', text, re.DOTALL)
+    (chart,) = re.findall(r'aria-label="Time between tables, by job">.*?</svg>', text, re.DOTALL)
     assert list(seconds)[-1] == "publish_candidates"
     assert chart.count("<rect") == len(seconds)
     for job, spent in seconds.items():
         assert f">{job}</text>" in chart
         assert f">{duration(spent)}</text>" in chart
+
+
+def test_the_evaluation_of_a_later_day_is_no_time_of_this_one(config: Config) -> None:
+    """It was a bar of a whole day, beside which no other could be seen."""
+    day = 24 * 3_600_000
+    written = {"interactions": 1, "candidates": 5_001, "gate": 7_001, "evaluation": day}
+    found = {name: TableDay(1, 0, at) for name, at in written.items()}
+    assert seconds_by_table(config, found) == {"candidates": 5.0, "gate": 2.0}
 
 
 def test_every_built_table_has_the_job_that_writes_it(config: Config) -> None:

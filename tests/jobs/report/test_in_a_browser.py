@@ -17,9 +17,11 @@ from jobs.lake.lake import Lake
 from jobs.report.trend import trend_page
 from tests.conftest import DAYS
 from tests.jobs.report.browser import charts_without_text, opened, scrolled, scrolls_sideways, unreached, violations
+from tests.jobs.report.failed_days import failed_days, failed_report, overtaken_report
 from tests.jobs.report.tuning_pages import tuning_page_of
 
 PAGES = ("published", "not_published", "days", "tuning")
+FAILED = ("report", "overtaken", "days")
 SCREEN, PHONE = 1200, 390
 
 
@@ -47,6 +49,40 @@ def test_everybody_can_use_the_page(pages: Mapping[str, Path], name: str, width:
         assert not scrolls_sideways(page)
         assert charts_without_text(page) == []
         assert unreached(page) == []
+
+
+@pytest.fixture(scope="module")
+def failed(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """The file of each page of a day that failed every rule of the gate."""
+    texts = {"report": failed_report(config), "overtaken": overtaken_report(config), "days": failed_days()}
+    folder = tmp_path_factory.mktemp("failed")
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, "utf-8")
+    return {name: folder / f"{name}.html" for name in texts}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [SCREEN, PHONE])
+@pytest.mark.parametrize("name", FAILED)
+def test_everybody_can_use_the_page_of_a_failed_day(
+    failed: Mapping[str, Path], name: str, width: int, scheme: str
+) -> None:
+    with opened(failed[name], width, scheme) as page:
+        assert violations(page) == []
+        assert not scrolls_sideways(page)
+        assert unreached(page) == []
+
+
+def test_on_a_phone_commands_and_what_failed_are_read_without_scrolling(failed: Mapping[str, Path]) -> None:
+    """They were cut at the edge of the window, with no sign that more follows."""
+    right = "all => Math.max(...all.map(one => one.getBoundingClientRect().right))"
+    for name, selector in (
+        ("report", ".steps code"), ("overtaken", ".steps code"), ("report", "#gate td:nth-child(3)"), ("days", "#days td.bad"),
+    ):  # fmt: skip
+        with opened(failed[name], PHONE, "light") as page:
+            assert page.locator(selector).count() >= 1
+            assert page.locator(selector).evaluate_all(right) <= PHONE, (name, selector)
+            assert not any(line.startswith("<code") for line in scrolled(page))
 
 
 def test_wide_tables_scroll_in_themselves(pages: Mapping[str, Path]) -> None:

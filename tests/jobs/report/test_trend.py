@@ -6,8 +6,10 @@ import datetime as dt
 import re
 
 from jobs.config.loading import Config
+from jobs.inference.evaluation import CANDIDATES, ORACLE, POPULARITY
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.report.figures import decimal
 from jobs.report.files import trend_path
 from jobs.report.trend import last_day, trend_page
 from jobs.report_run import report
@@ -30,10 +32,17 @@ def test_each_day_has_a_row_that_leads_to_its_report(simulated: Lake, config: Co
     assert 'href="../days/index.html"' in report(simulated, config, SECOND)
 
 
-def test_lines_have_three_days_or_are_left_out(simulated: Lake) -> None:
+def test_lines_have_three_days_and_fewer_are_a_table(simulated: Lake) -> None:
     """Lists are evaluated on the clicks of later days, so on the third day only two days have a recall."""
     text = trend_page(simulated, THIRD)
-    assert "Recall@50: a line needs 3 days, got 2." in text
+    for day in (FIRST, SECOND):
+        found = {
+            row.channel: row.value
+            for row in simulated.rows(tables.EVALUATION, day)
+            if (row.slice, row.metric, row.k) == ("all", "recall", 50)
+        }
+        values = [decimal(found[channel]) for channel in (CANDIDATES, POPULARITY, ORACLE)]
+        assert Page(text).row(f"{day:%m-%d}") == [f"{day:%m-%d}", *values]
     (coverage,) = re.findall(r'aria-label="Shares">.*?</svg>', text, re.DOTALL)
     lines = re.findall(r'<polyline class="line c\d" points="([^"]*)"', coverage)
     assert [len(line.split()) for line in lines] == [3, 3, 3]
@@ -42,11 +51,16 @@ def test_lines_have_three_days_or_are_left_out(simulated: Lake) -> None:
 def test_a_day_that_was_not_published_says_why(simulated_copy: Lake) -> None:
     lake = simulated_copy
     passed = lake.day(tables.GATE, THIRD)
-    rows = [row.asDict() | {"passed": row.rule != "coverage"} for row in passed.collect()]
+    failed = {"coverage": {"passed": False, "value": 0.0}}
+    few = {"passed": False, "value": 0.3, "min_value": 0.25, "clicks": 9, "interval_low": 0.1, "interval_high": 0.6}
+    failed["recall_of_published"] = few
+    rows = [row.asDict() | failed.get(row.rule, {}) for row in passed.collect()]
     lake.overwrite(tables.GATE, DAYS[3], lake.spark.createDataFrame(rows, passed.schema))
     row = Page(trend_page(lake, DAYS[3])).row(str(DAYS[3]))
     (coverage,) = (one for one in rows if one["rule"] == "coverage")
-    found = f"failed: coverage must be at least {coverage['min_value']:.4g}, got {coverage['value']:.4g}"
+    found = f"failed: coverage must be at least {coverage['min_value']:.4g}, got 0"
+    found += "; recall_of_published must be at least 0.25, got 0.3 (95 % interval 0.1 to 0.6, 9 clicks): too few clicks"
+    found += " to decide, and gate.few_clicks is fail"
     assert row == [str(DAYS[3]), found, "–", "–", "–"]
 
 
