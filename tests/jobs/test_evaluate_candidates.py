@@ -208,12 +208,15 @@ def test_an_item_that_is_no_longer_available_does_not_count_as_coverage(
 
 def test_a_day_is_evaluated_on_the_items_that_its_lists_could_have(simulated_copy: Lake, config: Config) -> None:
     """Half of the items were too old by a limit that is not set any more; a limit of today changes nothing."""
-    lake, is_old = simulated_copy, F.col("item_index") % 2 == 0
+    lake, is_old, table = simulated_copy, F.col("item_index") % 2 == 0, tables.item_snapshot(config)
+    ancient = lake.day(table, DAYS[1]).withColumn("published_at", F.to_timestamp(F.lit("2020-01-01")))
+    lake.overwrite(table, DAYS[1], ancient.localCheckpoint())
     embedded = lake.day(tables.ITEM_EMBEDDINGS, DAYS[1]).withColumn("available", F.col("available") & ~is_old)
     lake.overwrite(tables.ITEM_EMBEDDINGS, DAYS[1], embedded.localCheckpoint())
     young = {row.item_id for row in lake.day(tables.ITEM_EMBEDDINGS, DAYS[1]).where("available").collect()}
     limited = config.model_copy(update={"scoring": config.scoring.model_copy(update={"max_item_age_days": 1})})
-    assert count_too_old(lake, limited, DAYS[1])[0] > len(young) / 2, "the control"  # type: ignore[index]
+    old, total = count_too_old(lake, limited, DAYS[1]) or (0, 0)
+    assert old == total > len(young) > 0, "the control"
     listed = {item.item_id for row in lake.day(tables.CANDIDATES, DAYS[1]).collect() for item in row.candidates}
     with day_evaluation(lake, limited, DAYS[1], DAYS[2], DAYS[2]) as rows:
         coverage = {row.channel: row.value for row in rows.where("metric = 'item_coverage'").collect()}
