@@ -35,13 +35,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_page_is_built_and_the_front_page_is_the_readme(site: Path) -> None:
     pages = [
-        *ROOT.glob("*.md"),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
         *ROOT.glob("docs/**/*.md"),
         ROOT / "examples/README.md",
         ROOT / "benchmarks/RESULTS.md",
     ]
     assert len(pages) > 60
     assert [page for page in pages if not (site / page.relative_to(ROOT)).with_suffix(".html").is_file()] == []
+    assert (site / ".nojekyll").is_file()  # or GitHub Pages leaves out _static
     assert (site / "index.html").read_bytes() == (site / "README.html").read_bytes()
 
 
@@ -75,6 +76,7 @@ def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
         (tmp_path / f"{page}.md").write_text(f"# {page}\n", "utf-8")
     front = tmp_path / "README.md"
     front.write_text("# Front\n\n[decisions](docs/decisions/), [recall](docs/recall.md), [here](#front)\n", "utf-8")
+    (tmp_path / "NOTES.md").write_text("# Notes of one checkout\n\n[a](nowhere.md)\n", "utf-8")  # no page of the site
     done = build(tmp_path, tmp_path / "sound", "dummy")
     assert (done.returncode, done.stderr) == (0, "")
     broken = "[a](nowhere.md) [b](docs/recall.md#nothing) [c](#none) [d](jobs/nowhere.toml) ![e](docs/none.svg)"

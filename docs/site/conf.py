@@ -38,9 +38,11 @@ html_title = project
 copyright = ""
 extensions = ["myst_parser"]
 root_doc = "README"
-include_patterns = ["*.md", "docs/**.md", "benchmarks/RESULTS.md", "examples/README.md"]
+include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**.md"]
+include_patterns += ["benchmarks/RESULTS.md", "examples/README.md"]
 FOLDERS = ("benchmarks", "docs", "examples")  # no other one is looked through
 exclude_patterns = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in FOLDERS]
+exclude_patterns += ["benchmarks/out", "examples/out"]
 smartquotes = False  # the text as it is written
 myst_heading_anchors = 4
 highlight_language = "none"  # of indented blocks, which are commands, TOML and output
@@ -52,19 +54,15 @@ html_theme_options = {"navigation_with_keys": True}
 
 def toctree(pages: list[str], caption: str = "") -> str:
     """A hidden list of pages, which the navigation shows."""
-    lines = [
-        "```{toctree}",
-        ":hidden:",
-        f":caption: {caption}" if caption else "",
-        *(f"/{page}" for page in pages),
-        "```",
-    ]
-    return "\n".join(["", *filter(None, lines[:3]), "", *lines[3:], ""])
+    options = [":hidden:"]
+    if caption:
+        options.append(f":caption: {caption}")
+    return "\n".join(["", "```{toctree}", *options, "", *(f"/{page}" for page in pages), "```", ""])
 
 
 def add_contents(app: Any, page: str, source: list[str]) -> None:
     """Add the navigation to its two pages, and let links to the folder of decisions lead to its page."""
-    text = source[0].replace("decisions/)", "decisions/README.md)")
+    text = source[0].replace("](docs/decisions/)", "](docs/decisions/README.md)")
     if page == root_doc:
         text += "".join(toctree(pages, caption) for caption, pages in CONTENTS.items())
     if page == DECISIONS:
@@ -73,12 +71,13 @@ def add_contents(app: Any, page: str, source: list[str]) -> None:
     source[0] = text
 
 
-def add_index(app: Any, error: Exception | None) -> None:
-    """Web hosts look for index.html: the front page under that name as well."""
+def add_files_of_hosts(app: Any, error: Exception | None) -> None:
+    """What web hosts look for: the front page as index.html, and a sign that folders such as _static are served."""
     if error is None and app.builder.format == "html":
+        Path(app.outdir, ".nojekyll").touch()
         shutil.copyfile(Path(app.outdir, f"{root_doc}.html"), Path(app.outdir, "index.html"))
 
 
 def setup(app: Any) -> None:
     app.connect("source-read", add_contents)
-    app.connect("build-finished", add_index)
+    app.connect("build-finished", add_files_of_hosts)
