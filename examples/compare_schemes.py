@@ -1,9 +1,10 @@
 """Four schemes of negatives on one lake: what each finds of the clicks of the held-out day.
 
-    .venv/bin/python examples/compare_schemes.py --lake build/examples/lake      # made by own_log.py
+    .venv/bin/python examples/compare_schemes.py --lake examples/out/lake      # made by own_log.py
 
 The published model has in-batch negatives. Its variants in own_log.toml are trained on the same tables and never
-published. All are measured before the last pass, on the clicks of the last day, which the epochs leave out.
+published. All are measured before the last pass, on the clicks of the last day, which the epochs leave out. They share
+one temperature; a comparison that is to decide something tunes it for each of them.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import polars as pl
 
 CONFIG = Path(__file__).with_name("own_log.toml")
 VARIANTS = ("mns", "cbns", "mixed")
-METRICS = ("recall@10", "recall@100", "ndcg")
+METRICS = ("recall@10", "ndcg")
 
 
 def measured(lake: Path, ds: str) -> dict:
@@ -38,7 +39,7 @@ def comparison(lake: Path, ds: str) -> pl.DataFrame:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lake", type=Path, default=Path("build/examples/lake"), help="default: build/examples/lake")
+    parser.add_argument("--lake", type=Path, default=Path("examples/out/lake"), help="default: examples/out/lake")
     parser.add_argument("--ds", default="2026-01-30", help="a day with a model (default: 2026-01-30)")
     args = parser.parse_args(argv)
     for name in VARIANTS:

@@ -4,7 +4,7 @@
 
 Writes views.parquet, clicks.csv and articles.csv to FOLDER, lands them in FOLDER/lake as own_log.toml maps their
 columns to the data contract, and runs three of its four days, the last one up to its publication. The other examples go
-on from there.
+on from there. To start again, delete FOLDER (by default examples/out).
 """
 
 import argparse
@@ -24,7 +24,7 @@ READERS, ARTICLES, NOTICES, SHOWN = 300, 150, 20, 10
 TOPICS = ["politics", "sports", "culture", "science", "travel", "food"]
 
 
-def batch_recall(*words: object) -> None:
+def run_command(*words: object) -> None:
     """Run `batch-recall WORDS`. Raises CalledProcessError if it fails."""
     subprocess.run([sys.executable, "-m", "batch_recall", *map(str, words)], check=True)
 
@@ -63,17 +63,19 @@ def write_log(folder: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("build/examples"), help="default: build/examples")
+    parser.add_argument("--folder", type=Path, default=Path("examples/out"), help="default: examples/out")
     folder = parser.parse_args(argv).folder
+    if (folder / "lake").exists():
+        parser.error(f"{folder / 'lake'} must not exist: delete it, or give another --folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_log(folder)
     first, second, third, fourth = DAYS.date
     shared = ("--lake", folder / "lake", "--config", CONFIG)
     files = ("--impressions", folder / "views.parquet", "--clicks", folder / "clicks.csv")
     files += ("--items", folder / "articles.csv")
-    batch_recall("ingest-logs", *shared, "--ds", first, "--last", fourth, *files)
-    batch_recall("run-day", *shared, "--ds", first, "--last", second, "--tables-only")
-    batch_recall("run-day", *shared, "--ds", third)
+    run_command("ingest-logs", *shared, "--ds", first, "--last", fourth, *files)
+    run_command("run-day", *shared, "--ds", first, "--last", second, "--tables-only")
+    run_command("run-day", *shared, "--ds", third)
     best = (
         read_candidates(str(folder / "lake"), ["r0"]).head(5).merge(articles(), left_on="item_id", right_on="article")
     )

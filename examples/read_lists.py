@@ -1,6 +1,6 @@
 """The published lists as pandas, Polars, DuckDB and Spark read them: the same rows from each.
 
-    .venv/bin/python examples/read_lists.py --lake build/examples/lake      # made by own_log.py
+    .venv/bin/python examples/read_lists.py --lake examples/out/lake      # made by own_log.py
 
 A reader must follow the newest publication: it names the day of the lists, and the version of their table. A day that
 is scored again is not read before it is published, and after a rollback the older lists are.
@@ -58,7 +58,7 @@ def by_spark(lake: str) -> pd.DataFrame:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lake", default="build/examples/lake", help="default: build/examples/lake")
+    parser.add_argument("--lake", default="examples/out/lake", help="default: examples/out/lake")
     lake = parser.parse_args(argv).lake
     expected = by_pandas(lake).sort_values(["user_id", "rank"], ignore_index=True)
     for read in (by_polars, by_duckdb, by_spark):

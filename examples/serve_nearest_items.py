@@ -61,12 +61,16 @@ def nearest(model: OnlineModel, asked: object) -> dict:
     return {"version": model.version, "items": [{"item_id": item, "similarity": score} for item, score in found]}
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="what export_user_tower was given as --to")
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     torch.set_num_threads(1)  # requests run side by side instead
     server = Server(args.folder, args.port)
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

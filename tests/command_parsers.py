@@ -13,9 +13,10 @@ import io
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -40,11 +41,11 @@ class Parsed(Exception):
 
 @cache
 def parser_of(module: str) -> argparse.ArgumentParser | None:
-    """The parser of a job, or of a benchmark, whose main() begins with parsing; None for any other module."""
+    """The parser of a job, or of a benchmark or a script of examples/, whose main() begins with parsing; else None."""
     if module.startswith("jobs."):
         parser: argparse.ArgumentParser = importlib.import_module(module).arg_parser()
         return parser
-    if not module.startswith("benchmarks."):
+    if not module.startswith(("benchmarks.", "examples/")):
         return None
 
     def stop(parser: argparse.ArgumentParser, *_: object) -> None:
@@ -52,12 +53,21 @@ def parser_of(module: str) -> argparse.ArgumentParser | None:
 
     real, argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_args, stop  # type: ignore[assignment,method-assign]
     try:
-        importlib.import_module(module).main([])
+        main_of(module)([])
     except Parsed as parsed:
         return parsed.parser
     finally:
         argparse.ArgumentParser.parse_args = real  # type: ignore[method-assign]
     raise ValueError(f"{module}: main() must parse its arguments")
+
+
+def main_of(module: str) -> Callable[[list[str]], object]:
+    """The function main() of a module, or of a script by its path."""
+    if module.endswith(".py"):
+        found: Callable[[list[str]], object] = runpy.run_path(str(ROOT / module))["main"]
+        return found
+    found = importlib.import_module(module).main
+    return found
 
 
 def fault(words: Sequence[str], mentioned: Sequence[str], *, whole: bool) -> str:
@@ -68,8 +78,10 @@ def fault(words: Sequence[str], mentioned: Sequence[str], *, whole: bool) -> str
     if program == "spark-submit":
         return fault_of_spark_submit(rest, mentioned)
     if program == "python":
+        if rest and re.fullmatch(r"examples/\w+\.py", rest[0]):
+            return fault_of_arguments(rest[0], rest[1:], mentioned, whole=whole)
         if len(rest) < 2 or rest[0] != "-m" or rest[1] == f"jobs.{ANY_JOB}":
-            return ""  # `python -m` alone; a script, whose path tests/test_docs.py checks
+            return ""  # `python -m` alone; another script, whose path tests/test_docs.py checks
         return fault_of_arguments(rest[1], rest[2:], mentioned, whole=whole)
     if not rest or rest[0] in (ANY_JOB, "--help", "--version", "--code") or CAPITALS.fullmatch(rest[0]):
         return ""

@@ -38,7 +38,7 @@ def commands(text: str, jobs: frozenset[str]) -> list[Command]:
     """The commands of a page, in its order. jobs: names with underscores; a span may begin with one of them."""
     found = []
     variables = dict(re.findall(r'^ {4}([A-Z]+)="(.*)"$', text, flags=re.MULTILINE))
-    for line, whole in _lines(text):
+    for line, whole in lines(text):
         for name in sorted(variables, reverse=True):
             line = line.replace(f"${name}", variables[name])
         found += _commands_of(line, jobs, whole=whole)
@@ -51,13 +51,13 @@ def options_alone(text: str) -> set[str]:
     return {word.partition("=")[0] for span in spans for word in span.split() if word.startswith("--")}
 
 
-def _lines(text: str) -> list[tuple[str, bool]]:
+def lines(text: str) -> list[tuple[str, bool]]:
     """Lines of code blocks, continued ones joined, each with True, and spans, each with False."""
     joined = re.sub(r"\\\n\s*", "", text)
     blocks = re.findall(r"^```\w*\n(.*?)^```", joined, flags=re.MULTILINE | re.DOTALL)
     indented = re.findall(r"^ {4,}(.*)$", joined, flags=re.MULTILINE)
-    lines = [line.strip() for block in blocks for line in block.splitlines()] + indented
-    return [(line, True) for line in lines] + [(span, False) for span in _spans(text)]
+    whole = [line.strip() for block in blocks for line in block.splitlines()] + indented
+    return [(line, True) for line in whole] + [(span, False) for span in _spans(text)]
 
 
 def _spans(text: str) -> list[str]:

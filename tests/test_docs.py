@@ -63,11 +63,16 @@ def _anchors(text: str) -> set[str]:
 
 
 def _files(code: list[str]) -> list[str]:
-    """Paths below a folder of the repository, and names of Python files: `<name>` matches any name."""
+    """Paths below a folder of the repository, and names of Python files: `<name>` matches any name.
+
+    What is below a folder that git ignores, such as benchmarks/out, is made by commands.
+    """
+    made = tuple(re.findall(r"^/(.+/)$", (ROOT / ".gitignore").read_text("utf-8"), flags=re.MULTILINE))
     paths = [path for span in code for path in re.findall(rf"(?<![\w/.<(-])(?:{FOLDERS})/[\w<>*./-]*", span)]
     paths += [span for span in code if re.fullmatch(r"\w+\.py", span)]
     wanted = {re.sub(r"<\w+>", "*", path).rstrip("/.") for path in paths} - {f"jobs/{PLACEHOLDER}.py"}
-    return [f"{path}: no such file" for path in sorted(wanted) if not any(ROOT.glob(path))]
+    kept = sorted(path for path in wanted if not f"{path}/".startswith(made))
+    return [f"{path}: no such file" for path in kept if not any(ROOT.glob(path))]
 
 
 def _modules(code: list[str]) -> list[str]:

@@ -1,9 +1,11 @@
 """Every command of the documentation is one that its program takes: job, options, values, targets and variables.
 
+The documentation: the pages, and the first docstring of each script of examples/.
+
 How placeholders are written: tests/documented_commands.py.
 
 Run by a test, as the page has them: the walks of docs/your-log.md (tests/test_your_log.py), the scripts of
-examples/README.md (tests/test_examples.py, into folders of its own), and the commands of `make lint` and `make site`
+examples/README.md (tests/examples/, into folders of its own), and the commands of `make lint` and `make site`
 that build the pages (tests/test_site.py). `batch-recall --help` and the help of each job run in
 tests/jobs/cli/test_main.py, each benchmark at a tiny size in tests/benchmarks/test_smoke.py, and `make test-s3`,
 `test-gpu`, `test-dist` and `test-faults` are tests themselves.
@@ -16,20 +18,30 @@ Not checked: commands of other programs (airflow, docker, pip, uvx, start-master
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from jobs.cli.main import groups
-from tests.documented_commands import Command, commands, options_alone
+from tests.documented_commands import Command, commands, lines, options_alone
 from tests.test_docs import PAGES, ROOT
 
 JOBS = frozenset(job for found in groups().values() for job in found)
 OF_OTHER_PROGRAMS = {"--no-deps"}  # of pip
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+LOOKS_LIKE_A_COMMAND = re.compile(r"(?<![\w-])(?:batch-recall [a-z]|python\S* -m [a-z]|spark-submit )")
+NOT_READ = {  # beginnings of lines with a command that is not read from them, and why
+    'SUBMIT="spark-submit ': "read where the page says $SUBMIT",
+    "RUN python3.11 -m venv ": "a line of a Dockerfile",
+    "batch-recall sample-log --lake LAKE --ds D --days 7": "its comment names another way to run it",
+}
 
 
 def parsed(found: list[Command], options: list[str]) -> dict[str, Any]:
@@ -42,16 +54,60 @@ def parsed(found: list[Command], options: list[str]) -> dict[str, Any]:
     return answer
 
 
+def documented() -> dict[str, str]:
+    """The text of each page, and the docstring of each script of examples/, by file name."""
+    texts = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in PAGES}
+    docstrings = {script.name: ast.get_docstring(ast.parse(script.read_text("utf-8"))) for script in SCRIPTS}
+    return texts | {name: docstring or "" for name, docstring in docstrings.items()}
+
+
+def not_read(text: str) -> list[str]:
+    """Lines of code blocks, as a reader of Markdown finds these, with more commands than `commands` reads from them."""
+    blocks = [token.content for token in MarkdownIt().parse(text) if token.type in ("fence", "code_block")]
+    code = re.sub(r"\\\n\s*", "", "\n".join(blocks))
+    read = {line.strip() for line, whole in lines(text) if whole}
+    found = []
+    for line in map(str.strip, code.splitlines()):
+        words = [f"{' '.join(command.words)} " for command in commands(f"    {line}", JOBS)] if line in read else []
+        if len(LOOKS_LIKE_A_COMMAND.findall(line)) > len([*filter(LOOKS_LIKE_A_COMMAND.match, words)]):
+            found.append(line)
+    return found
+
+
 def test_every_command_of_the_documentation_is_one_that_its_program_takes() -> None:
-    found = [(page, command) for page in PAGES for command in commands(page.read_text("utf-8"), JOBS)]
-    options = {option for page in PAGES for option in options_alone(page.read_text("utf-8"))}
+    texts = documented()
+    found = [(name, command) for name, text in texts.items() for command in commands(text, JOBS)]
+    options = {option for text in texts.values() for option in options_alone(text)}
     assert {command.words[0] for _, command in found} == {"batch-recall", "make", "python", "spark-submit"}
-    assert {page.name for page, _ in found} >= {"README.md", "cluster.md", "operations.md", "recall.md", "RESULTS.md"}
+    named = {name.rpartition("/")[2] for name, _ in found}
+    assert named >= {"README.md", "cluster.md", "operations.md", "recall.md", "RESULTS.md"}
+    assert named >= {script.name for script in SCRIPTS}
     assert {"--config", "--py-files"} <= options
     answer = parsed([command for _, command in found], sorted(options - OF_OTHER_PROGRAMS))
     faults = zip(found, answer["messages"], strict=True)
-    assert [f"{page.name}: {command.text}: {message}" for (page, command), message in faults if message] == []
+    assert [f"{name}: {command.text}: {message}" for (name, command), message in faults if message] == []
     assert answer["options"] == []
+
+
+def test_every_line_that_looks_like_a_command_is_read_as_one() -> None:
+    found = [(name, line) for name, text in documented().items() for line in not_read(text)]
+    assert [(name, line) for name, line in found if not line.startswith(tuple(NOT_READ))] == []
+    assert {start for start in NOT_READ for _, line in found if line.startswith(start)} == NOT_READ.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "~~~sh\nbatch-recall run-day --lake lake --ds D\n~~~",
+        "1. First:\n\n   ```\n   batch-recall run-day --lake lake --ds D\n   ```",
+        "    nohup batch-recall run-day --lake lake --ds D",
+        "    for day in $DAYS; do batch-recall run-day --lake lake --ds $day; done",
+        "    cat log | python -m jobs.ingest_logs --lake lake",
+        "    batch-recall --help && sudo spark-submit jobs/x.py",
+    ],
+)
+def test_a_command_that_would_not_be_checked_is_reported(text: str) -> None:
+    assert len(not_read(text)) == 1
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +132,7 @@ FAULTY = [
     ("`run-day --nothing`", "unrecognized arguments: --nothing"),
     ("    .venv/bin/python -m jobs.train_two_tower --lake lake --ds D --seeds 3", "unrecognized arguments: --seeds"),
     ("    OMP_NUM_THREADS=1 python -m benchmarks.training.loader --nothing", "unrecognized arguments: --nothing"),
+    ("    .venv/bin/python examples/tune.py --nothing", "unrecognized arguments: --nothing"),
     ("    make nothing", "no target nothing"),
     ("`make test NOTHING=1`", "no variable NOTHING"),
     ("    spark-submit --nothing 3 jobs/run_day.py --lake LAKE --ds D", "Unrecognized option: --nothing"),

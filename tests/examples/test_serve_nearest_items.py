@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +19,9 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from model.towers.online import OnlineModel, User
 from tests.conftest import DAYS, SMALL
+from tests.examples.scripts import started_example
 from tests.no_session import no_session
 
-ROOT = Path(__file__).resolve().parents[2]
 DAY = DAYS[2]
 
 
@@ -54,14 +51,8 @@ def users(simulated: Lake, config: Config) -> dict[str, User]:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     """The running example."""
-    command = [sys.executable, ROOT / "examples" / "serve_nearest_items.py", folder, "--port", "0"]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            yield server.stdout.readline().strip()  # once it serves
-        finally:
-            server.kill()
+    with started_example("serve_nearest_items.py", folder, "--port", "0") as line:
+        yield line  # printed once it serves
 
 
 def ask(address: str, body: bytes) -> dict[str, Any]:
