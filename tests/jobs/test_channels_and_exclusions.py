@@ -108,10 +108,7 @@ def test_a_blocked_item_is_shown_to_nobody(
 def test_an_item_that_is_too_old_is_in_no_channel(
     simulated_copy: Lake, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half of the items were published long ago: no list, no popular item and no neighbour is one, all lists are full.
-
-    A list that is taken over from the day's publication was made of younger items, so it is scored again.
-    """
+    """Half of the items were published long ago: no list and no list of popular items has them, all are full."""
     lake = simulated_copy
     table = tables.item_snapshot(config)
     long_ago = F.col("published_at") - F.expr("make_dt_interval(400)")
@@ -128,6 +125,8 @@ def test_an_item_that_is_too_old_is_in_no_channel(
     for shown in (candidate_rows(lake, THIRD), lake.day(tables.POPULAR_ITEMS, THIRD)):
         assert shown.join(old, "item_id", "left_semi").isEmpty()
     assert {row.source for row in candidate_rows(lake, THIRD).select("source").distinct().collect()} >= {"popular"}
+    sizes = lake.day(tables.CANDIDATES, THIRD).select(F.size("candidates").alias("size")).distinct().collect()
+    assert [row.size for row in sizes] == [K]
     assert f"{old.count():,} of {items.count():,} available items are older" in capsys.readouterr().out
     run(lake, THIRD, over, gate_candidates, publish_candidates)
 
