@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -24,6 +26,12 @@ from model.vocabulary import PADDING
 TOLERANCE = 1e-5  # between a number of the program's vectors and of the tower's
 CHECKED_USERS = 256
 MISSING_SHARE = 0.2  # of the values of these users
+
+ENTRY = re.compile(  # of a file that torch.export saves, without the name of the archive before it
+    r"data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)"
+    r"|models/model\.json|data/sample_inputs/model\.pt|archive_format|archive_version|byteorder"
+    r"|\.data/(version|serialization_id)"
+)
 
 Program = Callable[..., Tensor]  # a tensor for each feature of the user tower, in their order -> [B, D] or [B, Q, D]
 
@@ -90,25 +98,39 @@ def save_program(program: ExportedProgram, path: Path) -> None:
 def load_program(path: Path) -> Program:
     """The program in a file. Raises OnlineModelCorrupt if it cannot be read, or only by unpickling a part."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            _require_no_pickle(path, archive)
+        _require_no_pickle(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)  # nobody writes weights
             return torch.export.load(path).module()
-    except (OSError, zipfile.BadZipFile, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, OnlineModelCorrupt):
-            raise
+    except OnlineModelCorrupt:
+        raise
+    except Exception as error:  # torch raises many types for a damaged program
         raise OnlineModelCorrupt(f"{path} must be a program of torch.export, got {error}") from error
 
 
-def _require_no_pickle(path: Path, archive: zipfile.ZipFile) -> None:
-    """torch.export.load unpickles files of old formats, tensors of some layouts, objects and example inputs."""
-    sizes = {info.filename: info.file_size for info in archive.infolist()}
-    pickled = [name for name in sizes if name.startswith(("version", "serialized_")) or "/custom_obj_" in name]
-    pickled += [name for name, size in sizes.items() if "/data/sample_inputs/" in name and size]
-    for name in sizes:
+def _require_no_pickle(path: Path) -> None:
+    """torch.export.load unpickles files of old formats, tensors of some layouts, objects and example inputs.
+
+    It opens old formats with zipfile, and new ones with a reader of its own, which ignores the case of names and may
+    find another directory in a file that was made for it. So what either finds must be known names, each once.
+    """
+    with zipfile.ZipFile(path) as archive:
+        _require_known(path, [name.partition("/")[2] or name for name in archive.namelist()])
+    reader = torch._C.PyTorchFileReader(str(path))
+    names = reader.get_all_records()
+    _require_known(path, names)
+    pickled = [name for name in names if name.startswith("data/sample_inputs/") and reader.get_record(name)]
+    for name in names:
         if name.endswith("_config.json"):
-            entries = json.loads(archive.read(name))["config"].items()
+            entries = json.loads(reader.get_record(name))["config"].items()
             pickled += [entry for entry, payload in entries if payload["use_pickle"]]
+    _require_none(path, pickled)
+
+
+def _require_known(path: Path, names: list[str]) -> None:
+    _require_none(path, [name for name, count in Counter(names).items() if count > 1 or not ENTRY.fullmatch(name)])
+
+
+def _require_none(path: Path, pickled: list[str]) -> None:
     if pickled:
         raise OnlineModelCorrupt(f"{path} must have no pickled part, got {', '.join(pickled[:3])}")

@@ -99,33 +99,60 @@ class Attack:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("part", ["sample_inputs", "weight", "old format"])
-def test_nothing_is_ever_unpickled(saved: Path, tmp_path: Path, part: str) -> None:
-    file, touched = tmp_path / "user_tower.pt2", tmp_path / "touched"
-    pickled = io.BytesIO()
-    torch.save(Attack(touched), pickled)
+def replaced(part: str, name: str, content: bytes, attack: bytes) -> tuple[str, bytes]:
+    """The name and the content that a hostile file has instead of an entry."""
+    config = json.loads(content) if name.endswith("model_weights_config.json") else {"config": {}}
+    for payload in config["config"].values():
+        payload["use_pickle"] = True
+    if part in ("sample_inputs", "other case") and "sample_inputs" in name:
+        return name.replace("sample", "Sample") if part == "other case" else name, attack
+    if part in ("weight", "twice") and "/data/weights/weight_" in name:
+        return name, attack
+    return name, json.dumps(config).encode() if part in ("weight", "twice") and config["config"] else content
+
+
+def hostile(saved: Path, file: Path, part: str, attack: bytes) -> None:
+    """Write the program again, with one part that torch.export.load would unpickle."""
     with zipfile.ZipFile(saved) as whole, zipfile.ZipFile(file, "w") as copy:
         for name in whole.namelist():
-            content = whole.read(name)
-            if part == "sample_inputs" and "sample_inputs" in name:
-                content = pickled.getvalue()
-            if part == "weight" and name.endswith("model_weights_config.json"):
-                config = json.loads(content)
-                for payload in config["config"].values():
-                    payload["use_pickle"] = True
-                content = json.dumps(config).encode()
-            if part == "weight" and "/data/weights/weight_" in name:
-                content = pickled.getvalue()
-            if part != "old format":
-                copy.writestr(name, content)
-        if part == "old format":
-            copy.writestr("version", "8.8")
-            for name in ("exported_program.json", "state_dict.pt", "constants.pt", "example_inputs.pt"):
-                copy.writestr(f"serialized_{name}", pickled.getvalue())
+            copy.writestr(*replaced(part, name, whole.read(name), attack))
+        if part == "twice":  # torch reads the first one, zipfile the last
+            name = next(name for name in whole.namelist() if name.endswith("model_weights_config.json"))
+            copy.writestr(name, whole.read(name))
+
+
+def old_format(file: Path, attack: bytes) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("version", "8.8")
+        for name in ("exported_program.json", "state_dict.pt", "constants.pt", "example_inputs.pt"):
+            archive.writestr(f"serialized_{name}", attack)
+
+
+def two_directories(saved: Path, file: Path, attack: bytes) -> None:
+    """A hostile file before a harmless one, with directories at the same offset: torch reads the first one."""
+    harmless = io.BytesIO()
+    with zipfile.ZipFile(saved) as whole, zipfile.ZipFile(harmless, "w") as copy:
+        for name in whole.namelist():
+            copy.writestr(name, whole.read(name) + (b" " * len(attack) if name.endswith("serialization_id") else b""))
+    hostile(saved, file, "sample_inputs", attack)
+    file.write_bytes(file.read_bytes()[:-22] + harmless.getvalue())
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("part", ["sample_inputs", "other case", "weight", "twice", "two directories", "old format"])
+def test_nothing_is_ever_unpickled(saved: Path, tmp_path: Path, part: str) -> None:
+    file, touched, attack = tmp_path / "user_tower.pt2", tmp_path / "touched", io.BytesIO()
+    torch.save(Attack(touched), attack)
+    if part == "old format":
+        old_format(file, attack.getvalue())
+    elif part == "two directories":
+        two_directories(saved, file, attack.getvalue())
+    else:
+        hostile(saved, file, part, attack.getvalue())
     with pytest.raises(OnlineModelCorrupt, match="must have no pickled part"):
         load_program(file)
     assert not touched.exists()
-    if part == "sample_inputs":  # the file is one that torch itself would unpickle
+    if part in ("sample_inputs", "other case", "two directories"):  # files that torch itself would unpickle
         with suppress(Exception):
             torch.export.load(file)
         assert touched.exists()
