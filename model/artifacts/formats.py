@@ -39,9 +39,9 @@ INDEX = ArtifactFormat(
 ONLINE_MODEL = ArtifactFormat(
     "manifest.json",
     {
-        "publication": int, "ds": str, "model_version": str, "candidates_version": int, "torch": str, "inputs": list,
-        "history": str, "vocabularies": dict, "padding": int, "unknown": int, "interests": int, "dimension": int,
-        "items": int,
+        "publication": int, "ds": str, "model_version": str, "candidates_version": int, "forgotten_users": int,
+        "torch": str, "inputs": list, "history": str, "vocabularies": dict, "padding": int, "unknown": int,
+        "interests": int, "dimension": int, "items": int,
     },
     OnlineModelCorrupt,
     max_manifest_bytes=1 << 20,

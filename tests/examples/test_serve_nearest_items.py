@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import numpy as np
 import polars as pl
@@ -19,7 +16,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from model.towers.online import OnlineModel, User
 from tests.conftest import DAYS, SMALL
-from tests.examples.scripts import started_example
+from tests.examples.served import ask, served
 from tests.no_session import no_session
 
 DAY = DAYS[2]
@@ -50,23 +47,8 @@ def users(simulated: Lake, config: Config) -> dict[str, User]:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    """The running example."""
-    with started_example("serve_nearest_items.py", folder, "--port", "0") as line:
-        yield line  # printed once it serves
-
-
-def ask(address: str, body: bytes) -> dict[str, Any]:
-    assert address.startswith("http://127.0.0.1:")
-    with urlopen(Request(address, body), timeout=60) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
-
-
-def refused(address: str, body: bytes) -> str:
-    with pytest.raises(HTTPError) as error:
-        ask(address, body)
-    assert error.value.code == 400
-    return str(json.load(error.value)["error"])
+    with served(folder) as (address, _):
+        yield address
 
 
 def test_the_vectors_of_a_trained_model_are_those_of_the_batch(
@@ -99,30 +81,3 @@ def test_a_request_gets_the_items_of_the_published_list(simulated: Lake, address
         wanted += len(of_towers)
     assert wanted > 500
     assert found >= 0.9 * wanted
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"{", "Expecting property name"),
-        (b"[1]", "a request must be an object of user_id, history, features and k, got [1]"),
-        (b'{"user": "1"}', "a request must be an object of user_id, history, features and k, got {'user': '1'}"),
-        (b'{"history": "a"}', "history must be a list of item ids, oldest first, got 'a'"),
-        (b'{"history": null}', "history must be a list of item ids, oldest first, got None"),
-        (b'{"history": [5]}', "history must be text, got 5"),
-        (b'{"history": [null]}', "item ids must be text, got None"),
-        (b'{"user_id": 5}', "user_id must be text, got 5"),
-        (b'{"features": []}', "features must be values by name, got []"),
-        (b'{"features": {"size": 4}}', "features must be among ['age', 'gender', 'occupation'], got ['size']"),
-        (b'{"k": 0}', "k must be an integer of at least 1, got 0"),
-        (b'{"k": 1.5}', "k must be an integer of at least 1, got 1.5"),
-        (b"\xff", "invalid start byte"),
-    ],
-)
-def test_a_wrong_request_gets_400_and_what_is_wrong(address: str, body: bytes, message: str) -> None:
-    assert message in refused(address, body)
-
-
-def test_what_is_left_out_is_missing(address: str) -> None:
-    assert len(ask(address, b"{}")["items"]) == 10
-    assert len(ask(address, b'{"k": 3, "user_id": null}')["items"]) == 3

@@ -26,7 +26,6 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from jobs.serving.export.versioned_folder import VersionedFolder
 from jobs.serving.export.versions import NAME, Version, publication_to_export, version_name, version_of
-from jobs.serving.publications import were_users_forgotten
 from model.artifacts.formats import ONLINE_MODEL, OnlineModelCorrupt
 from model.artifacts.model_version import load_model
 from model.towers import TwoTowers
@@ -45,7 +44,7 @@ DRAFT = re.compile(rf"\.?{NAME.pattern}\.[0-9a-f]+\.(draft|old)")  # of a writer
 class OnlineFolder(VersionedFolder):
     """The folder of online models: a path or any Hadoop URI."""
 
-    job, formats = "export_user_tower", (FORMAT,)
+    job, formats, age = "export_user_tower", (FORMAT,), "forgotten_users"
 
     def is_complete(self, name: str) -> bool:
         """Whether a version is there; on a local disk also whether its files are those that were written."""
@@ -65,13 +64,17 @@ class OnlineFolder(VersionedFolder):
         version: Version,
         towers: TwoTowers,
         vocabularies: Mapping[str, Vocabulary],
+        forgotten: int,
     ) -> None:
-        """Write a version, which is complete or absent. Raises DiskFull, and what `exported_user_tower` raises."""
+        """Write a version, which is complete or absent. Raises DiskFull, and what `exported_user_tower` raises.
+
+        forgotten: how many users the lake's vocabularies have forgotten.
+        """
         for draft in filter(DRAFT.fullmatch, self._names("*")):
             self._remove(draft)
         program = exported_user_tower(towers)
         items, vectors = eligible_items_of(lake, publication, towers.spec.embedding_dim)
-        fields = {name: version.description[name] for name in PUBLICATION}
+        fields = {**{name: version.description[name] for name in PUBLICATION}, self.age: forgotten}
         uri = self._path(version.name)
         with tempfile.TemporaryDirectory(prefix="batch-recall-") as temporary, disk_full_errors(uri):
             local = local_path(uri)
@@ -94,17 +97,18 @@ def export_online(lake: Lake, folder: OnlineFolder, model_version: str | None, k
     """
     publication = publication_to_export(lake, model_version)
     towers = published_towers(lake, publication.model_version)
-    vocabularies = vocabularies_of(lake, towers)
+    numbered = lake.small_table(tables.VOCABULARIES)
+    vocabularies, forgotten = vocabularies_of(numbered, towers), forgotten_users(numbered)
     version = online_version(lake, publication, vocabularies)
     folder.require_not_before(version)
     if not (is_there := folder.is_complete(version.name)):
-        folder.write(lake, publication, version, towers, vocabularies)
+        folder.write(lake, publication, version, towers, vocabularies, forgotten)
     is_new = folder.switch(version)
     what = f"publication {version.publication} of {version.ds} ({version.name})"
     files = "were there already" if is_there else "are written"
     done = f"its files {files}, and readers follow them now" if is_new else "readers follow its files already"
     say(f"{what} in {folder.shown}: {done}")
-    if removed := folder.remove_old(version, kept, lambda number: were_users_forgotten(lake, number)):
+    if removed := folder.remove_old(version, kept, lambda number: number < forgotten):
         say(f"earlier exports that were removed from {folder.shown}: {removed}")
     report_own_encodings(towers)
     return folder.item_count(version.name)
@@ -117,16 +121,23 @@ def published_towers(lake: Lake, model_version: str) -> TwoTowers:
     return load_model(folder, model_version)[0]
 
 
-def vocabularies_of(lake: Lake, towers: TwoTowers) -> dict[str, Vocabulary]:
+def forgotten_users(numbered: pl.DataFrame) -> int:
+    """How many users the vocabularies have forgotten: their rows stay, without a value. The number only grows."""
+    return numbered["value"].null_count()
+
+
+def vocabularies_of(numbered: pl.DataFrame, towers: TwoTowers) -> dict[str, Vocabulary]:
     """The values that the user tower has a row for, by vocabulary; all others are unknown to it."""
-    numbered = lake.small_table(tables.VOCABULARIES)
     names = sorted({feature.vocabulary for feature in towers.spec.user if feature.vocabulary})
     return {name: vocabulary_of(numbered.filter(pl.col("feature") == name), name, towers) for name in names}
 
 
 def vocabulary_of(numbered: pl.DataFrame, name: str, towers: TwoTowers) -> Vocabulary:
-    """The values of one vocabulary that the user tower has a row for; numbered: its rows (value, index)."""
-    numbered = numbered.sort("value")
+    """The values of one vocabulary that the user tower has a row for.
+
+    numbered: its rows (value, index); value is null where a user was forgotten.
+    """
+    numbered = numbered.drop_nulls("value").sort("value")
     indices = torch.from_numpy(numbered["index"].cast(pl.Int64).to_numpy().copy())
     feature = next(feature for feature in towers.spec.user if feature.vocabulary == name)
     indices = torch.where(indices < towers.spec.vocabulary_sizes[name], indices, UNKNOWN)  # values newer than the model

@@ -30,6 +30,7 @@ class VersionedFolder:
     job: ClassVar[str]  # that writes the folder
     formats: ClassVar[tuple[str, ...]]  # of its versions
     manifest_fields: ClassVar[Mapping[str, type]] = {"candidates_version": int}  # that are read
+    age: ClassVar[str] = "candidates_version"  # the number in a manifest by which stale versions are found
 
     def __init__(self, uri: str, session: Callable[[], SparkSession]) -> None:
         """session: starts Spark, which writes lists, and all else in stores that are not a local disk."""
@@ -70,12 +71,12 @@ class VersionedFolder:
     def remove_old(self, version: Version, kept: int, is_stale: Callable[[int], bool]) -> int:
         """Remove other versions than the last `kept` that readers followed, `version` among them; returns how many.
 
-        is_stale: whether the lists of a candidates_version must go in any case.
+        is_stale: whether versions with such a number (`age`) must go in any case; -1 if a manifest has none.
         """
         keep = {version.name}
         for name in self._pointer()["earlier"]:
             manifest = self._manifest(name)
-            if manifest and len(keep) < kept and not is_stale(int(manifest["candidates_version"])):
+            if manifest and len(keep) < kept and not is_stale(int(manifest.get(self.age, -1))):
                 keep.add(name)
         obsolete = [name for name in self._names("*") if NAME.fullmatch(name) and name not in keep]
         for name in obsolete:

@@ -1,6 +1,6 @@
 """The folder of an online model: the user tower as a program, its vocabularies, and the vectors of the items.
 
-manifest.json                  what the program's inputs are, and of which publication everything is
+manifest.json                  what the program's inputs are, and the publication for which it was first written
 user_tower.pt2                 the program of torch.export: a tensor for each input, in their order -> the vectors
 vocabulary-NAME.parquet        value, row: ascending by value
 item_ids.parquet               item_id, ascending
@@ -60,15 +60,16 @@ def write_online_model(
 ) -> None:
     """Write the folder; it is complete or absent (see `ArtifactFormat.write`).
 
-    publication: its number, ds, model_version and candidates_version. history: the feature that has the user's clicks,
-    "" if there is none. vectors: float32 [I, D], of the I items.
+    publication: its number, ds, model_version and candidates_version, and forgotten_users: how many users the lake
+    had forgotten. history: the feature that has the user's clicks, if the tower reads them. vectors: float32 [I, D], of
+    the I items.
     """
     files = {name: vocabulary_file(name) for name in vocabularies}
     fields = {
         **publication,
         "torch": torch.__version__,
         "inputs": [Input.of_feature(feature, history).to_json() for feature in spec.user],
-        "history": history,
+        "history": history if any(feature.name == history for feature in spec.user) else "",
         "vocabularies": files,
         "padding": PADDING,
         "unknown": UNKNOWN,

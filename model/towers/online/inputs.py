@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real  # NumPy's too
 from typing import Any
 
 import numpy as np
@@ -93,16 +94,16 @@ class Input:
             if value is not None and not isinstance(value, str):
                 raise ValueError(f"{self.feature} must be text, got {value!r}")
             return UNKNOWN if value is None else vocabulary.row(value)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
             raise ValueError(f"{self.feature} must be a number, got {value!r}")
         return math.nan if value is None else _as_float32(value)
 
 
-def _as_float32(value: float) -> float:
+def _as_float32(value: Real) -> float:
     """NaN for a number that is not finite as a float of 4 bytes."""
     try:
         with np.errstate(over="ignore"):
-            number = float(np.float32(value))
+            number = float(np.float32(float(value)))
     except OverflowError:  # a large int
         return math.nan
     return number if math.isfinite(number) else math.nan

@@ -23,7 +23,7 @@ USER_ID = "user_id"  # the only feature that is an id
 
 @dataclass(frozen=True)
 class User:
-    """What a service knows of a user. An id that the model does not know, or None, is out of vocabulary.
+    """What a service knows of a user. An id that the model does not know is out of vocabulary, and so is None.
 
     history: item ids, oldest first. features: raw values, as in the log, of the other features; others are missing.
     """
@@ -33,9 +33,12 @@ class User:
     features: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a history that is no list, or features that are no mapping."""
+        """Raises ValueError for ids that are no text, a history that is no list, or features that are no mapping."""
+        if not isinstance(self.user_id, (str, type(None))):
+            raise ValueError(f"user_id must be text, got {self.user_id!r}")
         if isinstance(self.history, (str, bytes)) or not isinstance(self.history, Sequence):
             raise ValueError(f"history must be a list of item ids, oldest first, got {self.history!r}")
+        _require_ids("history", self.history)
         if not isinstance(self.features, Mapping):
             raise ValueError(f"features must be values by name, got {self.features!r}")
 
@@ -90,6 +93,10 @@ class OnlineModel:
         """
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"k must be an integer of at least 1, got {k!r}")
+        if isinstance(excluded, str):
+            raise ValueError(f"excluded must be several item ids, got {excluded!r}")
+        excluded = list(excluded)
+        _require_ids("excluded", excluded)
         interests = self.embed([user])[0]  # [Q, D]
         scores = (interests @ self.vectors.T).max(axis=0)  # [I]
         scores[self._positions({*user.history, *excluded})] = -np.inf
@@ -98,16 +105,21 @@ class OnlineModel:
         return [(self.items[position], float(scores[position])) for position in best if np.isfinite(scores[position])]
 
     def _positions(self, item_ids: set[str]) -> list[int]:
-        if wrong := [item_id for item_id in item_ids if not isinstance(item_id, str)]:
-            raise ValueError(f"item ids must be text, got {wrong[0]!r}")
         positions = (self.items.position(item_id) for item_id in item_ids)
         return [position for position in positions if position is not None]
 
     def _values(self, user: User) -> dict[str, Any]:
         """The raw values of all inputs."""
-        if unknown := sorted(set(user.features) - self._known):
+        if unknown := sorted(map(str, set(user.features) - self._known)):
             raise ValueError(f"features must be among {sorted(self._known)}, got {unknown}")
-        return {**user.features, USER_ID: user.user_id, self.manifest["history"]: user.history}
+        clicks = {history: user.history} if (history := self.manifest["history"]) else {}
+        return {**user.features, USER_ID: user.user_id, **clicks}
+
+
+def _require_ids(name: str, item_ids: Sequence[object]) -> None:
+    for item_id in item_ids:
+        if not isinstance(item_id, str):
+            raise ValueError(f"{name} must have item ids as text, got {item_id!r:.100}")
 
 
 def _followed(root: Path) -> str:

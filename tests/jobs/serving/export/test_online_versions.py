@@ -16,6 +16,8 @@ from jobs import export_candidates, export_user_tower
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
+from jobs.maintenance.removal import remove_users
+from jobs.raw_log.attribution import AttributionWindow
 from jobs.serving.export import online as exporting
 from jobs.serving.export.versions import ExportConflict
 from model.artifacts import verified_folder
@@ -49,11 +51,22 @@ def export(lake: Lake, folder: Path, *more: str) -> int:
     return export_user_tower.main(["--lake", lake.uri, "--to", str(folder), *more])
 
 
-def publish_model2(lake: Lake, original: Embedded) -> None:
+def publish_model2(lake: Lake, original: Embedded, *, live_rows: bool = False) -> None:
     """Publish a second model, of the same day and with other item vectors."""
-    put_model(lake, load_config(SMALL, original.config_file), "model2")
+    put_model(lake, load_config(SMALL, original.config_file), "model2", live_rows)
     put_items(lake, "model2")
     publish(lake, "model2")
+
+
+def forget(user_id: str, lake: Lake) -> None:
+    """Remove a user as `forget_users` does, of whom the newest lists have none; the publication stays the same."""
+    others = lake.day(tables.CANDIDATES, DAY).where(F.col("user_id") != user_id).drop("ds")
+    lake.overwrite(tables.CANDIDATES, DAY, others.localCheckpoint())
+    remove_users(lake, [user_id], AttributionWindow(24))
+
+
+def versions(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir()}
 
 
 def inodes(folder: Path) -> set[int]:
@@ -82,10 +95,7 @@ def test_what_is_there_is_not_written_again_and_a_rollback_sets_the_pointer(
     publish(lake, "model2", item_embeddings_version=0)  # the same lists, other vectors
     export(lake, folder)
     third = version_in(folder)
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == {
-        first,
-        third,
-    }  # the last two that were followed
+    assert versions(folder) == {first, third}  # the last two that were followed
     assert third not in (first, second)
 
 
@@ -132,20 +142,38 @@ def test_a_damaged_version_is_written_again(lake: Lake, tmp_path: Path) -> None:
     assert len(OnlineModel.current(folder).items) == 54
 
 
-def test_forgotten_users_are_in_no_version(lake: Lake, tmp_path: Path) -> None:
-    """Also if the publication stays the same, as when its day was scored again."""
+def test_forgotten_users_are_in_no_version(lake: Lake, original: Embedded, tmp_path: Path) -> None:
+    """Also if the publication stays the same, as when its day was scored again, and no list of theirs is left."""
     folder = tmp_path / "online"
     export(lake, folder)
     first = version_in(folder)
     assert OnlineModel.current(folder)._vocabularies["user_id"].ids.position("user 7") is not None
-    kept = lake.read(tables.VOCABULARIES).where(F.col("value") != "user 7").localCheckpoint()
-    lake.overwrite_where(tables.VOCABULARIES, kept, "true")
-    export(Lake(lake.spark, lake.uri), folder, "--keep-versions", "1")
+    forget("user 7", lake)
+    export(lake, folder)
     assert version_in(folder) != first
     assert OnlineModel.current(folder)._vocabularies["user_id"].ids.position("user 7") is None
-    assert [path.name for path in folder.iterdir() if path.is_dir()] == [version_in(folder)]
+    assert versions(folder) == {version_in(folder)}
     for file in folder.rglob("*.parquet"):
         assert "user 7" not in pl.read_parquet(file).to_series().to_list()
+    publish_model2(lake, original)
+    export(lake, folder)
+    assert len(versions(folder)) == 2  # those of before users were forgotten are gone, later ones stay
+
+
+def test_users_that_only_an_earlier_version_has_are_forgotten_there(
+    lake: Lake, original: Embedded, tmp_path: Path
+) -> None:
+    """The model that readers follow has no row for the user: its version stays as it is."""
+    folder = tmp_path / "online"
+    export(lake, folder)
+    publish_model2(lake, original, live_rows=True)
+    export(lake, folder)
+    followed = version_in(folder)
+    assert OnlineModel.current(folder)._vocabularies["user_id"].ids.position("user 7") is None
+    assert len(versions(folder)) == 2
+    forget("user 7", lake)
+    export(lake, folder)
+    assert versions(folder) == {followed} == {version_in(folder)}
 
 
 def test_a_named_model_needs_a_folder_of_its_own(lake: Lake, original: Embedded, tmp_path: Path) -> None:

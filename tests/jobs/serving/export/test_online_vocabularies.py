@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from jobs.serving.export.online import vocabulary_of
+from jobs.serving.export.online import forgotten_users, vocabulary_of
 from model.towers import TwoTowers
 from model.towers.online import OnlineModel, User
 from model.vocabulary import FIRST_INDEX, UNKNOWN
@@ -25,6 +25,19 @@ def numbered(letter: str, count: int = 12) -> pl.DataFrame:
     values = [f"{letter}{number}" for number in range(count)]
     rows = pl.DataFrame({"value": values, "index": range(FIRST_INDEX, FIRST_INDEX + count)})
     return rows.with_columns(pl.col("index").cast(pl.Int32)).sample(fraction=1, shuffle=True, seed=1)
+
+
+@pytest.mark.parametrize("some", [False, True])
+def test_a_forgotten_user_is_in_no_vocabulary(some: bool) -> None:
+    """The row without a value stays in the table, so that nobody gets its index."""
+    towers = live(small_towers()) if some else small_towers()
+    before = numbered("u")
+    after = before.with_columns(value=pl.when(pl.col("value") != "u1").then("value"))
+    assert (forgotten_users(before), forgotten_users(after)) == (0, 1)
+    whole, rest = vocabulary_of(before, "user_id", towers), vocabulary_of(after, "user_id", towers)
+    rows = {user: whole.row(user) for user in whole.ids.values.to_pylist()}
+    assert rows.pop("u1") != UNKNOWN == rest.row("u1")
+    assert {user: rest.row(user) for user in rest.ids.values.to_pylist()} == rows != {}
 
 
 def live(towers: TwoTowers) -> TwoTowers:

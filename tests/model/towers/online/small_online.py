@@ -19,7 +19,9 @@ from model.vocabulary import FIRST_INDEX
 from tests.model.towers.small_towers import ITEMS, SPEC, USERS, D
 
 TASTE = FeatureSpec("taste", "vector", 2, 2, "taste", None)
-PUBLICATION = {"publication": 1, "ds": "2026-03-01", "model_version": "m", "candidates_version": 0}
+PUBLICATION = {
+    "publication": 1, "ds": "2026-03-01", "model_version": "m", "candidates_version": 0, "forgotten_users": 0
+}  # fmt: skip
 
 
 def small_towers(encoder: str = "mean", interests: int = 1, *, hashed: bool = False) -> TwoTowers:
@@ -27,7 +29,15 @@ def small_towers(encoder: str = "mean", interests: int = 1, *, hashed: bool = Fa
     user_id, *others = SPEC.user
     user_id = replace(user_id, kind="hashed_id", buckets=5, hashes=2) if hashed else user_id
     spec = replace(SPEC, user=(user_id, *others, TASTE), user_encoder=encoder, interests=interests)
-    return TwoTowers(spec).eval()
+    return with_noise(TwoTowers(spec)).eval()
+
+
+def with_noise(towers: TwoTowers) -> TwoTowers:
+    """Weights as after training: untrained attention weighs all clicks alike."""
+    with torch.no_grad():
+        for weights in towers.parameters():
+            weights.add_(torch.randn_like(weights) * 0.2)
+    return towers
 
 
 def vocabulary(name: str, size: int) -> Vocabulary:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from model.artifacts.formats import OnlineModelCorrupt
 from model.features import FeatureSpec
+from model.towers import TwoTowers
 from model.towers.online import OnlineModel, User
 from model.towers.online.ids import SortedIds
 from model.towers.online.inputs import Input
@@ -135,15 +137,42 @@ def test_a_list_has_no_more_items_than_there_are(written: Path) -> None:
     assert len(online.nearest(User("u1"), 4)) == len(online.nearest(User("u1"), 5)) == 4
 
 
+@pytest.mark.parametrize("wrong", [7, None, ["i1"], {"i1": 2}])
+def test_ids_that_are_no_text_are_refused(written: Path, wrong: object) -> None:
+    """Also before the clicks that the model reads, which are the last three."""
+    online = OnlineModel(written)
+    if wrong is not None:
+        with pytest.raises(ValueError, match="user_id must be text, got"):
+            User(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="history must have item ids as text, got"):
+        User(None, [wrong, "i0", "i1", "i2", "i3"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="excluded must have item ids as text, got"):
+        online.nearest(User(), 2, excluded=["i0", wrong])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="excluded must be several item ids, got 'i0'"):
+        online.nearest(User(), 2, excluded="i0")
+
+
 def test_numbers_that_are_not_finite_are_missing_and_vectors_of_another_length() -> None:
     age = Input("age", "numeric", "float32", ("batch",), None, None, None)
-    found = age.tensor([1, 2.5, None, np.nan, np.inf, 1e300, 10**400], None)
-    assert found[:2].tolist() == [1.0, 2.5]
-    assert bool(found[2:].isnan().all())
+    found = age.tensor([1, 2.5, np.float32(0.5), np.int64(3), None, np.nan, np.inf, 1e300, 10**400], None)
+    assert found[:4].tolist() == [1.0, 2.5, 0.5, 3.0]
+    assert bool(found[4:].isnan().all())
+    for wrong in (True, np.True_, "1", 1j):
+        with pytest.raises(ValueError, match="age must be a number, got"):
+            age.tensor([wrong], None)
     taste = Input("taste", "vector", "float32", ("batch", 2), None, None, None)
     found = taste.tensor([[1, 2], [1.0], [1, 2, 3], [4, None], None], None)
     assert found[0].tolist() == [1.0, 2.0]
     assert found.isnan().tolist() == [[False, False], [True, True], [True, True], [False, True], [True, True]]
+
+
+def test_a_tower_without_clicks_leaves_them_out_of_the_items_alone(tmp_path: Path) -> None:
+    towers = small_towers()
+    without = replace(towers.spec, user=tuple(one for one in towers.spec.user if one.name != "history"))
+    online = OnlineModel(write_small(tmp_path / "version", TwoTowers(without).eval()))
+    assert online.manifest["history"] == ""
+    np.testing.assert_array_equal(online.embed([User("u1", ["i0"])]), online.embed([User("u1")]))
+    assert {item for item, _ in online.nearest(User("u1", ["i0"]), 4)} == {"i1", "i2", "i3"}
 
 
 def test_numbers_of_a_kind_with_an_encoding_of_its_own_are_described() -> None:
