@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ from jobs.config.features import HISTORY
 from jobs.inference.references import model_path
 from jobs.lake import tables
 from jobs.lake.errors import disk_full_errors
-from jobs.lake.files import folder_reference, local_folder, put_folder
+from jobs.lake.files import folder_reference, glob_statuses, local_folder, put_folder
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from jobs.serving.export.versioned_folder import VersionedFolder
@@ -45,11 +46,17 @@ class OnlineFolder(VersionedFolder):
     """The folder of online models: a path or any Hadoop URI."""
 
     job, formats, age = "export_user_tower", (FORMAT,), "forgotten_users"
+    manifest_fields: ClassVar[Mapping[str, type]] = {"candidates_version": int, "files": dict, "items": int}
 
     def is_complete(self, name: str) -> bool:
-        """Whether a version is there; on a local disk also whether its files are those that were written."""
+        """Whether a version is there with all of its files: of their size, on a local disk also of their content."""
         if (folder := local_path(self._path(name))) is None:
-            return self._manifest(name) is not None
+            manifest = self._manifest(name)
+            statuses = glob_statuses(self._session(), self._path(name, "*")) if manifest else ()
+            found = {str(one.getPath().getName()): one.getLen() for one in statuses}
+            return manifest is not None and all(
+                found.get(file) == facts["size"] for file, facts in manifest["files"].items()
+            )
         try:
             manifest = ONLINE_MODEL.read_manifest(folder)
             ONLINE_MODEL.verify_files(folder, manifest, manifest["files"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -211,6 +212,10 @@ def test_a_store_without_local_files_gets_the_same_folder(
     assert export(lake, stored) == export(lake, stored) == 54
     assert version_in(stored) == version_in(tmp_path / "online")
     assert OnlineModel.current(stored).manifest == OnlineModel.current(tmp_path / "online").manifest
+    for damage in (Path.unlink, partial(Path.write_bytes, data=b"cut")):
+        damage(stored / version_in(stored) / "item_ids.parquet")
+        assert export(lake, stored) == 54
+        assert OnlineModel.current(stored).manifest == OnlineModel.current(tmp_path / "online").manifest
 
 
 def test_before_a_publication_and_with_a_day_there_is_nothing_to_export(
