@@ -32,6 +32,7 @@ WORKERS = (
     "pyarrow",
     "pydantic",
     "redis",
+    "rich",
 )
 SITE = f"lib/python3.{sys.version_info.minor}/site-packages"
 LEVEL = 6  # of gzip
