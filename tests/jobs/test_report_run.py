@@ -62,7 +62,7 @@ def test_a_day_without_a_gate_says_what_to_do(simulated: Lake, config: Config) -
     texts = [found for _, found in Page(report_run.report(simulated, config, FOURTH)).texts]
     place = texts.index("not published")
     assert texts[place + 1] == "The gate was not run for this day."
-    assert f"batch-recall run-day --lake LAKE --ds {FOURTH}" in texts
+    assert f"batch-recall run-day --lake LAKE --config FILE --ds {FOURTH}" in texts
 
 
 def test_a_failed_rule_is_beside_the_status(simulated_copy: Lake, config: Config) -> None:
@@ -75,7 +75,7 @@ def test_a_failed_rule_is_beside_the_status(simulated_copy: Lake, config: Config
     texts = [found for _, found in Page(report_run.report(simulated_copy, config, FOURTH)).texts]
     place = texts.index("not published")
     assert texts[place + 1] == "head_share must be at most 0.98, got 0.99."
-    assert texts[place + 3] == f"batch-recall run-day --lake LAKE --ds {FOURTH} --from train_two_tower"
+    assert texts[place + 3] == f"batch-recall run-day --lake LAKE --config FILE --ds {FOURTH} --from train_two_tower"
 
 
 def test_metrics_are_compared_with_the_day_before_and_with_popularity(simulated: Lake, page: Page) -> None:
