@@ -49,6 +49,12 @@ def commands(uri: str, *names: str) -> int:
     return sum(counted.get(f"cmdstat_{name}", {}).get("calls", 0) for name in names)
 
 
+def running_tasks(lake: Lake) -> int:
+    """How many tasks Spark's executors run."""
+    tracker = lake.spark.sparkContext._jsc.sc().statusTracker()
+    return sum(executor.numRunningTasks() for executor in tracker.getExecutorInfos())
+
+
 @pytest.mark.parametrize(("format_", "hours"), slow_after(2, [("json", 5), ("hash", 0), ("json", 0), ("hash", 5)]))
 def test_readers_of_redis_get_the_published_lists(lists: Lake, server: str, format_: str, hours: int) -> None:
     publish(lists, 1)
@@ -164,6 +170,7 @@ def test_an_export_that_a_full_server_ends_is_continued_when_there_is_room(lists
     redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 80_000)
     with pytest.raises(TargetUnavailable, match=f"{server} must answer and have memory, got OutOfMemoryError"):
         export(lists, server, "--batch-users", "1")
+    assert wait_until(lambda: not running_tasks(lists))  # those of the failed job write on until they notice
     assert read_lists(redis, ["user: 0007"])["user: 0007"]["item_id"] == ["1-7", "i1"]
     there = len(list(redis.scan_iter("recall:2026-03-02-*:user:*", count=1_000)))
     assert 10 < there < USERS
