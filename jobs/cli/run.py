@@ -110,9 +110,7 @@ def say_summary(main: Callable[[Sequence[str] | None], object], count: int, seco
 
 def summary(main: Callable[[Sequence[str] | None], object], count: int, seconds: float) -> str:
     """One line: the job, its day, what it counted, and the seconds. main: of a job whose arguments are sys.argv."""
-    module = sys.modules[main.__module__]
-    job = Path(str(module.__file__)).stem
-    day = given_arguments().ds
-    table = re.match(r"([a-z_]+(?: and [a-z_]+)?): ", module.__doc__ or "")
+    job, day = name_of(main), given_arguments().ds
+    table = re.match(r"([a-z_]+(?: and [a-z_]+)?): ", sys.modules[main.__module__].__doc__ or "")
     counted = COUNTED.get(job) or f"rows{f' in {table[1]}' if table else ''}"
     return f"{job}{f' {day}' if day else ''}: {count:,} {counted}, {seconds:.1f} s"

@@ -24,11 +24,8 @@ JVM_LEVELS = ("error", "off", "fatal", "warn", "info", "debug", "trace", "all") 
 JOB, DAY = "BATCH_RECALL_JOB", "BATCH_RECALL_DS"  # what the fields `job` and `ds` of a JSON line say
 # Of processes that this one starts: warnings of Python, of torchrun, and of torch.
 QUIET = {"PYTHONWARNINGS": "ignore", "LOGLEVEL": "ERROR", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-CRASH, USER_ERROR, INTERRUPTED = (
-    1,
-    2,
-    130,
-)  # exit codes: a bug, an error that comes again, and Ctrl-C, as shells have it
+# Exit codes: a bug, an error that comes again, and Ctrl-C, as shells have it.
+CRASH, USER_ERROR, INTERRUPTED = 1, 2, 130
 _hidden: list[bool] = []  # of each `library_output` that this is inside of, whether it hides what libraries log
 
 

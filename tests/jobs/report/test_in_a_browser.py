@@ -34,7 +34,11 @@ def pages(simulated: Lake, config: Config, tmp_path_factory: pytest.TempPathFact
         "days": trend_page(simulated, DAYS[2]),
         "tuning": tuning_page_of(trials=22, epochs=4),
     }
-    folder = tmp_path_factory.mktemp("pages")
+    return written(texts, tmp_path_factory.mktemp("pages"))
+
+
+def written(texts: Mapping[str, str], folder: Path) -> Mapping[str, Path]:
+    """The file of each page."""
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, "utf-8")
     return {name: folder / f"{name}.html" for name in texts}
@@ -55,10 +59,7 @@ def test_everybody_can_use_the_page(pages: Mapping[str, Path], name: str, width:
 def failed(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """The file of each page of a day that failed every rule of the gate."""
     texts = {"report": failed_report(config), "overtaken": overtaken_report(config), "days": failed_days()}
-    folder = tmp_path_factory.mktemp("failed")
-    for name, text in texts.items():
-        (folder / f"{name}.html").write_text(text, "utf-8")
-    return {name: folder / f"{name}.html" for name in texts}
+    return written(texts, tmp_path_factory.mktemp("failed"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
