@@ -87,7 +87,7 @@ def rows_of_day(lake: Lake, ds: dt.date) -> list[dict[str, Any]]:
     published = {(row.ds, row.model_version) for row in lake.rows(tables.PUBLICATIONS)}
     rows = back_tests(evaluated, manifest.get("metrics", {}), (ds, version) in published)
     if not rows:
-        say(f"{ds}: nothing to compare: no held-out day was measured, or evaluation.cutoffs has neither 10 nor 100")
+        say(f"{ds}: nothing to compare: no held-out day was measured, or not at lengths that are in evaluation.cutoffs")
     return rows
 
 

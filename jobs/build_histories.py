@@ -14,10 +14,13 @@ from pyspark.sql import DataFrame
 from jobs.cli.arguments import job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
-from jobs.inference.exclusions import excluded_since
+from jobs.config.sections import Exclusions
+from jobs.inference.exclusions import excluded_since, merged_until
 from jobs.lake import tables
 from jobs.lake.checks import overwrite_checked
 from jobs.lake.queries import query
+
+MAX_INT = 2**31 - 1
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -31,11 +34,13 @@ def user_histories(
     vocabularies: DataFrame,
     ds: dt.date,
     length: int,
-    rule: str | int,
+    exclusions: Exclusions,
 ) -> DataFrame:
-    """Rows (user_id, history, clicked) of the snapshot's users with a click; `history` has at most `length` items.
+    """Rows (user_id, history, clicked_minutes, clicked) of the snapshot's users with a click.
 
-    rule: `exclusions.clicked`, which limits the days in `clicked`.
+    `history` has at most `length` items, and `clicked_minutes` the minute of each, null where `before` has no times.
+
+    exclusions: what `clicked` has: `jobs.inference.exclusions`.
     """
     return query(
         interactions.sparkSession,
@@ -48,7 +53,9 @@ def user_histories(
         },
         ds=ds,
         length=length,
-        excluded_since=excluded_since(rule, ds),
+        excluded_since=excluded_since(exclusions.clicked, ds),
+        merged_until=merged_until(exclusions.clicked, ds),
+        max_merged=exclusions.max_old_items or MAX_INT,
     )
 
 
@@ -57,14 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_histories")
     rows = user_histories(
         lake.required_day(tables.INTERACTIONS, args.ds),
-        lake.latest_before(tables.USER_HISTORIES, args.ds, config.log.state_lookback_days),
+        lake.latest_before(tables.TIMED_USER_HISTORIES, args.ds, config.log.state_lookback_days),
         lake.required_day(tables.user_snapshot(config), args.ds),
         lake.read(tables.VOCABULARIES),
         args.ds,
         config.features.history_length,
-        config.exclusions.clicked,
+        config.exclusions,
     )
-    return overwrite_checked(lake, tables.USER_HISTORIES, args.ds, rows)
+    if config.features.has_gaps:
+        return overwrite_checked(lake, tables.TIMED_USER_HISTORIES, args.ds, rows)
+    return overwrite_checked(lake, tables.USER_HISTORIES, args.ds, rows.drop("clicked_minutes"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 Reads the impressions of the day, the ids that landed in the window before it (an impression that lands again is a
 duplicate), and the clicks that landed on the day or up to one window later: if a day is built again, its outcomes
-include the clicks that have landed since. Overwrites the day. Stops if an earlier day has landed but was not run.
+include the clicks that have landed since. Users with more than `log.max_impressions_per_user` impressions on the day
+are set aside: they have a row in set_aside_users, and no interaction. Overwrites the day in both tables. Stops if an
+earlier day has landed but was not run.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from jobs.lake.checks import overwrite_checked
 from jobs.lake.lake import Lake
 from jobs.lake.queries import empty_frame, materialized, query
 from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
-from jobs.raw_log.preconditions import require_impressions, require_previous_days_run
+from jobs.raw_log.preconditions import DayStopped, require_impressions, require_previous_days_run
 
 ANY_ORDER = "--any-order"  # for days that are built again, or that others are evaluated on
 MAX_BROADCAST_IDS = 1_000_000  # hashes of ids that every executor keeps in memory, about 30 bytes each
@@ -52,23 +54,60 @@ def computed_ids(repeated: DataFrame) -> Iterator[DataFrame]:
         yield ids.rows.hint(hint) if ids.count else empty_frame(repeated.sparkSession, repeated.schema)
 
 
+def set_aside_users(impressions: DataFrame, ds: dt.date, max_impressions: int) -> DataFrame:
+    """Rows (user_id, impressions) of the users with more than `max_impressions` on `ds`. impressions: of any days."""
+    frames = {"impressions": impressions}
+    return query(impressions.sparkSession, "set_aside_users/query", frames, ds=ds, max_impressions=max_impressions)
+
+
+def overwrite_set_aside_users(lake: Lake, config: Config, ds: dt.date) -> None:
+    """Write the day of set_aside_users; most days of most logs have no rows.
+
+    Raises DayStopped `all_set_aside`, before anything is written, if no user would be left.
+    """
+    limit, landed = config.log.max_impressions_per_user, lake.row_count(tables.IMPRESSIONS, ds)
+    if 0 < limit < landed:
+        with materialized(set_aside_users(lake.day(tables.IMPRESSIONS, ds), ds, limit)) as found:
+            if found.count:
+                _require_others(found.rows, ds, limit, landed)
+                lake.overwrite(tables.SET_ASIDE_USERS, ds, found.rows)
+                return
+    if lake.has_day(tables.SET_ASIDE_USERS, ds):  # the day was built before, with other rows or another limit
+        lake.overwrite(tables.SET_ASIDE_USERS, ds, empty_frame(lake.spark, tables.SET_ASIDE_USERS.schema))
+
+
+def _require_others(found: DataFrame, ds: dt.date, limit: int, landed: int) -> None:
+    """Raises DayStopped if the users `found` have all impressions of the day."""
+    total = found.agg(F.sum("impressions")).first()
+    if total is not None and total[0] == landed:
+        message = (
+            f"log.max_impressions_per_user must leave a user of {ds}, got {limit:,}: all {landed:,} impressions are"
+        )
+        raise DayStopped("all_set_aside", f"{message} of users with more")
+
+
 def interactions(
     impressions: DataFrame,
     clicks: DataFrame,
     ds: dt.date,
     window: AttributionWindow,
     repeated: DataFrame | None = None,
+    set_aside: DataFrame | None = None,
 ) -> DataFrame:
     """One row per distinct impression of `ds`, with `clicked`, `clicked_at`, `reward` and `outcome_final_at`.
 
-    repeated: `repeated_ids` of the impressions, if they have been computed.
+    repeated: `repeated_ids` of the impressions, if they have been computed. set_aside: rows (user_id) of the users
+    whose impressions are left out; None: nobody's are.
     """
+    spark = impressions.sparkSession
     if repeated is None:
         repeated = repeated_ids(impressions, ds, window)
+    if set_aside is None:
+        set_aside = empty_frame(spark, tables.SET_ASIDE_USERS.schema)
     return query(
-        impressions.sparkSession,
+        spark,
         "interactions/query",
-        {"impressions": impressions, "clicks": clicks, "repeated": repeated},
+        {"impressions": impressions, "clicks": clicks, "repeated": repeated, "set_aside": set_aside},
         ds=ds,
         first_copy_ds=window.first_duplicate_day(ds),
         day_before=ds - dt.timedelta(days=1),
@@ -118,10 +157,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.any_order:
         require_previous_days_run(lake, args.ds, config.log.state_lookback_days)
     require_impressions(lake, args.ds)
+    overwrite_set_aside_users(lake, config, args.ds)
     clicks, window = attributed_clicks(lake, config, args.ds), AttributionWindow.from_config(config)
     impressions = lake.between(tables.IMPRESSIONS, window.first_duplicate_day(args.ds), args.ds)
     with computed_ids(repeated_ids(impressions, args.ds, window)) as repeated:
-        rows = interactions(impressions, clicks, args.ds, window, repeated)
+        set_aside = lake.day(tables.SET_ASIDE_USERS, args.ds)
+        rows = interactions(impressions, clicks, args.ds, window, repeated, set_aside)
         rows = with_examined(rows, config.log.examination, config.log.examined_positions)
         return overwrite_checked(lake, tables.INTERACTIONS, args.ds, rows)
 

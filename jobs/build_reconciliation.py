@@ -1,8 +1,8 @@
 """reconciliation: what became of each impression and each click that landed on a day, counted by row.
 
-impressions in = interactions + duplicate + refused; clicks in = matched + orphan + early + late + duplicate + refused.
-Here late means after the attribution window. If these sums do not match, the job fails and writes nothing. Warns if the
-day's volume or click rate is unusual.
+impressions in = interactions + set aside + duplicate + refused; clicks in = matched + set aside + orphan + early + late
++ duplicate + refused. Set aside are those of users with too many impressions; late means after the attribution window.
+If these sums do not match, the job fails and writes nothing. Warns if the day's volume or click rate is unusual.
 Overwrites the day.
 """
 
@@ -24,10 +24,6 @@ from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.attribution import AttributionWindow, attributed_clicks
 
-PAST_DAYS = 14  # earlier days that a day is compared with
-MIN_DAYS = 5  # with fewer past days nothing is compared
-BAND = 4  # standard deviations
-
 
 def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
@@ -39,12 +35,13 @@ def reconciliation(
     clicks: DataFrame,
     quarantine: DataFrame,
     interactions: DataFrame,
+    set_aside: DataFrame,
     ds: dt.date,
     window: AttributionWindow,
 ) -> DataFrame:
     """One row of counts: the table's columns, and `first_clicks` and `missed` for the checks.
 
-    clicks: `attributed_clicks` of `ds`. The other frames may have any days.
+    clicks: `attributed_clicks` of `ds`. set_aside: rows (ds, user_id). The other frames may have any days.
     """
     return query(
         interactions.sparkSession,
@@ -55,6 +52,7 @@ def reconciliation(
             "clicks": clicks,
             "quarantine": quarantine,
             "interactions": interactions,
+            "set_aside": set_aside,
         },
         ds=ds,
         first_copy_ds=window.first_duplicate_day(ds),
@@ -69,21 +67,25 @@ def reconciliation(
 def reconciliation_of_day(lake: Lake, config: Config, ds: dt.date) -> DataFrame:
     """The day's row, from the days of the lake's tables that can matter for it."""
     window = AttributionWindow.from_config(config)
+    shown = window.first_impression_day(ds), window.last_impression_day(ds)
     return reconciliation(
-        lake.between(tables.IMPRESSIONS, window.first_duplicate_day(ds), ds),
+        lake.between(tables.IMPRESSIONS, window.first_duplicate_day(ds), shown[1]),
         lake.day(tables.CLICKS, ds),
         attributed_clicks(lake, config, ds),
         lake.day(tables.QUARANTINE, ds),
-        lake.between(tables.INTERACTIONS, window.first_impression_day(ds), window.last_impression_day(ds)),
+        lake.between(tables.INTERACTIONS, *shown),
+        lake.between(tables.SET_ASIDE_USERS, *shown),
         ds,
         window,
     )
 
 
-def overwrite(lake: Lake, ds: dt.date, rows: DataFrame) -> int:
+def overwrite(lake: Lake, config: Config, ds: dt.date, rows: DataFrame) -> int:
     """Check the row and write it. Raises CheckFailed if a row of the log was lost or counted twice."""
-    past = lake.window(tables.RECONCILIATION, ds - dt.timedelta(days=1), PAST_DAYS)
-    with checked(tables.RECONCILIATION, ds, rows, {"past": past}, band=BAND, min_days=MIN_DAYS) as row:
+    compared = config.reconciliation
+    past = lake.window(tables.RECONCILIATION, ds - dt.timedelta(days=1), compared.compared_days)
+    settings = {"band": compared.band, "min_days": compared.min_compared_days}
+    with checked(tables.RECONCILIATION, ds, rows, {"past": past}, **settings) as row:
         return lake.overwrite(tables.RECONCILIATION, ds, row.rows.select(tables.RECONCILIATION.columns))
 
 
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_reconciliation")
     lake.require_day(tables.INTERACTIONS, args.ds)
-    return overwrite(lake, args.ds, reconciliation_of_day(lake, config, args.ds))
+    return overwrite(lake, config, args.ds, reconciliation_of_day(lake, config, args.ds))
 
 
 if __name__ == "__main__":

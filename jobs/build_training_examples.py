@@ -1,6 +1,7 @@
 """training_examples: one row per click of the day, with the user's features as of the time of the impression.
 
-The history has the user's last clicks strictly before the impression. User features come from the snapshot of the day
+The history has the user's last clicks strictly before the impression, and `history_gaps`, if it is declared with gaps,
+how long before it each of them was. User features come from the snapshot of the day
 before, or from the day's own for new users. `unclicked` lists the items that the click's request also showed and that
 were not clicked; `outcome_final_at` is when that list becomes final. `epoch_day` is the day, by which the trainer finds
 the item's features as of that day. Each user has at most `examples.max_per_user` examples. Each file is one row group;
@@ -13,7 +14,7 @@ import argparse
 import datetime as dt
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.cli.arguments import job_parser
@@ -29,6 +30,7 @@ from jobs.lake.file_layout import in_equal_row_groups, one_row_group_per_file, r
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.raw_log.encoding import USER_ID, pad
+from model.features.kinds import ClickGaps
 
 NO_LIMIT = 2**31 - 1
 
@@ -55,12 +57,23 @@ def training_examples(
         others=length - 1,
         share=settings.sample_rate,
         per_user=settings.max_per_user or NO_LIMIT,
+        gaps=features.has_gaps,
     )
     if features.history_length:
-        first = F.greatest(F.size("clicks_before") - F.lit(length), F.lit(0)) + 1
-        clicks = clicks.withColumn("history", pad(F.slice("clicks_before", first, F.lit(length)), length))
+        clicks = clicks.withColumn("history", _last("clicks_before", length))
+    if features.has_gaps:
+        gaps = clicks.withColumn("history_gaps", F.expr(ClickGaps().encoding("gaps_before", length)))
+        clicks = gaps.withColumn("history_gaps", _last("history_gaps", length))
     clicks = clicks.join(_requests(interactions, vocabularies, settings.unclicked_per_example), "impression_id")
-    return clicks.drop("clicks_before").join(_user_features(snapshot_before, snapshot, features), USER_ID, "inner")
+    return clicks.drop("clicks_before", "gaps_before").join(
+        _user_features(snapshot_before, snapshot, features), USER_ID, "inner"
+    )
+
+
+def _last(column: str, length: int) -> Column:
+    """The last `length` elements of an array, padded with 0 at the end."""
+    first = F.greatest(F.size(column) - F.lit(length), F.lit(0)) + 1
+    return pad(F.slice(column, first, F.lit(length)), length)
 
 
 def _requests(interactions: DataFrame, vocabularies: DataFrame, length: int) -> DataFrame:
@@ -98,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     back, snapshots = config.log.state_lookback_days, tables.user_snapshot(config)
     rows = training_examples(
         lake.required_day(tables.INTERACTIONS, args.ds),
-        lake.latest_before(tables.USER_HISTORIES, args.ds, back),
+        lake.latest_before(tables.TIMED_USER_HISTORIES, args.ds, back),
         lake.latest_before(snapshots, args.ds, back),
         lake.required_day(snapshots, args.ds),
         lake.read(tables.VOCABULARIES),

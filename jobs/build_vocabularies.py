@@ -46,14 +46,14 @@ def with_indices(unseen: DataFrame, vocabularies: DataFrame, ds: dt.date) -> Dat
     return query(unseen.sparkSession, "vocabularies/query", {"unseen": unseen, "vocabularies": vocabularies}, ds=ds)
 
 
-def add_to_vocabularies(lake: Lake, rows: DataFrame, ds: dt.date) -> int:
+def add_to_vocabularies(lake: Lake, rows: DataFrame, ds: dt.date, version: int | None) -> int:
     """Check the new rows and add them; returns their number.
 
-    Raises KeyConflict if another run has added rows of the same vocabulary in the meantime: indices are consecutive, so
-    two such runs have an index in common.
+    version: of the vocabularies after which the indices were given, None if there was no table. Raises KeyConflict if
+    another run has changed the table since, as it may have given the same indices.
     """
     with checked(tables.VOCABULARIES, ds, rows) as new:
-        return lake.insert(tables.VOCABULARIES, new.rows, new.count, key=("feature", "index"))
+        return lake.append_after(tables.VOCABULARIES, new.rows, version)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,11 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     lake, config = open_lake(args, "build_vocabularies")
     interactions = lake.required_day(tables.INTERACTIONS, args.ds)
     users, items = (rows_since_snapshot(lake, config, side, args.ds) for side in ("user", "item"))
-    vocabularies = lake.read(tables.VOCABULARIES)
+    version = lake.version(tables.VOCABULARIES) if lake.has(tables.VOCABULARIES) else None
+    vocabularies = lake.read(tables.VOCABULARIES)  # of this version, or of a later one that the commit conflicts with
     with materialized(unseen_values(interactions, users, items, vocabularies, config.features)) as unseen:
         if not unseen.count:
             return 0
-        return add_to_vocabularies(lake, with_indices(unseen.rows, vocabularies, args.ds), args.ds)
+        rows = with_indices(unseen.rows, vocabularies, args.ds)
+        return add_to_vocabularies(lake, rows, args.ds, version)
 
 
 if __name__ == "__main__":

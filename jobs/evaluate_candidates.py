@@ -3,8 +3,8 @@
 Recall, NDCG, HitRate and MRR over the whole corpus, with each user's excluded items masked: overall, by item slice
 (head, middle, tail, never clicked, new), and for cold and warm users. Item coverage, the share of never clicked items
 in the lists, and the share of the clicked items that are in any list, also of the never clicked and the new ones. The
-same for popularity and, for a simulated log, its oracle, over the items that the day's lists could have. Overwrites the
-day.
+same for popularity and, for a simulated log, its oracle, over the items that the day's lists could have. All of it is
+measured on the users of a sample, if `evaluation.sample_share` asks for one. Overwrites the day.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from jobs.inference.evaluation import (
     ORACLE,
     POPULARITY,
     evaluation,
+    of_sample,
     oracle_lists,
     popular_lists,
     with_new_items,
@@ -56,10 +57,11 @@ def arg_parser() -> argparse.ArgumentParser:
 @contextmanager
 def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last: dt.date) -> Iterator[DataFrame]:
     """The rows of the table evaluation for the candidates of `ds` on the clicks of `first` to `last`."""
+    share = config.evaluation.sample_share
     candidates = lake.required_day(tables.CANDIDATES, ds)
     version = candidates.select("model_version").first()[0]  # type: ignore[index]
-    clicks = lake.between(tables.INTERACTIONS, first, last)
-    histories = excluded_items(lake.day(tables.USER_HISTORIES, ds))
+    clicks = of_sample(lake.between(tables.INTERACTIONS, first, last), share)
+    histories = of_sample(excluded_items(lake.day(tables.USER_HISTORIES, ds)), share)
     at = [*config.evaluation.cutoffs]
     with ExitStack() as stack:
 
@@ -71,19 +73,20 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
         frames = {"interactions": clicks, "item_slices": slices, "user_histories": histories}
         relevant = query(lake.spark, "evaluation/relevant", frames)
         vocabularies, new_days = lake.read(tables.VOCABULARIES), config.evaluation.new_item_days
-        relevant = computed(with_new_items(relevant, items, vocabularies, first, new_days))
+        made = stack.enter_context(materialized(with_new_items(relevant, items, vocabularies, first, new_days)))
+        relevant, clicks_on_items = made.rows, made.count
         lists = {
-            CANDIDATES: candidates.select("user_id", F.col("candidates.item_id").alias("item_ids")),
+            CANDIDATES: of_sample(candidates, share).select("user_id", F.col("candidates.item_id").alias("item_ids")),
             POPULARITY: computed(popular_lists(relevant, slices, items, histories, max(at))),
         }
         if lake.has_day(tables.ORACLE, ds):
             oracle = lake.day(tables.ORACLE, ds)
             lists[ORACLE] = computed(oracle_lists(oracle, relevant, slices, items, histories, max(at)))
         channels = [
-            evaluation(rows, relevant, slices, items, at).withColumn("channel", F.lit(channel))
+            evaluation(rows, relevant, slices, items, at, clicks_on_items).withColumn("channel", F.lit(channel))
             for channel, rows in lists.items()
         ]
-        labels = {"against_from": first, "against_to": last, "model_version": version}
+        labels = {"against_from": first, "against_to": last, "model_version": version, "sample_share": share}
         yield union(channels).withColumns({name: F.lit(label) for name, label in labels.items()})
 
 

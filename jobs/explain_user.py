@@ -37,6 +37,8 @@ def lines(found: Explanation, texts: Mapping[str, ItemText]) -> Iterator[str]:
         return f"{item_id} {title}".rstrip()[:ITEM_WIDTH]
 
     yield f"user {found.user_id}: publication {found.publication} of {found.ds}, model {found.model_version}"
+    if found.set_aside:
+        yield f"set aside on {found.ds} with {found.set_aside:,} impressions: its clicks of that day do not count"
     of = f"the last {SHOWN_CLICKS} of " if len(found.history) > SHOWN_CLICKS else ""
     yield f"\nclicks, newest first: {of}{len(found.history):,}; {found.excluded:,} items are excluded because of clicks"
     for item_id, day in found.history[:SHOWN_CLICKS]:

@@ -97,7 +97,7 @@ def show_published(lake: Lake, config: Config) -> None:
     say(f"published: {lists['user_id'].nunique():,} users, {len(lists):,} candidates in {lake.uri}/candidates")
     say(f"  user {user}: {', '.join(listed)}, ...")
     call = f'read_candidates("{lake.uri}", ["{user}"])'
-    say(f"  read them:  from jobs.serving import read_candidates; {call}")
+    say(f"  read them:  from batch_recall import read_candidates; {call}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -24,7 +24,7 @@ from jobs.inference.exclusions import excluded_items
 from jobs.inference.references import IndexReference, index_reference
 from jobs.inference.scoring import ListPlan, candidates, read_scorer
 from jobs.lake import tables
-from jobs.lake.file_layout import row_group_size, sorted_files
+from jobs.lake.file_layout import sorted_files
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
@@ -57,12 +57,6 @@ def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_users_only:
     return query(lake.spark, "candidates/users_to_score", frames)
 
 
-def scored(users: DataFrame, ref: IndexReference, plan: ListPlan, scored_at: dt.datetime) -> DataFrame:
-    """Rows of candidates without `ds`, in the order of `users`."""
-    rows = candidates(users, ref, plan).withColumn("model_version", F.lit(ref.version))
-    return rows.withColumn("scored_at", F.coalesce("scored_at", F.lit(scored_at)))
-
-
 def warn_if_uncalibrated(ref: IndexReference) -> None:
     """Print a warning if the model has no calibration."""
     if not ref.calibration.is_fitted:
@@ -80,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)
     count = lake.row_count(tables.USER_EMBEDDINGS, args.ds)
-    rows = scored(sorted_files(users, "user_id", count), ref, plan, args.scored_at or now())
+    rows = candidates(sorted_files(users, "user_id", count), ref, plan, args.scored_at or now())
     expected = 0 if config.scoring.changed_users_only else count  # how many have changed is not counted
-    with row_group_size(lake.spark, USERS_PER_ROW_GROUP), expecting(expected, "users"):
-        return lake.overwrite(tables.CANDIDATES, args.ds, rows)
+    with expecting(expected, "users"):
+        return lake.overwrite_by_workers(tables.CANDIDATES, args.ds, rows, USERS_PER_ROW_GROUP)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from jobs.cli.arguments import count_argument, day_argument, job_parser
 from jobs.cli.lake import open_lake
 from jobs.cli.run import run
 from jobs.config.loading import Config
+from jobs.inference.evaluation import ranking_metrics
 from jobs.lake import tables
 from jobs.lake.days import days_between
-from jobs.lake.queries import query
 from jobs.raw_log.encoding import union
 from jobs.raw_log.landing import land
 from jobs.raw_log.simulated_tables import day_log, oracle, raw_log_of_day, simulated_items, simulated_users
@@ -76,9 +76,7 @@ def oracle_recall(log: DataFrame, lists: DataFrame) -> float:
     clicked = log.where("clicked_at is not null").select("user_id", "item_id").distinct()
     slices = {"item_slice": F.lit("tail"), **dict.fromkeys(("never_clicked", "is_new", "is_cold"), F.lit(False))}
     relevant = clicked.withColumns(slices)
-    frames = {"relevant": relevant, "lists": lists}
-    metrics = query(log.sparkSession, "evaluation/ranking_metrics", frames, at=F.array(F.lit(20)))
-    row = metrics.where("slice = 'all' and metric = 'recall'").first()
+    row = ranking_metrics(relevant, lists, [20]).where("slice = 'all' and metric = 'recall'").first()
     return float(row.value) if row is not None else float("nan")
 
 

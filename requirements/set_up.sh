@@ -99,6 +99,16 @@ install_project() {
     logged "installing the project" uv pip install --offline --no-deps --no-build-isolation --editable .
 }
 
+# Jobs start faster with it, and run without it: docs/decisions/0063-class-archive.md.
+archive_classes() {
+    say "archiving the classes of Spark's JVM, one to two minutes"
+    printf '\n== archiving classes\n' >>$LOG
+    mkdir -p "$CACHE"
+    env -u SPARK_HOME -u SPARK_CONF_DIR -u SPARK_DRIVER_MEMORY -u PYSPARK_GATEWAY_PORT \
+        "$PYTHON_HERE" requirements/archive_classes.py "$CACHE" >>$LOG 2>&1 ||
+        say "no archive was written, so jobs start more slowly: $LOG says why, requirements/archive_classes.py tries again"
+}
+
 python=$(bash requirements/preflight.sh)
 alone .venv
 
@@ -122,6 +132,7 @@ fi
 say "checking that it all loads"
 # Also writes bytecode, even if the caller's shell forbids it, so that later runs start faster.
 logged "checking the environment" env -u PYTHONDONTWRITEBYTECODE "$PYTHON_HERE" requirements/check_environment.py
+[ $LOCK != compute.txt ] || archive_classes
 rm -rf "$CACHE"
 touch .venv/.set_up
 say "ready after $SECONDS s"

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pyspark
 
+from jobs.lake.session.class_archive import reading_options
+from jobs.lake.session.settings import small_days_options
 from tests.processes import isolated_process, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 SPARK_HOME = Path(pyspark.__file__).parent
 LOOPBACK = {"SPARK_HOME": str(SPARK_HOME), "SPARK_LOCAL_IP": "127.0.0.1"}
-QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a JVM that starts fast and runs slowly
+QUICK_START = f"{small_days_options()} {reading_options()}".strip()  # of a JVM that starts fast and runs slowly
 SMALL_DAYS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "2",

@@ -143,6 +143,7 @@ def rows_of(lake: Lake, name: str, *left_out: str) -> list[str]:
     return sorted(map(str, lake.spark.read.format("delta").load(lake.path(name)).drop(*left_out).collect()))
 
 
+@pytest.mark.slow
 def test_a_day_on_a_cluster_is_that_of_a_local_session(
     lake: Lake, batch_recall_zip: Path, cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@
 
 A candidate is recall.toml with a few keys changed; it is trained on the validation part of each set, never on the test
 part. It is judged by the Recall@20 of its best epoch on these users, relative to the best candidate of the set. Users
-have an id and a history, as by default. Prints Recall@20, and the worst and the mean of the relative values; the
+have an id and a history, or the history alone. Prints Recall@20, and the worst and the mean of the relative values; the
 candidate with the best worst one comes first. The runs are stored under --folder, one line each, so that an interrupted
 comparison continues.
 """
@@ -16,7 +16,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
@@ -28,28 +28,41 @@ from benchmarks.quality.measure import measure
 from benchmarks.quality.one_key import LOGS, TINY, Results, override, overrides_of
 from benchmarks.worlds import sequences
 from benchmarks.worlds.click_log import HISTORY, USER_ID
-from benchmarks.worlds.prepared_folder import SPEC_FILE, USERS_FILE, is_prepared
+from benchmarks.worlds.prepared_folder import SPEC_FILE, USERS_FILE, is_prepared, read_spec
 from jobs.config.loading import Config, load_config, merge
 
 SAMPLE = 5_000  # users whose lists are evaluated
-CANDIDATES: dict[str, tuple[str, ...]] = {
-    "today": (),
-    "temperature .1": ("training.temperature=0.1",),
-    "temperature .15": ("training.temperature=0.15",),
-    "learned from .2": ("training.learn_temperature=true",),
-    "learned from .1": ("training.learn_temperature=true", "training.temperature=0.1"),
-    "rate .1": ("training.learning_rate=0.1",),
-    "user id dropped .5": ("model.user_id_dropout=0.5",),
-    "user id dropped .9": ("model.user_id_dropout=0.9",),
-    "decay .01": ("training.embedding_weight_decay=0.01",),
-    "recency": ('model.user_encoder="recency"',),
-    "recency, user id dropped .5": ('model.user_encoder="recency"', "model.user_id_dropout=0.5"),
-    "recency, .5, temperature .15": (
-        'model.user_encoder="recency"',
-        "model.user_id_dropout=0.5",
-        "training.temperature=0.15",
-    ),
-    "attention, user id dropped .5": ('model.user_encoder="attention"', "model.user_id_dropout=0.5"),
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Values of keys, each KEY=VALUE, and whether users have an embedding of their own."""
+
+    keys: tuple[str, ...] = ()
+    has_user_id: bool = True
+
+
+RECENCY, ATTENTION = 'model.user_encoder="recency"', 'model.user_encoder="attention"'
+CANDIDATES = {
+    "today": Candidate(),
+    "temperature .1": Candidate(("training.temperature=0.1",)),
+    "temperature .15": Candidate(("training.temperature=0.15",)),
+    "learned from .2": Candidate(("training.learn_temperature=true",)),
+    "learned from .1": Candidate(("training.learn_temperature=true", "training.temperature=0.1")),
+    "rate .1": Candidate(("training.learning_rate=0.1",)),
+    "user id dropped .5": Candidate(("model.user_id_dropout=0.5",)),
+    "user id dropped .9": Candidate(("model.user_id_dropout=0.9",)),
+    "decay .01": Candidate(("training.embedding_weight_decay=0.01",)),
+    "recency": Candidate((RECENCY,)),
+    "recency, user id dropped .5": Candidate((RECENCY, "model.user_id_dropout=0.5")),
+    "recency, .5, temperature .15": Candidate((RECENCY, "model.user_id_dropout=0.5", "training.temperature=0.15")),
+    "attention, user id dropped .5": Candidate((ATTENTION, "model.user_id_dropout=0.5")),
+    "no user id": Candidate(has_user_id=False),
+    "recency, no user id": Candidate((RECENCY,), has_user_id=False),
+    "recency, no user id, temperature .15": Candidate((RECENCY, "training.temperature=0.15"), has_user_id=False),
+    "recency, no user id, temperature .1": Candidate((RECENCY, "training.temperature=0.1"), has_user_id=False),
+    "recency, no user id, rate .1": Candidate((RECENCY, "training.learning_rate=0.1"), has_user_id=False),
+    "attention, no user id": Candidate((ATTENTION,), has_user_id=False),
 }
 
 
@@ -74,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sets", nargs="+", choices=sorted(SETS), default=list(SETS))
     parser.add_argument("--candidates", nargs="+", choices=sorted(CANDIDATES), default=list(CANDIDATES))
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/out/defaults"), help="where all is stored")
-    args = parse(parser, argv, sets=["planted"], candidates=["today", "temperature .1"])
+    args = parse(parser, argv, sets=["planted"], candidates=["today", "recency, no user id"])
     with tempfile.TemporaryDirectory(prefix="defaults-") as temporary:
         folder, sets = (Path(temporary), {"planted": TINY.make}) if args.smoke else (args.folder, SETS)
         found: dict[str, dict[str, float]] = {candidate: {} for candidate in args.candidates}
@@ -97,22 +110,29 @@ def sampled(prepared: Path, folder: Path) -> Path:
     return folder
 
 
-def recall(prepared: Path, keys: Sequence[str], results: Results, *, epochs: int) -> float:
+def recall(prepared: Path, candidate: Candidate, results: Results, *, epochs: int) -> float:
     """Recall@20 of the best epoch, stored or new. epochs: 0: as many as recall.toml says."""
-    configuration = reduce(merge, (override(*key.split("=", 1)) for key in keys), {"training": {"threads": 1}})
+    changes = (override(*key.split("=", 1)) for key in candidate.keys)
+    configuration = reduce(merge, changes, {"training": {"threads": 1}})
     if epochs:
         configuration = merge(configuration, {"training": {"epochs": epochs}})
     settings = load_config().model_dump(include={"model", "training", "negatives"})
-    known = {"set": prepared.name, "configuration": configuration, "defaults": settings}
+    known: dict[str, Any] = {"set": prepared.name, "configuration": configuration, "defaults": settings}
+    known |= {"has_user_id": candidate.has_user_id}
     if (line := results.find(known)) is None:
-        line = results.add(known | {"curve": trained(prepared, configuration)})
+        line = results.add(known | {"curve": trained(prepared, configuration, candidate.has_user_id)})
     return max(float(point[2]) for point in line["curve"])
 
 
-def trained(prepared: Path, configuration: dict[str, Any]) -> list[Sequence[float]]:
+def trained(prepared: Path, configuration: dict[str, Any], has_user_id: bool) -> list[Sequence[float]]:
     """(epoch, seconds, Recall@20, NDCG@20) after each epoch."""
     config = Config.model_validate(merge(load_config().model_dump(), configuration))
-    curve: list[Sequence[float]] = measure(prepared, curve=True, overrides=overrides_of(config, prepared))["curve"]
+    overrides = overrides_of(config, prepared)
+    if not has_user_id:
+        features = read_spec(prepared).to_json()["run"]["model"]["user"]
+        others = [feature for feature in features if feature["column"] != USER_ID.column]
+        overrides = merge(overrides, {"run": {"model": {"user": others}}})
+    curve: list[Sequence[float]] = measure(prepared, curve=True, overrides=overrides)["curve"]
     return curve
 
 

@@ -67,6 +67,13 @@ def _movielens_100k(folder: Path) -> list[Path]:
     return [made]
 
 
+def _timed(name: str, gaps: bool, folder: Path) -> list[Path]:
+    """MovieLens in the order of its own times, with or without the gaps of the histories."""
+    is_small = name == "small"
+    log = cold_logs.movielens(False, 1, gaps=gaps) if is_small else cold_logs.movielens_100k(gaps=gaps)
+    return [click_log.write(folder / f"timed_{name}{'_gaps' if gaps else ''}", log)]
+
+
 def _one_day(folder: Path) -> list[Path]:
     return [click_log.write(folder / f"eb_nerd_only_{day}", cold_logs.eb_nerd(day, days=1)) for day in LATER]
 
@@ -81,12 +88,17 @@ LOGS = {
         lambda folder: [click_log.write(folder / "movielens_ids", cold_logs.movielens(with_features=False))], 1_024
     ),
     "movielens_100k": Logs(_movielens_100k, 1_024),
+    "timed_small": Logs(partial(_timed, "small", False), 1_024),  # both on their validation parts
+    "timed_small_gaps": Logs(partial(_timed, "small", True), 1_024),
+    "timed_100k": Logs(partial(_timed, "100k", False), 1_024),
+    "timed_100k_gaps": Logs(partial(_timed, "100k", True), 1_024),
     "amazon_beauty": Logs(
         lambda folder: [amazon_beauty.prepare(folder / "amazon_beauty")[0]],
         2_048,
         **SCHEME_SETS["amazon_beauty"].configuration,
     ),
 }
+UNTIMED = [name for name in LOGS if not name.startswith("timed")]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -94,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("key", nargs="?", default="model.item_id_shrinkage", help="SECTION.KEY of the configuration")
     parser.add_argument("values", nargs="*", default=["0", "0.3", "1", "3", "10"], help="its values, as in TOML")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another key, in all runs")
-    parser.add_argument("--sets", nargs="+", choices=sorted(LOGS), default=list(LOGS), help="the logs")
+    parser.add_argument("--sets", nargs="+", choices=sorted(LOGS), default=UNTIMED, help="the logs")
     parser.add_argument("--presets", nargs="+", default=list(PRESETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/out/one_key"), help="where all is stored")

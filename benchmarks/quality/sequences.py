@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--validate", action="store_true", help="choose settings, but leave the test part alone")
     parser.add_argument("--folder", type=Path, default=Path("benchmarks/out/sequences"), help="where all is stored")
-    args = parse(parser, argv, sets=["toys"], encoders=["attention"], seeds=[1], epochs=1)
+    parser.add_argument(
+        "--neighbours", type=int, default=0, help="so many items that users clicked with an item are a feature of it"
+    )
+    args = parse(parser, argv, sets=["toys"], encoders=["attention"], seeds=[1], epochs=1, neighbours=2)
     others = [override(*text.split("=", 1)) for text in args.set]
     with tempfile.TemporaryDirectory(prefix="sequences-") as temporary:
         folder, source = args.folder, sequences.FOLDER
@@ -58,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for encoder in args.encoders:
                 fixed = reduce(merge, others, shared(name, encoder, args.epochs))
                 run = partial(trained, Results(folder / f"{name}.jsonl"))
-                parts = sequences.SETS[name].prepare(folder / name, source)
+                parts = sequences.SETS[name].prepare(folder / name, source, args.neighbours)
                 chosen, line = choose(partial(run, parts[0]), fixed)
                 print(row(encoder, f"validation: {values_of(chosen)}", [line]), flush=True)
                 if not args.validate:

@@ -1,79 +1,85 @@
 """A day in which one item, or one user, has 30 % of the rows, compared with an even day of the same size.
 
-Each day is built in its own process, whose peak memory is that of the JVM (driver and executor in local mode) and of
-the Python driver. The day is built `--rounds` times, after a first time that warms the JVM up.
+Each case is a lake in its own process, whose last day is measured as a whole, from interactions to publication: the CPU
+time of tasks and of Python, which other processes disturb less than seconds, the largest task, and peak memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from benchmarks.command_line import benchmark_parser, output_of, parse
-from benchmarks.memory import peak_mib
-from benchmarks.worlds.synthetic_log import SLATE, SyntheticLog
-from jobs.cli.display import Display
-from jobs.config.loading import load_config
-from jobs.lake.lake import Lake
-from jobs.lake.session import spark_session
-from jobs.run_day import TABLE_JOBS, WINDOW_JOBS, run_day
+from benchmarks.tables.growth_report import figures
+from benchmarks.tables.growth_world import World, measure_world
 
-DAY = dt.date(2026, 1, 1)
-CASES = {"even": {}, "hot item": {"hot_item": 0.3}, "hot user": {"hot_user": 0.3}}
+CASES = {
+    "even": {},
+    "hot item": {"hot_item": 0.3},
+    "hot user": {"hot_user": 0.3},
+    "set aside": {"hot_user": 0.3, "max_impressions_per_user": 50_000},  # the user counts nowhere
+}
+SHOWN = {"work_cpu_seconds": "CPU s", "largest_task_seconds": "largest task, s", "seconds": "s"}
 
 
-def measure(case: str, impressions: int, rounds: int) -> dict[str, object]:
-    """Seconds by job in each round, and the peak memory of JVM and Python in MiB."""
-    spark, config = spark_session("skew"), load_config()
-    pid = spark._jvm.java.lang.ProcessHandle.current().pid()  # type: ignore[union-attr]
-    log = SyntheticLog(impressions // SLATE, impressions // 20, 50_000, **CASES[case])
-    taken: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory(prefix="skew-") as folder:
-        lake = Lake(spark, folder)
-        log.land(lake, config, DAY, first=True)
-        for _ in range(rounds + 1):
-            display = Display(case)
-            run_day(lake, config, DAY, ["--lake", folder], display, jobs=(*TABLE_JOBS, *WINDOW_JOBS))
-            taken.append({step.job: step.seconds for step in display.steps})
-    return {"rounds": taken[1:], "jvm": peak_mib(pid), "python": peak_mib()}
+def table(found: dict[str, list[dict[str, Any]]]) -> str:
+    """A Markdown table: each job's figures in each case, the median of the rounds, and the ratio to the even day."""
+    cases = list(found)
+    jobs = list(found["even"][0]["jobs"])
+    medians = {
+        case: {
+            name: {job: statistics.median(figures(line["jobs"][job])[name] for line in lines) for job in jobs}
+            for name in SHOWN
+        }
+        for case, lines in found.items()
+    }
+    heading = [f"{label}, {case}" for label in SHOWN.values() for case in cases]
+    heading += [f"CPU, {case} / even" for case in cases[1:]]
+    rows = [f"| job | {' | '.join(heading)} |", "|---" * (len(heading) + 1) + "|"]
+    for job in [*jobs, "all"]:
+        values = {
+            (name, case): medians[case][name][job] if job != "all" else sum(medians[case][name].values())
+            for name in SHOWN
+            for case in cases
+        }
+        even = values["work_cpu_seconds", "even"]
+        cells = [f"{value:.2f}" for value in values.values()]
+        cells += [f"{values['work_cpu_seconds', case] / even:.2f}" if even else "" for case in cases[1:]]
+        rows.append(f"| {job} | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = benchmark_parser(__doc__)
-    parser.add_argument("--impressions", type=int, default=2_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
-    args = parse(parser, argv, impressions=400, rounds=1)
-    if args.case:
-        print(json.dumps(measure(args.case, args.impressions, args.rounds)))
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--impressions", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=1, help="before the measured one")
+    parser.add_argument("--rounds", type=int, default=1, help="processes of each case")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="beside `even`")
+    parser.add_argument("--world", help=argparse.SUPPRESS)  # of a child process
+    args = parse(parser, argv, users=30, items=120, impressions=400, days=0, cases=["hot user"])
+    if args.world:
+        *_, last = measure_world(World(**json.loads(args.world)))
+        print(json.dumps(last))
         return
-    found = {}
-    for case in CASES:
-        began = time.perf_counter()
-        child = ["--case", case, "--impressions", str(args.impressions), "--rounds", str(args.rounds)]
-        printed = output_of("benchmarks.tables.skew", child, smoke=args.smoke)
-        found[case] = json.loads(printed.strip().splitlines()[-1])
-        print(f"{case}: {time.perf_counter() - began:.0f} s in all", file=sys.stderr)
-    jobs = list(found["even"]["rounds"][0])
-    medians = {
-        case: {job: statistics.median(r[job] for r in result["rounds"]) for job in jobs}
-        for case, result in found.items()
-    }
-    print(f"{args.impressions:,} impressions; seconds, median of {args.rounds} rounds\n")
-    print("| job | " + " | ".join(CASES) + " | hot item / even | hot user / even |")
-    print("|---|" + "---|" * (len(CASES) + 2))
-    for job in [*jobs, "all"]:
-        row = [medians[case][job] if job != "all" else sum(medians[case].values()) for case in CASES]
-        ratios = [f"{seconds / row[0]:.2f}" for seconds in row[1:]]
-        print(f"| {job} | " + " | ".join([*(f"{seconds:.1f}" for seconds in row), *ratios]) + " |")
-    print("\npeak MiB, JVM (driver and executor) + Python driver: ", end="")
-    print(", ".join(f"{case} {result['jvm']:,.0f} + {result['python']:,.0f}" for case, result in found.items()))
+    even = World(args.users, args.items, args.impressions, args.days)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(args.rounds):
+        for case in dict.fromkeys(["even", *args.cases]):
+            began = time.perf_counter()
+            world = json.dumps(asdict(even) | CASES[case])
+            printed = output_of("benchmarks.tables.skew", ["--world", world], smoke=args.smoke)
+            found.setdefault(case, []).append(json.loads(printed.strip().splitlines()[-1]))
+            print(f"{case}: {time.perf_counter() - began:.0f} s in all", file=sys.stderr)
+    print(f"{even}; median of {args.rounds} rounds\n\n{table(found)}\n\npeak MiB: ", end="")
+    print("; ".join(f"{case} {lines[-1]['peak_mib']}" for case, lines in found.items()))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from benchmarks.worlds.prepared_folder import USERS_FILE, is_prepared, write_spe
 from jobs.config.loading import load_config
 from jobs.training.settings import spec_settings
 from model.data.pinned_files import PinnedFiles
-from model.features import FeatureSpec, ModelSpec
+from model.features import Feature, FeatureSpec, ModelSpec
+from model.features.gaps import gap_index
 from model.negatives.settings import Negatives
 from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
 from model.vocabulary import FIRST_INDEX, PADDING
@@ -27,6 +28,7 @@ HISTORY_LENGTH, DIM = 50, 64
 USER_ID = FeatureSpec("user_id", "id", DIM, 1, "user_index", "user_id")
 HISTORY = FeatureSpec("history", "item_list", DIM, HISTORY_LENGTH, "history", "item_id")
 ITEM_ID = FeatureSpec("item_id", "id", DIM, 1, "item_index", "item_id")
+TIMED_HISTORY = FeatureSpec.all_declared([Feature("history", "item_list", DIM, HISTORY_LENGTH, gaps=True)], "user")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class ClickLog:
     user: tuple[FeatureSpec, ...] = (USER_ID, HISTORY)  # of users
     is_history_excluded: bool = True  # whether lists leave out what a user clicked before
     unclicked: np.ndarray | None = None  # [N, H], items of each click's request without a click, -1: none
+    minutes: np.ndarray | None = None  # [N], of each click: for a history with gaps, as TIMED_HISTORY
+    list_minutes: np.ndarray | None = None  # [U], when each user's list is made
 
 
 def write(folder: Path, log: ClickLog) -> Path:
@@ -50,6 +54,8 @@ def write(folder: Path, log: ClickLog) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     histories, clicked = _histories(log)
     indices = {"user_index": log.users + FIRST_INDEX, "item_index": log.items + FIRST_INDEX, "history": histories}
+    gaps, gaps_of_lists = _gaps(log)
+    indices |= gaps
     if log.unclicked is not None:
         indices["unclicked"] = np.where(log.unclicked < 0, PADDING, log.unclicked + FIRST_INDEX)
         indices["outcome_final_at"] = np.zeros(len(log.users), dtype=np.int64)
@@ -60,7 +66,7 @@ def write(folder: Path, log: ClickLog) -> Path:
     }
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", row_group_size=2_048)
-    pq.write_table(_users(log, clicked), folder / USERS_FILE)
+    pq.write_table(_users(log, clicked, gaps_of_lists), folder / USERS_FILE)
     write_spec(folder, _spec(folder, log, {name: table.num_rows for name, table in tables.items()}))
     return folder
 
@@ -73,6 +79,22 @@ def _histories(log: ClickLog) -> tuple[np.ndarray, list[list[int]]]:
         histories[row] = _padded(clicked[user])
         clicked[user].append(int(item) + FIRST_INDEX)
     return histories, clicked
+
+
+def _gaps(log: ClickLog) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The gaps of the histories of each click, [N, L], and of each user, [U, L], by column; none without times."""
+    if log.minutes is None or log.list_minutes is None:
+        return {}, {}
+    clicked: list[list[int]] = [[] for _ in log.relevant]
+    gaps = np.zeros((len(log.users), HISTORY_LENGTH), dtype=np.int64)
+    for row, (user, minute) in enumerate(zip(log.users, log.minutes, strict=True)):
+        gaps[row] = _padded([gap_index(int(minute) - other) for other in clicked[user][-HISTORY_LENGTH:]])
+        clicked[user].append(int(minute))
+    of_lists = [
+        _padded([gap_index(int(minute) - other) for other in own])
+        for minute, own in zip(log.list_minutes, clicked, strict=True)
+    ]
+    return {"history_gaps": gaps}, {"history_gaps": np.stack(of_lists)}
 
 
 def _padded(items: list[int]) -> np.ndarray:
@@ -98,12 +120,13 @@ def _probabilities(log: ClickLog) -> pa.Table:
     return pa.table({"item_index": pa.array(np.arange(n_items) + FIRST_INDEX, pa.int32()), "clicks": clicks, **shares})
 
 
-def _users(log: ClickLog, clicked: list[list[int]]) -> pa.Table:
+def _users(log: ClickLog, clicked: list[list[int]], gaps: Mapping[str, np.ndarray]) -> pa.Table:
     lists = pa.list_(pa.int32())
     known = [np.unique(np.array(items, dtype=np.int64)) for items in clicked]
     excluded = known if log.is_history_excluded else [items[:0] for items in known]
     relevant = [np.setdiff1d(items + FIRST_INDEX, left) for items, left in zip(log.relevant, excluded, strict=True)]
-    table = _table(user_index=np.arange(len(clicked)) + FIRST_INDEX, history=np.stack([*map(_padded, clicked)]))
+    histories = np.stack([*map(_padded, clicked)])
+    table = _table(user_index=np.arange(len(clicked)) + FIRST_INDEX, history=histories, **gaps)
     for name, items in (("excluded", excluded), ("relevant", relevant)):
         table = table.append_column(name, pa.array(items, lists))
     return table

@@ -1,4 +1,4 @@
-"""Logs in which items without a click are clicked later: a planted world, EB-NeRD, and MovieLens ml-latest-small.
+"""Logs in which items without a click are clicked later: a planted world, EB-NeRD, and two of MovieLens.
 
 Axes: N clicks, U users, I items.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.worlds.click_log import ClickLog
+from benchmarks.worlds.click_log import TIMED_HISTORY, USER_ID, ClickLog
+from jobs.raw_log import movielens as ml
 from model.features import FeatureSpec
 from model.vocabulary import FIRST_INDEX
 
@@ -92,10 +94,11 @@ def eb_nerd(last_day: dt.date, days: int | None = None) -> ClickLog:
     )
 
 
-def movielens(with_features: bool = True, tenths_left_out: int = 0) -> ClickLog:
+def movielens(with_features: bool = True, tenths_left_out: int = 0, *, gaps: bool = False) -> ClickLog:
     """ml-latest-small: ratings are exposures, ratings of 4 or more clicks; each user's last tenth is held out.
 
-    tenths_left_out: of each user's ratings, the last ones, as if they had not happened yet.
+    tenths_left_out: of each user's ratings, the last ones, as if they had not happened yet. gaps: whether the history
+    has them; lists are made at the first rating that is held out.
     """
     folder = DATA / "ml-latest-small"
     films = [*csv.DictReader((folder / "movies.csv").open(encoding="utf-8"))]
@@ -104,6 +107,7 @@ def movielens(with_features: bool = True, tenths_left_out: int = 0) -> ClickLog:
     rows = sorted(ratings, key=lambda row: int(row["timestamp"]))
     users = np.array([int(row["userId"]) - 1 for row in rows])  # [exposures]
     items = np.array([number_of[row["movieId"]] for row in rows])
+    minutes = np.array([int(row["timestamp"]) // 60 for row in rows])
     clicked = np.array([float(row["rating"]) >= 4 for row in rows])
     held_out, left_out = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     for user in range(users.max() + 1):
@@ -115,7 +119,30 @@ def movielens(with_features: bool = True, tenths_left_out: int = 0) -> ClickLog:
     before = ~(held_out | left_out)
     shown = np.bincount(items[before], minlength=len(films))
     trained = clicked & before
-    return ClickLog(users[trained], items[trained], shown, relevant, _described(films) if with_features else {})
+    log = ClickLog(users[trained], items[trained], shown, relevant, _described(films) if with_features else {})
+    first = np.array([minutes[(users == user) & (held_out | before)].max() for user in range(len(relevant))])
+    np.minimum.at(first, users[held_out], minutes[held_out])
+    return replace(log, minutes=minutes[trained], list_minutes=first, user=(USER_ID, *TIMED_HISTORY)) if gaps else log
+
+
+def movielens_100k(*, gaps: bool = False) -> ClickLog:
+    """MovieLens-100K with its own times: the clicks of the demo's days 1 to 8, and those of day 9 after them.
+
+    The demo's log has each user's ratings of a day one minute apart. gaps: as for `movielens`.
+    """
+    first_day = dt.date(2026, 1, 1)
+    ratings = ml.movielens_100k(first_day)[0].sort_values("timestamp", kind="stable")
+    day = ratings["ds"].map(lambda ds: (ds - first_day).days).to_numpy()
+    users, items = (ratings[name].astype("category").cat.codes.to_numpy(np.int64) for name in ("user_id", "item_id"))
+    minutes = ratings["timestamp"].to_numpy(np.int64) // 60
+    clicked = ratings["rating"].astype(float).to_numpy() >= ml.CLICK_RATING
+    trained, asked = clicked & (day < 8), day == 8
+    relevant = [items[asked & clicked & (users == user)] for user in range(users.max() + 1)]
+    shown = np.bincount(items[day < 8], minlength=items.max() + 1)
+    log = ClickLog(users[trained], items[trained], shown, relevant, {})
+    first = np.full(len(relevant), minutes.max())
+    np.minimum.at(first, users[asked], minutes[asked])
+    return replace(log, minutes=minutes[trained], list_minutes=first, user=(USER_ID, *TIMED_HISTORY)) if gaps else log
 
 
 def _described(films: list[dict[str, str]]) -> dict[FeatureSpec, np.ndarray]:

@@ -82,7 +82,7 @@ def prepare(lake: Lake, ds: dt.date, folder: Path) -> Path:
         .groupBy("user_id")
         .agg(F.sort_array(F.collect_list("item_index")).alias("relevant"))
     )
-    users = users_to_embed(lake, config, ds, []).drop("ds", "clicks").join(per_user, "user_id")
+    users = users_to_embed(lake, config, ds, []).drop("ds", "clicks", "clicked_minutes").join(per_user, "user_id")
     if lake.has(tables.ORACLE):
         users = users.join(_oracle(lake, ds, items), "user_id")
     pq.write_table(users.orderBy("user_id").toArrow(), folder / USERS_FILE)

@@ -36,6 +36,7 @@ CODES = {
     "no_clicks": Advice("if clicks are missing, land them with ingest-logs and run the day again", STOPPED),
     "one_user": Advice("if the log is incomplete, land it again with ingest-logs and run the day again", STOPPED),
     "one_item": Advice("if the log is incomplete, land it again with ingest-logs and run the day again", STOPPED),
+    "all_set_aside": Advice("raise log.max_impressions_per_user, and run the day again", STOPPED),
     "not_reconciled": Advice(None, STOPPED),
     "day_not_run": Advice("run the days in order: run-day --ds FIRST --last LAST", RANGES),
     "day_open": Advice("wait until the day has ended", STOPPED),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from jobs.config.features import NAME, RESERVED, Features
-from jobs.config.outputs import Report
-from jobs.config.sections import Evaluation, Examples, Model, Negatives, Scoring, Training
+from jobs.config.outputs import Evaluation, Report
+from jobs.config.sections import Examples, Model, Negatives, Scoring, Training
+from jobs.config.tuning import Tuning
 from model.training.spec import MIN_LEARNED_TEMPERATURE
 
 
@@ -17,6 +19,18 @@ def check_cutoffs(evaluation: Evaluation, scoring: Scoring) -> None:
         raise ValueError(
             f"evaluation.cutoffs must be at most scoring.candidates_per_user ({length}), got {list(cutoffs)}"
         )
+    if not set(evaluation.held_out_cutoffs) <= set(cutoffs):
+        raise ValueError(
+            f"evaluation.held_out_cutoffs must be two of evaluation.cutoffs {list(cutoffs)}, "
+            f"got {list(evaluation.held_out_cutoffs)}"
+        )
+
+
+def check_tuning_metric(tuning: Tuning, held_out_cutoffs: Iterable[int]) -> None:
+    """A search maximises what a training measures."""
+    known = [*dict.fromkeys(f"recall@{k}" for k in held_out_cutoffs), "ndcg", "mrr"]
+    if tuning.metric not in known:
+        raise ValueError(f"tuning.metric must be one of {known}, by evaluation.held_out_cutoffs, got {tuning.metric!r}")
 
 
 def check_item_table(model: Model, features: Features) -> None:

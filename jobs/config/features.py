@@ -12,6 +12,7 @@ from model.features import Feature
 from model.features.kinds import feature_kind
 
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 HISTORY = "history"  # the user feature that is built from the user's clicks instead of being logged
 NAME = r"[a-z][a-z0-9_]{0,62}"
 MIN_BUCKETS, MAX_HASHES = 16, 8  # of a hashed id
@@ -31,6 +32,8 @@ RESERVED = {
     "outcome_final_at",
     "weight",
     "epoch_day",
+    "history_gaps",
+    "clicked_minutes",
 }
 
 
@@ -52,6 +55,10 @@ def checked_feature(feature: Feature) -> Feature:
         )
     if not feature.is_hashed and feature.buckets:
         raise ValueError(f"buckets of feature {feature.name} require kind hashed_id, got kind {feature.kind}")
+    if feature.is_gaps:
+        raise ValueError(f"gaps are no feature of their own: set gaps = true of {HISTORY}, got {feature.name}")
+    if feature.gaps and feature.name != HISTORY:
+        raise ValueError(f"gaps must be false of all features but {HISTORY}, got true of {feature.name}")
     try:
         feature_kind(feature.kind).check_length(feature.length)
     except ValueError as error:
@@ -96,6 +103,11 @@ class Features(Section):
     def history_length(self) -> int:
         """Clicks in a user's history; 0 if no tower reads it."""
         return next((feature.length for feature in self.user if feature.name == HISTORY), 0)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether the times of the clicks in the history are stored and read."""
+        return any(feature.gaps for feature in self.user)
 
 
 def logged_features(features: Iterable[Feature]) -> list[Feature]:

@@ -26,17 +26,16 @@ from jobs.config.consistency import (
     check_item_table,
     check_learned_temperature,
     check_row_negatives,
+    check_tuning_metric,
 )
 from jobs.config.features import Features, Section
 from jobs.config.mapping import Mapping
 from jobs.config.messages import message
-from jobs.config.outputs import Export, Report
+from jobs.config.outputs import Evaluation, Export, Gate, Reconciliation, Report
 from jobs.config.retention import Retention, check_retention
 from jobs.config.sections import (
-    Evaluation,
     Examples,
     Exclusions,
-    Gate,
     Index,
     LakeAccess,
     Log,
@@ -63,6 +62,7 @@ SHARED_SECTIONS = frozenset(
         "features",
         "mapping",
         "neighbours",
+        "reconciliation",
         "report",
         "retention",
     }
@@ -95,6 +95,7 @@ class Config(Section):
     lake: LakeAccess
     log: Log
     mapping: Mapping
+    reconciliation: Reconciliation
     examples: Examples
     pool: Pool
     exclusions: Exclusions
@@ -117,6 +118,7 @@ class Config(Section):
     @model_validator(mode="after")
     def sections_agree(self) -> Config:
         check_cutoffs(self.evaluation, self.scoring)
+        check_tuning_metric(self.tuning, self.held_out_cutoffs)
         check_retention(self.retention, self.log, self.training)
         check_item_table(self.model, self.features)
         check_interests(self.model, self.features)
@@ -127,6 +129,12 @@ class Config(Section):
         check_row_negatives(self.negatives, self.examples)
         check_learned_temperature(self.training)
         return self
+
+    @property
+    def held_out_cutoffs(self) -> tuple[int, int]:
+        """The list lengths of the recall on the held-out day, the shorter one first."""
+        pair = self.evaluation.held_out_cutoffs or self.evaluation.cutoffs
+        return pair[0], pair[-1]
 
     @property
     def recent_days(self) -> int:

@@ -16,6 +16,7 @@ DatedTable = Literal[
     "users",
     "items",
     "interactions",
+    "set_aside_users",
     "training_examples",
     "item_changes",
     "daily_item_counts",

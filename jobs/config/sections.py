@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from jobs.config.features import Count, Section
+from jobs.config.features import Count, Section, Share
 from model.features.user_encoders import ONE_VECTOR, USER_ENCODERS
 from model.search.backends import BACKENDS
 
-Share = Annotated[float, Field(ge=0, le=1)]
 CLASS_NAME = r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$"  # a registered name or "package.module:Class"
 
 
@@ -25,6 +24,7 @@ class Log(Section):
     additional_columns: Literal["drop", "refuse"]
     examination: Literal["all", "above_last_click", "first_positions"]
     examined_positions: Count
+    max_impressions_per_user: Annotated[int, Field(ge=0)]
     examples_window_days: Count
     state_lookback_days: Count
     user_retention_days: Count
@@ -42,6 +42,7 @@ class Examples(Section):
 
 class Exclusions(Section):
     clicked: Literal["ever", "never"] | Count
+    max_old_items: Annotated[int, Field(ge=0, lt=2**31)]
     blocklist: str
 
 
@@ -166,6 +167,7 @@ class Index(Section):
     recall_sample_users: Count
     annoy_trees: Count
     ivf_lists: Annotated[int, Field(ge=0)]
+    shard_items: Annotated[int, Field(ge=0)]
     options: dict[Backend, dict[str, bool | int | float | str]]
 
     @model_validator(mode="after")
@@ -204,34 +206,3 @@ class Scoring(Section):
                 f"got {self.category_feature!r} and {self.max_per_category}"
             )
         return self
-
-
-class Gate(Section):
-    max_recall_drop: Share
-    max_last_pass_drop: Share
-    min_recall: Share
-    min_recall_over_popularity: Annotated[float, Field(ge=0)]
-    min_validation_clicks: Annotated[int, Field(ge=0)]
-    few_clicks: Literal["pass", "fail"]
-    min_coverage: Share
-    max_never_clicked_share: Share
-    max_never_clicked_ratio: Share
-    max_head_share: Share
-    max_short_list_share: Share
-    max_mean_cosine: Share
-    max_index_recall_drop: Share
-    max_input_age_days: Annotated[int, Field(ge=0)]
-
-
-class Evaluation(Section):
-    cutoffs: tuple[Count, ...]
-    head_click_share: Share
-    middle_click_share: Share
-    new_item_days: Count
-
-    @field_validator("cutoffs")
-    @classmethod
-    def cutoffs_ascend(cls, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
-        if not cutoffs or list(cutoffs) != sorted(set(cutoffs)):
-            raise ValueError(f"must be list lengths in ascending order, got {list(cutoffs)}")
-        return cutoffs

@@ -47,7 +47,7 @@ class Range(Section):
 
 class Tuning(Section):
     take_over: TakeOver
-    metric: Literal["recall@10", "recall@100", "ndcg", "mrr"]
+    metric: str  # checked by `consistency.check_tuning_metric`
     max_epochs: Count
     space: dict[str, Range | list[str | bool | int | float]]
 

@@ -9,20 +9,53 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.lake.queries import query
+from jobs.serving.verdicts import Z
 
 CANDIDATES, POPULARITY, ORACLE = "candidates", "popularity", "oracle"  # column `channel` of the table evaluation
+MILLIONTHS = 1_000_000
+MAX_BROADCAST_USERS = 1_000_000  # ids that every executor keeps in memory, about 50 bytes each
+
+
+def of_sample(rows: DataFrame, share: float) -> DataFrame:
+    """The rows (user_id, ...) of a share of all users, by a hash of user_id; all rows if it is 1.
+
+    The same users on every day and in every table; a larger share has them, too.
+    """
+    number = F.pmod(F.xxhash64("user_id", F.lit("evaluation")), F.lit(MILLIONTHS))
+    return rows if share == 1 else rows.where(number < F.lit(share * MILLIONTHS))
+
+
+def lists_of_clickers(lists: DataFrame, relevant: DataFrame, clicks: int) -> DataFrame:
+    """The rows of `lists` of users in `relevant`, which has `clicks` rows; all of them if these are too many.
+
+    Most users do not click on a day. Without this, the lists of all would be shuffled to be joined with the clicks.
+    """
+    if clicks > MAX_BROADCAST_USERS:  # another shuffle would cost what it saves
+        return lists
+    return lists.join(F.broadcast(relevant.select("user_id").distinct()), "user_id", "left_semi")
+
+
+def ranking_metrics(relevant: DataFrame, lists: DataFrame, at: Sequence[int]) -> DataFrame:
+    """Rows (slice, metric, k, value, users, interval_low, interval_high): means over users with their 95 % interval."""
+    lengths = F.array(*(F.lit(k) for k in at))
+    frames = {"relevant": relevant, "lists": lists}
+    return query(lists.sparkSession, "evaluation/ranking_metrics", frames, at=lengths, z=Z)
 
 
 def evaluation(
-    lists: DataFrame, relevant: DataFrame, item_slices: DataFrame, items: DataFrame, at: Sequence[int]
+    lists: DataFrame, relevant: DataFrame, item_slices: DataFrame, items: DataFrame, at: Sequence[int], clicks: int
 ) -> DataFrame:
-    """Rows (slice, metric, k, value, users) that measure `lists` (user_id, item_ids) at each length k in `at`."""
-    spark = lists.sparkSession
-    lengths = F.array(*(F.lit(k) for k in at))
-    ranking = query(spark, "evaluation/ranking_metrics", {"relevant": relevant, "lists": lists}, at=lengths)
+    """Rows (slice, metric, k, value, users) that measure `lists` (user_id, item_ids) at each length k in `at`.
+
+    Those that are means over users have the 95 % interval of the mean (interval_low, interval_high).
+    clicks: the number of rows of `relevant`.
+    """
+    spark, of_clickers = lists.sparkSession, lists_of_clickers(lists, relevant, clicks)
     frames = {"lists": lists, "item_slices": item_slices, "item_snapshot": items}
-    coverage = query(spark, "evaluation/clicked_item_coverage", {"relevant": relevant, "lists": lists}, k=max(at))
-    return ranking.unionByName(query(spark, "evaluation/list_metrics", frames, k=max(at))).unionByName(coverage)
+    clicked = {"relevant": relevant, "lists": of_clickers}
+    coverage = query(spark, "evaluation/clicked_item_coverage", clicked, k=max(at))
+    of_lists = query(spark, "evaluation/list_metrics", frames, k=max(at)).unionByName(coverage)
+    return ranking_metrics(relevant, of_clickers, at).unionByName(of_lists, allowMissingColumns=True)
 
 
 def with_new_items(

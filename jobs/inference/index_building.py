@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from jobs.config.loading import Config
-from jobs.inference.index_measurement import Vectors, build_explore_index, build_indexes
+from jobs.inference.index_measurement import Measurement, Vectors, build_explore_index, build_indexes
 from jobs.inference.item_details import (
     NO_NEIGHBOURS,
     ItemDetails,
@@ -27,7 +29,8 @@ from jobs.lake import tables
 from jobs.lake.files import put_folder
 from jobs.lake.lake import Lake
 from model.artifacts.verified_folder import sha256
-from model.data.parquet_files import read_files
+from model.data.item_vectors import dimension_of, sorted_vectors
+from model.data.parquet_files import batches_of, read_files
 from model.search.tuning import Sample
 from model.training.processes.lines import warn
 
@@ -35,20 +38,19 @@ from model.training.processes.lines import warn
 def store_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample: Sample) -> DataFrame:
     """Build and measure the configured indexes over the available items and store them; returns rows of item_indexes.
 
-    All vectors must fit in memory, as they must where the index is searched; they are read from the files, not through
-    the JVM. The folder's name contains a hash of its content, so that a worker never confuses an open index with a
-    newer one. Raises RecallNotReached if no index that may be searched reaches the recall; nothing is stored then.
+    The vectors go from the files of item_embeddings, not through the JVM, into a file in the folder of temporary files,
+    which is memory-mapped (docs/cluster.md: what that takes). The folder's name contains a hash of its content, so that
+    a worker never confuses an open index with a newer one. Raises RecallNotReached if no index that may be searched
+    reaches the recall; nothing is stored then.
     """
-    rows = read_files(lake.pinned(tables.ITEM_EMBEDDINGS, ds, 1).files)
+    files = lake.pinned(tables.ITEM_EMBEDDINGS, ds, 1).files
     with tempfile.TemporaryDirectory(prefix="batch-recall-") as temporary:
-        folder = Path(temporary)
-        measurements = build_indexes(config.index, _available(rows, version), sample, folder)
-        if config.scoring.explore_quota:
-            chosen = next(row.backend for row in measurements if row.is_chosen)
-            build_explore_index(config.index, _explored(rows, version), sample, chosen).save(folder / EXPLORE)
+        folder, work = (Path(temporary) / name for name in ("parts", "work"))
+        folder.mkdir()
+        measurements = build_parts(config, files, version, sample, folder, work)
         if config.scoring.neighbour_quota:
             write_neighbours(folder / NEIGHBOURS, _neighbours(lake, ds), version)
-        details = _item_details(lake, config, ds, rows)
+        details = _item_details(lake, config, ds, files)
         write_item_details(folder / ITEMS, details, version, config.scoring.category_feature)
         name = f"{version}-{_content_hash(folder)}"
         for part in sorted(folder.iterdir()):
@@ -58,39 +60,49 @@ def store_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample:
     return lake.spark.createDataFrame([tuple(row[name] for name in schema.names) for row in made], schema)
 
 
-def _available(rows: pa.Table, version: str) -> Vectors:
-    """The embeddings of the items that are available."""
-    return vectors(rows.filter(rows["available"]), "embedding", version)
+def build_parts(
+    config: Config, files: Sequence[str], version: str, sample: Sample, folder: Path, work: Path
+) -> list[Measurement]:
+    """Save the indexes of the items that are available, and that of the items to explore, under `folder`.
+
+    files: of item_embeddings. work: a folder for what is read while they are built; it is deleted.
+    """
+    measurements = build_indexes(config.index, vectors(files, "embedding", version, work, "available"), sample, folder)
+    shutil.rmtree(work)
+    if config.scoring.explore_quota:
+        chosen = next(row.backend for row in measurements if row.is_chosen)
+        explored = vectors(files, "feature_embedding", version, work)  # made from their features without the id
+        build_explore_index(config.index, explored, sample, chosen).save(folder / EXPLORE)
+        shutil.rmtree(work)
+    return measurements
 
 
-def _explored(rows: pa.Table, version: str) -> Vectors:
-    """The embeddings of the items to explore, which are made from their features without the id."""
-    return vectors(rows, "feature_embedding", version)
+def vectors(files: Sequence[str], column: str, version: str, work: Path, only: str = "") -> Vectors:
+    """The vectors in a column of item_embeddings, of the rows in which it is not null, in a file in the folder `work`.
+
+    only: a Boolean column of the rows to read, "" for all.
+    """
+    work.mkdir()
+    embeddings, item_indices = sorted_vectors(files, column, work, dimension_of(files, "embedding"), only)
+    return Vectors(embeddings, item_indices, version, work)
 
 
-def vectors(rows: pa.Table, column: str, version: str) -> Vectors:
-    """The vectors in a column of item_embeddings, of the rows in which it is not null."""
-    dimension = len(rows["embedding"][0]) if rows.num_rows else 1
-    rows = rows.filter(rows[column].is_valid())
-    embeddings = rows[column].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, dimension)
-    return Vectors(embeddings, rows["item_index"].to_numpy().astype("int64"), version)
-
-
-def _item_details(lake: Lake, config: Config, ds: dt.date, embeddings: pa.Table) -> ItemDetails:
+def _item_details(lake: Lake, config: Config, ds: dt.date, files: Sequence[str]) -> ItemDetails:
+    embeddings = read_files(files, ["item_id", "item_index", "available"])
     popular = read_files(lake.pinned(tables.POPULAR_ITEMS, ds, 1).files)
     items = items_by_index(embeddings, _categories(lake, config, ds))
     return ItemDetails(items, available_popular(popular, embeddings))
 
 
-def _neighbours(lake: Lake, ds: dt.date) -> pa.Table:
+def _neighbours(lake: Lake, ds: dt.date) -> Iterator[pa.RecordBatch]:
     """The day's rows of item_neighbours; none, with a warning, if it has none, as before the first pairs of clicks."""
     if not lake.has_day(tables.ITEM_NEIGHBOURS, ds):
         warn(
             f"item_neighbours has no row for {ds}: the towers fill the positions of scoring.neighbour_quota. "
             "If the quota was set after the day's tables were built, run build_item_pairs and build_item_neighbours",
         )
-        return NO_NEIGHBOURS
-    return read_files(lake.pinned(tables.ITEM_NEIGHBOURS, ds, 1).files).select(NO_NEIGHBOURS.column_names)
+        return iter(())
+    return batches_of(lake.pinned(tables.ITEM_NEIGHBOURS, ds, 1).files, NO_NEIGHBOURS.column_names)
 
 
 def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
@@ -104,7 +116,7 @@ def _categories(lake: Lake, config: Config, ds: dt.date) -> pa.Table | None:
 
 
 def _content_hash(folder: Path) -> str:
-    """Eight hexadecimal digits of a hash of the names and contents of all files in a folder."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    sums = [f"{file.relative_to(folder)} {sha256(file)}" for file in files]
+    """Eight hexadecimal digits of a hash of verified folders: of their manifests, which have the sums of all files."""
+    manifests = sorted(folder.glob("*/*.json"))
+    sums = [f"{file.relative_to(folder)} {sha256(file)}" for file in manifests]
     return hashlib.sha256("\n".join(sums).encode()).hexdigest()[:8]

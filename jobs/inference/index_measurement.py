@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +18,22 @@ from model.search.approximate_index import ApproximateIndex
 from model.search.backends import BACKENDS
 from model.search.exact_index import ExactIndex
 from model.search.item_index import ItemIndex
+from model.search.sharded_index import build_in_shards
 from model.search.tuning import RecallNotReached, Sample, tune
 from model.training.processes.lines import warn
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """embeddings float32 [I, D] and indices int64 [I] of items, of one model version."""
+    """embeddings float32 [I, D] and indices int64 [I] of items, of one model version.
+
+    folder: where files can be written that an index reads until it is saved.
+    """
 
     embeddings: np.ndarray
     item_indices: np.ndarray
     model_version: str
+    folder: Path
 
 
 @dataclass
@@ -107,8 +113,7 @@ def _build_and_measure(
     seconds, recall, speed = exact.build_seconds, 1.0, exact.queries_per_second
     if kind is not ExactIndex:
         began = time.perf_counter()
-        options = {**kind.configured_options(settings.model_dump()), **settings.options.get(backend, {})}
-        index = kind.build(vectors.embeddings, vectors.item_indices, model_version=vectors.model_version, **options)
+        index = _built(settings, backend, kind, vectors)
         seconds = time.perf_counter() - began
         if len(sample):
             index, recall, speed = _tuned(index, exact.found, sample, settings.recall_target)
@@ -117,6 +122,18 @@ def _build_and_measure(
     if len(sample):
         measurement.recall, measurement.users_per_second = recall, speed
     return index, measurement
+
+
+def _built(settings: Index, backend: str, kind: type[ItemIndex], vectors: Vectors) -> ItemIndex:
+    """An index of a backend with its configured options: in shards if it is approximate and has too many items."""
+    options = {**kind.configured_options(settings.model_dump()), **settings.options.get(backend, {})}
+    embeddings, item_indices, version = vectors.embeddings, vectors.item_indices, vectors.model_version
+    if issubclass(kind, ApproximateIndex) and 0 < settings.shard_items < len(item_indices):
+        shards = Path(tempfile.mkdtemp(prefix="shards-", dir=vectors.folder))
+        return build_in_shards(
+            kind, embeddings, item_indices, shards, settings.shard_items, model_version=version, **options
+        )
+    return kind.build(embeddings, item_indices, model_version=version, **options)
 
 
 def _tuned(index: ItemIndex, exact: np.ndarray, sample: Sample, min_recall: float) -> tuple[ItemIndex, float, float]:

@@ -6,6 +6,7 @@ not every configuration reads, have a folder of their own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -57,9 +58,15 @@ def read_item_details(folder: Path, version: str, category_feature: str) -> Item
     return ItemDetails(pq.read_table(folder / ITEMS_FILE), pq.read_table(folder / POPULAR_FILE))
 
 
-def write_neighbours(folder: Path, neighbours: pa.Table, version: str) -> None:
-    """Write rows (item_index, neighbours) of item_neighbours as a verified folder."""
-    NEIGHBOURS_FORMAT.write(folder, {"model_version": version}, {NEIGHBOURS_FILE: partial(pq.write_table, neighbours)})
+def write_neighbours(folder: Path, neighbours: Iterable[pa.RecordBatch], version: str) -> None:
+    """Write rows (item_index, neighbours) of item_neighbours as a verified folder, a batch at a time."""
+
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, NO_NEIGHBOURS.schema) as file:
+            for batch in neighbours:
+                file.write_table(pa.Table.from_batches([batch]).cast(NO_NEIGHBOURS.schema))
+
+    NEIGHBOURS_FORMAT.write(folder, {"model_version": version}, {NEIGHBOURS_FILE: write})
 
 
 def read_neighbours(folder: Path, version: str) -> pa.Table:

@@ -5,6 +5,7 @@ Axis letters: B users of a batch, Q interests of a user, D embedding size, K can
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ from jobs.inference.item_details import read_item_details, read_neighbours
 from jobs.inference.references import IndexReference, batches_with_rows
 from jobs.lake import tables
 from jobs.lake.files import local_folder
+from jobs.lake.writing import WorkerRows
 from model.features.ragged import of_lists
 from model.search.backends import load_index
 from model.search.exact_index import ExactIndex
@@ -31,7 +33,7 @@ from model.search.lists.channels import Cap
 from model.search.lists.neighbours import item_neighbours
 from model.search.lists.popular import PopularItems
 
-CANDIDATES_AT_ONCE = 1 << 18  # candidates that a worker makes at a time; converting one to Arrow takes about 100 bytes
+CANDIDATES_AT_ONCE = 1 << 17  # candidates that a worker makes at a time; one takes about 230 bytes until it is written
 REUSABLE, REUSABLE_SCORED_AT = "reusable_list", "reusable_scored_at"  # columns: a list of an earlier day, or null
 
 
@@ -58,11 +60,11 @@ class ListPlan:
         return cls(quotas, scoring.category_feature, scoring.max_per_category, by_score, clicks)
 
 
-def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan) -> DataFrame:
-    """Rows (user_id, candidates, scored_at) in the order of `users`, best candidate first, ranks from 1.
+def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan, scored_at: dt.datetime) -> WorkerRows:
+    """Rows of candidates without `ds`, in the order of `users`, best candidate first, ranks from 1.
 
     users: user_id, embedding, excluded, is_cold, segment, history, and a list of an earlier day that is reused if all
-    its items are still available, with the time at which it was scored. scored_at is that time, or null for a new list.
+    its items are still available, with the time at which it was scored. scored_at: of the other lists.
     """
     names = ["user_id", "embedding", "excluded", "is_cold", "segment", REUSABLE, REUSABLE_SCORED_AT]
     names += ["history"] if ref.neighbours else []
@@ -71,13 +73,15 @@ def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan) -> DataFra
         for batch in batches_with_rows(batches):
             for start in range(0, batch.num_rows, at_once):
                 part = batch.slice(start, at_once)
-                lists, reused = _lists(part, open_scorer(ref, plan))
-                scored_at = pc.if_else(pa.array(reused), part.column(REUSABLE_SCORED_AT), None)
-                yield pa.RecordBatch.from_arrays([part.column("user_id"), lists, scored_at], schema.names)
+                lists, reused = made_lists(part, open_scorer(ref, plan))
+                times = part.column(REUSABLE_SCORED_AT)
+                times = pc.if_else(pa.array(reused), times, pa.scalar(scored_at, times.type))
+                versions = pa.repeat(ref.version, part.num_rows)
+                yield pa.RecordBatch.from_arrays([part.column("user_id"), lists, versions, times], schema.names)
 
     at_once = max(CANDIDATES_AT_ONCE // plan.quotas.k, 1)
-    schema = tables.CANDIDATES.pick("user_id", "candidates", "scored_at")
-    return users.select(names).mapInArrow(score, schema)
+    schema = tables.CANDIDATES.pick("user_id", "candidates", "model_version", "scored_at")
+    return WorkerRows(users.select(names), score, schema)
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def read_scorer(ref: IndexReference, plan: ListPlan) -> Scorer:
     return Scorer(candidate_lists, items["item_id"].combine_chunks(), available.combine_chunks())
 
 
-def _lists(batch: pa.RecordBatch, scorer: Scorer) -> tuple[pa.ListArray, np.ndarray]:
+def made_lists(batch: pa.RecordBatch, scorer: Scorer) -> tuple[pa.ListArray, np.ndarray]:
     """The lists of a batch of users, and which of them are reused: bool [B]."""
     reused = _reusable(batch.column(REUSABLE), scorer.available)  # [B]
     rest = batch.filter(pa.array(~reused)) if reused.any() else batch

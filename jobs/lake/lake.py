@@ -19,9 +19,12 @@ from jobs.lake import writing
 from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.integrity.shared import SHARED, open_snapshot
 from jobs.lake.queries import empty_frame
-from jobs.lake.snapshots import Snapshot, as_rows, read_batches, read_rows, sampled, spark_frame
+from jobs.lake.snapshots import Snapshot, Where, as_rows, read_batches, read_rows, sampled, spark_frame
 from jobs.lake.tables import Table, check_partition, check_schema, readable
+from jobs.lake.writing import Check
 from model.data.pinned_files import PinnedFiles
+
+Session = SparkSession | Callable[[], SparkSession]  # or a function that starts it when it is first needed
 
 
 class NoSuchDay(ValueError):
@@ -31,19 +34,8 @@ class NoSuchDay(ValueError):
 class Lake:
     """The folder of all tables (any Hadoop URI). A variant of the model has its own tables of model outputs."""
 
-    def __init__(
-        self,
-        spark: SparkSession | Callable[[], SparkSession],
-        uri: str,
-        variant: str | None = None,
-        *,
-        opens_once: bool = False,
-    ) -> None:
-        """spark: the session, or a function that starts it when it is first needed.
-
-        opens_once: whether a table is opened only at its first use and after this lake has written it, so that all
-        reads in between are of one version; otherwise each read opens the newest version.
-        """
+    def __init__(self, spark: Session, uri: str, variant: str | None = None, *, opens_once: bool = False) -> None:
+        """opens_once: reads between two writes of a table are of one version; otherwise each one opens the newest."""
         self._start, self.uri, self.variant, self.opens_once = spark, uri, variant, opens_once
         self._snapshots: dict[tuple[str, int | None], Snapshot | None] = {}
         self._shared = SHARED.get() if opens_once else None
@@ -104,8 +96,7 @@ class Lake:
 
     def row_count(self, table: Table, ds: dt.date, *, version: int | None = None) -> int:
         """The number of rows of a day, from the table's log."""
-        of_day = self.days_of(table, ds, 1, version)
-        return 0 if of_day is None else of_day.rows
+        return 0 if (of_day := self.days_of(table, ds, 1, version)) is None else of_day.rows
 
     def has_day(self, table: Table, ds: dt.date, *, version: int | None = None) -> bool:
         """Whether a day has rows, from the table's log."""
@@ -121,8 +112,7 @@ class Lake:
 
     def between(self, table: Table, first: dt.date, last: dt.date, *, version: int | None = None) -> DataFrame:
         """The rows of the days from `first` to `last`, both included."""
-        snapshot = self.snapshot(table, version)
-        rows = self._frame(table, None if snapshot is None else snapshot.between(first, last))
+        rows = self._frame(table, self.days_of(table, last, (last - first).days + 1, version))
         return rows.where(F.col("ds").between(F.lit(first), F.lit(last)))
 
     def day(self, table: Table, ds: dt.date, *, version: int | None = None) -> DataFrame:
@@ -155,15 +145,21 @@ class Lake:
         return pl.DataFrame(rows.toArrow())
 
     def batches(
-        self, table: Table, ds: dt.date, columns: Sequence[str], max_rows: int | None = None, version: int | None = None
+        self,
+        table: Table,
+        ds: dt.date,
+        columns: Sequence[str],
+        max_rows: int | None = None,
+        version: int | None = None,
+        where: Where | None = None,
     ) -> Iterator[pl.DataFrame]:
-        """Batches of a day's rows: all of them, or about `max_rows` of a larger day. Read without Spark if possible."""
+        """Batches of a day's rows, as `read_batches` has them. Read without Spark if possible."""
         snapshot = self.days_of(table, ds, 1, version)
         if snapshot is not None and snapshot.is_readable_without_spark:
-            yield from read_batches(snapshot, columns, max_rows)
+            yield from read_batches(snapshot, columns, max_rows, where)
         elif snapshot is not None:
             rows = self.day(table, ds, version=version).select(*columns)
-            yield pl.DataFrame(sampled(rows, snapshot.rows, max_rows).toArrow())
+            yield pl.DataFrame(sampled(rows, snapshot.rows, max_rows, where).toArrow())
 
     def latest_before(self, table: Table, ds: dt.date, days: int) -> DataFrame:
         """The rows of `latest_day_before`; an empty frame if there is no such day."""
@@ -187,22 +183,24 @@ class Lake:
             raise NoSuchDay(f"table {table.name} has no row from {first} to {last} in {self.table_path(table)}")
         return PinnedFiles(snapshot.version, tuple(window.urls), window.rows)
 
-    def overwrite(self, table: Table, ds: dt.date, rows: DataFrame, check: writing.Check | None = None) -> int:
+    def overwrite(self, table: Table, ds: dt.date, rows: DataFrame, check: Check | None = None) -> int:
         """Replace a day in one commit; see `overwrite_where`."""
         return self.overwrite_where(table, rows.withColumn("ds", F.lit(ds)), f"ds = DATE'{ds.isoformat()}'", check)
 
+    def overwrite_by_workers(self, table: Table, ds: dt.date, rows: writing.WorkerRows, row_group_rows: int) -> int:
+        """Like `overwrite`; the Python workers that make the rows write the files where `commit_by_workers` can."""
+        with self._written(table) as existing:
+            return writing.commit_by_workers(self._stored(table), table, ds, rows, row_group_rows, existing)
+
     def overwrite_days(self, table: Table, days: Sequence[dt.date], rows: DataFrame) -> int:
         """Replace `days` by `rows`, which must not contain other days, in one commit."""
-        listed = ", ".join(f"DATE'{day.isoformat()}'" for day in days)
-        return self.overwrite_where(table, rows, f"ds in ({listed})")
+        return self.overwrite_where(table, rows, "ds in (" + ", ".join(f"DATE'{day}'" for day in days) + ")")
 
     def append(self, table: Table, rows: DataFrame) -> int:
         """Add `rows` in one commit."""
         return self.overwrite_where(table, rows, None)
 
-    def overwrite_where(
-        self, table: Table, rows: DataFrame, predicate: str | None, check: writing.Check | None = None
-    ) -> int:
+    def overwrite_where(self, table: Table, rows: DataFrame, predicate: str | None, check: Check | None = None) -> int:
         """Replace the rows that fulfil the SQL `predicate`, which must not contain user input, by `rows`; None: add.
 
         check: gets the written rows before the commit, if `can_check_files`. Raises SchemaMismatch before any write.
@@ -210,13 +208,15 @@ class Lake:
         with self._written(table) as existing:
             return writing.commit(self._stored(table), table, rows, predicate, existing, check)
 
-    def insert(self, table: Table, rows: DataFrame, count: int | None = None, key: Sequence[str] = ()) -> int:
-        """Add `rows` in one commit; raises KeyConflict if the table has one of their keys.
-
-        count: the number of rows, if known. key: the columns that must be unique (default: the table's key).
-        """
+    def append_after(self, table: Table, rows: DataFrame, version: int | None) -> int:
+        """Add rows in one commit; raises KeyConflict unless `version` is the newest (None: if there is a row)."""
         with self._written(table) as existing:
-            return writing.insert(self._stored(table), table, rows, key or table.key, count or rows.count(), existing)
+            return writing.append_after(self._stored(table), table, rows, version, existing)
+
+    def insert(self, table: Table, row: DataFrame) -> None:
+        """Add one row in one commit; raises KeyConflict if the table has its key."""
+        with self._written(table) as existing:
+            writing.insert(self._stored(table), table, row, existing)
 
     def insert_row(self, table: Table, values: Mapping[str, Any]) -> None:
         """Like `insert` for one row, whose key is its partition; without Spark on a local disk. values: by column."""

@@ -63,7 +63,7 @@ def dated_tables(config: Config) -> list[Table]:
     """The tables whose days can be removed; those that only record what happened are small and kept for ever."""
     return [
         tables.IMPRESSIONS, tables.CLICKS, tables.users(config), tables.items(config), tables.INTERACTIONS,
-        tables.training_examples(config), tables.item_changes(config), tables.DAILY_ITEM_COUNTS,
+        tables.SET_ASIDE_USERS, tables.training_examples(config), tables.item_changes(config), tables.DAILY_ITEM_COUNTS,
         tables.DAILY_ITEM_PAIRS, tables.WINDOW_ITEM_COUNTS, tables.ITEM_SAMPLING_PROBS, tables.UNCLICKED_ITEMS,
         tables.POPULAR_ITEMS, tables.ITEM_NEIGHBOURS, tables.user_snapshot(config), tables.item_snapshot(config),
         tables.USER_HISTORIES, tables.USER_EMBEDDINGS, tables.ITEM_EMBEDDINGS, tables.CANDIDATES,

@@ -12,6 +12,7 @@ import numpy as np
 
 USERS_PER_BLOCK = 2_000  # users whose factors are drawn together
 USERS_PER_CHUNK = 50  # users whose best items are computed together
+ITEMS_PER_CHUNK = 2_048  # items whose weights are counted together
 GRID_WEIGHTS, GRID_TIMES = 256, 400  # grid points on which the probability of a position is computed
 
 
@@ -85,41 +86,77 @@ class World:
         catalogue = np.flatnonzero(self.first_days() <= day)
         share = self.popularity()[catalogue]
         proposed = 1 - (1 - share / share.sum()) ** self.proposals  # [N]
+        order = np.argsort(-proposed, kind="stable")
+        catalogue, proposed = catalogue[order], proposed[order]
         factors, best = self.item_factors()[catalogue], []
         for start in range(0, len(users), USERS_PER_CHUNK):
-            affinity = self.affinity(users[start : start + USERS_PER_CHUNK], factors)  # [U, N]
-            examined = self.examined_probability(self.taste * affinity, proposed)  # [U, N]
-            clicks = proposed * examined * self.click_probability(affinity)
-            best.append(np.argsort(-clicks, axis=1)[:, :k])
+            chunk = users[start : start + USERS_PER_CHUNK]
+            best.append(self._best_of(chunk, factors, proposed, min(k, len(catalogue))))
         return catalogue[np.concatenate(best)]
 
-    def examined_probability(self, log_weights: np.ndarray, proposed: np.ndarray) -> np.ndarray:
-        """The probability [U, N] that a proposed item is shown and examined, given its log weight [U, N].
+    def _best_of(self, users: np.ndarray, factors: np.ndarray, proposed: np.ndarray, k: int) -> np.ndarray:
+        """Which items [U, k] have the most expected clicks. factors [N, Z] and proposed [N]: the most popular first.
+
+        Clicks are `proposed` times a factor that is largest at one end of the affinities. An item cannot be among the
+        best k if it would have fewer clicks there than the k-th best of some items has.
+        """
+        examined = self.examined_on_grid(users, factors, proposed)  # [U, G]
+        clicks = self._expected_clicks(users, factors[: 4 * k], proposed[: 4 * k], examined)
+        kth = np.partition(clicks, -k, axis=1)[:, -k]  # [U]
+        ends = np.sqrt(self.factors) * np.array([-1, 1])
+        most = (examined[:, [0, -1]] * self.click_probability(ends)).max(axis=1)  # [U], of an item that is proposed
+        n = int((proposed >= (kth / most).min() * (1 - 1e-9)).sum())
+        clicks = self._expected_clicks(users, factors[:n], proposed[:n], examined)
+        best = np.argpartition(-clicks, k - 1, axis=1)[:, :k]
+        return np.take_along_axis(best, np.argsort(-np.take_along_axis(clicks, best, 1), axis=1), 1)
+
+    def _expected_clicks(
+        self, users: np.ndarray, factors: np.ndarray, proposed: np.ndarray, examined: np.ndarray
+    ) -> np.ndarray:
+        """Per request, [U, N]. examined: `examined_on_grid`."""
+        scaled, middle = self._on_grid(users)
+        place = np.clip(scaled @ factors.T + middle, 0, GRID_WEIGHTS - 1)
+        lower = np.minimum(place.astype(np.int64), GRID_WEIGHTS - 2)
+        below, above = (np.take_along_axis(examined, lower + step, axis=1) for step in (0, 1))
+        return (
+            proposed
+            * (below + (place - lower) * (above - below))
+            * self.click_probability(self.affinity(users, factors))
+        )
+
+    def examined_on_grid(self, users: np.ndarray, factors: np.ndarray, proposed: np.ndarray) -> np.ndarray:
+        """The probability [U, G] that a proposed item is shown and examined, by its weight.
 
         A slate is drawn by perturbed weights, which is equivalent to a race: an item of weight w arrives before time s
         with probability 1 - exp(-w s). Let s_r be the time at which r items are expected to have arrived, where each
         item takes part with probability `proposed` [N]. An item that arrives between s_{r-1} and s_r has position r.
         """
+        expected = np.zeros((len(users), GRID_WEIGHTS))  # [U, G], expected proposed items per weight
+        scaled, middle = self._on_grid(users)
+        shift = middle + 0.5 + np.arange(len(users))[:, None] * GRID_WEIGHTS  # [U, 1]: rounds; each user has own bins
+        for start in range(0, len(proposed), ITEMS_PER_CHUNK):
+            some = slice(start, start + ITEMS_PER_CHUNK)
+            nearest = (scaled @ factors[some].T + shift).astype(np.int64)  # [U, n]
+            weights = np.tile(proposed[some], len(users))
+            expected += np.bincount(nearest.ravel(), weights, expected.size).reshape(expected.shape)
         limit = self.taste * np.sqrt(self.factors)  # the largest log weight of vectors of norm 1
         grid = np.linspace(-limit, limit, GRID_WEIGHTS)  # [G]
-        on_grid = np.interp(log_weights, grid, np.arange(GRID_WEIGHTS))  # [U, N], fractional grid index
-        rows = np.arange(len(log_weights))[:, None] * GRID_WEIGHTS
-        nearest = (rows + np.rint(on_grid).astype(np.int64)).ravel()
-        counts = np.bincount(nearest, np.tile(proposed, len(log_weights)), rows.size * GRID_WEIGHTS)
-        expected = counts.reshape(-1, GRID_WEIGHTS)  # [U, G], expected proposed items per weight
         log_times = np.linspace(-grid[-1] - 12, -grid[0] + 12, GRID_TIMES)  # [T]
         not_arrived = np.exp(-np.exp(grid[:, None] + log_times))  # [G, T]
         arrived = expected.sum(axis=1, keepdims=True) - expected @ not_arrived  # [U, T], rises along T
         positions = np.arange(1, self.slate + 1)
         examined = positions**-self.examination  # [S]
-        probability = np.empty((len(expected), GRID_WEIGHTS))  # [U, G]
+        probability = np.empty_like(expected)  # [U, G]
         for user, arrived_by in enumerate(arrived):
             ends = np.exp(np.interp(positions, arrived_by, log_times))  # [S]
             waiting = np.exp(-np.exp(grid[:, None]) * np.concatenate([[0.0], ends]))  # [G, S + 1]
             probability[user] = -np.diff(waiting, axis=1) @ examined
-        lower = np.minimum(on_grid.astype(np.int64), GRID_WEIGHTS - 2)  # [U, N]
-        below, above = (np.take_along_axis(probability, lower + step, axis=1) for step in (0, 1))
-        return below + (on_grid - lower) * (above - below)
+        return probability
+
+    def _on_grid(self, users: np.ndarray) -> tuple[np.ndarray, float]:
+        """(scaled, middle): scaled @ items.T + middle are fractional indices [U, N] of the grid of weights."""
+        middle = (GRID_WEIGHTS - 1) / 2
+        return users * middle, middle  # of vectors of norm 1, the largest weight is at the last index
 
 
 def _clustered_directions(random: np.random.Generator, n: int, factors: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from pyspark.sql import Row
 
 from jobs.config.loading import Config
 from jobs.inference.eligibility import first_published, too_old
+from jobs.inference.exclusions import merged_until
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.tables import Table
@@ -43,6 +44,7 @@ class Explanation:
     excluded: int
     candidates: pl.DataFrame
     nearest: pl.DataFrame
+    set_aside: int | None  # impressions of the day if the user was set aside (`log.max_impressions_per_user`)
 
 
 def explain_user(lake: Lake, config: Config, user_id: str, nearest: int = 20) -> Explanation:
@@ -56,9 +58,11 @@ def explain_user(lake: Lake, config: Config, user_id: str, nearest: int = 20) ->
         raise NoSuchDay(f"nothing is published in {lake.uri}")
     ds = current.ds
     listed = _row_of(lake, tables.CANDIDATES, ds, user_id, ["candidates"], current.candidates_version)
+    set_aside = (_row_of(lake, tables.SET_ASIDE_USERS, ds, user_id, ["impressions"]) or {}).get("impressions")
     if listed is None:
+        why = f", who was set aside with {set_aside:,} impressions (log.max_impressions_per_user)" if set_aside else ""
         raise ValueError(
-            f"--user must be in publication {current.publication} of {ds}, spelled as in the log, got {user_id!r}"
+            f"--user must be in publication {current.publication} of {ds}, spelled as in the log, got {user_id!r}{why}"
         )
     own = _row_of(lake, tables.USER_EMBEDDINGS, ds, user_id, ["embedding", "is_cold"], current.user_embeddings_version)
     history = _row_of(lake, tables.USER_HISTORIES, ds, user_id, ["history", "clicked"]) or {}
@@ -67,7 +71,9 @@ def explain_user(lake: Lake, config: Config, user_id: str, nearest: int = 20) ->
     candidates = _candidates(listed["candidates"], items)
     is_cold = bool(own and own["is_cold"])
     best = items.drop_nulls("similarity").sort("similarity", "item_id", descending=[True, False]).head(nearest)
-    outcomes = _Outcomes(candidates, clicked, _unavailable(lake, config, ds, best), is_cold, config)
+    merged = merged_until(config.exclusions.clicked, ds)
+    outcomes = _Outcomes(candidates, clicked, merged, _unavailable(lake, config, ds, best), is_cold, config)
+    known = {index: day for index, day in clicked.items() if day > merged}
     names = dict(items.select("item_index", "item_id").iter_rows())
     newest_first = [index for index in reversed(history.get("history") or ()) if index > 0]
     return Explanation(
@@ -76,7 +82,7 @@ def explain_user(lake: Lake, config: Config, user_id: str, nearest: int = 20) ->
         ds=ds,
         model_version=current.model_version,
         is_cold=is_cold,
-        history=[(names.get(index, f"index {index}"), clicked.get(index)) for index in newest_first],
+        history=[(names.get(index, f"index {index}"), known.get(index)) for index in newest_first],
         excluded=len(clicked),
         candidates=candidates,
         nearest=best.select(
@@ -84,15 +90,20 @@ def explain_user(lake: Lake, config: Config, user_id: str, nearest: int = 20) ->
             "similarity",
             outcome=pl.Series([outcomes.of(row) for row in best.iter_rows(named=True)], dtype=pl.String),
         ),
+        set_aside=set_aside,
     )
 
 
 @dataclass(frozen=True)
 class _Outcomes:
-    """Says what became of an item. unavailable: by item_id why it may not be shown to anybody."""
+    """Says what became of an item. unavailable: by item_id why it may not be shown to anybody.
+
+    merged_until: up to this day, the days in `clicked` are the last ones on which the items can have been clicked.
+    """
 
     candidates: pl.DataFrame
     clicked: dict[int, dt.date]
+    merged_until: dt.date
     unavailable: dict[str, str]
     is_cold: bool
     config: Config
@@ -102,7 +113,8 @@ class _Outcomes:
         if found.height:
             return f"rank {found['rank'][0]} ({found['source'][0]})"
         if item["item_index"] in self.clicked:
-            return f"clicked on {self.clicked[item['item_index']]} (exclusions.clicked)"
+            day = self.clicked[item["item_index"]]
+            return f"clicked on {day}{' or before' if day <= self.merged_until else ''} (exclusions.clicked)"
         if item["item_id"] in self.unavailable:
             return self.unavailable[item["item_id"]]
         if self.is_cold:
@@ -119,10 +131,9 @@ def _row_of(
     lake: Lake, table: Table, ds: dt.date, user_id: str, columns: Sequence[str], version: int | None = None
 ) -> dict[str, Any] | None:
     """A user's row of a day; None if there is none."""
-    for batch in lake.batches(table, ds, ["user_id", *columns], version=version):
-        own = batch.filter(pl.col("user_id") == user_id)
-        if own.height:
-            return own.row(0, named=True)
+    for batch in lake.batches(table, ds, ["user_id", *columns], version=version, where=("user_id", [user_id])):
+        if batch.height:
+            return batch.row(0, named=True)
     return None
 
 

@@ -28,6 +28,7 @@ def training_measurements(lake: Lake, config: Config, ds: dt.date, model: Row) -
     """Measurements of the day's model; `model` is its row of model_versions."""
     metrics = required_manifest(lake, model.model_version)["metrics"]
     validation, popularity = metrics["validation"] or {}, metrics.get("popularity") or {}
+    shorter, longer = (f"recall@{k}" for k in config.held_out_cutoffs)
     window = _training_window(lake, config, model)
     can_hold_out = any(day < model.trained_on for day in window.days())
     days = config.log.examples_window_days
@@ -35,10 +36,10 @@ def training_measurements(lake: Lake, config: Config, ds: dt.date, model: Row) -
     assert newest is not None  # the model was trained on examples of these days
     return TrainingMeasurements(
         clicks=int(validation["rows"]) if "rows" in validation else None,
-        recall_at_10=validation.get("recall@10"),
-        recall_at_100=validation.get("recall@100"),
-        popularity_recall_at_10=popularity.get("recall@10"),
-        published_recall_at_100=(_published_metrics(lake, ds).get("validation") or {}).get("recall@100"),
+        recall_at_shorter=validation.get(shorter),
+        recall_at_longer=validation.get(longer),
+        popularity_recall_at_shorter=popularity.get(shorter),
+        published_recall_at_longer=(_published_metrics(lake, ds).get("validation") or {}).get(longer),
         last_pass=last_pass_of(metrics.get("last_pass")),
         must_hold_out=config.training.validation == "last_day" and can_hold_out,
         lost_rows=abs(window.rows - model.training_rows),
@@ -73,7 +74,10 @@ def _published_metrics(lake: Lake, ds: dt.date) -> Mapping[str, Any]:
 
 
 def list_measurements(lake: Lake, config: Config, ds: dt.date, versions: Mapping[str, int]) -> ListMeasurements:
-    """Measurements of the day's lists at `versions` (`publications.newest_versions`)."""
+    """Measurements of the day's lists at `versions` (`publications.newest_versions`).
+
+    Of all users' lists, also where `evaluation.sample_share` measures those of a sample.
+    """
     k, version = config.scoring.candidates_per_user, versions["candidates_version"]
     rows = lake.required_day(tables.CANDIDATES, ds, version=version)
     items = {"item_slices": item_slices(lake, config, ds), "item_snapshot": eligible_items(lake, config, ds)}

@@ -28,13 +28,16 @@ class LastPass:
 
 @dataclass(frozen=True)
 class TrainingMeasurements:
-    """Numbers of the day's model. Recalls are of the held-out last day; None if not measured."""
+    """Numbers of the day's model. Recalls are of the held-out last day; None if not measured.
+
+    shorter, longer: the two list lengths `Config.held_out_cutoffs`.
+    """
 
     clicks: int | None  # on which the next three are measured; None for models that do not say it
-    recall_at_10: float | None
-    recall_at_100: float | None
-    popularity_recall_at_10: float | None  # popularity on the same clicks
-    published_recall_at_100: float | None  # the model last published before the day, on its own held-out day
+    recall_at_shorter: float | None
+    recall_at_longer: float | None
+    popularity_recall_at_shorter: float | None  # popularity on the same clicks
+    published_recall_at_longer: float | None  # the model last published before the day, on its own held-out day
     last_pass: LastPass | None  # None if no users were held back from it
     must_hold_out: bool  # whether the configuration holds out the last day and there are days before it
     lost_rows: int  # difference between the rows of the training window and the rows that training read
@@ -64,11 +67,11 @@ class VectorMeasurements:
 
 
 def recall_over_popularity(measured: TrainingMeasurements, config: Config) -> Verdict:
-    """Recall@10 must exceed that of popularity, and a floor where popularity finds nothing.
+    """Recall at the shorter length must exceed that of popularity, and a floor where popularity finds nothing.
 
-    Not recall@100: there popularity is strong on a small catalogue.
+    Not at the longer one: there popularity is strong on a small catalogue.
     """
-    popularity, value = measured.popularity_recall_at_10, measured.recall_at_10
+    popularity, value = measured.popularity_recall_at_shorter, measured.recall_at_shorter
     if popularity is None or value is None:
         return Verdict("recall_over_popularity", None, required=measured.must_hold_out)
     bound = max(config.gate.min_recall_over_popularity * popularity, config.gate.min_recall)
@@ -98,8 +101,8 @@ def last_pass_verdict(last: LastPass | None, config: Config) -> Verdict:
 
 
 def recall_of_published(measured: TrainingMeasurements, config: Config) -> Verdict:
-    """Recall@100 must not drop too far below that of the published model, if that was measured."""
-    published, value = measured.published_recall_at_100, measured.recall_at_100
+    """Recall at the longer length must not drop too far below that of the published model, if that was measured."""
+    published, value = measured.published_recall_at_longer, measured.recall_at_longer
     if published is None or value is None:
         is_lost = measured.must_hold_out and published is not None
         return Verdict("recall_of_published", None, required=is_lost)

@@ -14,17 +14,22 @@ from deltalake.exceptions import DeltaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from jobs.lake import tables
 from jobs.lake.files import NoSuchLake, all_exist, has_tables
 from jobs.lake.integrity.detect import VersionLost
 from jobs.lake.lake import Lake, NoSuchDay
-from jobs.lake.queries import query
+from jobs.lake.queries import empty_frame, query
 from jobs.lake.snapshots import can_open_by_delta_rs, operations_after
 from jobs.lake.tables import SchemaMismatch
 
 PINNED_TABLES = (tables.CANDIDATES, tables.ITEM_EMBEDDINGS, tables.USER_EMBEDDINGS)
-PUBLISHED_LISTS = "user_id string, scored_from long, candidates {}, scored_at timestamp"
+MAX_LISTS = 1_000_000  # whose times are read by this process: more are read by the executors
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+PUBLISHED_LISTS = StructType(
+    [*tables.USER_EMBEDDINGS.pick("user_id", "scored_from"), *tables.CANDIDATES.pick("candidates", "scored_at")]
+)
 
 
 def last_publication(lake: Lake, is_wanted: Callable[[Row], bool] = lambda _: True) -> Row | None:
@@ -41,7 +46,13 @@ def newest_versions(lake: Lake) -> dict[str, int]:
 
 
 def last_scored_at(lake: Lake, ds: dt.date, version: int) -> dt.datetime | None:
-    """When the last list of a day was scored, in UTC. With the model version, this identifies the day's lists."""
+    """When the last list of a day was scored, in UTC. With the model version, this identifies the day's lists.
+
+    Read without Spark on a local disk, unless there are more than MAX_LISTS lists.
+    """
+    if lake.row_count(tables.CANDIDATES, ds, version=version) > MAX_LISTS:
+        last = lake.day(tables.CANDIDATES, ds, version=version).agg(F.unix_micros(F.max("scored_at"))).first()
+        return None if last is None or last[0] is None else EPOCH + dt.timedelta(microseconds=last[0])
     ends = [batch["scored_at"].max() for batch in lake.batches(tables.CANDIDATES, ds, ["scored_at"], version=version)]
     return max((end for end in ends if isinstance(end, dt.datetime)), default=None)
 
@@ -77,8 +88,7 @@ def published_lists(lake: Lake, model_version: str | None) -> DataFrame:
     if model_version is not None:
         last = last_publication(lake, lambda row: row.model_version == model_version)
     if last is None:
-        candidates_type = tables.CANDIDATES.schema["candidates"].dataType.simpleString()
-        return lake.spark.createDataFrame([], PUBLISHED_LISTS.format(candidates_type))
+        return empty_frame(lake.spark, PUBLISHED_LISTS)
     lists = lake.day(tables.CANDIDATES, last.ds, version=last.candidates_version)
     users = lake.day(tables.USER_EMBEDDINGS, last.ds, version=last.user_embeddings_version)
     joined = lists.join(users.select("user_id", "scored_from"), "user_id")

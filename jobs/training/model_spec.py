@@ -16,9 +16,7 @@ def model_spec(config: Config, vocabularies: DataFrame) -> ModelSpec:
     """The model for the declared features; the vocabularies determine the sizes of its embedding tables."""
     last = vocabularies.groupBy("feature").agg(F.max("index").alias("index")).collect()  # one row per declared feature
     sizes = {row.feature: row["index"] + 1 for row in last}
-    user, item = (
-        tuple(FeatureSpec.declared(feature, side) for feature in config.features.of(side)) for side in ("user", "item")
-    )
+    user, item = (FeatureSpec.all_declared(config.features.of(side), side) for side in ("user", "item"))
     used = {spec.vocabulary for spec in (*user, *item) if spec.vocabulary} | {"item_id"}
     return ModelSpec(
         user,

@@ -31,5 +31,6 @@ def _settings(config: Config, part: type) -> dict[str, Any]:
 
 
 def training_configuration(config: Config) -> dict[str, Any]:
-    """The sections of the configuration that determine a trained model."""
-    return config.model_dump(mode="json", include=CONFIGURATION)
+    """The sections of the configuration that determine a trained model, and the keys of others that do."""
+    sections = config.model_dump(mode="json", include=CONFIGURATION)
+    return {**sections, "evaluation": {"held_out_cutoffs": [*config.held_out_cutoffs]}}  # they choose the epoch

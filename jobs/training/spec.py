@@ -72,6 +72,7 @@ def training_spec(lake: Lake, config: Config, ds: dt.date) -> TrainingSpec:
         },
         unclicked_length=config.examples.unclicked_per_example,
         hide_history=config.exclusions.clicked != "never",
+        held_out_cutoffs=config.held_out_cutoffs,
         item_changes=changes,
         epoch_day=epoch_day(ds),
         first_recent_day=epoch_day(ds) + 1 - config.recent_days,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobs import __version__
 from jobs.config.loading import Config
 from jobs.tuning.protocol import Measured, TrialFailed, measured
-from jobs.tuning.space import Settings, configured, current, drawn
+from jobs.tuning.space import Settings, configured, current, drawn, searched
 from jobs.tuning.spec import trial_spec
 from model.training.processes.lines import say
 from model.training.spec import TrainingSpec
@@ -151,7 +151,7 @@ def _objective(trial: Trial, base: Base, end: float | None) -> float:
     """The metric of the best epoch. Raises TrialPruned if other trials were better after as many epochs."""
     from optuna import TrialPruned
 
-    settings = drawn(trial, base.config.tuning.searched)
+    settings = drawn(trial, searched(base.config))
     trial.set_user_attr(SETTINGS, settings)
     if (same := _with_settings(trial.study, settings)) is not None:  # the same seed would give the same again
         for name in (SEARCHED, EPOCHS):

@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from jobs.config.features import HISTORY
 from jobs.config.loading import Config, merge, validation_errors
 from jobs.config.tuning import Range
+from model.features.user_encoders import ONE_VECTOR
 
 if TYPE_CHECKING:
     from optuna import Trial
 
 Settings = dict[str, Any]  # key of the configuration, as in training.temperature -> value
+ENCODER = "model.user_encoder"
+FEATURE_OF_KEY = {"model.user_id_dropout": "user_id", "model.history_dropout": HISTORY}  # without it a key does nothing
+
+
+def searched(config: Config) -> dict[str, Range | list[Any]]:
+    """The keys of the space that change something, with the values that can be valid. Raises ValueError without any."""
+    features = {feature.name for feature in config.features.user}
+    space = config.tuning.searched
+    found = {key: values for key, values in space.items() if FEATURE_OF_KEY.get(key) in (None, *features)}
+    encoders = found.get(ENCODER)
+    if isinstance(encoders, list) and config.model.interests > 1:
+        found[ENCODER] = [name for name in encoders if name not in ONE_VECTOR]
+    found = {key: values for key, values in found.items() if values}
+    if not found:
+        raise ValueError(f"tuning.space must have a key that changes the model, got {', '.join(space)}")
+    return found
 
 
 def drawn(trial: Trial, space: Mapping[str, Range | list[Any]]) -> Settings:
@@ -32,7 +50,7 @@ def current(config: Config) -> Settings:
     """The configuration's own settings, without those that the space does not contain."""
     values = config.model_dump()
     found = {}
-    for key, choices in config.tuning.searched.items():
+    for key, choices in searched(config).items():
         section, name = key.split(".")
         value = values[section][name]
         if choices.contains(value) if isinstance(choices, Range) else value in choices:

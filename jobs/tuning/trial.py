@@ -36,9 +36,7 @@ def halves(clicks: RankedClicks) -> tuple[RankedClicks, RankedClicks]:
     Users without an index of their own are in the first half.
     """
     judged = held_back(clicks.users, 0.5, SALT)
-    return RankedClicks(clicks.ranks[~judged], clicks.users[~judged]), RankedClicks(
-        clicks.ranks[judged], clicks.users[judged]
-    )
+    return clicks.part(~judged), clicks.part(judged)
 
 
 def run_trial(spec: TrainingSpec) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 DRAFT_MAX_AGE_SECONDS = 86_400  # the writer of an older draft was killed
 
-Writers = Mapping[str, Callable[[Path], object]]  # file name -> function that writes the file
+Writers = Mapping[str, Callable[[Path], object]]  # "file" or "folder/file" -> function that writes the file
 
 
 class ArtifactCorrupt(ValueError):
@@ -47,6 +47,7 @@ class ArtifactFormat:
         """
         with atomic_folder(folder) as draft:
             for name, write in writers.items():
+                (draft / name).parent.mkdir(exist_ok=True)
                 write(draft / name)
             files = {name: self.facts(draft / name) for name in writers}
             manifest = {"format": self.version, **fields, "files": files}
@@ -83,6 +84,8 @@ class ArtifactFormat:
         if not {*required} <= {*listed} <= {*required, *optional}:
             raise self.error(f"{folder} must list the files {sorted(required)}, got {sorted(listed)}")
         for name, facts in listed.items():
+            if any((folder / parent).is_symlink() for parent in Path(name).parents[:-1]):
+                raise self.error(f"{folder / name} must be in a folder, got a symbolic link")
             if (got := self.facts(folder / name)) != facts:
                 raise self.error(f"{folder / name} must match the manifest's {facts}, got {got}")
 
@@ -119,7 +122,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     draft.mkdir()
     try:
         yield draft
-        for path in (*draft.iterdir(), draft):
+        for path in (*draft.rglob("*"), draft):
             flush(path)
         _replace(folder, draft)
     except Exception as error:

@@ -13,7 +13,8 @@ from model.features.kinds import feature_kind
 class Feature:
     """A declared feature. kind: see `model.features.kinds`; dim: the size of its embedding; length: of a list.
 
-    buckets, hashes: the rows of the table of a hashed id, and how many of them are summed for an id.
+    buckets, hashes: the rows of the table of a hashed id, and how many of them are summed for an id. gaps: whether the
+    history is read together with the time between each click and the impression.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Feature:
     length: int = 1
     buckets: int = field(default=0, kw_only=True)
     hashes: int = field(default=1, kw_only=True)
+    gaps: bool = field(default=False, kw_only=True)
 
     @property
     def is_id(self) -> bool:
@@ -68,6 +70,16 @@ class Feature:
         """Whether the stored values are days, of which the tower reads the age."""
         return feature_kind(self.kind).is_day
 
+    @property
+    def is_gaps(self) -> bool:
+        """Whether the values are the gaps of a history, which its encoder reads together with the items."""
+        return feature_kind(self.kind).is_gaps
+
+    @property
+    def gaps_name(self) -> str:
+        """The name of the input, and the column, with the gaps of this history."""
+        return f"{self.name}_gaps"
+
 
 @dataclass(frozen=True)
 class FeatureSpec(Feature):
@@ -82,6 +94,16 @@ class FeatureSpec(Feature):
         kind = feature_kind(feature.kind)
         column, vocabulary = kind.column(side, feature.name), kind.vocabulary(side, feature.name)
         return cls(**{**asdict(feature), "column": column, "vocabulary": vocabulary})
+
+    @classmethod
+    def all_declared(cls, features: Sequence[Feature], side: str) -> tuple[FeatureSpec, ...]:
+        """The tower inputs of the declared features of a side; a history with gaps is followed by them."""
+        specs: list[FeatureSpec] = []
+        for feature in features:
+            specs.append(spec := cls.declared(feature, side))
+            if spec.gaps:
+                specs.append(cls(spec.gaps_name, "click_gaps", 0, spec.length, spec.gaps_name, None))
+        return tuple(specs)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from model.features.gaps import gap_index_sql
 from model.registry import Registry
 
 RECENT_CLICKS = "_recent_clicks"  # the column with an item's recent clicks, for `FeatureKind.derivation`
@@ -28,6 +29,7 @@ class FeatureKind:
     is_id = False  # whether the value is the user or the item itself
     is_hashed = False  # whether several indices share the rows of a table, of which `buckets` and `hashes` are declared
     is_day = False  # whether the stored number is a day, of which a tower reads the age: `model.features.tensors.aged`
+    is_gaps = False  # whether the values are read together with a history, and have no embedding of their own
     min_length = 1
     max_length: int | None = None
 
@@ -108,6 +110,20 @@ class ItemList(FeatureKind):
         return "item_id"
 
 
+class ClickGaps(ItemList):
+    """The gaps of the clicks in a history: see `model.features.gaps`. It is not declared, but follows from `gaps`."""
+
+    is_logged = False
+    is_gaps = True
+
+    def vocabulary(self, side: str, name: str) -> None:  # type: ignore[override]
+        return None
+
+    def encoding(self, column: str, length: int) -> str:
+        """From the gaps in minutes, null where a time is not known."""
+        return f"transform({column}, minutes -> {gap_index_sql('minutes')})"
+
+
 class Numeric(FeatureKind):
     """A number; null if it is missing or not finite."""
 
@@ -164,6 +180,7 @@ KINDS: Registry[FeatureKind] = Registry(
         "hashed_id": "model.features.kinds:HashedId",
         "categorical": "model.features.kinds:Categorical",
         "item_list": "model.features.kinds:ItemList",
+        "click_gaps": "model.features.kinds:ClickGaps",
         "numeric": "model.features.kinds:Numeric",
         "vector": "model.features.kinds:Vector",
         "age": "model.features.kinds:Age",

@@ -59,6 +59,10 @@ def among(items: np.ndarray, others: np.ndarray, rows: np.ndarray | None = None)
 def rows_of(ragged: Ragged, rows: np.ndarray) -> Ragged:
     """The given rows [R] of a ragged array, in the order of `rows`."""
     starts, lengths = ragged.offsets[rows], np.diff(ragged.offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    return Ragged(ragged.flat[np.repeat(starts, lengths) + inside], offsets)
+    return Ragged(ragged.flat[ranges(starts, lengths)], np.append(0, np.cumsum(lengths)))
+
+
+def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """For each range [R] the integers start, start + 1, ..., so many as its length, one range after the other."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)

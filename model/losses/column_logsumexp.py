@@ -2,16 +2,16 @@
 
 Axes: B rows, D embedding size, C columns, G distinct ids among them, W columns of one chunk, L masked ids of
 a row, R pairs of a row and a distinct id that it masks.
-The logits of all columns are never in memory at once: those of a chunk are computed, used and overwritten, and
-computed again in the backward pass. On a CPU this is as fast as storing them, because a chunk fits in the cache. Logits
-have the layout [W, B], so that the mask of an id is one row, which is copied to each of the id's columns. On a device
-whose work is queued, no shape depends on values, so that the host never waits (`model.data.devices`).
+Logits are computed chunk by chunk. On a CPU, their exponentials are kept for the backward pass if they take at most
+KEPT_BYTES and have a bound; otherwise a chunk is overwritten by the next one, and computed again in the backward pass.
+Logits have the layout [W, B], so that the mask of an id is one row, which is copied to each of the id's columns. On a
+device whose work is queued, no shape depends on values, so that the host never waits (`model.data.devices`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,10 +19,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.data import devices
+from model.losses import kept_buffers
 from model.vocabulary import NO_ITEM
 
 CPU_LOGITS_AT_ONCE = 2**20  # 4 MiB of float32, so that a chunk of logits fits in the last-level cache
 GPU_LOGITS_AT_ONCE = 2**28  # 1 GiB of float32; as much again for the mask
+KEPT_BYTES = 2**27  # exponentials that are kept on a CPU for the backward pass
+MAX_BELOW_BOUND = 64.0  # of an exponent to base 2; float32 has full precision down to 2**-126
 LOG2_E = math.log2(math.e)  # exp2 is 4 times as fast as exp on a CPU, so exponents are to base 2
 
 
@@ -99,20 +102,40 @@ def default_chunk_size(rows: int, columns: int, device: torch.device) -> int:
     return min(max(1, at_once // max(rows, 1)), max(columns, 1))
 
 
-def chunk_logits(query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk]) -> Iterator[Tensor]:
-    """Masked logits [W, B] to base 2, chunk by chunk, in one buffer; the caller may overwrite them."""
-    rows = len(query)
-    widest = max((len(chunk.columns) for chunk in chunks), default=0)
-    most_groups = max((chunk.group_count for chunk in chunks), default=0)
-    buffer, mask_buffer = query.new_empty(widest * rows), query.new_empty(most_groups * rows)
+def exponent_bound(query: Tensor, embeddings: Tensor, bias: Tensor) -> Tensor | None:
+    """Upper bounds [B] of the rows' logits to base 2 (Cauchy-Schwarz), which can be subtracted instead of their peak.
+
+    None if a logit could be so far below that digits are lost, and where reading a value makes the host wait.
+    """
+    if not len(query) or not len(embeddings) or devices.is_asynchronous(query.device):
+        return None
+    largest = torch.linalg.vector_norm(query, dim=1) * torch.linalg.vector_norm(embeddings, dim=1).max()  # [B]
+    spread = (2 * largest.max() + bias.max() - bias.min()) * LOG2_E
+    return (largest + bias.max()) * LOG2_E if float(spread) <= MAX_BELOW_BOUND else None
+
+
+def chunk_logits(
+    query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk], offset: Tensor, outputs: Sequence[Tensor]
+) -> Iterator[Tensor]:
+    """Masked logits to base 2 less each row's offset [B], chunk by chunk: [W, B], written into the chunk's output.
+
+    The caller may overwrite them.
+    """
+    rows, most_groups = len(query), max((chunk.group_count for chunk in chunks), default=0)
+    mask_buffer = query.new_empty(most_groups * rows)
     query_to_base_2 = (query * LOG2_E).T  # [D, B]
-    for chunk in chunks:
-        mask = mask_buffer[: chunk.group_count * rows].view(chunk.group_count, rows).zero_()  # [G, B]
+    for chunk, logits in zip(chunks, outputs, strict=True):
+        mask = mask_buffer[: chunk.group_count * rows].view(chunk.group_count, rows).copy_(-offset)  # [G, B]
         mask[chunk.masked_groups, chunk.masking_rows] = -torch.inf
-        logits = buffer[: len(chunk.columns) * rows].view(len(chunk.columns), rows)  # [W, B]
         torch.index_select(mask, 0, chunk.groups, out=logits)
         logits.add_(bias[chunk.columns, None], alpha=LOG2_E)
         yield logits.addmm_(embeddings[chunk.columns], query_to_base_2)
+
+
+def shared_outputs(query: Tensor, chunks: list[Chunk]) -> list[Tensor]:
+    """An output [W, B] for each chunk, all in the same memory."""
+    buffer = query.new_empty(max((len(chunk.columns) for chunk in chunks), default=0), len(query))
+    return [buffer[: len(chunk.columns)] for chunk in chunks]
 
 
 def finite_offset(exponents: Tensor) -> Tensor:
@@ -122,16 +145,24 @@ def finite_offset(exponents: Tensor) -> Tensor:
 
 class _ColumnLogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk]) -> Tensor:
-        peak = query.new_full((len(query),), -torch.inf)  # [B]
-        total = torch.zeros_like(peak)  # [B], sum of exp2(logit - peak)
-        for logits in chunk_logits(query, embeddings, bias, chunks):
-            new_peak = torch.maximum(peak, logits.amax(dim=0))  # [B]
-            offset = finite_offset(new_peak)  # [B]
-            total = total * (peak - offset).exp2_() + logits.sub_(offset).exp2_().sum(dim=0)
-            peak = new_peak
-        result = finite_offset(peak) + total.log2()  # [B]
-        ctx.chunks = chunks
+    def forward(
+        ctx: Any, query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk], may_keep: bool
+    ) -> Tensor:
+        bound = exponent_bound(query, embeddings, bias)
+        ctx.chunks, ctx.bound, ctx.buffer, ctx.exponentials = chunks, bound, None, None
+        if bound is None:
+            result = _by_running_peak(query, embeddings, bias, chunks)
+        else:
+            if may_keep:
+                ctx.buffer = kept_buffers.take(len(embeddings) * len(query), query.dtype)
+                whole = ctx.buffer[: len(embeddings) * len(query)].view(len(embeddings), len(query))  # [C, B]
+                outputs = ctx.exponentials = whole.split([len(chunk.columns) for chunk in chunks])
+            else:
+                outputs = shared_outputs(query, chunks)
+            total = torch.zeros_like(bound)  # [B], sum of exp2(logit - bound)
+            for logits in chunk_logits(query, embeddings, bias, chunks, bound, outputs):
+                total += logits.exp2_().sum(dim=0)
+            result = bound + total.log2()  # [B]
         ctx.save_for_backward(query, embeddings, bias, result)
         return result / LOG2_E
 
@@ -139,24 +170,47 @@ class _ColumnLogSumExp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, embeddings, bias, result = ctx.saved_tensors
-        needs_query, needs_embeddings, needs_bias, _ = ctx.needs_input_grad
+        needs_query, needs_embeddings, needs_bias, *_ = ctx.needs_input_grad
         # [D, B], so that the softmax is not transposed for the product: a quarter faster on a CPU
         grad_query = query.new_zeros(query.shape[1], len(query)) if needs_query else None
         grad_embeddings = torch.zeros_like(embeddings) if needs_embeddings else None  # [C, D]
         grad_bias = torch.zeros_like(bias) if needs_bias else None  # [C]
-        offset, weighted_query = finite_offset(result), grad[:, None] * query  # [B], [B, D]
-        logits_of_chunks = chunk_logits(query, embeddings, bias, ctx.chunks)
-        for chunk, logits in zip(ctx.chunks, logits_of_chunks, strict=True):
-            softmax = logits.sub_(offset).exp2_()  # [W, B]
+        exponentials: Iterable[Tensor]  # [W, B]; exponential * factor = softmax * grad
+        if ctx.buffer is None:
+            offset, factor = finite_offset(result), grad  # [B], [B]
+            outputs = shared_outputs(query, ctx.chunks)
+            logits_of_chunks = chunk_logits(query, embeddings, bias, ctx.chunks, offset, outputs)
+            exponentials = (logits.exp2_() for logits in logits_of_chunks)
+        else:
+            exponentials = ctx.exponentials
+            factor = grad * (ctx.bound - result).exp2_().masked_fill_(result == -torch.inf, 0.0)  # [B]
+        weighted_query = factor[:, None] * query  # [B, D]
+        for chunk, exponential in zip(ctx.chunks, exponentials, strict=True):
             if grad_query is not None:
-                grad_query.addmm_(embeddings[chunk.columns].T, softmax)
+                grad_query.addmm_(embeddings[chunk.columns].T, exponential)
             if grad_embeddings is not None:
-                grad_embeddings[chunk.columns] = softmax @ weighted_query
+                grad_embeddings[chunk.columns] = exponential @ weighted_query
             if grad_bias is not None:
-                grad_bias[chunk.columns] = softmax @ grad
+                grad_bias[chunk.columns] = exponential @ factor
+        if ctx.buffer is not None:  # a second backward pass computes the logits again
+            kept_buffers.give_back(ctx.buffer)
+            ctx.buffer = ctx.exponentials = None
         if grad_query is not None:
-            grad_query = (grad_query * grad).T.contiguous()  # [B, D]
-        return grad_query, grad_embeddings, grad_bias, None
+            grad_query = (grad_query * factor).T.contiguous()  # [B, D]
+        return grad_query, grad_embeddings, grad_bias, None, None
+
+
+def _by_running_peak(query: Tensor, embeddings: Tensor, bias: Tensor, chunks: list[Chunk]) -> Tensor:
+    """The log-sum-exp [B] to base 2 of logits of any size."""
+    peak = query.new_full((len(query),), -torch.inf)  # [B]
+    total = torch.zeros_like(peak)  # [B], sum of exp2(logit - peak)
+    no_offset = torch.zeros_like(peak)
+    for logits in chunk_logits(query, embeddings, bias, chunks, no_offset, shared_outputs(query, chunks)):
+        new_peak = torch.maximum(peak, logits.amax(dim=0))  # [B]
+        offset = finite_offset(new_peak)  # [B]
+        total = total * (peak - offset).exp2_() + logits.sub_(offset).exp2_().sum(dim=0)
+        peak = new_peak
+    return finite_offset(peak) + total.log2()
 
 
 def column_logsumexp(
@@ -170,11 +224,13 @@ def column_logsumexp(
     """ln sum_c exp(<query_i, embeddings_c> + bias_c) over the columns c whose id row i does not mask.
 
     query [B, D], embeddings [C, D], bias [C], ids [C] int64, masked_ids [B, L] int64, padded with -1. chunk_size:
-    columns computed at once, None for `default_chunk_size`; memory is O(B * chunk_size), and value and gradient do not
-    depend on it. Returns [B], -inf with zero gradient if every column is masked. Differentiable once in query,
-    embeddings and bias.
+    columns computed at once, with memory O(B * chunk_size); None for `default_chunk_size`, with up to KEPT_BYTES more
+    on a CPU. Value and gradient do not depend on it. Returns [B], -inf with zero gradient if every column is masked.
+    Differentiable once in query, embeddings and bias.
     """
     width = chunk_size or default_chunk_size(len(query), len(ids), query.device)
     chunks = chunks_by_id(ids, masked_ids, width)
-    result: Tensor = _ColumnLogSumExp.apply(query, embeddings, bias, chunks)
+    kept = len(query) * len(ids) * query.element_size()  # bytes
+    may_keep = torch.is_grad_enabled() and kept <= KEPT_BYTES and (chunk_size is None or chunk_size >= len(ids))
+    result: Tensor = _ColumnLogSumExp.apply(query, embeddings, bias, chunks, may_keep)
     return result

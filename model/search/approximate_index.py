@@ -7,6 +7,7 @@ A backend finds candidates, which are then scored exactly. Queries with too few 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
@@ -77,6 +78,12 @@ class ApproximateIndex(ItemIndex):
         counts [N]: about how many candidates each query needs.
         """
 
+    def nearest_of_groups(
+        self, queries: np.ndarray, counts: np.ndarray, groups: Sequence[np.ndarray]
+    ) -> Iterable[np.ndarray]:
+        """`nearest` for each group of rows of the queries [N, D] and of counts [N]."""
+        return (self.nearest(queries[rows], counts[rows]) for rows in groups)
+
     def stored_options(self) -> dict[str, Any]:
         return asdict(self.options)
 
@@ -85,13 +92,15 @@ class ApproximateIndex(ItemIndex):
         n_forbidden = np.bincount(forbidden // n_items, minlength=n_queries)  # [N]
         counts = np.minimum(k + n_forbidden, n_items)  # [N]: k are left after the forbidden ones are removed
         found, scores = empty_results(n_queries, k)  # [N, K], [N, K]
-        for rows in groups_of_similar_width(counts):  # a user with many exclusions must not widen the other searches
-            candidates = self.nearest(queries[rows], counts[rows])  # [n, C]
+        groups = groups_of_similar_width(counts)  # a user with many exclusions must not widen the other searches
+        for rows, candidates in zip(groups, self.nearest_of_groups(queries, counts, groups), strict=True):  # [n, C]
             remove_forbidden(candidates, keys_of_rows(forbidden, rows, n_items), n_items)
             found[rows], scores[rows] = rank_candidates(queries[rows], self.matrix, candidates, k)
         expected = np.minimum(k, n_items - n_forbidden)
         short = np.flatnonzero((found != NO_ITEM).sum(axis=1) < expected)
         if short.size and self.completes_rows:
             keys = keys_of_rows(forbidden, short, n_items)
-            found[short], scores[short] = exact_top_k(queries[short], self.matrix, k, keys, self.largest_norm)
+            found[short], scores[short] = exact_top_k(
+                queries[short], self.matrix, k, keys, self.largest_norm, lambda: self.repeats
+            )
         return found, scores

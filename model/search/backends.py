@@ -50,11 +50,19 @@ def load_index(
 ) -> ItemIndex:
     """Load the index in a folder, which must be of one of the named backends.
 
-    The manifest only selects one of `backends`: a name that is stored in a folder is never imported. Raises
-    IndexCorrupt if the folder is of another backend, and what `ItemIndex.load` raises.
+    It may be in shards (`model.search.sharded_index`). The manifest only selects one of `backends`: a name that is
+    stored in a folder is never imported. Raises IndexCorrupt if the folder is of another backend, and what
+    `ItemIndex.load` raises.
     """
+    from model.search.approximate_index import ApproximateIndex
+    from model.search.sharded_index import IN_SHARDS, in_shards
+
     stored, names = INDEX.read_manifest(Path(folder))["backend"], list(backends)
-    for name in sorted(names, key=lambda name: name != stored):  # a class of the stored name first: imports no other
-        if (kind := BACKENDS.get(name)).backend == stored:
+    own = stored.removesuffix(IN_SHARDS)
+    for name in sorted(names, key=lambda name: name != own):  # a class of the stored name first: imports no other
+        kind = BACKENDS.get(name)
+        if kind.backend == stored:
             return kind.load(folder, expected_model_version)
+        if kind.backend == own and issubclass(kind, ApproximateIndex):
+            return in_shards(kind).load(folder, expected_model_version)
     raise IndexCorrupt(f"{folder} must be an index of one of the backends {names}, got {stored!r}")

@@ -12,8 +12,8 @@ NORM_TOLERANCE = 1e-3
 def sorted_items(embeddings: np.ndarray, item_indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings float32 [I, D] and item_indices int64 [I], sorted by item_index.
 
-    Positions are then in the order of item_index, by which equal scores are ordered. Raises ValueError for other types
-    or shapes, and for duplicate or negative items.
+    Positions are then in the order of item_index, by which equal scores are ordered. What is sorted already is not
+    copied. Raises ValueError for other types or shapes, and for duplicate or negative items.
     """
     embeddings, item_indices = np.asarray(embeddings), np.asarray(item_indices)
     if embeddings.ndim != 2 or embeddings.dtype != np.float32 or embeddings.shape[1] < 1:
@@ -21,6 +21,9 @@ def sorted_items(embeddings: np.ndarray, item_indices: np.ndarray) -> tuple[np.n
     if item_indices.shape != embeddings.shape[:1] or item_indices.dtype != np.int64:
         expected = f"int64 [{len(embeddings)}]"
         raise ValueError(f"item_indices must be {expected}, got {item_indices.dtype} {list(item_indices.shape)}")
+    if (item_indices[1:] > item_indices[:-1]).all():
+        check_item_order(item_indices)
+        return embeddings, item_indices
     order = np.argsort(item_indices, kind="stable")
     check_item_order(item_indices[order])
     return embeddings[order], item_indices[order]

@@ -14,4 +14,4 @@ class ExactIndex(ItemIndex):
     backend, metric, is_exact = "exact", "dot", True
 
     def search_block(self, queries: np.ndarray, k: int, forbidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return exact_top_k(queries, self.matrix, k, forbidden, self.largest_norm)
+        return exact_top_k(queries, self.matrix, k, forbidden, self.largest_norm, lambda: self.repeats)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from model.artifacts.array_files import array_writer, read_array
 from model.artifacts.formats import INDEX, IndexCorrupt, VersionMismatch
 from model.features.ragged import Ragged, checked_ragged, cut, rows_of
+from model.features.repeated_rows import Repeats, find_repeats
 from model.search.checks import check_item_order, checked_queries, checked_version, largest_norm, sorted_items
 from model.search.interests import best_dot_products, merged_by_best_score
 from model.search.top_k import empty_results
@@ -36,6 +37,7 @@ class ItemIndex(ABC):
     metric: ClassVar[str]  # "dot": vectors of any norm; "angular": unit vectors only
     is_exact: ClassVar[bool]
     extra_files: ClassVar[tuple[str, ...]] = ()  # names of the files besides the vectors and the item indices
+    seconds_opening = 0.0  # of the searches so far, what it took to open parts of the index
 
     def __init_subclass__(cls) -> None:
         if "backend" not in vars(cls):
@@ -131,6 +133,11 @@ class ItemIndex(ABC):
         positions[self.item_indices + 1] = np.arange(len(self))
         return positions
 
+    @cached_property
+    def repeats(self) -> Repeats | None:
+        """The distinct vectors, if many items have the same one."""
+        return find_repeats(self.matrix) if len(self) else None
+
     def save(self, folder: Path | str) -> None:
         """Write the index as a verified folder, replacing an existing one (see `ArtifactFormat.write`)."""
         fields = {
@@ -168,7 +175,7 @@ class ItemIndex(ABC):
         n_items, dimension = manifest["item_count"], manifest["dimension"]
         if dimension < 1 or n_items < 0:
             raise IndexCorrupt(f"{folder} must have a dimension of at least 1, got {dimension} and {n_items} items")
-        INDEX.verify_files(folder, manifest, {EMBEDDINGS, ITEM_INDICES, *cls.extra_files})
+        INDEX.verify_files(folder, manifest, {EMBEDDINGS, ITEM_INDICES, *cls.files_of(manifest)})
         matrix = read_array(folder / EMBEDDINGS, np.float32, (n_items, dimension))
         item_indices = read_array(folder / ITEM_INDICES, np.int64, (n_items,))
         try:
@@ -176,6 +183,11 @@ class ItemIndex(ABC):
             return cls.from_files(folder, matrix, item_indices, version, manifest["options"])
         except (ValueError, TypeError) as error:
             raise IndexCorrupt(f"{folder}: {error}") from error
+
+    @classmethod
+    def files_of(cls, manifest: Mapping[str, Any]) -> Iterable[str]:
+        """The files that a folder with this manifest has besides the vectors and the item indices."""
+        return cls.extra_files
 
     @classmethod
     def from_files(

@@ -114,15 +114,20 @@ def check_lists(centroids: np.ndarray, lists: np.ndarray) -> None:
 
 
 def fill_lists(matrix: np.ndarray, centroids: np.ndarray, lists: np.ndarray) -> faiss.IndexIVFFlat:
-    """A faiss index over matrix [I, D] with each row in its list [I]; a row's id is its position."""
+    """A faiss index over matrix [I, D] with each row in its list [I]; a row's id is its position.
+
+    Rows are added list by list: in the order of the matrix every list would grow with each block, and faiss allocates
+    up to twice of what a growing list needs.
+    """
     quantizer = faiss.IndexFlatIP(matrix.shape[1])
     quantizer.add(np.ascontiguousarray(centroids))
     index = faiss.IndexIVFFlat(quantizer, matrix.shape[1], len(centroids), faiss.METRIC_INNER_PRODUCT)
     index.is_trained = True
+    order = np.argsort(lists, kind="stable")  # int64 [I]
     for block in _blocks(len(matrix)):
-        rows = np.ascontiguousarray(matrix[block], dtype=np.float32)
-        assigned = np.ascontiguousarray(lists[block], dtype=np.int64)
-        index.add_core(len(rows), faiss.swig_ptr(rows), None, faiss.swig_ptr(assigned))
+        ids = order[block]
+        rows, assigned = matrix[ids], lists[ids].astype(np.int64)
+        index.add_core(len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(ids), faiss.swig_ptr(assigned))
     return index
 
 

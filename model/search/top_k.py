@@ -1,26 +1,32 @@
 """The exact top k of dot products, with the same result on every machine and without a matrix of all scores.
 
 The rounding of a float32 matrix product depends on BLAS, block size and number of threads. So the product only selects
-candidates (by faiss, while a tile of scores is in the cache), which are scored again in float64. The rounding error of
-the product is bounded. If it could have hidden a better item, the row is searched again with more candidates.
+candidates (by faiss, while a tile of scores is in the cache), which are scored again in float64. If its rounding error,
+which is bounded, could have hidden a better item, the row is searched again with more candidates. Many items of the
+same vector, as those without a click that differ in nothing but their id, are searched as one.
 """
 
-# Axes: N queries, I items, D dimensions, C candidates of a query, K results, P (query, item) pairs.
+# Axes: N queries, I items, D dimensions, C candidates of a query, K results, P (query, item) pairs, G distinct vectors.
 # The *position* of an item is its row of the matrix; the key of a (query, item) pair is query * I + position.
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import faiss
 import numpy as np
 
+from model.features.ragged import ranges
+from model.features.repeated_rows import Repeats
 from model.vocabulary import NO_ITEM
 
 VALUES_AT_ONCE = 1 << 19  # float64 values scored at once: 4 MB, which fits in the cache
 FLAGS = 4_096  # per query; a power of two, because a candidate's flag is found by the low bits of its position
 SPARE = 4  # candidates beyond k; with them the first search is nearly always sufficient
 MAX_WIDTH_RATIO = 4  # largest ratio between the numbers of candidates of rows that are searched together
+EXPANDED_AT_ONCE = 1 << 22  # items of distinct vectors, at most
 UNIT_ROUNDOFF = 2.0**-24  # of float32
+NOTHING = np.empty(0, dtype=np.int64)
 # by default, faiss 1.15 uses a kernel with a third of the speed of its matrix product below 2,000 queries
 faiss.cvar.distance_compute_blas_threshold = 20
 # a tile of 8 MB instead of 16, longer along the items: 1.1 to 1.3 times the speed (benchmarks/serving/search.py)
@@ -33,20 +39,28 @@ def exact_top_k(
     k: int,
     forbidden: np.ndarray,
     largest_norm: float,
+    repeats: Callable[[], Repeats | None] = lambda: None,
     spare: int = SPARE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions int64 [N, K] and scores float32 [N, K], best first, equal scores by position.
 
     queries float32 [N, D]; matrix float32 [I, D], I > 0; forbidden int64 [P]: ascending keys of pairs;
-    largest_norm: of the rows of the matrix; spare: candidates beyond k. Rows with fewer results end with position -1
-    and score -inf.
+    largest_norm: of the rows of the matrix; repeats: returns `find_repeats(matrix)`, is called only if two searches
+    were not enough; spare: candidates beyond k. Rows with fewer results end with position -1 and score -inf.
     """
     n_items = len(matrix)
     widths = np.minimum(k + spare + np.bincount(forbidden // n_items, minlength=len(queries)), n_items)  # [N]
     positions, scores = empty_results(len(queries), k)
-    uncertain = []
+    is_zero, uncertain = ~queries.any(axis=1), []  # [N], as of users about whom nothing is known: all scores are 0
     for rows in groups_of_similar_width(widths):
         width = int(widths[rows].max())
+        zeros, rows = rows[is_zero[rows]], rows[~is_zero[rows]]
+        if len(zeros):
+            first = np.tile(np.arange(width), (len(zeros), 1))
+            remove_forbidden(first, keys_of_rows(forbidden, zeros, n_items), n_items)
+            positions[zeros], scores[zeros] = rank_candidates(queries[zeros], matrix, first, k)
+        if not len(rows):
+            continue
         estimates, candidates = faiss.knn(queries[rows], matrix, width, metric=faiss.METRIC_INNER_PRODUCT)  # [n, C]
         count, keys = min(k + spare, width), keys_of_rows(forbidden, rows, n_items)
         positions[rows], scores[rows] = _rescored(queries[rows], matrix, estimates, candidates, keys, count, k)
@@ -54,8 +68,42 @@ def exact_top_k(
         if count < n_items:
             uncertain.append(rows[estimates[:, count - 1] + slack >= scores[rows, k - 1]])
     for rows in filter(len, uncertain):
-        keys = keys_of_rows(forbidden, rows, n_items)
-        positions[rows], scores[rows] = exact_top_k(queries[rows], matrix, k, keys, largest_norm, spare * 8)
+        keys, known = keys_of_rows(forbidden, rows, n_items), repeats() if spare > SPARE else None
+        if known is None:
+            found = exact_top_k(queries[rows], matrix, k, keys, largest_norm, repeats, spare * 8)
+        else:
+            found = _top_k_of_repeats(queries[rows], known, k, keys, largest_norm)
+        positions[rows], scores[rows] = found
+    return positions, scores
+
+
+def _top_k_of_repeats(
+    queries: np.ndarray, repeats: Repeats, k: int, forbidden: np.ndarray, largest_norm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`exact_top_k` by a search of the distinct vectors; of each, only so many items as a row needs are considered."""
+    n_items, sizes = len(repeats.items), np.diff(repeats.starts)
+    positions, scores = empty_results(len(queries), k)
+    needed = k + np.bincount(forbidden // n_items, minlength=len(queries))  # [N], items with the forbidden ones
+    for group in groups_of_similar_width(needed):
+        width = int(needed[group].max())
+        for rows in np.array_split(group, -(-len(group) * width**2 // EXPANDED_AT_ONCE)):
+            vectors, of_vectors = exact_top_k(
+                queries[rows], repeats.vectors, width, NOTHING, largest_norm
+            )  # [n, width]
+            taken = np.where(vectors == NO_ITEM, 0, np.minimum(sizes[vectors], width))  # items of each vector
+            before = taken.cumsum(axis=1) - taken
+            lowest = np.where(before < width, of_vectors, np.inf).min(axis=1)  # [n]: lower scores are not needed
+            row, column = np.nonzero((of_vectors >= lowest[:, None]) & (taken > 0))
+            each = taken[row, column]
+            items = repeats.items[ranges(repeats.starts[vectors[row, column]], each)]
+            owner, found = np.repeat(row, each), np.repeat(of_vectors[row, column], each)
+            order = np.lexsort((items, -found, owner))
+            order = order[~np.isin((owner * n_items + items)[order], keys_of_rows(forbidden, rows, n_items))]
+            owner, items, found = owner[order], items[order], found[order]
+            place = np.arange(len(owner)) - np.searchsorted(owner, owner)  # within the row
+            best = place < k
+            positions[rows[owner[best]], place[best]] = items[best]
+            scores[rows[owner[best]], place[best]] = found[best]
     return positions, scores
 
 

@@ -65,9 +65,14 @@ class TableEmbedding(FeatureEmbedding):
         self.table, self.encoder = table, encoder or Mean(feature)
 
     def forward(self, values: Tensor) -> Tensor:
+        return self.with_gaps(values, None)
+
+    def with_gaps(self, values: Tensor, gaps: Tensor | None) -> Tensor:
+        """What `forward` returns; gaps: of a history, [B, L] int64, which not every encoder reads."""
         indices = values.reshape(values.shape[0], self.feature.length)  # [B, L]
         indices = torch.where(indices < self.table.num_embeddings, indices, UNKNOWN)  # values newer than the model
-        encoded: Tensor = self.encoder(indices, self.table)  # [B, F]
+        lists = (indices, self.table) if gaps is None or not self.encoder.reads_gaps else (indices, self.table, gaps)
+        encoded: Tensor = self.encoder(*lists)  # [B, F]
         return encoded
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from model.features import FeatureSpec, ModelSpec
 from model.features.user_encoders import USER_ENCODERS
-from model.towers.embeddings import FeatureEmbedding, ShrunkIdEmbedding, feature_embedding
+from model.towers.embeddings import FeatureEmbedding, ShrunkIdEmbedding, TableEmbedding, feature_embedding
 from model.towers.table_rows import TableRows
 from model.towers.user_encoders import UserEncoder
 from model.vocabulary import PADDING, UNKNOWN
@@ -50,7 +50,8 @@ class Tower(nn.Module):
             if rows and feature.vocabulary is not None and feature.vocabulary in rows:
                 self.rows[_key(feature.name)] = rows[feature.vocabulary]
         self.embeddings = nn.ModuleDict()
-        for feature in features:
+        self.embedded = tuple(feature for feature in features if not feature.is_gaps)
+        for feature in self.embedded:
             size = sizes[feature.vocabulary] if feature.vocabulary else None
             is_list = feature.kind == "item_list"
             pooling = encoder(feature, **of_interests) if encoder is not None and is_list else None
@@ -88,10 +89,17 @@ class Tower(nn.Module):
 
     def of_rows(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """What `forward` returns; inputs: what `rows_of` returns, by the name of the feature."""
-        parts = [self.embeddings[_key(f.name)](inputs[f.name]) for f in self.features]  # each [B, F]
+        parts = [self._embedded(f, inputs) for f in self.embedded]  # each [B, F]
         if self.interests > 1:  # each [B, Q, F]; what is not encoded is the same for all interests
             parts = [part if part.dim() == 3 else part[:, None].expand(-1, self.interests, -1) for part in parts]
         return self.head(torch.cat(parts, dim=-1))  # [B, D] or [B, Q, D]
+
+    def _embedded(self, feature: FeatureSpec, inputs: Mapping[str, Tensor]) -> Tensor:
+        embedding, values = self.embeddings[_key(feature.name)], inputs[feature.name]
+        if feature.gaps and isinstance(embedding, TableEmbedding):
+            return embedding.with_gaps(values, inputs[feature.gaps_name])
+        embedded: Tensor = embedding(values)
+        return embedded
 
     def rows_of(self, feature: FeatureSpec, values: Tensor) -> Tensor:
         """Rows of the feature's table for indices of its vocabulary; live indices for hashed ids; numbers stay."""

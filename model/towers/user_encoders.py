@@ -1,6 +1,6 @@
 """How a user's list of items, such as the history, becomes one vector of the user tower.
 
-Axes: B rows, L length of the list, F size of an item's embedding, H heads, Q interests of a user.
+Axes: B rows, L length of the list, F size of an item's embedding, G gap indices, H heads, Q interests of a user.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from model.data import devices
 from model.features import FeatureSpec
+from model.features.gaps import GAP_INDICES
 from model.vocabulary import PADDING
 
 
@@ -25,6 +26,7 @@ class UserEncoder(nn.Module, ABC):
     """
 
     makes_interests: ClassVar[bool] = False  # whether it can make several vectors; it is then given `interests`
+    reads_gaps: ClassVar[bool] = False  # whether `forward` takes the gaps of a history, if `feature.gaps` is set
     step_dropout: tuple[float, torch.Generator] | None = None  # set by `TwoTowers.dropout`
 
     def __init__(self, feature: FeatureSpec, interests: int = 1) -> None:
@@ -39,6 +41,8 @@ class UserEncoder(nn.Module, ABC):
         A history begins with its oldest item. PADDING can be anywhere in a list, and a list can be all PADDING.
         table: the items' embeddings, `table.weight` [I, F]. Its gradient is sparse, so read its rows by
         `torch.nn.functional.embedding(indices, table.weight, sparse=True)`.
+        An encoder that reads gaps takes a third argument, None for a list without them: [B, L] int64, see
+        `model.features.gaps`; whatever the gap of PADDING is, it must change nothing.
         """
 
     def dropped(self, values: Tensor) -> Tensor:
@@ -66,16 +70,22 @@ class Mean(UserEncoder):
 class Recency(UserEncoder):
     """The weighted mean of the items' embeddings; zero for an empty list.
 
-    The weight of an item is learned for each number of later items in the list. All weights are equal at the start.
+    The weight of an item is learned for each number of later items in the list, and for each gap. All weights are equal
+    at the start.
     """
+
+    reads_gaps = True
 
     def __init__(self, feature: FeatureSpec) -> None:
         super().__init__(feature)
         self.log_weight = nn.Parameter(torch.zeros(feature.length, 1))  # [L, 1] by age
+        self.gap_log_weight = nn.Parameter(torch.zeros(GAP_INDICES, 1)) if feature.gaps else None  # [G, 1]
 
-    def forward(self, indices: Tensor, table: nn.EmbeddingBag) -> Tensor:
+    def forward(self, indices: Tensor, table: nn.EmbeddingBag, gaps: Tensor | None = None) -> Tensor:
         is_item = indices != PADDING  # [B, L]
         scores = F.embedding(ages(indices), self.log_weight)[:, :, 0]  # [B, L]
+        if self.gap_log_weight is not None and gaps is not None:
+            scores = scores + F.embedding(gaps, self.gap_log_weight)[:, :, 0]
         weights = scores.masked_fill(~is_item, torch.finfo(scores.dtype).min).softmax(dim=1)  # [B, L]
         return weighted_sum(indices, self.dropped(weights) * is_item, table)
 

@@ -51,6 +51,7 @@ class DataSpec:
     item_neighbours: PinnedFiles | None = None  # for these lists, of the day before the held-out one; None: none
     neighbour_clicks: int = 0  # last clicks of a user that are asked for neighbours
     neighbour_decay: float = 1.0  # the weight of such a click relative to the next
+    held_out_cutoffs: tuple[int, int] = (10, 100)  # list lengths of the recall on the held-out day, the shorter first
 
     @property
     def held_back_share(self) -> float:
@@ -73,7 +74,8 @@ class DataSpec:
     def from_json(cls, values: Mapping[str, Any]) -> DataSpec:
         tables = ("examples", "last_day", "items", "item_changes", "probabilities", "item_neighbours")
         pinned = {name: PinnedFiles.from_json(values[name]) if values.get(name) else None for name in tables}
-        return cls(**{**values, **pinned})
+        cutoffs = {name: tuple(values[name]) for name in ("held_out_cutoffs",) if name in values}
+        return cls(**{**values, **pinned, **cutoffs})
 
 
 @dataclass(frozen=True)

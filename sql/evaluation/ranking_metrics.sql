@@ -1,6 +1,7 @@
 -- Recall, NDCG, HitRate and MRR at each k of :at, as means over the users with a relevant item; a user without a list
 -- counts as 0. A click is in the slices of its item and of its user. NDCG: binary relevance, log2 discount, ideal DCG over
--- min(k, relevant items).
+-- min(k, relevant items). Each mean has its 95 % interval, from the variance over the users: that of Wilson (1927), who has it
+-- for shares, with as many trials as a share of this variance would have. Of a single user there is none.
 with ranks as (
   select
     relevant.user_id,
@@ -46,19 +47,48 @@ scored as (
     double(hits > 0) as hit_rate,
     reciprocal_rank as mrr
   from per_user
+),
+
+means as (
+  select
+    slice,
+    metric.metric,
+    int(k) as k,
+    avg(metric.value) as value,
+    var_samp(metric.value) as variance,
+    count(*) as users
+  from scored
+  lateral view inline(array(
+    struct('recall' as metric, recall as value),
+    struct('ndcg' as metric, ndcg as value),
+    struct('hit_rate' as metric, hit_rate as value),
+    struct('mrr' as metric, double(mrr) as value)
+  )) metric as metric, value
+  group by slice, metric.metric, k
+),
+
+-- users who all have the same value, such as 0, are as many trials; rounding leaves a little variance
+spreads as (
+  select
+    *,
+    power(:z, 2) / if(variance > 1e-12, users * value * (1 - value) / variance, if(users > 1, users, null)) as spread
+  from means
+),
+
+ends as (
+  select
+    *,
+    (value + spread / 2) / (1 + spread) as middle,
+    sqrt(greatest(value * (1 - value), 0) * spread + power(spread, 2) / 4) / (1 + spread) as half
+  from spreads
 )
 
 select
   slice,
-  metric.metric,
-  int(k) as k,
-  avg(metric.value) as value,
-  count(*) as users
-from scored
-lateral view inline(array(
-  struct('recall' as metric, recall as value),
-  struct('ndcg' as metric, ndcg as value),
-  struct('hit_rate' as metric, hit_rate as value),
-  struct('mrr' as metric, double(mrr) as value)
-)) metric as metric, value
-group by slice, metric.metric, k
+  metric,
+  k,
+  value,
+  users,
+  if(middle is null, null, greatest(middle - half, 0)) as interval_low,
+  if(middle is null, null, least(middle + half, 1)) as interval_high
+from ends

@@ -2,6 +2,7 @@
 -- impressed_at + window]. The first such click counts, with its reward; if several have the same time, with the largest
 -- reward. An impression_id counts once, on the day on which it landed first; if several copies landed on that day, every
 -- run takes the same one. Only ids in {repeated} are compared with each other, so that the others need not be shuffled.
+-- Impressions of users in {set_aside} are left out.
 with today as (
   select *
   from {impressions}
@@ -26,7 +27,7 @@ numbered as (
   left semi join {repeated} as repeated on repeated.id = xxhash64(today.impression_id)
 ),
 
-impressions as (
+first_copies as (
   select today.*
   from today
   left anti join {repeated} as repeated on repeated.id = xxhash64(today.impression_id)
@@ -35,6 +36,12 @@ impressions as (
   from numbered
   left anti join landed_before on landed_before.impression_id = numbered.impression_id
   where numbered.copy = 1
+),
+
+impressions as (
+  select first_copies.*
+  from first_copies
+  left anti join {set_aside} as set_aside on set_aside.user_id = first_copies.user_id
 ),
 
 clicks_of_impressions as (

@@ -23,13 +23,15 @@ today as (
 )
 
 select
-  first(impressions - interactions - duplicate_impressions - refused_impressions)
-    as `#fail impressions that are neither interactions nor duplicate nor refused`,
+  first(impressions - interactions - set_aside_impressions - duplicate_impressions - refused_impressions)
+    as `#fail impressions that are neither interactions nor set aside, duplicate or refused`,
   first(
-    clicks - matched_clicks - orphan_clicks - early_clicks - late_clicks - duplicate_clicks - refused_clicks
-  ) as `#fail clicks that are neither matched nor orphan, early, late, duplicate or refused`,
+    clicks - matched_clicks - set_aside_clicks - orphan_clicks - early_clicks - late_clicks - duplicate_clicks
+      - refused_clicks
+  ) as `#fail clicks that are neither matched nor set aside, orphan, early, late, duplicate or refused`,
   first(missed) as `#fail first clicks that are missing in interactions`,
   first(clicked - first_clicks) as `#fail interactions that are clicked without a first click`,
+  first(set_aside_users) as `#warn users who are set aside for the day (log.max_impressions_per_user)`,
   first(conflicting_impressions) as `#warn impressions that landed twice with different contents`,
   first(conflicting_clicks) as `#warn clicks that landed twice with different contents`,
   first(if(volume_is_unusual, impressions, 0)) as `#warn number of impressions is outside the range of earlier days`,

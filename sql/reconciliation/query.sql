@@ -5,11 +5,14 @@ with copies as (
     impression_id,
     count_if(ds = :ds) as today,
     bool_or(ds < :ds) as is_known,
-    min(content) <> max(content) as is_conflicting
+    min(content) <> max(content) as is_conflicting,
+    min(if(ds = :ds, struct(impressed_at, user_id), null)).user_id as user_id
   from (
     select
       impression_id,
       ds,
+      impressed_at,
+      user_id,
       xxhash64(isnull(request_id), request_id, user_id, item_id, isnull(position), position, impressed_at) as content
     from {impressions}
     where ds between :first_copy_ds and :ds
@@ -19,11 +22,30 @@ with copies as (
 
 impressions as (
   select
-    coalesce(sum(today), 0) as landed,
-    coalesce(sum(today - int(not is_known)), 0) as duplicates,
-    count_if(is_conflicting) as conflicts
+    coalesce(sum(copies.today), 0) as landed,
+    coalesce(sum(copies.today - int(not copies.is_known)), 0) as duplicates,
+    count_if(copies.is_conflicting) as conflicts,
+    count_if(set_aside.user_id is not null and not copies.is_known) as set_aside
   from copies
-  where today > 0
+  left join (select user_id from {set_aside} where ds = :ds) as set_aside on set_aside.user_id = copies.user_id
+  where copies.today > 0
+),
+
+set_aside_users as (
+  select count(*) as users
+  from {set_aside}
+  where ds = :ds
+),
+
+-- as in interactions, an id is of the day on which it landed first
+set_aside_impressions as (
+  select impressions.impression_id, min(impressions.ds) as ds
+  from {impressions} as impressions
+  left semi join {set_aside} as set_aside
+    on set_aside.ds = impressions.ds
+    and set_aside.user_id = impressions.user_id
+  where impressions.ds between :first_ds and :last_ds
+  group by impressions.impression_id
 ),
 
 interactions as (
@@ -50,6 +72,8 @@ classified as (
     shown.clicked_at as counted_at,
     case
       when shown.impression_id is null
+        and clicks.ds between date_sub(aside.ds, :skew_days) and date_add(aside.ds, :window_days) then 'set aside'
+      when shown.impression_id is null
         or clicks.ds not between date_sub(shown.ds, :skew_days) and date_add(shown.ds, :window_days) then 'orphan'
       when clicks.clicked_at < timestampadd(second, -:clock_skew_seconds, shown.impressed_at) then 'early'
       when clicks.clicked_at > shown.outcome_final_at then 'late'
@@ -60,6 +84,9 @@ classified as (
     on shown.impression_id = clicks.key
     and not clicks.is_alone
     and shown.ds between :first_ds and :last_ds
+  left join set_aside_impressions as aside
+    on aside.impression_id = clicks.key
+    and not clicks.is_alone
 ),
 
 ranked as (
@@ -78,6 +105,7 @@ clicks as (
     count_if(ds = :ds and state = 'orphan') as orphans,
     count_if(ds = :ds and state = 'early') as early,
     count_if(ds = :ds and state = 'late') as late,
+    count_if(ds = :ds and state = 'set aside') as set_aside,
     count_if(ds = :ds and differs) as conflicts,
     -- for the impressions of the day: the clicks that must count, and those that are missing in interactions
     count_if(shown_ds = :ds and state = 'valid' and number = 1) as first_clicks,
@@ -115,8 +143,12 @@ select
   clicks.first_clicks,
   clicks.missed,
   interactions.users,
-  interactions.items
+  interactions.items,
+  set_aside_users.users as set_aside_users,
+  impressions.set_aside as set_aside_impressions,
+  clicks.set_aside as set_aside_clicks
 from impressions
+cross join set_aside_users
 cross join interactions
 cross join clicks
 cross join landed_clicks

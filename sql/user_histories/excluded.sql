@@ -1,6 +1,5 @@
--- The items that each user is not shown again, by the exclusion rule with which the histories were built.
+-- The histories, and the items that each user is not shown again, by the exclusion rule with which they were built.
 select
-  user_id,
-  history,
+  * except (ds, clicked),
   array_sort(array_distinct(flatten(transform(clicked, day -> day.item_indices)))) as excluded
 from {user_histories}

@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import benchmarks
+from tests.imports import import_graph, module_name
 
 FOLDER = Path(benchmarks.__file__).parent
 WITH_MAIN = {
@@ -19,10 +20,24 @@ WITH_MAIN = {
 }
 PART_OF_ANOTHER = {"benchmarks.quality.tfrs_model"}  # runs in TensorFlow's environment, started by against_tfrs
 PROCESSES = {"benchmarks.training.two_processes"}  # starts three Python processes: as slow as Spark
-SPARK = {name for name, text in WITH_MAIN.items() if "spark_session(" in text or "import jobs" in text} | {
-    "benchmarks.quality.demo_quality",
-    "benchmarks.serving.neighbours",
-}
+WITHOUT_SPARK = {"benchmarks.worlds.prepared_days"}  # draws its world with NumPy at the tiny size
+
+
+def opens_session(text: str) -> bool:
+    return "spark_session(" in text or "import jobs" in text
+
+
+def with_session() -> set[str]:
+    """Benchmarks that open a Spark session, or import another that does."""
+    graph = import_graph(FOLDER.parent, [FOLDER.name])
+    files = {module_name(file, FOLDER.parent): file for file in FOLDER.rglob("*.py")}
+    found = {name for name in set(graph) - WITHOUT_SPARK if opens_session(files[name].read_text("utf-8"))}
+    while more := {name for name, imported in graph.items() if name not in found and imported & found}:
+        found |= more
+    return found & set(WITH_MAIN)
+
+
+SPARK = with_session() | {"benchmarks.quality.demo_quality"}
 FAST = sorted(set(WITH_MAIN) - SPARK - PROCESSES - PART_OF_ANOTHER)
 
 
@@ -33,7 +48,7 @@ def run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_all_benchmarks_are_found() -> None:
     assert len(WITH_MAIN) > 15
-    assert {"benchmarks.serving.scoring", "benchmarks.tables.daily_cost", "benchmarks.tables.fixed_costs"} <= SPARK
+    assert {"benchmarks.growth", "benchmarks.serving.scoring", "benchmarks.tables.fixed_costs"} <= SPARK
     assert set(WITH_MAIN) >= PROCESSES | PART_OF_ANOTHER
     assert "benchmarks.training.loader" in FAST
 

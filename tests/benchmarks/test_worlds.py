@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ import pytest
 
 from benchmarks.quality.measure import Evaluator, measure
 from benchmarks.worlds import click_log, cold_logs
-from benchmarks.worlds.click_log import ClickLog
+from benchmarks.worlds.click_log import TIMED_HISTORY, USER_ID, ClickLog
+from benchmarks.worlds.prepared_folder import USERS_FILE
+from benchmarks.worlds.sequences import nearest_items
+from model.features.gaps import gap_index
+from model.vocabulary import FIRST_INDEX
 
 LOG = ClickLog(  # user 0 clicks items 0 and 1, user 1 clicks item 0; nobody clicks items 2 and 3
     users=np.array([0, 1, 0]),
@@ -41,6 +46,27 @@ def test_unclicked_items_of_a_request_are_negatives_of_its_row(tmp_path: Path) -
         for row in (0, 2)
     ]
     assert losses[1] > losses[0]
+
+
+def test_nearest_items_share_the_most_users_for_their_number() -> None:
+    clicked = [np.array(items) for items in ([0, 1], [0, 1, 2], [2, 0, 2], [3])]
+    # users of each item: 3, 2, 2, 1; 0 and 1 share two, 0 and 2 two, 1 and 2 one, which is less
+    wanted = np.array([[1, 2], [0, 2], [0, 1], [-2, -2]]) + FIRST_INDEX
+    assert nearest_items(clicked, 4, 2).tolist() == wanted.tolist()
+    assert nearest_items(clicked, 4, 1).tolist() == wanted[:, :1].tolist()
+
+
+def test_a_log_with_times_has_the_gaps_of_its_histories(tmp_path: Path) -> None:
+    timed = replace(
+        LOG, minutes=np.array([7, 8, 10]), list_minutes=np.array([1_450, 8]), user=(USER_ID, *TIMED_HISTORY)
+    )
+    prepared = click_log.write(tmp_path / "timed", timed)
+    first = [row[:2] for row in pq.read_table(prepared / "examples.parquet")["history_gaps"].to_pylist()]
+    assert first == [[0, 0], [0, 0], [gap_index(3), 0]]
+    of_users = [row[:3] for row in pq.read_table(prepared / USERS_FILE)["history_gaps"].to_pylist()]
+    assert of_users == [[gap_index(1_443), gap_index(1_440), 0], [gap_index(0), 0, 0]]
+    run = {"epochs": 1, "threads": 1, "model": {"user_encoder": "attention"}}
+    assert measure(prepared, overrides={"run": run}, at=(1, 2))["recall@2"] >= 0
 
 
 @pytest.mark.skipif(not cold_logs.DATA.exists(), reason="the real logs are not here")

@@ -153,15 +153,15 @@ def test_no_index_is_given_twice(spark: SparkSession, stages: Stages, tmp_path: 
     number = stages.number("build_vocabularies")
     step, old, new = stages.steps[number], stages.before(number), stages.before(number + 1)
     lake = Lake(spark, str(shutil.copytree(old, tmp_path / "lake")))
-    seen_early = lake.read(tables.VOCABULARIES)
+    seen_early, early = lake.read(tables.VOCABULARIES), lake.version(tables.VOCABULARIES)
     with stopped_at_its_first_file(step, lake.uri) as job:
-        add_items(lake, lake.read(tables.VOCABULARIES), "of-another")
+        add_items(lake, seen_early, early, "of-another")
     assert_conflict_in_one_line(
         job, f"error: another writer committed first to {lake.uri}/vocabularies; nothing was written"
     )
     before = lake.version(tables.VOCABULARIES)
-    with pytest.raises(KeyConflict, match="as a row to be added"):  # both had read the same version
-        add_items(lake, seen_early, "too-late", "and-another")
+    with pytest.raises(KeyConflict, match=f"committed to .*/vocabularies after version {early}"):  # both had read it
+        add_items(lake, seen_early, early, "too-late", "and-another")
     assert lake.version(tables.VOCABULARIES) == before
     step.run(lake.uri)
     existing = lake.read(tables.VOCABULARIES).collect()
@@ -169,9 +169,10 @@ def test_no_index_is_given_twice(spark: SparkSession, stages: Stages, tmp_path: 
     assert len(existing) == len({(row.feature, row.value) for row in existing}) == len(rows(new, "vocabularies")) + 1
 
 
-def add_items(lake: Lake, existing: DataFrame, *values: str) -> None:
-    """Add items to the vocabularies that were read into `existing`."""
+def add_items(lake: Lake, existing: DataFrame, version: int, *values: str) -> None:
+    """Add items to the vocabularies, of which that version was read into `existing`."""
     unseen = lake.spark.createDataFrame(
         [("item_id", value, 0) for value in values], "feature string, value string, bucket int"
     )
-    build_vocabularies.add_to_vocabularies(lake, build_vocabularies.with_indices(unseen, existing, THIRD), THIRD)
+    rows = build_vocabularies.with_indices(unseen, existing, THIRD)
+    build_vocabularies.add_to_vocabularies(lake, rows, THIRD, version)

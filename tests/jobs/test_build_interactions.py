@@ -95,7 +95,9 @@ def test_without_copies_no_row_is_numbered(spark: SparkSession) -> None:
     shown = impressions(spark, ("a", "i1", at(DAY, 10)), ("b", "i2", at(DAY, 10)))
     with build_interactions.computed_ids(build_interactions.repeated_ids(shown, DAY, WINDOW)) as repeated:
         rows = interactions(shown, clicks(spark), DAY, WINDOW, repeated)
-        assert "Window" not in rows._jdf.queryExecution().executedPlan().toString()
+        plan = rows._jdf.queryExecution().executedPlan().toString()
+        assert "Window" not in plan
+        assert "LeftAnti" not in plan  # nor is anybody looked up who is set aside
         assert set(outcomes(rows)) == {"a", "b"}
 
 

@@ -64,7 +64,9 @@ def vocabularies(spark: SparkSession) -> DataFrame:
 
 def built(spark: SparkSession, interactions: DataFrame, vocabularies: DataFrame, before: dict[str, list[int]], ages: dict[str, tuple[float | None, float]]) -> DataFrame:  # fmt: skip
     """training_examples; `ages` are those of the day before (None: no row) and of today."""
-    histories = spark.createDataFrame([(DAY, u, h, []) for u, h in before.items()], tables.USER_HISTORIES.schema)
+    histories = spark.createDataFrame(
+        [(DAY, u, h, [], None) for u, h in before.items()], tables.TIMED_USER_HISTORIES.schema
+    )
     columns = "user_id string, user_index int, age float"
     yesterday = spark.createDataFrame([(u, 2, a) for u, (a, _) in ages.items() if a is not None], columns)
     today = spark.createDataFrame([(u, 2, a) for u, (_, a) in ages.items()], columns)
@@ -112,16 +114,24 @@ def test_histories_carry_on_from_the_day_before(spark: SparkSession, vocabularie
     interactions = log(spark, ("u1", "i4", 0, 9), ("u1", "i2", 0, 1), ("u1", "i5", 3, None))
     day_before = DAY - dt.timedelta(days=1)
     before = spark.createDataFrame(
-        [(day_before, "u1", [8, 2], [(day_before, [2, 7, 8])]), (day_before, "u2", [3], [(day_before, [3])])],
-        tables.USER_HISTORIES.schema,
+        [
+            (day_before, "u1", [8, 2], [(day_before, [2, 7, 8])], None),
+            (day_before, "u2", [3], [(day_before, [3])], [7]),
+        ],
+        tables.TIMED_USER_HISTORIES.schema,
     )
     users = spark.createDataFrame([("u1",), ("u2",)], "user_id string")
-    after = user_histories(interactions, before, users, vocabularies, DAY, 3, "ever")
+    after = user_histories(interactions, before, users, vocabularies, DAY, 3, load_config().exclusions)
     rows = {row.user_id: row for row in after.collect()}
     assert rows["u1"].history == [2, 2, 4]
     assert rows["u1"].clicked == [(day_before, [2, 7, 8]), (DAY, [2, 4])]
     assert (rows["u2"].history, rows["u2"].clicked) == ([3], [(day_before, [3])])
-    left_out = {row.user_id: sorted(row.excluded) for row in excluded_items(after).collect()}
+    midnight = int(minute(0).timestamp()) // 60
+    assert rows["u1"].clicked_minutes == [None, midnight + 1, midnight + 9]  # the histories before were without times
+    assert rows["u2"].clicked_minutes == [7]
+    left_out = {
+        row.user_id: sorted(row.excluded) for row in excluded_items(after.withColumn("ds", F.lit(DAY))).collect()
+    }
     assert left_out == {"u1": [2, 4, 7, 8], "u2": [3]}
 
 

@@ -9,6 +9,8 @@ from pyspark.sql import functions as F
 
 from jobs import (
     build_item_index,
+    build_item_neighbours,
+    build_item_pairs,
     build_popular_items,
     build_user_embeddings,
     gate_candidates,
@@ -115,16 +117,21 @@ def test_an_item_that_is_too_old_is_in_no_channel(
     is_old = F.col("item_index") % 2 == 0
     items = lake.day(table, THIRD).withColumn("published_at", F.when(is_old, long_ago).otherwise(F.col("published_at")))
     lake.overwrite(table, THIRD, items.localCheckpoint())
-    limits = "[scoring]\npopular_quota = 10\nexplore_quota = 5\nmax_item_age_days = 30"
+    probs = lake.day(tables.ITEM_SAMPLING_PROBS, THIRD).localCheckpoint()
+    unclicked = F.when(F.col("item_index") % 10 < 2, 0).otherwise(F.col("clicks"))  # old items and others, to explore
+    lake.overwrite(tables.ITEM_SAMPLING_PROBS, THIRD, probs.withColumn("clicks", unclicked.cast("long")))
+    limits = "[scoring]\npopular_quota = 10\nexplore_quota = 5\nneighbour_quota = 5\nmax_item_age_days = 30"
     over = settings(tmp_path, limits)
     old = lake.day(table, THIRD).where(is_old).select("item_id").localCheckpoint()
     assert not candidate_rows(lake, THIRD).join(old, "item_id", "left_semi").isEmpty(), "the control"
     with pytest.raises(NotPublishable, match=r"must have no item older than scoring\.max_item_age_days \(30\)"):
         run(lake, THIRD, over, publish_candidates)
-    run(lake, THIRD, over, build_popular_items, build_user_embeddings, build_item_index, score_users)
+    run(lake, THIRD, over, build_popular_items, build_item_pairs, build_item_neighbours)
+    run(lake, THIRD, over, build_user_embeddings, build_item_index, score_users)
     for shown in (candidate_rows(lake, THIRD), lake.day(tables.POPULAR_ITEMS, THIRD)):
         assert shown.join(old, "item_id", "left_semi").isEmpty()
-    assert {row.source for row in candidate_rows(lake, THIRD).select("source").distinct().collect()} >= {"popular"}
+    sources = {row.source for row in candidate_rows(lake, THIRD).select("source").distinct().collect()}
+    assert sources == {"two_tower", "popular", "explore", "neighbours"}
     sizes = lake.day(tables.CANDIDATES, THIRD).select(F.size("candidates").alias("size")).distinct().collect()
     assert [row.size for row in sizes] == [K]
     assert f"{old.count():,} of {items.count():,} available items are older" in capsys.readouterr().out

@@ -10,8 +10,10 @@ from pyspark.sql import functions as F
 from jobs import evaluate_candidates
 from jobs.config.loading import Config
 from jobs.evaluate_candidates import day_evaluation
+from jobs.inference import evaluation
 from jobs.inference.eligibility import count_too_old
-from jobs.inference.evaluation import oracle_lists, popular_lists, with_new_items
+from jobs.inference.evaluation import lists_of_clickers, oracle_lists, popular_lists
+from jobs.inference.evaluation import ranking_metrics as metrics_of_lists
 from jobs.lake import tables
 from jobs.lake.lake import Lake, NoSuchDay
 from jobs.lake.queries import query
@@ -27,10 +29,6 @@ RELEVANT = (
 )
 
 
-def at_array() -> object:
-    return F.array(*(F.lit(k) for k in AT))
-
-
 def test_the_metrics_in_sql_equal_those_of_the_model_package(spark: SparkSession) -> None:
     """`model.metrics` itself is tested against torchmetrics."""
     random = np.random.default_rng(3)
@@ -41,7 +39,7 @@ def test_the_metrics_in_sql_equal_those_of_the_model_package(spark: SparkSession
     )
     pairs = [(f"u{n}", f"i{i}", "head", True, False, False, False) for n, row in enumerate(relevant) for i in row]
     clicked = spark.createDataFrame(pairs, RELEVANT)
-    found = query(spark, "evaluation/ranking_metrics", {"relevant": clicked, "lists": lists}, at=at_array())
+    found = metrics_of_lists(clicked, lists, AT)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in relevant])])
     wanted = ranking_metrics(ranked, (np.concatenate(relevant), offsets), AT)
     rows = {f"{row.metric}@{row.k}": row for row in found.where("slice = 'all'").collect()}
@@ -49,6 +47,25 @@ def test_the_metrics_in_sql_equal_those_of_the_model_package(spark: SparkSession
     for name, values in wanted.items():
         assert rows[name].value == pytest.approx(np.nanmean(values), abs=1e-12), name
         assert rows[name].users == 60
+
+
+def test_lists_of_users_without_a_click_are_not_shuffled(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of tables too large for Spark to broadcast them without being told to."""
+    key = "spark.sql.autoBroadcastJoinThreshold"
+    before = spark.conf.get(key)
+    spark.conf.set(key, "-1")
+    try:
+        lists = spark.range(1_000).selectExpr("concat('u', id) as user_id", "array('a') as item_ids")
+        clicked = spark.range(20).selectExpr("concat('u', id % 5 * 400) as user_id", "concat('i', id) as item_id")
+        kept = lists_of_clickers(lists, clicked, 20)
+        plan = kept._jdf.queryExecution().executedPlan().toString()  # type: ignore[operator]
+        joins = [name for name in ("BroadcastHashJoin", "ShuffledHashJoin", "SortMergeJoin") if name in plan]
+        assert joins == ["BroadcastHashJoin"]
+        assert sorted(row.user_id for row in kept.collect()) == ["u0", "u400", "u800"]
+    finally:
+        spark.conf.set(key, before)
+    monkeypatch.setattr(evaluation, "MAX_BROADCAST_USERS", 19)
+    assert lists_of_clickers(lists, clicked, 20) is lists
 
 
 def test_slices_look_only_at_their_own_clicks(spark: SparkSession) -> None:
@@ -61,7 +78,7 @@ def test_slices_look_only_at_their_own_clicks(spark: SparkSession) -> None:
         ],
         RELEVANT,
     )
-    found = query(spark, "evaluation/ranking_metrics", {"relevant": clicked, "lists": lists}, at=at_array())
+    found = metrics_of_lists(clicked, lists, AT)
     recall = {row.slice: (row.value, row.users) for row in found.where("metric = 'recall' and k = 3").collect()}
     assert recall == {
         "all": (0.25, 2),
@@ -81,11 +98,14 @@ def probabilities(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(rows, tables.ITEM_SAMPLING_PROBS.schema)
 
 
-def test_items_fall_into_slices_by_the_clicks_before_them(spark: SparkSession, probabilities: DataFrame) -> None:
-    rows = query(
-        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
-    ).collect()
-    assert {row.item_id: row.slice for row in rows} == {
+@pytest.fixture
+def slices(spark: SparkSession, probabilities: DataFrame) -> DataFrame:
+    shares = {"head_share": 0.5, "middle_share": 0.3}
+    return query(spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, **shares)
+
+
+def test_items_fall_into_slices_by_the_clicks_before_them(slices: DataFrame) -> None:
+    assert {row.item_id: row.slice for row in slices.collect()} == {
         "a": "head",
         "b": "middle",
         "c": "middle",
@@ -95,7 +115,7 @@ def test_items_fall_into_slices_by_the_clicks_before_them(spark: SparkSession, p
     }
 
 
-def test_relevant_are_new_clicks_only(spark: SparkSession, probabilities: DataFrame) -> None:
+def test_relevant_are_new_clicks_only(spark: SparkSession, slices: DataFrame) -> None:
     time = dt.datetime(2026, 1, 6, tzinfo=dt.UTC)
     log = [("u1", "a", True), ("u1", "b", True), ("u1", "c", False), ("u1", "b", True), ("u2", "new", True)]
     log += [("u2", "f", True)]
@@ -107,9 +127,6 @@ def test_relevant_are_new_clicks_only(spark: SparkSession, probabilities: DataFr
         tables.INTERACTIONS.schema,
     )
     histories = spark.createDataFrame([("u1", [2])], EXCLUDED)
-    slices = query(
-        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
-    )
     frames = {"interactions": interactions, "item_slices": slices, "user_histories": histories}
     rows = query(spark, "evaluation/relevant", frames).collect()
     assert {tuple(row) for row in rows} == {
@@ -117,30 +134,6 @@ def test_relevant_are_new_clicks_only(spark: SparkSession, probabilities: DataFr
         ("u2", "new", "tail", False, False, True),
         ("u2", "f", "tail", True, True, True),
     }
-
-
-def test_new_items_are_young_by_publication_or_else_by_their_first_day(spark: SparkSession) -> None:
-    first, day = dt.date(2026, 1, 1), dt.date(2026, 1, 10)
-    published = {"old": 20, "published": 6, "week": 7, "returned": 20, "unknown": None, "seen": None, "late": None}
-    seen = {
-        "old": first,
-        "published": first,
-        "unknown": first,
-        "seen": dt.date(2026, 1, 4),
-        "late": day,
-    } | dict.fromkeys(("week", "returned"), dt.date(2026, 1, 9))
-    times = [
-        (item, None if age is None else dt.datetime.combine(day - dt.timedelta(days=age), dt.time(23)))
-        for item, age in published.items()
-        if item != "late"
-    ]
-    items = spark.createDataFrame(times, "item_id string, published_at timestamp")
-    known = [("item_id", item, number, when) for number, (item, when) in enumerate(seen.items(), 2)]
-    vocabularies = spark.createDataFrame([*known, ("user_id", "seen", 2, first)], tables.VOCABULARIES.schema)
-    relevant = spark.createDataFrame([("u1", item) for item in [*published, "other"]], "user_id string, item_id string")
-    rows = with_new_items(relevant, items, vocabularies, day, 7).collect()
-    assert {row.item_id for row in rows if row.is_new} == {"published", "seen"}
-    assert len(rows) == len(published) + 1
 
 
 def test_coverage_of_clicked_items_counts_each_item_once_and_no_list_of_users_without_clicks(
@@ -165,10 +158,7 @@ def test_coverage_of_clicked_items_counts_each_item_once_and_no_list_of_users_wi
     }
 
 
-def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSession, probabilities: DataFrame) -> None:
-    slices = query(
-        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
-    )
+def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSession, slices: DataFrame) -> None:
     items = spark.createDataFrame([(item, item != "b") for item in "abcdef"], "item_id string, available boolean")
     relevant = spark.createDataFrame([("u1", "x"), ("u2", "y")], "user_id string, item_id string")
     histories = spark.createDataFrame([("u1", [2, 4])], EXCLUDED)
@@ -176,10 +166,7 @@ def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSes
     assert rows == {"u1": ["d", "e", "f"], "u2": ["a", "c", "d"]}
 
 
-def test_coverage_and_shares_of_lists_are_those_of_their_items(spark: SparkSession, probabilities: DataFrame) -> None:
-    slices = query(
-        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
-    )
+def test_coverage_and_shares_of_lists_are_those_of_their_items(spark: SparkSession, slices: DataFrame) -> None:
     items = spark.createDataFrame([(item, item != "e") for item in "abcdef"], "item_id string, available boolean")
     lists = spark.createDataFrame([("u1", ["a", "f"]), ("u2", ["a", "b"])], "user_id string, item_ids array<string>")
     rows = query(
@@ -191,13 +178,8 @@ def test_coverage_and_shares_of_lists_are_those_of_their_items(spark: SparkSessi
     }  # fmt: skip
 
 
-def test_an_item_that_is_no_longer_available_does_not_count_as_coverage(
-    spark: SparkSession, probabilities: DataFrame
-) -> None:
+def test_an_item_that_is_no_longer_available_does_not_count_as_coverage(spark: SparkSession, slices: DataFrame) -> None:
     """Lists that were made before a limit of age was set have more items than are available with it."""
-    slices = query(
-        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
-    )
     items = spark.createDataFrame([(item, item == "a") for item in "abcdef"], "item_id string, available boolean")
     lists = spark.createDataFrame([("u1", ["a", "b"]), ("u2", ["c", "d"])], "user_id string, item_ids array<string>")
     rows = query(
@@ -225,11 +207,8 @@ def test_a_day_is_evaluated_on_the_items_that_its_lists_could_have(simulated_cop
     assert coverage["oracle"] > 0
 
 
-def test_the_oracle_names_what_lists_could_have_in_its_own_order(spark: SparkSession, probabilities: DataFrame) -> None:
+def test_the_oracle_names_what_lists_could_have_in_its_own_order(spark: SparkSession, slices: DataFrame) -> None:
     """Neither what is not available or too old, nor what the user clicked; nor is a user listed who has no click."""
-    slices = query(
-        spark, "evaluation/item_slices", {"item_sampling_probs": probabilities}, head_share=0.5, middle_share=0.3
-    )
     items = spark.createDataFrame([(item, item != "e") for item in "abcdef"], "item_id string, available boolean")
     relevant = spark.createDataFrame([("u1", "x"), ("u2", "y"), ("u2", "z")], "user_id string, item_id string")
     named = [("u1", [*"fedcba"]), ("u2", [*"edab"]), ("u3", [*"abc"])]

@@ -17,7 +17,7 @@ from jobs import (
     build_window_counts,
 )
 from jobs.build_interactions import with_examined
-from jobs.config.loading import Config
+from jobs.config.loading import Config, load_config
 from jobs.inference.exclusions import excluded_items
 from jobs.lake import tables
 from jobs.lake.lake import Lake
@@ -153,14 +153,15 @@ def test_clicked_items_are_excluded_by_the_configured_rule(
     spark, day = simulated.spark, dt.date(2026, 1, 5)
     vocabularies = spark.createDataFrame([("item_id", f"i{n}", n, day) for n in (2, 3, 4)], tables.VOCABULARIES.schema)
     users = spark.createDataFrame([("u1",)], "user_id string")
-    histories = spark.createDataFrame([], tables.USER_HISTORIES.schema)
+    histories = spark.createDataFrame([], tables.TIMED_USER_HISTORIES.schema)
+    exclusions = load_config().exclusions.model_copy(update={"clicked": rule})
     for number, item in enumerate(("i2", "i3", "i4")):
         ds = day - dt.timedelta(days=2 - number)
         time = dt.datetime.combine(ds, dt.time(9), dt.UTC)
         rows = [(ds, item, "r", "u1", item, 1, time, True, time, None, time, True)]
         clicks = spark.createDataFrame(rows, tables.INTERACTIONS.schema)
-        made = build_histories.user_histories(clicks, histories, users, vocabularies, ds, 2, rule)
-        histories = made.withColumn("ds", F.lit(ds)).select(tables.USER_HISTORIES.columns).localCheckpoint()
+        made = build_histories.user_histories(clicks, histories, users, vocabularies, ds, 2, exclusions)
+        histories = made.withColumn("ds", F.lit(ds)).select(tables.TIMED_USER_HISTORIES.columns).localCheckpoint()
     (row,) = excluded_items(histories).collect()
     assert set(row.excluded) == left_out
     assert row.history == [3, 4]  # the towers read their history whatever the rule
@@ -168,9 +169,11 @@ def test_clicked_items_are_excluded_by_the_configured_rule(
 
 def test_users_without_a_snapshot_row_have_no_history_row(simulated: Lake) -> None:
     spark, day = simulated.spark, DAYS[0]
-    before = spark.createDataFrame([(day, "gone", [2], [(day, [2])]), (day, "here", [3], [(day, [3])])], tables.USER_HISTORIES.schema)  # fmt: skip
+    before = spark.createDataFrame([(day, "gone", [2], [(day, [2])], [0]), (day, "here", [3], [(day, [3])], [0])], tables.TIMED_USER_HISTORIES.schema)  # fmt: skip
     nothing = spark.createDataFrame([], tables.INTERACTIONS.schema)
     vocabularies = spark.createDataFrame([], tables.VOCABULARIES.schema)
     users = spark.createDataFrame([("here",)], "user_id string")
-    rows = build_histories.user_histories(nothing, before, users, vocabularies, day, 5, "ever").collect()
+    rows = build_histories.user_histories(
+        nothing, before, users, vocabularies, day, 5, load_config().exclusions
+    ).collect()
     assert [row.user_id for row in rows] == ["here"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from jobs import run_day
 from jobs.inference.references import index_path, model_manifest, model_path, model_version
 from jobs.lake import tables
@@ -32,6 +34,7 @@ user_encoder = "tests.extensions.my_encoder:AttentionPooling"
 """
 
 
+@pytest.mark.slow
 def test_a_day_runs_with_parts_from_outside_the_package(simulated_copy: Lake, tmp_path: Path) -> None:
     lake, extended = simulated_copy, tmp_path / "extended.toml"
     extended.write_text(EXTENSIONS, "utf-8")

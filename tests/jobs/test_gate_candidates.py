@@ -60,8 +60,8 @@ def test_a_worse_model_is_not_published_and_readers_keep_their_lists(
     simulated_copy: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lake, before = simulated_copy, read_candidates(simulated_copy.uri)
-    measured(lake, SECOND, validation={"recall@100": 0.5})
-    measured(lake, THIRD, validation={"recall@10": 0.2, "recall@100": 0.3}, popularity={"recall@10": 0.2})
+    measured(lake, SECOND, validation={"recall@50": 0.5})
+    measured(lake, THIRD, validation={"recall@10": 0.2, "recall@50": 0.3}, popularity={"recall@10": 0.2})
     publish_candidates.main(["--lake", lake.uri, "--rollback"])
     with pytest.raises(
         DayStopped, match=r"2026-03-01 is not published: recall_over_popularity must be at least 0\.22, got 0\.2"

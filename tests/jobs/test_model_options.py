@@ -66,6 +66,7 @@ name = "history"
 kind = "item_list"
 length = 5
 dim = 16
+gaps = true
 [[features.user]]
 name = "taste"
 kind = "vector"
@@ -97,6 +98,7 @@ dim = 4
 [model]
 embedding_dim = 24
 hidden = [32]
+user_encoder = "attention"
 [training]
 epochs = 2
 batch_size = 128

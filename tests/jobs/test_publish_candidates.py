@@ -12,9 +12,9 @@ from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.files import NoSuchLake
 from jobs.lake.lake import Lake, NoSuchDay
-from jobs.serving import publication_checks, read_candidates
+from jobs.serving import publication_checks, publications, read_candidates
 from jobs.serving.publication_checks import NotPublishable
-from jobs.serving.publications import published_candidates
+from jobs.serving.publications import last_scored_at, published_candidates
 from jobs.serving.publishing import PublicationConflict, newest_target, publish
 from jobs.serving.rollback import roll_back
 from tests.conftest import DAYS, SMALL
@@ -48,6 +48,18 @@ def test_nothing_is_published_before_the_first_time(lake: Lake) -> None:
         published_candidates(lake)
     with pytest.raises(NoSuchDay, match="nothing is published"):
         read_candidates(lake.uri)
+
+
+def test_the_time_of_many_lists_is_read_by_the_executors(simulated: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = simulated.version(tables.CANDIDATES)
+    here = {ds: last_scored_at(simulated, ds, version) for ds in DAYS}
+    assert here[THIRD] is not None
+    assert here[FOURTH] is None  # it has no lists
+    monkeypatch.setattr(publications, "MAX_LISTS", 0)
+    monkeypatch.setattr(Lake, "batches", lambda *_, **__: pytest.fail("the lists were read in the driver"))
+    assert last_scored_at(simulated, THIRD, version) == here[THIRD]
+    with pytest.raises(pytest.fail.Exception):
+        last_scored_at(simulated, FOURTH, version)  # a day of few lists
 
 
 def test_an_older_day_does_not_replace_a_later_one(simulated_copy: Lake) -> None:

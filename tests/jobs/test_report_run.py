@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from jobs import report_run
@@ -29,10 +30,10 @@ def read(lake: Lake, ds: dt.date) -> str:
     return Path(report_path(lake.uri, ds)).read_text("utf-8")
 
 
-def metric(lake: Lake, ds: dt.date, channel: str, name: str, k: int) -> float:
+def measured(lake: Lake, ds: dt.date, channel: str, name: str, k: int) -> Row:
     named = (F.col("channel") == channel) & (F.col("metric") == name) & (F.col("k") == k) & (F.col("slice") == "all")
     (row,) = lake.day(tables.EVALUATION, ds).where(named).collect()
-    return float(row.value)
+    return row
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +83,14 @@ def test_metrics_are_compared_with_the_day_before_and_with_popularity(simulated:
     """On the third day the second day's lists have been measured, and the first day's before them."""
     for name, label in (("recall", "Recall@50"), ("ndcg", "NDCG@20"), ("mrr", "MRR@10")):
         k = int(label.split("@")[1])
-        now, before = (metric(simulated, day, "candidates", name, k) for day in (SECOND, FIRST))
-        assert page.row(label)[1] == f"{now:.3f}"
-        assert page.row(label)[2] == f"{now - before:+.3f}".replace("-", "−")
-        assert page.row(label)[3] == f"{metric(simulated, SECOND, 'popularity', name, k):.3f}"
-        assert page.row(label)[4] == f"{metric(simulated, SECOND, 'oracle', name, k):.3f}"
+        now, before = (measured(simulated, day, "candidates", name, k) for day in (SECOND, FIRST))
+        assert now.interval_low < now.value < now.interval_high
+        assert page.row(label)[1:] == [
+            f"{now.value:.3f}",
+            f"{now.interval_low:.3f} to {now.interval_high:.3f}",
+            f"{now.value - before.value:+.3f}".replace("-", "−"),
+            *(f"{measured(simulated, SECOND, channel, name, k).value:.3f}" for channel in ("popularity", "oracle")),
+        ]
     assert page.key_figure("Recall@50")[0] == page.row("Recall@50")[1]
     assert page.key_figure("Recall@50")[-1].startswith(f"lists of {SECOND}, clicks of {THIRD}; popularity ")
     assert ("p", f"The lists of {SECOND}, evaluated on the clicks of {THIRD}.") in page.texts
@@ -211,7 +215,7 @@ def test_the_first_day_has_no_comparison(simulated: Lake, config: Config) -> Non
     page = Page(report_run.report(simulated, config, FIRST))
     assert page.key_figure("Recall@50")[1] == "no day before"
     assert page.row("table") == ["table", "a row is", "rows", "written (UTC)", "since previous"]
-    assert page.row("metric") == ["metric", "candidates", "popularity", "oracle"]
+    assert page.row("metric") == ["metric", "candidates", "95 % interval", "popularity", "oracle"]
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.tables import Table
 from tests.conftest import DAYS, SMALL
+from tests.marks import slow_after
 
 FIRST, SECOND, THIRD, FOURTH = DAYS
 
@@ -145,30 +146,24 @@ def test_a_day_run_again_gives_the_same_tables(as_run: Lake, simulated: Lake, co
         assert same(as_run.read(table), simulated.read(table)), table.name
 
 
-def test_spark_submit_of_single_jobs_gives_the_tables_of_run_day(as_run: Lake, simulated: Lake) -> None:
-    submit = Path(sys.prefix) / "bin" / "spark-submit"
+@pytest.mark.parametrize(
+    ("job", "table"),
+    slow_after(1, [("build_interactions", tables.INTERACTIONS), ("build_sampling_probs", tables.ITEM_SAMPLING_PROBS)]),
+    ids=["interactions", "sampling_probs"],
+)
+def test_spark_submit_of_a_job_gives_the_table_of_run_day(
+    as_run: Lake, simulated: Lake, job: str, table: Table
+) -> None:
     root = Path(__file__).resolve().parents[2]
-    for job in ("build_interactions", "build_sampling_probs"):
-        command = [
-            submit,
-            "--master",
-            "local[2]",
-            root / "jobs" / f"{job}.py",
-            "--lake",
-            as_run.uri,
-            "--ds",
-            str(THIRD),
-            "--config",
-            SMALL,
-        ]
-        environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-        environment.pop("PYSPARK_GATEWAY_PORT", None)
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-    for table in (tables.INTERACTIONS, tables.ITEM_SAMPLING_PROBS):
-        path = as_run.table_path(table)
-        fresh = simulated.spark.read.format("delta").option("versionAsOf", DeltaTable(path).version()).load(path)
-        assert same(fresh.select(table.columns), simulated.read(table)), table.name
+    command = [Path(sys.prefix) / "bin" / "spark-submit", "--master", "local[2]", root / "jobs" / f"{job}.py"]
+    command += ["--lake", as_run.uri, "--ds", str(THIRD), "--config", SMALL]
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment.pop("PYSPARK_GATEWAY_PORT", None)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd="/", check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    path = as_run.table_path(table)
+    fresh = simulated.spark.read.format("delta").option("versionAsOf", DeltaTable(path).version()).load(path)
+    assert same(fresh.select(table.columns), simulated.read(table))
 
 
 @pytest.mark.slow

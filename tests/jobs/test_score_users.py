@@ -26,6 +26,7 @@ from jobs.lake.lake import Lake
 from model.artifacts.model_version import load_model
 from model.data.parquet_files import read_files
 from model.features.tensors import tensors
+from model.search.sharded_index import IN_SHARDS
 from model.search.top_k import SPARE
 from model.search.tuning import RecallNotReached
 from tests.conftest import SMALL
@@ -88,8 +89,10 @@ def test_a_recall_out_of_reach_stops_before_scoring(
 @pytest.mark.usefixtures("few_at_once")
 def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tmp_path: Path) -> None:
     lists = {}
-    for backend in ("exact", "annoy", "ivf", MINE):
-        index = f'[index]\nbackend = "{backend}"\nbuild_backends = ["{backend}"]\nrecall_target = 1.0'
+    for backend in ("exact", "annoy", "ivf", "ivf in shards", MINE):
+        own = backend.removesuffix(IN_SHARDS)
+        index = f'[index]\nbackend = "{own}"\nbuild_backends = ["{own}"]\nrecall_target = 1.0'
+        index += "\nshard_items = 80" if own != backend else ""
         run(simulated_copy, THIRD, settings(tmp_path, index), build_item_index, score_users)
         assert simulated_copy.day(tables.ITEM_INDEXES, THIRD).where("is_chosen").count() == 1
         lists[backend] = (
@@ -109,7 +112,7 @@ def test_every_backend_gives_the_lists_of_the_exact_one(simulated_copy: Lake, tm
     assert [found[user] for user in users["user_id"]] == [item_ids[row].tolist() for row in best]
     assert users["excluded"].map(len).max() > SPARE
     assert lists[MINE].equals(lists["exact"])
-    for backend in ("annoy", "ivf"):
+    for backend in ("annoy", "ivf", "ivf in shards"):
         same = lists[backend].merge(lists["exact"], on=["user_id", "item_id", "score"])
         assert len(same) > 0.99 * len(lists["exact"])
 
@@ -125,18 +128,27 @@ def test_only_changed_users_are_scored_again(simulated_copy: Lake, config: Confi
     assert changed is not None
     one = F.when(F.col("user_id") == changed.user_id, F.slice("history", 1, 1)).otherwise(F.col("history"))
     simulated_copy.overwrite(tables.USER_HISTORIES, THIRD, histories.withColumn("history", one))
-    gone = before[changed.user_id].candidates[0].item_id
+    blocked, aged = (one.item_id for one in before[changed.user_id].candidates[:2])
     run(simulated_copy, THIRD, over, build_user_embeddings, score_users)
     after = {row.user_id: row for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
     assert {user for user in after if after[user].scored_at != before[user].scored_at} == {changed.user_id}
     assert {user for user in after if after[user].candidates != before[user].candidates} == {changed.user_id}
+    snapshot = tables.item_snapshot(config)
+    items = simulated_copy.day(snapshot, THIRD).localCheckpoint()
+    published = F.when(F.col("item_id") == aged, F.lit("2020-01-01").cast("timestamp")).otherwise(F.col("published_at"))
+    simulated_copy.overwrite(snapshot, THIRD, items.withColumn("published_at", published))
     blocklist = tmp_path / "blocked.txt"
-    blocklist.write_text(gone)
-    over = settings(tmp_path, f'[scoring]\nchanged_users_only = true\n[exclusions]\nblocklist = "{blocklist}"')
+    blocklist.write_text(blocked)
+    limits = f'changed_users_only = true\nmax_item_age_days = 1000\n[exclusions]\nblocklist = "{blocklist}"'
+    over = settings(tmp_path, f"[scoring]\n{limits}")
     run(simulated_copy, THIRD, over, build_popular_items, build_item_index, score_users)
     again = {row.user_id: row for row in simulated_copy.day(tables.CANDIDATES, THIRD).collect()}
-    held = {user for user, row in before.items() if gone in [one.item_id for one in row.candidates]}
-    assert 1 < len(held) < len(before)
+    shown = {user: {one.item_id for one in row.candidates} for user, row in before.items()}
+    with_blocked, with_aged = ({user for user in shown if item in shown[user]} for item in (blocked, aged))
+    assert with_blocked - with_aged
+    assert with_aged - with_blocked
+    held = with_blocked | with_aged
+    assert len(held) < len(before)
     assert {user for user in again if again[user].scored_at != before[user].scored_at} == held | {changed.user_id}
 
 

@@ -46,6 +46,26 @@ def test_the_oracle_recalls_nearly_all_clicks_that_can_be_recalled(taste: float)
     assert oracle > 1.1 * caught(np.tile(np.argsort(-clicks[0].sum(axis=0))[:k], (users, 1)))
 
 
+def test_the_best_items_are_those_of_the_whole_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpopular items that cannot be among the best are left out of the computation."""
+    world = World(users=60, items=3_000, seed=3)
+    users, looked_at = world.user_factors(np.arange(60)), []
+    proposed = 1 - (1 - world.popularity()) ** world.proposals
+    examined = world.examined_on_grid(users, world.item_factors(), proposed)
+    clicks = world._expected_clicks(users, world.item_factors(), proposed, examined)
+    expected = np.argsort(-clicks, axis=1)[:, :20]
+    compute = World._expected_clicks
+
+    def counted(self: World, users: np.ndarray, factors: np.ndarray, *values: np.ndarray) -> np.ndarray:
+        looked_at.append(len(factors))
+        return compute(self, users, factors, *values)
+
+    monkeypatch.setattr(World, "_expected_clicks", counted)
+    assert np.array_equal(world.best_items(users, 1_000, 20), expected)
+    assert 20 < max(looked_at) < 1_000
+    assert world.best_items(users, 1_000, 5_000).shape == (60, 3_000)
+
+
 def test_the_dwell_time_grows_with_the_affinity_as_stated() -> None:
     world = World(users=4_000, items=500, seed=3)
     log = requests(world, np.arange(4_000), day=0)

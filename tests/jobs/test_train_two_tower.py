@@ -133,4 +133,4 @@ def test_two_ranks_train_one_model(simulated_copy: Lake, tmp_path: Path, launch:
     config = load_config(over[1])
     assert made.configuration["training"]["ranks"] == 2
     assert made.metrics["training_rows"] == sum(rows(simulated_copy, config, ds) for ds in (FIRST, SECOND, THIRD))
-    assert made.metrics["validation"]["recall@100"] > 0.1
+    assert made.metrics["validation"]["recall@50"] > 0.1

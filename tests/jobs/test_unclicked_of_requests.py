@@ -40,7 +40,7 @@ def vocabularies(spark: SparkSession) -> DataFrame:
 def built(interactions: DataFrame, vocabularies: DataFrame, length: int = 4) -> DataFrame:
     spark = interactions.sparkSession
     users = spark.createDataFrame([("u1", 2, 30.0), ("u2", 3, 40.0)], "user_id string, user_index int, age float")
-    histories = spark.createDataFrame([], tables.USER_HISTORIES.schema)
+    histories = spark.createDataFrame([], tables.TIMED_USER_HISTORIES.schema)
     return training_examples(
         interactions,
         histories,

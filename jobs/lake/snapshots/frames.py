@@ -91,6 +91,13 @@ def _adding_nulls(fields: Sequence[StructField]) -> Callable[[Column], Column]:
     return with_nulls
 
 
-def sampled(rows: DataFrame, count: int, max_rows: int | None) -> DataFrame:
-    """`rows`, or a random sample of about `max_rows` of them if there are more. count: how many rows there are."""
-    return rows if max_rows is None or count <= max_rows else rows.sample(max_rows / count, seed=0)
+def sampled(
+    rows: DataFrame, count: int, max_rows: int | None, where: tuple[str, Sequence[str]] | None = None
+) -> DataFrame:
+    """`rows`, or a random sample of about `max_rows` of them if there are more; of these, those that fulfil `where`.
+
+    count: how many rows there are. where: a column, and its values that are wanted.
+    """
+    if max_rows is not None and count > max_rows:
+        rows = rows.sample(max_rows / count, seed=0)
+    return rows if where is None else rows.where(F.col(where[0]).isin([*where[1]]))

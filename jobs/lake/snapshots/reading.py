@@ -160,10 +160,10 @@ def _of_paths(numbers: Mapping[str, int]) -> pl.Expr:
 
 def _by_path(snapshot: Snapshot, of_uris: Mapping[str, int]) -> dict[str, int]:
     """Numbers by file: `of_uris` has the URI of each file, the result its path in the log."""
-    paths = {path: f"/{unquote(path)}" for path in snapshot.files["path"]}
-    return {
-        path: number
-        for uri, number in of_uris.items()
-        for path, ending in paths.items()
-        if unquote(uri).endswith(ending)
-    }
+    paths = {unquote(path): path for path in snapshot.files["path"]}
+    found: dict[str, int] = {}
+    for uri, number in of_uris.items():
+        parts = unquote(uri).split("/")  # a path in the log is the end of the URI
+        endings = ("/".join(parts[start:]) for start in range(len(parts)))
+        found |= {paths[ending]: number for ending in endings if ending in paths}
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import Row
 from pyspark.sql.pandas.types import to_arrow_type
@@ -21,6 +22,7 @@ from model.data.file_systems import open_file
 
 BATCH_ROWS = 10_000  # rows of a batch of `read_batches`
 SAMPLED_FILES = 64  # files that are opened for a sample
+Where = tuple[str, Sequence[str]]  # a column of texts, and a few values of it
 
 
 def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -36,10 +38,13 @@ def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.Da
     return _frame(pa.concat_tables(parts))
 
 
-def read_batches(snapshot: Snapshot, columns: Sequence[str], max_rows: int | None = None) -> Iterator[pl.DataFrame]:
+def read_batches(
+    snapshot: Snapshot, columns: Sequence[str], max_rows: int | None = None, where: Where | None = None
+) -> Iterator[pl.DataFrame]:
     """Batches of a snapshot's rows: all of them, or about `max_rows` of a larger one if that is given.
 
     A sample has row groups that are evenly spread over evenly spread files; of a large row group only the first rows.
+    where: only rows with these values of a column of `columns`; of row groups without one, at most that column is read.
     Columns, types and errors are those of `read_rows`.
     """
     schema = _schema_of(snapshot, columns)
@@ -54,12 +59,27 @@ def read_batches(snapshot: Snapshot, columns: Sequence[str], max_rows: int | Non
     for file, value in _open_files(snapshot):
         groups = _spread(file.num_row_groups, math.ceil(file.num_row_groups * share))
         left = math.ceil(file.metadata.num_rows * share)
-        for batch in file.iter_batches(BATCH_ROWS, groups, _stored(file, schema)) if left else ():
+        if where is not None:
+            groups = [number for number in groups if _has_any(file, number, where)]
+        for batch in file.iter_batches(BATCH_ROWS, groups, _stored(file, schema)) if left and groups else ():
             rows = pa.Table.from_batches([batch.slice(0, left)])
+            if where is not None:
+                rows = rows.filter(pc.is_in(rows[where[0]], value_set=pa.array(where[1], pa.string())))
             yield _frame(_in_schema(rows, schema, snapshot.partition, value))
             left -= batch.num_rows
             if left <= 0:
                 break
+
+
+def _has_any(file: pq.ParquetFile, group: int, where: Where) -> bool:
+    """Whether a row group has one of the wanted values: by its statistics if they exclude it, or else by its column."""
+    (name, values), footer = where, file.metadata.row_group(group)
+    columns = (footer.column(number) for number in range(footer.num_columns))
+    stats = next(column.statistics for column in columns if column.path_in_schema == name)
+    if stats is not None and stats.has_min_max and not any(stats.min <= value <= stats.max for value in values):
+        return False
+    stored = file.read_row_group(group, [name])[name]
+    return bool(pc.any(pc.is_in(stored, value_set=pa.array(values, pa.string()))).as_py())
 
 
 def as_rows(frame: pl.DataFrame) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pyspark.sql.types import ArrayType, DataType, StructType
 
 from jobs.config.features import stored_features
@@ -35,7 +37,11 @@ RECONCILED = (
     "clicks", "matched_clicks", "orphan_clicks", "early_clicks", "late_clicks", "duplicate_clicks",
     "conflicting_clicks", "refused_clicks", "clicked", "users", "items",
 )  # fmt: skip
-RECONCILIATION = Table("reconciliation", struct(ds=DATE, **dict.fromkeys(RECONCILED, LONG)), key=("ds",))
+SET_ASIDE = ("set_aside_users", "set_aside_impressions", "set_aside_clicks")
+RECONCILIATION = Table(
+    "reconciliation", struct(ds=DATE, **dict.fromkeys(RECONCILED + SET_ASIDE, LONG)), key=("ds",), added=SET_ASIDE
+)
+SET_ASIDE_USERS = Table("set_aside_users", struct(ds=DATE, user_id=STRING, impressions=LONG), key=("user_id",))
 VOCABULARIES = Table(
     "vocabularies",
     struct(feature=STRING, value=STRING, index=INT, ds=DATE),
@@ -46,6 +52,14 @@ USER_HISTORIES = Table(
     "user_histories",
     struct(ds=DATE, user_id=STRING, history=INTS, clicked=ArrayType(CLICKED_ON)),
     key=("user_id",),
+    ignored=("clicked_minutes",),
+)
+# The same table with the times of the clicks, which it has only where the history has gaps.
+TIMED_USER_HISTORIES = replace(
+    USER_HISTORIES,
+    schema=StructType([*USER_HISTORIES.schema, *struct(clicked_minutes=INTS)]),
+    added=("clicked_minutes",),
+    ignored=(),
 )
 ITEM_COUNTS: dict[str, DataType] = {
     "ds": DATE, "item_id": STRING, "item_index": INT,
@@ -113,6 +127,7 @@ def snapshot_of(side: str, config: Config) -> Table:
 
 def training_examples(config: Config) -> Table:
     features = [feature for feature in config.features.user if feature.is_logged]
+    gaps = {"history_gaps": INTS} if config.features.has_gaps else {}
     columns = _with_features(
         features,
         ds=DATE,
@@ -126,6 +141,7 @@ def training_examples(config: Config) -> Table:
         outcome_final_at=LONG,
         weight=FLOAT,
         epoch_day=INT,
+        **gaps,
     )
     return Table("training_examples", columns, key=("impression_id",))
 

@@ -67,10 +67,11 @@ EVALUATION = Table(
     "evaluation",
     struct(
         ds=DATE, against_from=DATE, against_to=DATE, model_version=STRING, channel=STRING, slice=STRING,
-        metric=STRING, k=INT, value=DOUBLE, users=LONG,
+        metric=STRING, k=INT, value=DOUBLE, users=LONG, interval_low=DOUBLE, interval_high=DOUBLE, sample_share=DOUBLE,
     ),
     key=("ds", "channel", "slice", "metric", "k"),
     per_variant=True,
+    added=("interval_low", "interval_high", "sample_share"),
 )  # fmt: skip
 BACK_TESTS = Table(
     "back_tests",

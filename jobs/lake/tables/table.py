@@ -35,6 +35,7 @@ class Table:
 
     added: columns of the schema that a table of an older version may lack. They are null in its rows, and the next
     write of a day adds them. "column.field": a field of the structs in a column of arrays.
+    ignored: columns that a stored table may have, and that are not read.
     ignores_texts: stored columns of text that are not declared are not read: titles that [report] no longer names.
     """
 
@@ -44,6 +45,7 @@ class Table:
     partition: str = "ds"
     per_variant: bool = False
     added: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     ignores_texts: bool = False
 
     @property
@@ -67,10 +69,10 @@ def with_texts(schema: StructType, names: Iterable[str]) -> StructType:
 
 def readable(table: Table, stored: StructType) -> StructType:
     """The columns of a stored table as they are read: with added ones, and without texts that are not declared."""
-    fields = with_added(table, stored)
-    if not table.ignores_texts:
-        return fields
-    return StructType([field for field in fields if field.name in table.columns or field.dataType != STRING])
+    fields = [field for field in with_added(table, stored) if field.name not in table.ignored]
+    if table.ignores_texts:
+        fields = [field for field in fields if field.name in table.columns or field.dataType != STRING]
+    return StructType(fields)
 
 
 def with_added(table: Table, stored: StructType) -> StructType:

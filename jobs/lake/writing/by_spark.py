@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from delta.tables import DeltaTable
-from pyspark.errors.exceptions.captured import SparkRuntimeException
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -13,6 +10,7 @@ from pyspark.sql.types import StructType
 from jobs.lake.errors import RETRY_HINT, KeyConflict, WriteConflict, commit_errors
 from jobs.lake.integrity.detect import StoredTable, delta_errors
 from jobs.lake.tables import Table, check_schema
+from jobs.lake.writing.after_version import commit_after
 from jobs.lake.writing.checked import Check, commit_checked
 
 
@@ -52,38 +50,45 @@ def _save(stored: StoredTable, table: Table, rows: DataFrame, predicate: str | N
     writer.save(stored.path)
 
 
-def insert(
-    stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str], count: int, existing: StructType | None
-) -> int:
-    """Add `rows` in one commit; returns their number, which must be `count`. existing: as in `commit`.
+def insert(stored: StoredTable, table: Table, row: DataFrame, existing: StructType | None) -> None:
+    """Add one row in one commit. existing: as in `commit`.
 
-    Raises KeyConflict, and adds no row, if the table has a row with one of their keys or another writer adds one at
-    the same time.
+    Raises KeyConflict, and adds nothing, if the table has a row with its key or another writer adds one at the same
+    time.
     """
-    check_schema(table, rows.schema)
+    check_schema(table, row.schema)
+    same_key = " and ".join(f"existing.{name} = added.{name}" for name in table.key)
     try:
         with commit_errors(stored.path):
             if existing is None:
-                commit(stored, table, rows.limit(0), None, None)
-            inserted = _merge(stored, table, rows, key, one_row=count == 1)
+                commit(stored, table, row.limit(0), None, None)
+            old = DeltaTable.forPath(stored.spark, stored.path).alias("existing")
+            merge = old.merge(row.select(table.columns).alias("added"), same_key)
+            merged = merge.whenNotMatchedInsertAll().execute().first()
     except WriteConflict as error:
         raise KeyConflict(f"another writer committed first to {stored.path}; {RETRY_HINT}") from error
-    if inserted != count:
-        raise KeyConflict(f"{stored.path} has a row with the same {', '.join(key)} as a row to be added")
-    return count
+    if merged is None or merged["num_inserted_rows"] != 1:
+        raise KeyConflict(f"{stored.path} has a row with the same {', '.join(table.key)} as a row to be added")
 
 
-def _merge(stored: StoredTable, table: Table, rows: DataFrame, key: Sequence[str], *, one_row: bool) -> int | None:
-    """Insert `rows` and return how many were inserted; None if one of several rows matched, so that none was."""
-    same_key = " and ".join(f"existing.{name} = added.{name}" for name in key)
-    existing = DeltaTable.forPath(stored.spark, stored.path).alias("existing")
-    merge = existing.merge(rows.select(table.columns).alias("added"), same_key).whenNotMatchedInsertAll()
-    if not one_row:  # all rows or none: a match fails the whole merge
-        merge = merge.whenMatchedUpdate(set={table.columns[-1]: "raise_error('key conflict')"})
+def append_after(
+    stored: StoredTable, table: Table, rows: DataFrame, version: int | None, existing: StructType | None
+) -> int:
+    """Add `rows`, which were made from a version of the table, in one commit; returns their number. No row is read.
+
+    version: None if there was no table. existing: as in `commit`. Raises KeyConflict, and adds no row, if another
+    writer has committed since that version.
+    """
+    check_schema(table, rows.schema)
+    counted = Observation()
+    rows = rows.select(table.columns).observe(counted, F.count(F.lit(1)).alias("rows"))
     try:
-        merged = merge.execute().first()
-    except SparkRuntimeException as error:
-        if "USER_RAISED_EXCEPTION" not in str(error):
-            raise
-        return None
-    return None if merged is None else int(merged["num_inserted_rows"])
+        with delta_errors(stored), commit_errors(stored.path):
+            if existing is None:
+                _save(stored, table, rows.limit(0), None)
+            added = commit_after(stored.spark, stored.path, table, rows, version)
+    except WriteConflict as error:
+        raise KeyConflict(f"another writer committed first to {stored.path}; {RETRY_HINT}") from error
+    if not added:
+        raise KeyConflict(f"another writer committed to {stored.path} after version {version}; {RETRY_HINT}")
+    return int(counted.get["rows"])

@@ -7,7 +7,6 @@ In an object store, other drivers are excluded by the LogStore of Spark's config
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import time
@@ -32,11 +31,12 @@ from jobs.lake.session.settings import MARK
 from jobs.lake.snapshots import can_open_by_delta_rs, local_path
 from jobs.lake.tables import Table, check_schema
 from jobs.lake.writing.by_spark import insert
+from jobs.lake.writing.worker_files import as_text
 
 LOG = "_delta_log"
 # As Spark records them. A commit that is cut short is detected by them: it lists fewer rows.
 ONE_ROW = {"numFiles": "1", "numOutputRows": "1"}
-PLAIN_WRITER = 2  # the writer version without features, such as constraints, that a commit of delta-rs would ignore
+PLAIN_WRITER = 2  # the writer version without features, such as constraints, that only Spark's writer follows
 
 
 def insert_row(stored: StoredTable, table: Table, values: Mapping[str, Any], existing: StructType | None) -> None:
@@ -48,7 +48,7 @@ def insert_row(stored: StoredTable, table: Table, values: Mapping[str, Any], exi
     folder = local_path(stored.path)
     if existing is None or folder is None or not (can_link(folder / LOG) and can_commit(stored.path, folder)):
         row = stored.spark.createDataFrame([tuple(values[name] for name in table.columns)], table.schema)
-        insert(stored, table, row, table.key, 1, existing)
+        insert(stored, table, row, existing)
         return
     check_schema(table, existing)
     with commit_errors(stored.path):
@@ -142,16 +142,9 @@ def _without_partition(table: Table) -> StructType:
 def _statistics(table: Table, values: Mapping[str, Any]) -> str:
     """Delta's statistics of the file, for columns of numbers, days, times (to the millisecond) and text."""
     columns = [name for name in table.columns if name != table.partition]
-    ends = {name: _as_text(values[name]) for name in columns if values[name] is not None}
+    ends = {name: values[name] for name in columns if values[name] is not None}
     nulls = {name: int(values[name] is None) for name in columns}
-    return json.dumps({"numRecords": 1, "minValues": ends, "maxValues": ends, "nullCount": nulls})
-
-
-def _as_text(value: Any) -> Any:
-    """A value as in Delta's statistics: times in UTC to the millisecond."""
-    if isinstance(value, dt.datetime):
-        return value.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return value.isoformat() if isinstance(value, dt.date) else value
+    return json.dumps({"numRecords": 1, "minValues": ends, "maxValues": ends, "nullCount": nulls}, default=as_text)
 
 
 def _now() -> int:

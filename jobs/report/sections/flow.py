@@ -186,6 +186,10 @@ def log_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         "clicks": {"matched": row.matched_clicks, "duplicate": row.duplicate_clicks, "late": row.late_clicks,
                    "early": row.early_clicks, "orphan": row.orphan_clicks, "refused": row.refused_clicks},
     }  # fmt: skip
+    if row.set_aside_users:
+        lead += f" Users set aside for the day: {count(row.set_aside_users)} (log.max_impressions_per_user)."
+        for what, counts in outcomes.items():
+            counts["set aside"] = row[f"set_aside_{what}"]
     blocks = [_outcomes(what, counts) for what, counts in outcomes.items() if sum(counts.values())]
     return Section("log", "Reconciliation of the log", lead, blocks or [Missing("Nothing landed.")])
 

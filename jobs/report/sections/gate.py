@@ -31,7 +31,10 @@ def gate_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         ]
         for row in verdicts
     ]
-    note = "Recall is measured on clicks, and as exact as their number allows: see its interval."
+    note = (
+        "Recall is measured on clicks, and as exact as their number allows: see its interval. Coverage and shares are "
+        "of the lists of all users."
+    )
     head = ["rule", "verdict", "value", "bound", "clicks", "95 % interval"]
     return Section("gate", "Gate", lead, [Grid(head, rows, 2, note)])
 

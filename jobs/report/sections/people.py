@@ -92,10 +92,10 @@ def chosen_lists(lake: Lake, ds: dt.date) -> dict[str, list[dict[str, Any]]]:
 
 
 def lists_of(lake: Lake, ds: dt.date, users: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """The lists of these users, in their order; nothing for a user without one. Reads the lists of the whole day."""
+    """The lists of these users, in their order; nothing for a user without one."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for batch in lake.batches(tables.CANDIDATES, ds, ["user_id", "candidates"]):
-        found |= dict(batch.filter(pl.col("user_id").is_in(users)).select("user_id", "candidates").iter_rows())
+    for batch in lake.batches(tables.CANDIDATES, ds, ["user_id", "candidates"], where=("user_id", users)):
+        found |= dict(batch.select("user_id", "candidates").iter_rows())
     return {user: found[user] for user in users if user in found}
 
 
@@ -106,9 +106,10 @@ def _hash(user_id: str) -> bytes:
 def _histories(lake: Lake, ds: dt.date, users: Collection[str], max_users: int | None) -> dict[str, list[int]]:
     """The clicked item indices of users, newest first, without unknown items; nothing for a user without clicks."""
     found: dict[str, list[int]] = {}
-    for batch in lake.batches(tables.USER_HISTORIES, ds, ["user_id", "history"], max_users):
-        own = batch.filter(pl.col("user_id").is_in(list(users))).select("user_id", "history")
-        found |= {user: [index for index in reversed(history or []) if index > 0] for user, history in own.iter_rows()}
+    wanted = ("user_id", list(users))
+    for batch in lake.batches(tables.USER_HISTORIES, ds, ["user_id", "history"], max_users, where=wanted):
+        own = batch.select("user_id", "history").iter_rows()
+        found |= {user: [index for index in reversed(history or []) if index > 0] for user, history in own}
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -14,7 +14,7 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.charts import bar_chart, share_chart
 from jobs.report.curves import MIN_POINTS, curves
-from jobs.report.figures import decimal, difference, direction, percent
+from jobs.report.figures import NONE, decimal, difference, direction, percent
 from jobs.report.page import Block, Cell, Figure, Grid, Missing, Section
 
 CHANNELS = (CANDIDATES, POPULARITY, ORACLE)
@@ -39,12 +39,18 @@ OF_LISTS = {  # (slice, metric)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of one day's lists by (channel, slice, metric, k)."""
+    """The metrics of one day's lists by (channel, slice, metric, k).
+
+    intervals: the 95 % intervals of the means over users, by the same keys. sample_share: of the users, who were
+    measured.
+    """
 
     ds: dt.date
     first: dt.date
     last: dt.date
     values: dict[tuple[str, str, str, int], float]
+    intervals: dict[tuple[str, str, str, int], tuple[float, float]] = field(default_factory=dict)
+    sample_share: float = 1.0
 
     @property
     def cutoffs(self) -> list[int]:
@@ -74,8 +80,13 @@ def evaluations(lake: Lake, config: Config, ds: dt.date) -> list[Evaluation]:
 
 def _evaluation(lake: Lake, day: dt.date) -> Evaluation:
     rows = lake.rows(tables.EVALUATION, day)  # a few hundred
-    values = {(row.channel, row.slice, row.metric, row.k): row.value for row in rows}
-    return Evaluation(day, rows[0].against_from, rows[0].against_to, values)
+    keyed = {(row.channel, row.slice, row.metric, row.k): row for row in rows}
+    values = {key: row.value for key, row in keyed.items()}
+    intervals = {
+        key: (row.interval_low, row.interval_high) for key, row in keyed.items() if row.interval_low is not None
+    }
+    share = rows[0].sample_share or 1.0  # rows of older versions have none
+    return Evaluation(day, rows[0].against_from, rows[0].against_to, values, intervals, share)
 
 
 def quality_section(lake: Lake, config: Config, ds: dt.date) -> Section:
@@ -90,6 +101,11 @@ def quality_section(lake: Lake, config: Config, ds: dt.date) -> Section:
         )
     now, before = found[0], found[1] if len(found) > 1 else None
     lead = f"The lists of {now.ds}, evaluated on the clicks of {now.against}."
+    if now.sample_share < 1:
+        lead += (
+            f" All figures are of a sample of {percent(now.sample_share)} of the users (evaluation.sample_share), also "
+            "coverage and shares of positions; those of all lists are measured by the gate."
+        )
     k = now.cutoffs[-1]
     if now.of("recall", k) is None:
         nothing = Missing("No user clicked a non-excluded item on those days, so there is nothing to recall.")
@@ -142,6 +158,7 @@ def _table(now: Evaluation, before: Evaluation | None) -> Block:
         [
             Cell(f"{name}@{k}"),
             Cell(decimal(value := now.of(metric, k)), "strong"),
+            *([Cell(_interval(now, metric, k), "muted")] if now.intervals else []),
             *([Cell(difference(value, was := before.of(metric, k)), direction(value, was))] if before else []),
             *(Cell(decimal(now.of(metric, k, channel))) for channel in others),
         ]
@@ -149,7 +166,13 @@ def _table(now: Evaluation, before: Evaluation | None) -> Block:
         for k in now.cutoffs
     ]
     note = "Means over users with a click on a non-excluded item. Ranking is over the whole corpus."
-    return Grid(["metric", "candidates", *_since(before), *others], rows, 1, note, layout="half")
+    interval = ["95 % interval"] if now.intervals else []
+    return Grid(["metric", "candidates", *interval, *_since(before), *others], rows, 1, note, layout="half")
+
+
+def _interval(now: Evaluation, metric: str, k: int) -> str:
+    found = now.intervals.get((CANDIDATES, "all", metric, k))
+    return NONE if found is None else " to ".join(map(decimal, found))
 
 
 def _of_lists(now: Evaluation, before: Evaluation | None) -> list[Block]:

@@ -57,18 +57,24 @@ def training_section(lake: Lake, config: Config, ds: dt.date) -> Section:
     ends = "The last part is one pass over the held-out last day." if metrics["validations"] else ""
     loss = curves("Loss by step", "step", "loss", {"loss": metrics["loss_curve"]}, "{:.2f}".format, note=ends)
     facts = [("settings", described(lake, ds)), *_facts(model)]
-    return Section("training", "Training", lead, [*loss, *_validation(metrics["validations"]), Facts(facts)])
+    return Section("training", "Training", lead, [*loss, *validation_curves(metrics["validations"]), Facts(facts)])
 
 
-def _validation(epochs: list[Mapping[str, float]]) -> list[Block]:
+def validation_curves(epochs: list[Mapping[str, float]]) -> list[Block]:
+    """The recall of each epoch on the held-out day, at the lengths at which training measured it."""
     if not epochs:
         return [
             Missing("No epoch was validated: training.validation is none, or there was no earlier day to train on.")
         ]
-    names = [name for name in ("recall@100", "recall@10") if name in epochs[0]]
+    names = sorted((name for name in epochs[0] if name.startswith("recall@")), key=_length, reverse=True)
     lines = {name: [(float(epoch), found[name]) for epoch, found in enumerate(epochs, 1)] for name in names}
     note = f"On {count(epochs[-1]['rows'])} examples, before training on them."
     return curves("Held-out last day by epoch", "epoch", "recall", lines, decimal, note=note)
+
+
+def _length(metric: str) -> int:
+    """The list length of recall@k."""
+    return int(metric.partition("@")[2])
 
 
 def _facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -177,7 +177,7 @@ def online_version(lake: Lake, publication: Row, vocabularies: Mapping[str, Voca
 
 def report_own_encodings(towers: TwoTowers) -> None:
     """Print which numbers a service must encode itself, if there are any."""
-    for one in (Input.of_feature(feature, HISTORY) for feature in towers.spec.user):
+    for one in (Input.of_feature(feature, HISTORY) for feature in towers.spec.user if not feature.is_gaps):
         if one.encoding is not None:
             say(f"feature {one.feature}: a service must give the result of {one.encoding}")
 

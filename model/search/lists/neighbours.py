@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from model.features.ragged import Ragged, cut, rows_of
+from model.features.ragged import Ragged, cut, ranges, rows_of
 from model.vocabulary import NO_ITEM
 
 PAIRS_AT_ONCE = 1 << 17  # pairs of a click and a neighbour in memory at once: about 15 MB
@@ -65,7 +65,7 @@ class ItemNeighbours:
         starts = self.items.offsets[clicked]
         lengths = self.items.offsets[clicked + 1] - starts
         of_click = np.repeat(np.arange(len(clicked)), lengths)
-        entries = np.arange(len(of_click)) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+        entries = ranges(starts, lengths)
         return users[of_click], self.items.flat[entries], weights[of_click] * self.similarities[entries]
 
     def _last_clicks(self, history: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """The inputs of the user tower: what a value of each feature is, and values of users as tensors.
 
 A value becomes what the tables of the lake have of it: an id or category without a row is unknown, a list is cut or
-padded to its length, a number that is not finite is missing. Axes: B users, L length of a list feature.
+padded to its length, a number that is not finite is missing, minutes since a click become the index of their gap.
+
+Axes: B users, L length of a list feature.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import torch
 from torch import Tensor
 
 from model.features import FeatureSpec
+from model.features.gaps import gap_index
 from model.features.kinds import Numeric, Vector, feature_kind
 from model.towers.online.ids import Vocabulary
 from model.vocabulary import PADDING, UNKNOWN
 
+GAPS = "click_gaps"  # the kind whose values are minutes
 AS_IS = (Numeric.encoding, Vector.encoding)  # of kinds whose numbers are read as they are
 
 
@@ -46,10 +50,11 @@ class Input:
         """history: the name of the feature that has the user's clicks, oldest first."""
         kind = feature_kind(feature.kind)
         shape: tuple[str | int, ...] = ("batch", feature.length) if feature.is_list else ("batch",)
-        keeps = ("last" if feature.name == history else "first") if feature.is_list and feature.vocabulary else None
+        is_of_history = feature.name == history or feature.is_gaps
+        keeps = ("last" if is_of_history else "first") if feature.is_list and not feature.holds_numbers else None
         has_own = feature.vocabulary is None and type(kind).encoding not in AS_IS
         encoding = kind.encoding(feature.column, feature.length) if has_own else None
-        dtype = "float32" if feature.vocabulary is None else "int64"
+        dtype = "float32" if feature.holds_numbers else "int64"
         return cls(feature.name, feature.kind, dtype, shape, feature.vocabulary, keeps, encoding)
 
     @classmethod
@@ -66,7 +71,7 @@ class Input:
         vocabulary: that of the feature, None for numbers. Raises ValueError for a value of another type.
         """
         length = [int(size) for size in self.shape[1:]]  # [L] or []
-        missing = math.nan if vocabulary is None else PADDING if length else UNKNOWN
+        missing = math.nan if self.dtype == "float32" else PADDING if length else UNKNOWN
         array = np.full((len(values), *length), missing, np.dtype(self.dtype))
         for row, value in enumerate(values):
             if value is None:
@@ -79,7 +84,7 @@ class Input:
 
     def _fill(self, row: np.ndarray, value: Sequence[Any], vocabulary: Vocabulary | None) -> None:
         length = len(row)
-        if vocabulary is None and len(value) != length:
+        if self.keeps is None and len(value) != length:
             return  # a vector of another length is missing
         value = value[-length:] if self.keeps == "last" else value[:length]
         row[: len(value)] = [self._element(element, vocabulary) for element in value]
@@ -94,6 +99,8 @@ class Input:
             if value is not None and not isinstance(value, str):
                 raise ValueError(f"{self.feature} must be text, got {value!r}")
             return UNKNOWN if value is None else vocabulary.row(value)
+        if self.kind == GAPS:
+            return gap_index(value)
         if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
             raise ValueError(f"{self.feature} must be a number, got {value!r}")
         return math.nan if value is None else _as_float32(value)

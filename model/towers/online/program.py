@@ -20,6 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 from model.artifacts.formats import OnlineModelCorrupt
 from model.features import FeatureSpec
+from model.features.gaps import GAP_INDICES
 from model.towers.two_towers import Tower, TwoTowers
 from model.vocabulary import PADDING
 
@@ -85,9 +86,10 @@ def random_inputs(towers: TwoTowers, count: int) -> tuple[Tensor, ...]:
 def _random(feature: FeatureSpec, sizes: Mapping[str, int], count: int, generator: torch.Generator) -> Tensor:
     shape = (count, feature.length) if feature.is_list else (count,)
     is_missing = torch.rand(shape, generator=generator) < MISSING_SHARE
-    if feature.vocabulary is None:
+    if feature.holds_numbers:
         return torch.randn(shape, generator=generator).masked_fill(is_missing, math.nan)
-    rows = torch.randint(PADDING, sizes[feature.vocabulary], shape, generator=generator)
+    size = GAP_INDICES if feature.vocabulary is None else sizes[feature.vocabulary]
+    rows = torch.randint(PADDING, size, shape, generator=generator)
     return rows.masked_fill(is_missing, PADDING) if feature.is_list else rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 
@@ -74,7 +75,7 @@ class HeldOutClicks:
         vectors: torch.Tensor,
         items: torch.Tensor,
     ) -> RankedClicks:
-        return ranked_clicks(
+        ranked = ranked_clicks(
             embed,
             batches,
             vectors,
@@ -83,3 +84,4 @@ class HeldOutClicks:
             hide_history=self.inputs.data.hide_history,
             ranks=self.learner.ranks,
         )
+        return replace(ranked, cutoffs=self.inputs.data.held_out_cutoffs)

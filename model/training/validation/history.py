@@ -10,8 +10,6 @@ from torch import Tensor
 from model.training.loop import Progress
 from model.training.validation.clicks import RankedClicks
 
-SELECTED_BY = "recall@100"
-
 
 @dataclass
 class History:
@@ -37,10 +35,10 @@ class History:
         """
         self.validations.append(clicks.metrics())
         epoch = len(self.validations) - 1
-        if self.best_clicks is None or self._metric(epoch) > self._metric(self.best):
+        if self.best_clicks is None or self._metric(epoch, clicks) > self._metric(self.best, clicks):
             self.best, self.best_clicks = epoch, clicks
         else:
-            lead = self.best_clicks.difference(clicks, SELECTED_BY)
+            lead = self.best_clicks.difference(clicks, clicks.selected_by)
             if lead.mean > lead.standard_error:
                 return False
         self.chosen = epoch
@@ -73,11 +71,15 @@ class History:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Any]) -> History:
-        clicks = {name: RankedClicks(**state[name]) if state[name] else None for name in STORED_CLICKS}
+        clicks = {name: _clicks_of(state[name]) for name in STORED_CLICKS}
         return cls(**{**state, **clicks})
 
-    def _metric(self, epoch: int) -> float:
-        return self.validations[epoch].get(SELECTED_BY, 0.0)
+    def _metric(self, epoch: int, clicks: RankedClicks) -> float:
+        return self.validations[epoch].get(clicks.selected_by, 0.0)
 
 
 STORED_CLICKS = ("best_clicks", "before_last_pass")
+
+
+def _clicks_of(state: dict[str, Any] | None) -> RankedClicks | None:
+    return RankedClicks(**{**state, "cutoffs": tuple(state["cutoffs"])}) if state else None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from model.training.validation.clicks import METRICS, RankedClicks
+from model.training.validation.clicks import RankedClicks, metrics_at
 
-SMALL_CATALOGUE = 1_000  # items, of which any model finds a large part among 100
+SMALL_CATALOGUE = 10  # times the longer list length: of fewer items any model finds a large part within that length
 
 
-def compared_metric(items: int) -> str:
+def compared_metric(items: int, cutoffs: tuple[int, int]) -> str:
     """The metric by which the model before and after the last pass is compared; items: how many may be shown."""
-    return "recall@10" if items < SMALL_CATALOGUE else "recall@100"
+    shorter, longer = cutoffs
+    return f"recall@{shorter if items < SMALL_CATALOGUE * longer else longer}"
 
 
 def last_pass_metrics(
@@ -22,13 +23,14 @@ def last_pass_metrics(
     items: how many may be shown. held_back_rows: rows that the pass left out, of which at most `validation_rows` or a
     few more are measured.
     """
+    names = metrics_at(after.cutoffs)
     return {
         "held_back_rows": held_back_rows,
         "rows": len(after.ranks),
-        "compared": compared_metric(items),
+        "compared": compared_metric(items, after.cutoffs),
         "users": len(after.users.unique()),
         "before": before.metrics(),
         "after": after.metrics(),
         "popularity": popularity.metrics(),
-        "change": {name: after.difference(before, name).to_json() for name in METRICS} if len(after.ranks) else {},
+        "change": {name: after.difference(before, name).to_json() for name in names} if len(after.ranks) else {},
     }

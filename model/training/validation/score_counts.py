@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.features.ragged import Ragged
+from model.features.ragged import Ragged, rows_of
 from model.search.exact_index import ExactIndex
 from model.search.lists import SOURCES
 from model.search.lists.calibration import Calibration
@@ -71,15 +71,18 @@ class HeldOutLists:
             listed = ~(history == clicked[:, None]).any(axis=1)  # [B]
             queries, clicked, history, known = (array[listed] for array in (queries, clicked, history, known))
         cold = ~known.any(axis=1) if history.shape[1] else np.zeros(len(clicked), dtype=bool)  # [B]
+        warm = np.flatnonzero(~cold)
         hidden = known if hide_history else np.zeros_like(known)
         excluded, clicks = (Ragged(history[of], np.append(0, np.cumsum(of.sum(axis=1)))) for of in (hidden, known))
         segments = np.full(len(clicked), ALL_USERS, dtype=np.int64)
-        warm = self.lists.lists_for(queries, excluded, np.zeros_like(cold), segments, clicks)
-        popular = self.lists.lists_for(queries, excluded, np.ones_like(cold), segments)
-        popular = Lists(*(array[:, : self.lists.calibration.list_length] for array in popular))
-        found = [_counts(warm, clicked, (warm.sources == n) & ~cold[:, None]) for n in range(len(SOURCES))]
+        found = self.lists.lists_for(
+            queries[warm], rows_of(excluded, warm), cold[warm], segments[warm], rows_of(clicks, warm)
+        )
         everyone = np.ones_like(cold)
-        return np.stack([*found, *(_counts(popular, clicked, users[:, None]) for users in (cold, everyone))])
+        popular = self.lists.lists_for(queries, excluded, everyone, segments)
+        popular = Lists(*(array[:, : self.lists.calibration.list_length] for array in popular))
+        by_channel = [_counts(found, clicked[warm], found.sources == n) for n in range(len(SOURCES))]
+        return np.stack([*by_channel, *(_counts(popular, clicked, users[:, None]) for users in (cold, everyone))])
 
 
 def _with_all_channels(quotas: Quotas) -> Quotas:

@@ -17,7 +17,7 @@ def test_the_encoders_that_make_one_vector_are_refused_for_several_interests(tmp
         with pytest.raises(ValueError, match=rf'model\.user_encoder must make several vectors .* got "{name}", which'):
             load_config(file)
     file.write_text("[variants.several.model]\ninterests = 2\n")
-    with pytest.raises(ValueError, match=r'variants\.several: .*must make several vectors .* got "mean"'):
+    with pytest.raises(ValueError, match=r'variants\.several: .*must make several vectors .* got "recency"'):
         load_config(file)
     assert {name for name in USER_ENCODERS.built_in if not USER_ENCODERS.get(name).makes_interests} == set(ONE_VECTOR)
 

@@ -84,6 +84,20 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
         ),
         ("[evaluation]\ncutoffs = [20, 10]\n", "evaluation.cutoffs: .*ascending"),
         (
+            "[evaluation]\nheld_out_cutoffs = [10, 30]\n",
+            r"held_out_cutoffs must be two of evaluation.cutoffs \[10, 20, 50, 100\], got \[10, 30\]",
+        ),
+        ("[evaluation]\nheld_out_cutoffs = [50, 10]\n", r"two list lengths, the shorter one first, .*got \[50, 10\]"),
+        ("[evaluation]\nheld_out_cutoffs = [10]\n", r"evaluation.held_out_cutoffs: .*two list lengths, .*got \[10\]"),
+        (
+            "[tuning]\nmetric = 'recall@20'\n",
+            r"tuning.metric must be one of \['recall@10', 'recall@100', 'ndcg', 'mrr'\], .*got 'recall@20'",
+        ),
+        (
+            "[reconciliation]\ncompared_days = 4\n",
+            r"min_compared_days must be at most reconciliation.compared_days \(4\), got 5",
+        ),
+        (
             "[[features.user]]\nname = 'age; drop'\nkind = 'numeric'\ndim = 1\n",
             "features.user.0: .*name must match .*, got 'age; drop'",
         ),
@@ -118,6 +132,14 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
         (
             "[[features.item]]\nname = 'item_id'\nkind = 'hashed_id'\ndim = 8\nbuckets = 99\n",
             "a feature of kind hashed_id must be one of features.user, got",
+        ),
+        (
+            "[[features.user]]\nname = 'viewed'\nkind = 'item_list'\ndim = 8\nlength = 5\ngaps = true\n",
+            "gaps must be false of all features but history, got true of viewed",
+        ),
+        (
+            "[[features.user]]\nname = 'since'\nkind = 'click_gaps'\ndim = 8\nlength = 5\n",
+            "gaps are no feature of their own: set gaps = true of history, got since",
         ),
         (
             "[examples]\nunclicked_per_example = -1\n",
@@ -182,6 +204,22 @@ def test_a_variant_overrides_and_an_unknown_one_is_refused() -> None:
     assert (config.training.correction, config.with_variant("uncorrected").training.correction) == ("preset", "none")
     with pytest.raises(ValueError, match=r"variant must be one of \['uncorrected'\], got 'other'"):
         config.with_variant("other")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", (10, 100)),
+        ("cutoffs = [5, 20, 40]", (5, 40)),
+        ("cutoffs = [7]", (7, 7)),
+        ("held_out_cutoffs = [20, 50]", (20, 50)),
+    ],
+)
+def test_recall_is_measured_at_the_first_and_the_last_cutoff_unless_others_are_named(
+    tmp_path: Path, text: str, found: tuple[int, int]
+) -> None:
+    overlay = f"[evaluation]\n{text}\n[tuning]\nmetric = 'recall@{found[0]}'\n"
+    assert load_config(written(tmp_path, overlay)).held_out_cutoffs == found
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def insert_by_spark(lake: Lake, values: dict[str, Any], gate: Callable[[str], st
     rows = lake.spark.createDataFrame([tuple(values.values())], tables.PUBLICATIONS.schema)
     if gate is not None:
         rows = rows.withColumn(WHO, F.udf(gate)(WHO))
-    lake.insert(tables.PUBLICATIONS, rows, 1)
+    lake.insert(tables.PUBLICATIONS, rows)
 
 
 @pytest.fixture

@@ -58,12 +58,15 @@ def test_a_day_without_its_preconditions_stops_with_a_code_before_training(simul
 
 @pytest.mark.parametrize(
     ("more", "named"),
-    [
-        # of a range without any log, the last day is named
-        (["--last", str(FOURTH + dt.timedelta(days=1))], FOURTH + dt.timedelta(days=1)),
-        (["--from", "build_interactions", "--to", "build_window_counts"], FOURTH),  # a stage of the DAG
-    ],
-    ids=["range", "stage"],
+    slow_after(
+        1,
+        [
+            (["--from", "build_interactions", "--to", "build_window_counts"], FOURTH),  # a stage of the DAG
+            # of a range without any log, the last day is named
+            (["--last", str(FOURTH + dt.timedelta(days=1))], FOURTH + dt.timedelta(days=1)),
+        ],
+    ),
+    ids=["stage", "range"],
 )
 def test_an_empty_day_publishes_nothing_and_ends_with_its_code(
     simulated_copy: Lake, more: list[str], named: dt.date

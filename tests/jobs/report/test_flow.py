@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
@@ -14,7 +16,17 @@ from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.report.figures import duration
 from jobs.report.files import report_path
-from jobs.report.sections.flow import LOG, WRITERS, TableDay, seconds_by_job, seconds_by_table, table_days, table_groups
+from jobs.report.page import Figure
+from jobs.report.sections.flow import (
+    LOG,
+    WRITERS,
+    TableDay,
+    log_section,
+    seconds_by_job,
+    seconds_by_table,
+    table_days,
+    table_groups,
+)
 from jobs.run_day import NAMES
 from tests.conftest import DAYS
 from tests.jobs.report.pages import Page
@@ -74,3 +86,15 @@ def test_every_built_table_has_the_job_that_writes_it(config: Config) -> None:
     built = [table.name for group, listed in table_groups(config).items() if group != LOG for table, _ in listed]
     assert sorted(built) == sorted(WRITERS)
     assert {*WRITERS.values()} <= {*NAMES}
+
+
+def test_users_who_were_set_aside_are_in_the_log_and_days_before_the_rule_have_none(config: Config) -> None:
+    counts = dict.fromkeys(tables.RECONCILIATION.columns, 0) | {"impressions": 9, "interactions": 4, "clicks": 0}
+    aside = {"set_aside_users": 1, "set_aside_impressions": 5, "set_aside_clicks": 0}
+    for row, shown in ((counts | aside, True), (counts | dict.fromkeys(aside), False)):
+        lake = SimpleNamespace(rows=lambda table, ds, row=row: [Row(**row)])
+        section = log_section(lake, config, THIRD)  # type: ignore[arg-type]
+        (figure,) = section.blocks
+        assert isinstance(figure, Figure)
+        assert ("set aside 5" in figure.legend) == shown
+        assert ("Users set aside for the day: 1 (" in section.lead) == shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,8 @@ RANKING = {
 }
 
 
-def section(monkeypatch: pytest.MonkeyPatch, values: dict[tuple[str, str, str, int], float]) -> Section:
-    only = Evaluation(DAY, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2), values)
+def section(monkeypatch: pytest.MonkeyPatch, values: dict[tuple[str, str, str, int], float], **more: Any) -> Section:
+    only = Evaluation(DAY, DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2), values, **more)
     monkeypatch.setattr(quality, "evaluations", lambda lake, config, ds: [only])
     return quality_section(Lake(None, "nowhere"), load_config(), DAY)  # type: ignore[arg-type]
 
@@ -51,3 +52,15 @@ def test_candidates_alone_without_a_day_before_have_no_line(monkeypatch: pytest.
     assert [cell.text for cell in table.rows[0]] == ["Recall@10", "0.250"]
     assert isinstance(of_lists, Grid)
     assert [row[0].text for row in of_lists.rows] == ["item coverage", "share of never clicked items"], "those measured"
+
+
+def test_means_over_users_have_their_interval_and_a_sample_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    intervals = {("candidates", "all", "recall", 10): (0.125, 0.5)}
+    found = section(monkeypatch, OF_LISTS | RANKING, intervals=intervals, sample_share=0.02)
+    table = next(block for block in found.blocks if isinstance(block, Grid))
+    assert list(table.head) == ["metric", "candidates", "95 % interval"]
+    assert [[cell.text for cell in row] for row in table.rows[:2]] == [
+        ["Recall@10", "0.250", "0.125 to 0.500"],
+        ["NDCG@10", "0.250", "–"],
+    ]
+    assert "a sample of 2.0 % of the users (evaluation.sample_share)" in found.lead

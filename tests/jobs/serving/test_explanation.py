@@ -31,7 +31,7 @@ def write(lake: Lake, config: Config) -> None:
     spark = lake.spark
 
     def put(table: Any, rows: list[dict[str, Any]]) -> None:
-        lake.overwrite(table, DAY, spark.createDataFrame(rows, table.schema).drop("ds"))
+        lake.overwrite(table, DAY, spark.createDataFrame([{"ds": DAY, **row} for row in rows], table.schema))
 
     put(
         tables.ITEM_EMBEDDINGS,
@@ -60,6 +60,7 @@ def write(lake: Lake, config: Config) -> None:
     )  # fmt: skip
     clicked = [{"ds": DAY, "item_indices": [2]}]
     put(tables.USER_HISTORIES, [{"ds": DAY, "user_id": "warm", "history": [0, 6, 1, 2], "clicked": clicked}])
+    put(tables.SET_ASIDE_USERS, [{"user_id": user, "impressions": 60_000} for user in ("warm", "program")])
     lists = {
         "warm": [(3, "two_tower", 0.8), (7, "two_tower", 0.1), (8, "popular", -0.5)],
         "cold": [(8, "popular", 0.8)],
@@ -85,6 +86,15 @@ def written(spark: SparkSession, config: Config, tmp_path_factory: pytest.TempPa
     versions = dict.fromkeys(("candidates_version", "item_embeddings_version", "user_embeddings_version"), 0)
     add_publication(lake, None, {"ds": DAY, "model_version": MODEL, "users": 3, **versions}, AT)
     return Lake(no_session, lake.uri)  # an explanation starts no Spark session
+
+
+def test_a_user_who_was_set_aside_is_told_so(written: Lake, config: Config) -> None:
+    found = explain_user(written, config, "warm")
+    wanted = "set aside on 2026-03-01 with 60,000 impressions: its clicks of that day do not count"
+    assert (found.set_aside, wanted in [*job.lines(found, {})]) == (60_000, True)
+    assert explain_user(written, config, "cold").set_aside is None
+    with pytest.raises(ValueError, match=r"got 'program', who was set aside with 60,000 impressions \(log\.max_impr"):
+        explain_user(written, config, "program")
 
 
 def test_an_item_that_is_too_old_says_so(written: Lake, config: Config) -> None:
@@ -128,6 +138,18 @@ def test_each_of_the_nearest_items_has_a_rank_or_a_rule(written: Lake, config: C
         (2, "i7", "two_tower", pytest.approx(0.2), pytest.approx(0.1), pytest.approx(0.1)),
         (3, "i8", "popular", pytest.approx(0.2), pytest.approx(-0.5), pytest.approx(-0.5)),
     ]
+
+
+def test_of_an_item_of_merged_clicks_no_day_is_known(
+    written: Lake, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With "ever", old clicks are one element, dated by the last of their days."""
+    monkeypatch.setattr("jobs.inference.exclusions.DAYS_APART", 0)
+    for rule, day, outcome in (("ever", None, f"clicked on {DAY} or before"), (365, DAY, f"clicked on {DAY}")):
+        exclusions = config.exclusions.model_copy(update={"clicked": rule})
+        found = explain_user(written, config.model_copy(update={"exclusions": exclusions}), "warm", nearest=1)
+        assert found.history[0] == ("i2", day)
+        assert found.nearest["outcome"].to_list() == [f"{outcome} (exclusions.clicked)"]
 
 
 def test_a_user_without_a_click_gets_popular_items_only(written: Lake, config: Config) -> None:

@@ -89,8 +89,8 @@ def with_gate(config: Config, **changes: Any) -> Config:
 
 
 def trained(**measured: Any) -> TrainingMeasurements:
-    whole = {"clicks": 5_000, "recall_at_10": 0.2, "recall_at_100": 0.5, "popularity_recall_at_10": 0.1}
-    rest = {"published_recall_at_100": 0.5, "last_pass": None, "must_hold_out": True}
+    whole = {"clicks": 5_000, "recall_at_shorter": 0.2, "recall_at_longer": 0.5, "popularity_recall_at_shorter": 0.1}
+    rest = {"published_recall_at_longer": 0.5, "last_pass": None, "must_hold_out": True}
     ages = {"lost_rows": 0, "input_age_days": 0, "model_age_days": 0}
     return TrainingMeasurements(**{**whole, **rest, **ages, **measured})
 
@@ -105,7 +105,7 @@ def test_the_interval_of_a_share_has_the_true_one_19_times_of_20() -> None:
 
 
 def test_one_hit_of_153_clicks_is_below_the_floor_though_popularity_found_nothing(config: Config) -> None:
-    measured = trained(clicks=153, recall_at_10=1 / 153, popularity_recall_at_10=0.0)
+    measured = trained(clicks=153, recall_at_shorter=1 / 153, popularity_recall_at_shorter=0.0)
     verdict = recall_over_popularity(measured, config)
     assert str(verdict) == (
         "recall_over_popularity must be at least 0.01, got 0.006536 (95 % interval 0.001155 to 0.03609, 153 clicks): "
@@ -114,7 +114,7 @@ def test_one_hit_of_153_clicks_is_below_the_floor_though_popularity_found_nothin
     assert (verdict.passed, verdict.is_undecided) == (True, True)
     assert not recall_over_popularity(measured, with_gate(config, few_clicks="fail")).passed
     assert not recall_over_popularity(measured, with_gate(config, min_validation_clicks=100)).passed
-    many = trained(clicks=15_300, recall_at_10=1 / 153, popularity_recall_at_10=0.0)
+    many = trained(clicks=15_300, recall_at_shorter=1 / 153, popularity_recall_at_shorter=0.0)
     assert not recall_over_popularity(many, config).passed
 
 
@@ -133,13 +133,13 @@ def test_one_hit_of_153_clicks_is_below_the_floor_though_popularity_found_nothin
 def test_few_clicks_decide_only_what_their_interval_shows(
     config: Config, recall: float, clicks: int | None, few_clicks: str, passed: bool
 ) -> None:
-    measured = trained(recall_at_10=recall, clicks=clicks)
+    measured = trained(recall_at_shorter=recall, clicks=clicks)
     assert recall_over_popularity(measured, with_gate(config, few_clicks=few_clicks)).passed == passed
 
 
 def test_the_recall_of_the_published_model_is_compared_within_the_noise_of_few_clicks(config: Config) -> None:
     found = {
-        (clicks, recall): recall_of_published(trained(clicks=clicks, recall_at_100=recall), config).passed
+        (clicks, recall): recall_of_published(trained(clicks=clicks, recall_at_longer=recall), config).passed
         for clicks in (100, 5_000)
         for recall in (0.38, 0.2)  # the bound is .4
     }

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.config.loading import Config, load_config
 from jobs.tuning.overlay import overlay_text
-from jobs.tuning.space import configured, current, drawn, overlay
+from jobs.tuning.space import configured, current, drawn, overlay, searched
 
 SPACE = """
 [tuning.space]
@@ -82,6 +82,17 @@ def test_an_empty_space_is_refused(tmp_path: Path) -> None:
         _ = loaded(tmp_path, f"[tuning.space]\n{keys}\n").tuning.searched
 
 
+def test_only_keys_that_change_something_are_searched(tmp_path: Path) -> None:
+    assert "model.user_id_dropout" not in searched(load_config())  # users have no id
+    assert searched(load_config("movielens"))["model.user_id_dropout"] == [0.0, 0.1, 0.3, 0.6, 0.9]
+    assert searched(load_config())["model.user_encoder"] == ["mean", "recency", "attention"]
+    several = loaded(tmp_path, '[model]\nuser_encoder = "attention"\ninterests = 2\n')
+    assert searched(several)["model.user_encoder"] == ["attention"]  # the others make one vector
+    others = "\n".join(f'"{key}" = []' for key in load_config().tuning.space if key != "model.user_id_dropout")
+    with pytest.raises(ValueError, match=r"must have a key that changes the model, got model\.user_id_dropout"):
+        searched(loaded(tmp_path, f"[tuning.space]\n{others}\n"))
+
+
 def test_a_chosen_preset_does_not_stop_days_without_a_pool() -> None:
     assert overlay({"training.preset": "mns"}, pool_is_empty=True)["negatives"] == {"empty_pool": "skip"}
     assert "negatives" not in overlay({"training.preset": "mns"}, pool_is_empty=False)
@@ -106,7 +117,7 @@ def test_a_wrong_space_is_refused(tmp_path: Path, line: str, said: str) -> None:
 
 def test_drawn_numbers_are_readable() -> None:
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
-    values = drawn(trial, load_config().tuning.searched)
+    values = drawn(trial, searched(load_config()))
     for value in values.values():
         if isinstance(value, float) and value:
             assert math.isclose(value, float(f"{value:.3g}"))

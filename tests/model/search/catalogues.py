@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from model.metrics import shared_share
+from model.search.approximate_index import ApproximateIndex
+from model.search.backends import BACKENDS as BACKEND_CLASSES
 from model.search.backends import build_index
 from model.search.item_index import ItemIndex
+from model.search.sharded_index import IN_SHARDS, build_in_shards
 
-BACKENDS = ["exact", "annoy", "ivf"]
-THOROUGH: dict[str, dict[str, int]] = {"exact": {}, "annoy": {"search_k": 100_000}, "ivf": {"lists": 20, "probes": 20}}
+BACKENDS = ["exact", "annoy", "ivf", "ivf in shards"]
+THOROUGH: dict[str, dict[str, int]] = {
+    "exact": {},
+    "annoy": {"search_k": 100_000},
+    "ivf": {"lists": 20, "probes": 20},
+    "ivf in shards": {"lists": 7, "probes": 7},
+}
+SHARD_ITEMS = 90  # eight shards of a catalogue
 N_ITEMS, DIMENSION = 700, 16
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -34,6 +47,12 @@ def catalogue(seed: int = 0, n_items: int = N_ITEMS) -> Pair:
 
 def build(backend: str, embeddings: np.ndarray, items: np.ndarray, **options: int) -> ItemIndex:
     options = {"n_trees": 10, **options} if backend == "annoy" else options
+    if backend.endswith(IN_SHARDS):
+        kind = BACKEND_CLASSES.get(backend.removesuffix(IN_SHARDS))
+        assert issubclass(kind, ApproximateIndex)
+        folder = Path(tempfile.mkdtemp(prefix="batch-recall-test-shards-"))
+        atexit.register(shutil.rmtree, folder)
+        return build_in_shards(kind, embeddings, items, folder, SHARD_ITEMS, model_version="v1", **options)
     return build_index(backend, embeddings, items, model_version="v1", **options)
 
 

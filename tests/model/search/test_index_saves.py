@@ -67,7 +67,7 @@ def test_the_folder_is_whole_and_flushed_when_it_gets_its_name(
 
     def check(source: Path, target: Path) -> None:
         load_index(source, "v1")
-        assert {path.stat().st_ino for path in [source, *source.iterdir()]} <= set(flushed)
+        assert {path.stat().st_ino for path in [source, *source.rglob("*")]} <= set(flushed)
         renamed.append(target)
         rename(source, target)
 

@@ -15,9 +15,9 @@ from model.features.user_encoders import USER_ENCODERS
 from model.towers import TwoTowers
 from model.towers.attention import ITEMS_AT_ONCE
 from model.towers.user_encoders import UserEncoder, ages
-from model.training.optimizers import RowWiseAdagrad
 from model.vocabulary import FIRST_INDEX, PADDING
 from tests.model.towers.small_towers import SPEC, users
+from tests.model.towers.training_steps import share_learned
 
 L, DIM, ITEMS = 6, 8, 30
 HISTORY = FeatureSpec("history", "item_list", DIM, L, "history", "item_id")
@@ -60,19 +60,7 @@ def learned_share(name: str) -> float:
     torch.manual_seed(3)
     spec = ModelSpec((HISTORY,), (item,), {"item_id": 14}, DIM, (), share_item_table=True, user_encoder=name)
     towers = TwoTowers(spec)
-    optimizers = [RowWiseAdagrad(towers.tables(), lr=0.2), torch.optim.AdamW(towers.dense(), lr=0.02)]
-
-    def scores() -> Tensor:
-        embedded: Tensor = towers.user({"history": histories}) @ towers.item({"item_id": torch.arange(14)}).T
-        return embedded / 0.1  # [B, I]
-
-    for _ in range(80):
-        F.cross_entropy(scores(), answers).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-    with torch.no_grad():
-        return float((scores().argmax(dim=1) == answers).float().mean())
+    return share_learned(towers, {"history": histories}, answers, 14, steps=80, dense_rate=0.02)
 
 
 def test_what_comes_next_can_depend_on_the_order_of_two_clicks() -> None:

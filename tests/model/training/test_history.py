@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -62,6 +63,18 @@ def test_an_earlier_epoch_is_chosen_if_it_is_better_by_more_than_the_standard_er
     assert (history.best, history.chosen) == (0, 0)
     assert (history.is_over(1), history.is_over(2), history.is_over(0)) == (True, False, False)
     assert history.kept(patience=0) == history.validations[1]  # no early stopping: the last weights are kept
+
+
+def test_epochs_are_compared_at_the_longer_of_the_configured_lengths() -> None:
+    """The second epoch is worse within 100 items and better within 3; a state that is read keeps the lengths."""
+    within_three, within_hundred = [2] * 50 + [MISS] * 50, [50] * 100
+    chosen = {}
+    for cutoffs in ((1, 3), (1, 100)):
+        first, second = (replace(clicks(*ranks), cutoffs=cutoffs) for ranks in (within_hundred, within_three))
+        state = history_of([first]).state_dict()
+        state["best_clicks"]["cutoffs"] = [*cutoffs]  # as JSON has it
+        chosen[cutoffs] = History.from_state_dict(state).add(second)
+    assert chosen == {(1, 3): True, (1, 100): False}
 
 
 def test_epochs_that_slide_down_step_by_step_are_compared_with_the_best() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from model.training.validation.clicks import RankedClicks
+from model.training.validation.last_pass import compared_metric
 
 
 def test_metrics_are_those_of_a_loop() -> None:
@@ -23,6 +24,30 @@ def test_metrics_are_those_of_a_loop() -> None:
         assert found[f"user_recall@{k}"] == pytest.approx(statistics.mean(of_users))
     assert found["mrr"] == pytest.approx(statistics.mean(1 / (rank + 1) for rank in ranks))
     assert found["ndcg"] == pytest.approx(statistics.mean(1 / math.log2(rank + 2) for rank in ranks))
+
+
+def test_recall_is_measured_at_the_configured_lengths() -> None:
+    clicks = RankedClicks(torch.tensor([0, 1, 2, 5]), torch.tensor([1, 1, 2, 2]), (1, 3))
+    found = clicks.metrics()
+    assert {name: found[name] for name in found if "recall" in name} == {
+        "recall@1": 0.25, "recall@3": 0.75, "user_recall@1": 0.25, "user_recall@3": 0.75,
+    }  # fmt: skip
+    part = clicks.part(torch.tensor([True, False, False, True]))
+    assert part.metrics()["recall@1"] == 0.5
+    assert clicks.difference(RankedClicks(clicks.ranks + 1, clicks.users), "recall@3").mean == 0.25
+
+
+@pytest.mark.parametrize(
+    ("items", "cutoffs", "metric"),
+    [
+        (999, (10, 100), "recall@10"),
+        (1_000, (10, 100), "recall@100"),
+        (499, (5, 50), "recall@5"),
+        (500, (5, 50), "recall@50"),
+    ],
+)
+def test_a_small_catalogue_is_compared_at_the_shorter_length(items: int, cutoffs: tuple[int, int], metric: str) -> None:
+    assert compared_metric(items, cutoffs) == metric
 
 
 def test_no_click_has_no_metric() -> None:

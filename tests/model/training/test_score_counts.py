@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from model.features.ragged import Ragged
-from model.search.lists.candidate_lists import Quotas
+from model.search.lists import SOURCES
+from model.search.lists.candidate_lists import CandidateLists, Lists, Quotas
 from model.search.lists.neighbours import ItemNeighbours
 from model.training.validation.score_counts import HeldOutLists
 from model.training.validation.score_maps import COUNTED, HITS, SHARES, TRIALS
@@ -63,6 +64,21 @@ def test_cold_users_get_popular_items_and_every_click_counts_for_everyone() -> N
     unknown = counts(Quotas(K), history=np.empty((B, 0), dtype=np.int64))
     assert unknown["cold"][TRIALS].sum() == 0
     assert unknown["two_tower"][TRIALS].sum() == B * K
+
+
+def test_clicks_of_cold_users_alone_are_counted_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    lists_for = CandidateLists.lists_for
+
+    def counted(self: CandidateLists, queries: np.ndarray, excluded: Ragged, cold: np.ndarray, *more: object) -> Lists:
+        asked.append((~cold).sum())
+        return lists_for(self, queries, excluded, cold, *more)
+
+    monkeypatch.setattr(CandidateLists, "lists_for", counted)
+    found = counts(Quotas(K), history=np.zeros_like(HISTORY))
+    assert sum(asked) == 0
+    assert found["cold"][TRIALS].sum() == found["everyone"][TRIALS].sum() == B * K
+    assert not any(found[source][TRIALS].sum() for source in SOURCES)
 
 
 def test_channels_without_a_quota_are_counted_and_take_no_place_of_the_search() -> None:

@@ -33,6 +33,7 @@ from model.vocabulary import FIRST_INDEX
 from tests.conftest import SMALL
 
 DAY = dt.date(2026, 3, 1)
+END = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
 AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
 USERS, ITEMS, LENGTH = 1_000, 60, 5
 USER_IDS = [f"user {number}" for number in range(USERS)]
@@ -51,6 +52,7 @@ name = "history"
 kind = "item_list"
 length = 5
 dim = 64
+gaps = {gaps}
 [[features.user]]
 name = "wishlist"
 kind = "item_list"
@@ -94,10 +96,13 @@ class Embedded:
 def write_embedded(
     lake: Lake, folder: Path, encoder: str, interests: int, *, live_rows: bool = False, hashed: bool = False
 ) -> Embedded:
-    """Write and publish the day; live_rows: whether only some ids have a row in the model's tables; hashed: user ids."""
+    """Write and publish the day; live_rows: whether only some ids have a row in the model's tables; hashed: user ids.
+
+    The history has gaps for the encoder `attention`.
+    """
     folder.mkdir(exist_ok=True)
     file = folder / "features.toml"
-    text = FEATURES.format(encoder=encoder, interests=interests)
+    text = FEATURES.format(encoder=encoder, interests=interests, gaps=str(encoder == "attention").lower())
     file.write_text(text.replace('kind = "id"', HASHED, 1) if hashed else text, "utf-8")
     config = load_config(SMALL, str(file))
     users = {user_id: a_user(user_id, random.Random(number)) for number, user_id in enumerate(USER_IDS)}
@@ -118,7 +123,9 @@ def a_user(user_id: str, chance: random.Random) -> User:
         "gender": chance.choice([None, "never seen", *GENDERS]),
         "tags": chance.choice([None, [], chance.choices([*TAGS, "never seen"], k=chance.randint(1, 4))]),
     }
-    return User(user_id, chance.choices(ITEM_IDS, k=chance.choice([0, 1, 3, LENGTH])), features)
+    history = chance.choices(ITEM_IDS, k=chance.choice([0, 1, 3, LENGTH]))
+    ages = [chance.choice([None, -5, 10 ** chance.uniform(0, 9)]) for _ in history]  # seconds; one is after the day
+    return User(user_id, history, features, [None if age is None else END - dt.timedelta(seconds=age) for age in ages])
 
 
 def write_vocabularies(lake: Lake) -> None:
@@ -145,11 +152,19 @@ def write_users(lake: Lake, config: Config, users: dict[str, User]) -> None:
     lake.overwrite(tables.user_snapshot(config), DAY, snapshot.drop("ds"))
     position = {item_id: FIRST_INDEX + number for number, item_id in enumerate(ITEM_IDS)}
     histories: list[tuple[Any, ...]] = [
-        (DAY, user_id, [position[item] for item in user.history], []) for user_id, user in users.items() if user.history
+        (DAY, user_id, [position[item] for item in user.history], [], [*map(minute_of, user.clicked_at)])
+        for user_id, user in users.items()
+        if user.history
     ]
-    lake.overwrite(
-        tables.USER_HISTORIES, DAY, lake.spark.createDataFrame(histories, tables.USER_HISTORIES.schema).drop("ds")
-    )
+    table = tables.TIMED_USER_HISTORIES
+    rows_of = lake.spark.createDataFrame(histories, table.schema)
+    if not config.features.has_gaps:
+        table, rows_of = tables.USER_HISTORIES, rows_of.drop("clicked_minutes")
+    lake.overwrite(table, DAY, rows_of.drop("ds"))
+
+
+def minute_of(time: dt.datetime | None) -> int | None:
+    return None if time is None else int(time.timestamp() // 60)
 
 
 def put_model(lake: Lake, config: Config, version: str, live_rows: bool = False) -> TwoTowers:

@@ -14,6 +14,7 @@ from jobs import export_user_tower
 from jobs.lake.lake import Lake
 from model.towers.online import OnlineModel, User
 from tests.jobs.serving.export.embedded_users import (
+    END,
     ITEM_IDS,
     LENGTH,
     USER_IDS,
@@ -52,19 +53,19 @@ def export(embedded: Embedded, folder: Path, *more: str) -> int:
     return export_user_tower.main(["--lake", embedded.lake.uri, "--to", str(folder), *more])
 
 
-@pytest.mark.parametrize("number", slow_after(3, range(len(MODELS))))
+@pytest.mark.parametrize("number", slow_after(2, range(len(MODELS))))
 def test_the_vectors_of_1000_users_are_those_of_the_batch(write: Write, tmp_path: Path, number: int) -> None:
     embedded, interests = write(MODELS[number]), MODELS[number][1]
     assert export(embedded, tmp_path) == 54  # items that may be shown
     online, batch = OnlineModel.current(tmp_path), batch_vectors(embedded.lake)
     assert len(batch) == len(USER_IDS) == 1_000
-    together = online.embed([embedded.users[user_id] for user_id in USER_IDS])  # [B, Q, D]
+    together = online.embed([embedded.users[user_id] for user_id in USER_IDS], END)  # [B, Q, D]
     want = np.stack([batch[user_id] for user_id in USER_IDS])
     assert together.shape == want.shape == (1_000, interests, 64)
     np.testing.assert_allclose(together, want, rtol=0, atol=1e-5)
     assert np.abs(together[1:] - together[:-1]).max() > 0.1  # they are not all alike
     for user_id in USER_IDS[:20]:
-        np.testing.assert_allclose(online.embed([embedded.users[user_id]])[0], batch[user_id], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(online.embed([embedded.users[user_id]], END)[0], batch[user_id], rtol=0, atol=1e-5)
 
 
 def test_unknown_ids_and_longer_histories_are_read_as_the_batch_reads_them(write: Write, tmp_path: Path) -> None:
@@ -84,16 +85,18 @@ def test_nearest_items_are_those_of_a_loop_without_the_history(write: Write, tmp
     export(embedded, tmp_path)
     online = OnlineModel.current(tmp_path)
     user = embedded.users[next(user_id for user_id, user in embedded.users.items() if len(user.history) == LENGTH)]
-    interests = online.embed([user])[0]
+    interests = online.embed([user], END)[0]
     items = {online.items[number]: online.vectors[number] for number in range(len(online.items))}
     assert set(items) == {item_id for number, item_id in enumerate(ITEM_IDS) if number % 10}
     best = {
         item: max(float(v @ vector) for v in interests) for item, vector in items.items() if item not in user.history
     }
     want = sorted(best, key=lambda item: (-best[item], item))
-    assert [item for item, _ in online.nearest(user, 7)] == want[:7]
-    assert [score for _, score in online.nearest(user, 7)] == pytest.approx([best[item] for item in want[:7]], abs=1e-6)
-    assert [item for item, _ in online.nearest(user, 1_000, excluded=[want[0]])] == want[1:]
+    assert [item for item, _ in online.nearest(user, 7, at=END)] == want[:7]
+    assert [score for _, score in online.nearest(user, 7, at=END)] == pytest.approx(
+        [best[item] for item in want[:7]], abs=1e-6
+    )
+    assert [item for item, _ in online.nearest(user, 1_000, excluded=[want[0]], at=END)] == want[1:]
 
 
 def test_the_manifest_says_what_each_input_is(write: Write, tmp_path: Path) -> None:

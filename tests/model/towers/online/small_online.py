@@ -24,9 +24,11 @@ PUBLICATION = {
 }  # fmt: skip
 
 
-def small_towers(encoder: str = "mean", interests: int = 1, *, hashed: bool = False) -> TwoTowers:
+def small_towers(encoder: str = "mean", interests: int = 1, *, hashed: bool = False, gaps: bool = False) -> TwoTowers:
     torch.manual_seed(0)
     user_id, *others = SPEC.user
+    if gaps:
+        others[:1] = [replace(others[0], gaps=True), FeatureSpec("history_gaps", "click_gaps", 0, 3, "history_gaps")]
     user_id = replace(user_id, kind="hashed_id", buckets=5, hashes=2) if hashed else user_id
     spec = replace(SPEC, user=(user_id, *others, TASTE), user_encoder=encoder, interests=interests)
     return with_noise(TwoTowers(spec)).eval()

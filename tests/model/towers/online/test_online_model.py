@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from model.artifacts.formats import OnlineModelCorrupt
 from model.features import FeatureSpec
@@ -179,3 +181,49 @@ def test_numbers_of_a_kind_with_an_encoding_of_its_own_are_described() -> None:
     found = Input.of_feature(LOG_NUMBER, "history")
     assert found.encoding == "case when `price` between 0 and 1e300 then cast(log1p(`price`) as float) end"
     assert Input.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
+TIMES = [NOON - dt.timedelta(days=30), None, NOON - dt.timedelta(minutes=6)]  # six minutes have three binary digits
+
+
+def test_clicks_may_have_times_where_the_tower_reads_them(tmp_path: Path) -> None:
+    towers = small_towers("attention", gaps=True)
+    online = OnlineModel(write_small(tmp_path / "version", towers))
+    user = User("u1", ["i0", "i1", "i2"], clicked_at=TIMES)
+    missing = torch.tensor([torch.nan])
+    with torch.no_grad():
+        values = {
+            "user_id": torch.tensor([3]),
+            "history": torch.tensor([[2, 3, 4]]),
+            "history_gaps": torch.tensor([[2 + 16, 1, 2 + 3]]),
+            "age": missing,
+            "taste": missing.expand(1, 2),
+        }
+        want = towers.user(values).numpy()
+    np.testing.assert_allclose(online.embed([user], NOON)[0], want, atol=1e-6)
+    later = online.embed([user], NOON + dt.timedelta(days=400))[0]
+    assert np.abs(later - want).max() > 1e-3
+    in_another_zone = [time and time.astimezone(dt.timezone(dt.timedelta(hours=5))) for time in TIMES]
+    other = User("u1", ["i3", "i0", "i1", "i2"], clicked_at=[None, *in_another_zone])  # the tower reads the last three
+    np.testing.assert_array_equal(online.embed([other], NOON)[0], online.embed([user], NOON)[0])
+    without = online.embed([User("u1", ["i0", "i1", "i2"])], NOON)
+    np.testing.assert_array_equal(without, online.embed([User("u1", ["i0", "i1", "i2"])]))  # whenever that is
+    assert online.nearest(user, 2, at=NOON) != online.nearest(user, 2, at=NOON + dt.timedelta(days=400))
+    described = next(one for one in online.manifest["inputs"] if one["feature"] == "history_gaps")
+    assert (described["dtype"], described["keeps"]) == ("int64", "last")
+    assert "log2" in described["encoding"]
+    with pytest.raises(ValueError, match=r"features must be among \['age', 'taste'\], got \['history_gaps'\]"):
+        online.embed([User("u1", features={"history_gaps": [1]})])
+
+
+def test_times_of_clicks_that_are_none_are_refused(written: Path) -> None:
+    with pytest.raises(ValueError, match="clicked_at must have 2 times, got 1"):
+        User("u1", ["i0", "i1"], clicked_at=[NOON])
+    for wrong in (NOON.replace(tzinfo=None), "2026-03-02", 5):
+        with pytest.raises(ValueError, match="clicked_at must be a datetime with a time zone, got"):
+            User("u1", ["i0"], clicked_at=[wrong])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="at must be a datetime with a time zone, got"):
+        OnlineModel(written).embed([User("u1")], NOON.replace(tzinfo=None))
+    timed = User("u1", ["i0"], clicked_at=[NOON])  # of a tower without gaps, times change nothing
+    np.testing.assert_array_equal(OnlineModel(written).embed([timed]), OnlineModel(written).embed([User("u1", ["i0"])]))

@@ -45,13 +45,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "interests", "hashed"),
-    [*((name, 1, False) for name in sorted(USER_ENCODERS.built_in)), ("attention", 3, False), (OWN, 1, True)],
+    ("encoder", "interests", "hashed", "gaps"),
+    [
+        *((name, 1, False, False) for name in sorted(USER_ENCODERS.built_in)),
+        ("recency", 1, False, True),
+        ("attention", 3, False, True),
+        (OWN, 1, True, True),
+    ],
 )
 def test_a_saved_program_is_the_tower_for_every_number_of_users(
-    tmp_path: Path, encoder: str, interests: int, hashed: bool
+    tmp_path: Path, encoder: str, interests: int, hashed: bool, gaps: bool
 ) -> None:
-    towers = small_towers(encoder, interests, hashed=hashed)
+    towers = small_towers(encoder, interests, hashed=hashed, gaps=gaps)
     save_program(exported_user_tower(towers), tmp_path / "program.pt2")
     program, inputs = load_program(tmp_path / "program.pt2"), random_inputs(towers, 30)
     assert any(bool(values.isnan().any()) for values in inputs if values.is_floating_point())
