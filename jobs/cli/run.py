@@ -48,8 +48,9 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
     Exit code USER_ERROR: a wrong argument, wrong data, or a day that stops on purpose. TRY_AGAIN: another writer or
     search, a full disk, an unresponsive store or target, a JVM that did not start or was killed.
     """
-    # these two log a traceback of the error that is printed below
+    # these three log a traceback of the error that is printed below; py4j does so by its logger and by the root logger
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(not_of_py4j)
     PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     AccumulatorServer.handle_error = lambda *_: None  # type: ignore[method-assign]  # the next call has a better message
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # a child of spark-submit's JVM, which a scheduler may kill
@@ -68,6 +69,11 @@ def run(main: Callable[[Sequence[str] | None], object]) -> None:
             if (line := user_message(error)) is not None:
                 fail(line, CLASSES["DiskFull"] if is_full(error) else ENVIRONMENT, TRY_AGAIN)
             raise
+
+
+def not_of_py4j(record: logging.LogRecord) -> bool:
+    """Whether a record is of a file outside the package py4j."""
+    return "py4j" not in Path(record.pathname).parts
 
 
 def name_of(main: Callable[[Sequence[str] | None], object]) -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from py4j import protocol as proto
+from py4j.java_gateway import GatewayClient
+from py4j.protocol import Py4JNetworkError
 
 from jobs.cli.advice import CLASSES
 from jobs.cli.advice import lines as advice_lines
 from jobs.cli.display import COUNTED
-from jobs.cli.run import run, summary
+from jobs.cli.run import TRY_AGAIN, run, summary
 from tests.jobs.cli.test_arguments import JOBS
 
 DAY = "2026-01-05"
@@ -55,6 +60,30 @@ def test_the_line_is_printed_once_after_the_job_and_not_for_a_job_that_shows_its
         ran.__module__ = importlib.import_module(f"jobs.{job}").__name__
         run(ran)
         assert len(capsys.readouterr().out.splitlines()) == lines
+
+
+def test_a_connection_to_the_jvm_that_is_reset_is_one_message_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """py4j logs a lost answer with a traceback by the root logger, and only if the connection is reset, not closed."""
+    lost = Py4JNetworkError("reset", when=proto.ERROR_ON_RECEIVE)
+    connection = Mock(send_command=Mock(side_effect=lost))
+    monkeypatch.setattr(GatewayClient, "_get_connection", lambda _: connection)
+    monkeypatch.setattr(sys, "argv", ["build_item_counts", "--lake", "x", "--ds", DAY])
+
+    def ran(_: object) -> None:
+        assert GatewayClient().send_command("a command") == proto.ERROR
+        logging.getLogger().error("a message of ours")
+        raise lost
+
+    ran.__module__ = "jobs.build_item_counts"
+    with pytest.raises(SystemExit) as ended:
+        run(ran)
+    assert ended.value.code == TRY_AGAIN
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "ERROR root: a message of ours"
+    assert second.startswith("error: the JVM of Spark has ended")
+    assert caplog.messages == ["a message of ours"]
 
 
 def test_what_is_counted_is_known_for_jobs_that_exist() -> None:

@@ -12,7 +12,7 @@ from jobs.serving.publications import last_publication
 from jobs.serving.publishing import add_publication
 
 FIRST_DAY = dt.date(2026, 3, 1)
-USERS, FILES = 400, 4
+USERS, FILES = 1_500, 4
 ALL_USERS = [f"user: {number:04}" for number in range(USERS)]
 AT = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
 
