@@ -76,15 +76,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         report(args.lake, args.lookups)
 
 
-def report(lake: str, lookups: int) -> None:
-    """Print what look-ups read, and how long they take."""
+def report(lake: str, lookups: int, prefix: str = "user") -> None:
+    """Print what look-ups read, and how long they take. prefix: of the users' ids, before a number from 0 on."""
     published = PublishedCandidates.current(lake)
     footers = {file.uri: file.opened.metadata for file in published.files}
     users = sum(footer.num_rows for footer in footers.values())
     groups = sum(footer.num_row_groups for footer in footers.values())
     on_disk = sum(Path(urlparse(uri).path).stat().st_size for uri in footers)
     chosen = np.random.default_rng(1).choice(users, lookups, replace=False)
-    ids = [f"user{number}" for number in chosen]
+    ids = [f"{prefix}{number}" for number in chosen]
     print(f"{users:,} users in {len(footers)} files of {on_disk / 1e6:,.0f} MB, {groups:,} row groups")
     reads = [list(published.row_groups([user])) for user in ids]
     files = max(map(len, reads))

@@ -86,9 +86,10 @@ class World:
 
 @dataclass
 class CostDisplay(Display):
-    """Measures each job of `measured`, the day that is run, and all of earlier days together."""
+    """Measures each job of `measured`, the day that is run, and all of earlier days together. jvm: its process."""
 
     measured: dt.date = FIRST
+    jvm: int = 0
     measure: Callable[[Callable[[], object]], Cost] | None = None
     costs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
@@ -97,40 +98,43 @@ class CostDisplay(Display):
             return super().step(job, day, work)
         reset_peak()
         measured = self.measure(lambda: super(CostDisplay, self).step(job, day, work))
-        found = {**asdict(measured), "driver_peak_mib": peak_mib(), "rows": float(self.steps[-1].rows)}
+        # read after each job, since idle workers end after a minute
+        peaks = {"driver_peak_mib": peak_mib(), "worker_peak_mib": largest_worker_mib(self.jvm)}
+        found = {**asdict(measured), **peaks, "rows": float(self.steps[-1].rows)}
         self.costs.setdefault(job if day == self.measured else REBUILT, []).append(found)
         return self.steps[-1].rows
 
 
 def summed(costs: Sequence[dict[str, float]]) -> dict[str, float]:
     """The costs of several jobs together; of largest task and peak memory the largest one."""
-    largest = ("largest_task_seconds", "driver_peak_mib")
+    largest = ("largest_task_seconds", "driver_peak_mib", "worker_peak_mib")
     return {name: (max if name in largest else sum)(one[name] for one in costs) for name in costs[0]}
 
 
-def measure_world(world: World) -> Iterator[dict[str, Any]]:
+def measure_world(world: World, lake_folder: Path | None = None, settings: str = CONFIG) -> Iterator[dict[str, Any]]:
     """For each measured day: the world up to it, the costs of its jobs, and peak memory in MiB until then.
 
-    The lists of a measured day are evaluated on the clicks of the next one, which has landed already.
+    The lists of a measured day are evaluated on the clicks of the next one, which has landed already. lake_folder: of
+    the new lake; by default a temporary one. settings: the configuration, without the section [log].
     """
     spark = spark_session("growth", f"local[{CORES}]")
     jvm = jvm_pid(spark)
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         file = Path(folder) / "growth.toml"
-        file.write_text(f"{CONFIG}\n[log]\nmax_impressions_per_user = {world.max_impressions_per_user}\n", "utf-8")
-        lake, config = Lake(spark, f"{folder}/lake"), load_config(file)
+        file.write_text(f"{settings}\n[log]\nmax_impressions_per_user = {world.max_impressions_per_user}\n", "utf-8")
+        lake, config = Lake(spark, str(lake_folder or f"{folder}/lake")), load_config(file)
         log = SyntheticLog(world.impressions // SLATE, world.users, world.items, world.hot_item, world.hot_user)
         shared = ["--lake", lake.uri, "--config", str(file)]
         log.land(lake, config, FIRST, first=True)
         for number in range(world.days + 1):
             ds = FIRST + dt.timedelta(days=number)
             log.land(lake, config, following := ds + dt.timedelta(days=1), first=False)
-            display = CostDisplay(str(ds), Console(stderr=True, highlight=False, soft_wrap=True), measured=ds)
+            display = CostDisplay(str(ds), Console(stderr=True, highlight=False, soft_wrap=True), measured=ds, jvm=jvm)
             if number not in world.measured_days():
                 run_day(lake, config, ds, shared, display, jobs=TABLE_JOBS)
                 continue
             display.measure = partial(cost, spark)
             run_day(lake, config, ds, shared, display, jobs=DAY, against=[following])
-            peaks = {"jvm": peak_mib(jvm), "worker": largest_worker_mib(jvm)}
             jobs = {job: summed(found) for job, found in display.costs.items()}
+            peaks = {"jvm": peak_mib(jvm), "worker": max(job["worker_peak_mib"] for job in jobs.values())}
             yield {"world": asdict(replace(world, days=number)), "jobs": jobs, "peak_mib": peaks}
