@@ -24,7 +24,7 @@ from jobs.run_day import DAY, TABLE_JOBS, run_day
 
 FIRST = dt.date(2026, 1, 1)
 REBUILT = "rebuild_days"  # under which the jobs of earlier days are counted
-CORES = 2
+LOCAL = "local[2]"
 # Every job builds something; the model trains briefly; every index is built, and always the same one is searched, so
 # that the faster of two does not change with the size; the gate lets random clicks pass.
 CONFIG = """
@@ -111,13 +111,15 @@ def summed(costs: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: (max if name in largest else sum)(one[name] for one in costs) for name in costs[0]}
 
 
-def measure_world(world: World, lake_folder: Path | None = None, settings: str = CONFIG) -> Iterator[dict[str, Any]]:
+def measure_world(
+    world: World, lake_folder: Path | None = None, settings: str = CONFIG, master: str = LOCAL
+) -> Iterator[dict[str, Any]]:
     """For each measured day: the world up to it, the costs of its jobs, and peak memory in MiB until then.
 
     The lists of a measured day are evaluated on the clicks of the next one, which has landed already. lake_folder: of
-    the new lake; by default a temporary one. settings: the configuration, without the section [log].
+    the new lake; by default a temporary one. settings: the configuration, without the section [log]. master: of Spark.
     """
-    spark = spark_session("growth", f"local[{CORES}]")
+    spark = spark_session("growth", master)
     jvm = jvm_pid(spark)
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         file = Path(folder) / "growth.toml"
