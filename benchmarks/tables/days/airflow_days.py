@@ -1,6 +1,6 @@
 """Three days in a row through Airflow's DAG; the third model learns from shuffled clicks, and the gate must refuse it.
 
-    python -m benchmarks.tables.airflow_days --lake /tmp/three_days
+    python -m benchmarks.tables.days.airflow_days --lake /tmp/three_days
 
 Each day lands, then `make airflow-run` takes it from the log to its publication. Before the third day the items of the
 first two days' examples are shuffled, as by a broken join; the held-out third day stays as it is. Prints the time of
@@ -34,7 +34,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
 from jobs.serving import PublishedCandidates
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FORMS = ("jobs", "stages")  # of the DAG: BATCH_RECALL_TASKS
 DAYS = [dt.date(2026, 3, 1) + dt.timedelta(days=number) for number in range(3)]
 WORLD = ["--late", "0", "--start", str(DAYS[0])]
@@ -92,7 +92,7 @@ def run_through_airflow(lake: Path, config: Path, day: dt.date, *, shuffled: Seq
     land(lake, config, day)
     if shuffled:
         arguments = ["--lake", str(lake), "--config", str(config), "--shuffle", *map(str, shuffled)]
-        output_of("benchmarks.tables.airflow_days", arguments)
+        output_of("benchmarks.tables.days.airflow_days", arguments)
     seconds, code = airflow_run(lake, config, day)
     published, failed = PublishedCandidates.current(str(lake)), failed_rules(lake, day)
     expected = (shuffled[-1], True, True) if shuffled else (day, False, False)

@@ -1,7 +1,7 @@
 """The largest day that this machine takes through run_day in two hours: from landed logs to publication and look-up.
 
-    SPARK_DRIVER_MEMORY=8g python -m benchmarks.tables.largest_day                    # up to two hours on two cores
-    python -m benchmarks.tables.largest_day --users 200000 --items 20000 --impressions 2000000
+    SPARK_DRIVER_MEMORY=8g python -m benchmarks.tables.days.largest_day                    # up to two hours on two cores
+    python -m benchmarks.tables.days.largest_day --users 200000 --items 20000 --impressions 2000000
 
 The log is synthetic: every user of the day has impressions, and clicks are independent of the user, so that the figures
 are of cost, not of quality. Prints each job's seconds, CPU time, bytes and largest task, the peak memory of driver,

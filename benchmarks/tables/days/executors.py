@@ -1,6 +1,6 @@
 """The same day with 1, 2 and 4 executors of one core: are the rows the same, and how much faster is each job?
 
-    python -m benchmarks.tables.executors --executors 1 2 4 --rounds 2
+    python -m benchmarks.tables.days.executors --executors 1 2 4 --rounds 2
 
 The executors are processes of a standalone cluster on this machine (Spark's local-cluster). All jobs of a synthetic day
 run, up to its publication. Executors beyond the cores of the machine cannot make it faster: what they show is that the
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: dict[int, list[dict[str, Any]]] = {}
     for _ in range(args.rounds):
         for executors in args.executors:
-            printed = output_of("benchmarks.tables.executors", [*sizes, "--one", str(executors)], smoke=args.smoke)
+            printed = output_of("benchmarks.tables.days.executors", [*sizes, "--one", str(executors)], smoke=args.smoke)
             found.setdefault(executors, []).append(json.loads(printed.strip().splitlines()[-1]))
             print(f"{executors} executors: {found[executors][-1]['seconds']}", file=sys.stderr, flush=True)
     print(f"{args.users:,} users, {args.items:,} items, {args.impressions:,} impressions; {args.rounds} rounds\n")

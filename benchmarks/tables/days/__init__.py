@@ -1,0 +1,1 @@
+"""Whole days, up to their publication."""
