@@ -1,6 +1,6 @@
 """The largest day that this machine takes through run_day in two hours: from landed logs to publication and look-up.
 
-    SPARK_DRIVER_MEMORY=8g python -m benchmarks.tables.days.largest_day                    # up to two hours on two cores
+    SPARK_DRIVER_MEMORY=8g python -m benchmarks.tables.days.largest_day                   # up to two hours on two cores
     python -m benchmarks.tables.days.largest_day --users 200000 --items 20000 --impressions 2000000
 
 The log is synthetic: every user of the day has impressions, and clicks are independent of the user, so that the figures
