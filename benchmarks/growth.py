@@ -87,10 +87,7 @@ def report(
         growth_report.draw(job, curves, plots / f"{job}.svg")
     for line in lines:
         peaks = ", ".join(f"{name} {mib:,.0f}" for name, mib in line["peak_mib"].items())
-        driver = max(job["driver_peak_mib"] for job in line["jobs"].values())
-        print(
-            f"{World(**line['world'])}: {line['commit']}, load {line['load']}, peak MiB {peaks}, driver {driver:,.0f}"
-        )
+        print(f"{World(**line['world'])}: {line['commit']}, load {line['load']}, peak MiB {peaks}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -138,5 +138,6 @@ def measure_world(
             display.measure = partial(cost, spark)
             run_day(lake, config, ds, shared, display, jobs=DAY, against=[following])
             jobs = {job: summed(found) for job, found in display.costs.items()}
-            peaks = {"jvm": peak_mib(jvm), "worker": max(job["worker_peak_mib"] for job in jobs.values())}
+            peaks = {name: max(job[f"{name}_peak_mib"] for job in jobs.values()) for name in ("driver", "worker")}
+            peaks["jvm"] = peak_mib(jvm)
             yield {"world": asdict(replace(world, days=number)), "jobs": jobs, "peak_mib": peaks}

@@ -56,7 +56,6 @@ def report(args: argparse.Namespace, lake: Path) -> None:
         print(f"| {job} | {cost['rows']:,.0f} | {' | '.join(f'{shown[name]:,.1f}' for name in COLUMNS.values())} |")
     print(f"| all | | {sum(job['seconds'] for job in measured['jobs'].values()):,.1f} |{' |' * (len(COLUMNS) - 1)}")
     peaks = {
-        "driver": max(job["driver_peak_mib"] for job in measured["jobs"].values()),
         # of the processes that this one has started and that have ended, the largest: the trainer
         "trainer": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         **measured["peak_mib"],

@@ -17,23 +17,13 @@ from model.features.user_encoders import USER_ENCODERS
 from model.towers import TwoTowers
 from model.towers.user_encoders import UserEncoder
 from model.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
-from tests.model.towers.test_user_encoders import DIM, L, lists, table
+from tests.model.towers.test_user_encoders import DIM, L, encoder, lists, table
 from tests.model.towers.training_steps import share_learned
 
 HISTORY, GAPS = FeatureSpec.all_declared([Feature("history", "item_list", DIM, L, gaps=True)], "user")
 ITEM = FeatureSpec("item_id", "id", DIM, 1, "item_index", "item_id")
 READERS = ["attention", "recency"]
 MINUTE, DAY, MONTH = (gap_index(minutes) for minutes in (1, 1_440, 43_200))
-
-
-def encoder(name: str) -> UserEncoder:
-    """The encoder with weights as if it had been trained: at random."""
-    torch.manual_seed(0)
-    made: UserEncoder = USER_ENCODERS.get(name)(HISTORY)
-    with torch.no_grad():
-        for weights in made.parameters():
-            weights.add_(torch.randn(weights.shape) * 0.5)
-    return made
 
 
 def gaps_of(indices: Tensor) -> Tensor:
@@ -92,7 +82,7 @@ def test_the_gaps_follow_the_history_as_an_input() -> None:
 
 
 def test_the_attention_equals_a_loop_over_items_and_heads() -> None:
-    attention, rows = encoder("attention"), table().weight.detach()
+    attention, rows = encoder("attention", HISTORY), table().weight.detach()
     history, gaps, weights = [7, 4, 9, 4], [MONTH, UNKNOWN, DAY, MINUTE], dict(attention.named_parameters())
     newest = F.layer_norm(rows[4], (DIM,))
     heads = []
@@ -115,7 +105,7 @@ def test_the_attention_equals_a_loop_over_items_and_heads() -> None:
 @pytest.mark.parametrize("name", READERS)
 def test_the_gap_of_padding_changes_nothing(name: str) -> None:
     """Training pads clicks that it drops, and leaves their gaps."""
-    made, rows = encoder(name), table()
+    made, rows = encoder(name, HISTORY), table()
     for history in ([5, 9, 7, 0, 0, 0], [0, 5, 0, 9, 7, 0], [0] * L):
         indices, gaps = torch.tensor([history]), gaps_of(torch.zeros(1, L))
         with torch.no_grad():
@@ -138,7 +128,7 @@ def test_at_the_start_gaps_add_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_list_is_encoded_alike_alone_in_a_batch_and_on_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, rows, batch = encoder(name), table(), lists(3_000)
+    made, rows, batch = encoder(name, HISTORY), table(), lists(3_000)
     gaps = gaps_of(batch)
     with torch.no_grad():  # unit vectors, as the tower makes them
         together = F.normalize(made(batch, rows, gaps))
@@ -152,7 +142,7 @@ def test_a_list_is_encoded_alike_alone_in_a_batch_and_on_a_gpu(name: str, monkey
 
 @pytest.mark.parametrize("name", READERS)
 def test_gaps_are_trained_and_an_empty_batch_has_vectors(name: str) -> None:
-    made, rows, batch = encoder(name), table(), lists()
+    made, rows, batch = encoder(name, HISTORY), table(), lists()
     made(batch, rows, gaps_of(batch)).square().sum().backward()
     own = {key: weights.grad for key, weights in made.named_parameters() if key.startswith("gap_")}
     assert own

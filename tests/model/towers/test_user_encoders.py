@@ -33,10 +33,10 @@ def table() -> nn.EmbeddingBag:
     return made
 
 
-def encoder(name: str) -> UserEncoder:
+def encoder(name: str, history: FeatureSpec = HISTORY) -> UserEncoder:
     """The encoder with weights as if it had been trained: at random."""
     torch.manual_seed(0)
-    made: UserEncoder = USER_ENCODERS.get(name)(HISTORY)
+    made: UserEncoder = USER_ENCODERS.get(name)(history)
     with torch.no_grad():
         for weights in made.parameters():
             weights.add_(torch.randn(weights.shape) * 0.5)
