@@ -3,8 +3,8 @@
 from jobs.lake.snapshots.arrow_types import in_type
 from jobs.lake.snapshots.frames import can_read_by_name, read_files, sampled, spark_frame
 from jobs.lake.snapshots.reading import open_delta_table, operations_after, read_snapshot, read_snapshot_by_spark
-from jobs.lake.snapshots.rows import Where, as_rows, read_batches, read_rows
-from jobs.lake.snapshots.snapshot import Snapshot
+from jobs.lake.snapshots.rows import as_rows, read_batches, read_rows
+from jobs.lake.snapshots.snapshot import Snapshot, Where
 from jobs.lake.snapshots.urls import (
     can_open_by_delta_rs,
     can_read_without_spark,

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, StructField, StructType
 
 from jobs.lake.session.settings import LISTED_FILES
-from jobs.lake.snapshots.snapshot import Snapshot
+from jobs.lake.snapshots.snapshot import Snapshot, Where
 from jobs.lake.snapshots.urls import is_local
 
 GLOB_CHARACTERS = frozenset("*?[]{}")  # Spark would expand them in the name of a file
@@ -91,12 +91,10 @@ def _adding_nulls(fields: Sequence[StructField]) -> Callable[[Column], Column]:
     return with_nulls
 
 
-def sampled(
-    rows: DataFrame, count: int, max_rows: int | None, where: tuple[str, Sequence[str]] | None = None
-) -> DataFrame:
+def sampled(rows: DataFrame, count: int, max_rows: int | None, where: Where | None = None) -> DataFrame:
     """`rows`, or a random sample of about `max_rows` of them if there are more; of these, those that fulfil `where`.
 
-    count: how many rows there are. where: a column, and its values that are wanted.
+    count: how many rows there are.
     """
     if max_rows is not None and count > max_rows:
         rows = rows.sample(max_rows / count, seed=0)

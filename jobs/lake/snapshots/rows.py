@@ -16,13 +16,12 @@ from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import DataType
 
 from jobs.lake.snapshots.arrow_types import in_type
-from jobs.lake.snapshots.snapshot import Snapshot
+from jobs.lake.snapshots.snapshot import Snapshot, Where
 from jobs.lake.snapshots.urls import file_url
 from model.data.file_systems import open_file
 
 BATCH_ROWS = 10_000  # rows of a batch of `read_batches`
 SAMPLED_FILES = 64  # files that are opened for a sample
-Where = tuple[str, Sequence[str]]  # a column of texts, and a few values of it
 
 
 def read_rows(snapshot: Snapshot, columns: Sequence[str] | None = None) -> pl.DataFrame:

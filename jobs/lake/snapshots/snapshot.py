@@ -7,6 +7,7 @@ is answered from the log; no query runs for it.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -19,6 +20,8 @@ FILE_COLUMNS = {
     "path": pl.String, "value": pl.String, "rows": pl.Int64, "modified": pl.Int64, "bytes": pl.Int64,
     "first_ds": pl.String, "last_ds": pl.String,
 }  # fmt: skip
+
+Where = tuple[str, Sequence[str]]  # a column of texts, and a few values of it
 
 
 @dataclass(frozen=True)
