@@ -30,7 +30,7 @@ model and candidates
   train_two_tower          a model version                                 training/
   build_user_embeddings    every user's vector                             inference/{embedding_inputs,embedding}.py
   build_item_index         item embeddings, and measured indexes           inference/index_building.py
-  score_users              K candidates for every user                     inference/scoring.py, lake/file_layout.py
+  score_users              K candidates for every user                     workers/scoring.py, lake/file_layout.py
   evaluate_candidates      metrics of the candidates on later clicks       inference/evaluation.py
   gate_candidates          whether the candidates may be published         serving/{gate_measurements,gate_rules}.py
   publish_candidates       the pointer that readers follow; rollback       serving/{publishing,rollback}.py

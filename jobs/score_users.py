@@ -21,14 +21,16 @@ from jobs.cli.lake import open_lake
 from jobs.cli.live import expecting
 from jobs.cli.run import run
 from jobs.inference.exclusions import excluded_items
-from jobs.inference.references import IndexReference, index_reference
-from jobs.inference.scoring import ListPlan, candidates, read_scorer
+from jobs.inference.references import index_reference
+from jobs.inference.scoring import candidates, list_plan
 from jobs.lake import tables
 from jobs.lake.file_layout import sorted_files
 from jobs.lake.lake import Lake
 from jobs.lake.queries import query
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
 from jobs.serving.publications import published_lists
+from jobs.workers.references import IndexReference
+from jobs.workers.scoring import read_scorer
 from model.artifacts.formats import VersionMismatch
 from model.training.processes.lines import warn
 
@@ -69,7 +71,7 @@ def warn_if_uncalibrated(ref: IndexReference) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "score_users", must_exist=True, uses_adopted=True)
-    ref, plan = index_reference(lake, config, args.ds), ListPlan.from_config(config)
+    ref, plan = index_reference(lake, config, args.ds), list_plan(config)
     warn_if_uncalibrated(ref)
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)

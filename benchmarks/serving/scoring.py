@@ -35,10 +35,11 @@ from benchmarks.worlds import scored_world
 from jobs import score_users
 from jobs.config.loading import Config, load_config
 from jobs.inference.references import index_reference
-from jobs.inference.scoring import ListPlan, open_scorer
+from jobs.inference.scoring import list_plan
 from jobs.lake import tables
 from jobs.lake.lake import Lake
 from jobs.lake.session import spark_session
+from jobs.workers.scoring import open_scorer
 from model.features.ragged import of_lists
 
 CONFIG = """
@@ -135,7 +136,7 @@ def medians_per_user(rounds: Sequence[tuple[float, float]], users: int) -> tuple
 
 def bare_search(lake: Lake, config: Config) -> Callable[[int], object]:
     """A function that searches, with all cores of this process, the lists of the lake's first N users."""
-    lists = open_scorer(index_reference(lake, config, scored_world.DAY), ListPlan.from_config(config)).candidate_lists
+    lists = open_scorer(index_reference(lake, config, scored_world.DAY), list_plan(config)).candidate_lists
     some = (
         score_users.users_to_score(lake, scored_world.DAY, scored_world.VERSION)
         .limit(20_000)

@@ -28,11 +28,12 @@ from jobs import score_users
 from jobs.cli.clock import now
 from jobs.config.loading import Config
 from jobs.inference.references import index_reference
-from jobs.inference.scoring import CANDIDATES_AT_ONCE, ListPlan, candidates, made_lists, open_scorer
+from jobs.inference.scoring import candidates, list_plan
 from jobs.lake import tables
 from jobs.lake.file_layout import row_group_size, sorted_files
 from jobs.lake.lake import Lake
 from jobs.serving.candidate_files import USERS_PER_ROW_GROUP
+from jobs.workers.scoring import CANDIDATES_AT_ONCE, made_lists, open_scorer
 from model.features.ragged import of_lists
 
 COLUMNS = ["user_id", "embedding", "excluded", "is_cold", "segment", "reusable_list", "reusable_scored_at"]
@@ -66,7 +67,7 @@ def measured(args: argparse.Namespace, lake: Lake, config: Config, file: Path) -
 
 def parts(lake: Lake, config: Config, count: int, argv: Sequence[str]) -> dict[str, Callable[[], object]]:
     """The ways. argv: of score_users."""
-    ref, plan = index_reference(lake, config, scored_world.DAY), ListPlan.from_config(config)
+    ref, plan = index_reference(lake, config, scored_world.DAY), list_plan(config)
 
     def users() -> DataFrame:
         rows = score_users.users_to_score(lake, scored_world.DAY, ref.version)

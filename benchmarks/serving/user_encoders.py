@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.command_line import benchmark_parser, parse
-from jobs.inference.embedding import list_array, user_embeddings
-from jobs.inference.references import ModelReference
+from jobs.inference.embedding import user_embeddings
 from jobs.lake.session import spark_session
+from jobs.workers.embedding import list_array
+from jobs.workers.references import ModelReference
 from model.artifacts.model_version import ModelVersion, save_model
 from model.features import FeatureSpec, ModelSpec
 from model.features.tensors import tensors

@@ -14,11 +14,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.config.loading import Config
-from jobs.inference.embedding import list_array
 from jobs.inference.index_building import store_indexes
 from jobs.inference.user_sample import sampled_users
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.workers.embedding import list_array
 from model.vocabulary import UNKNOWN
 
 DAY = dt.date(2026, 1, 1)

@@ -1,38 +1,13 @@
-"""User and item embeddings, computed by the towers in the executors' Python workers.
-
-Axis letters: B rows of a batch, D embedding size, Q interests of a user.
-"""
+"""User and item embeddings, computed by the towers in the executors' Python workers (`jobs.workers.embedding`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
-
-import numpy as np
-import pyarrow as pa
-import torch
-from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
-from jobs.inference.references import ModelReference, batches_with_rows
 from jobs.lake import tables
-from jobs.lake.files import local_folder
-from jobs.lake.tables import Table
-from model.artifacts.model_version import load_model
+from jobs.workers.embedding import embedding_of_items, embedding_of_users, open_towers
+from jobs.workers.references import ModelReference
 from model.features import columns
-from model.features.tensors import aged, tensors
-from model.towers import TwoTowers
-from model.vocabulary import UNKNOWN
-
-ITEM_ID = "item_id"  # the feature whose embedding is not trained for items without a click
-
-
-@cache
-def open_towers(ref: ModelReference) -> TwoTowers:
-    """The verified towers, cached for the life of the worker, with as many threads as a task has cores."""
-    task = TaskContext.get()
-    torch.set_num_threads(task.cpus() if task else 1)
-    return load_model(local_folder(ref.model), ref.version)[0]
 
 
 def user_embeddings(users: DataFrame, ref: ModelReference) -> DataFrame:
@@ -41,15 +16,8 @@ def user_embeddings(users: DataFrame, ref: ModelReference) -> DataFrame:
     users: the features of the user tower, is_cold, segment and scored_from.
     """
     copied = ["user_id", "is_cold", "segment", "scored_from"]
-
-    def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        towers = open_towers(ref)
-        for batch in batches_with_rows(batches):
-            with torch.no_grad():
-                vectors = towers.user(tensors(batch, towers.spec.user)).flatten(1).numpy()  # [B, Q D]
-            yield _with_columns(batch, copied, embedding=list_array(vectors))
-
-    return _mapped(users, copied, columns(open_towers(ref).spec.user), embed, tables.USER_EMBEDDINGS, ["embedding"])
+    rows = users.select(*dict.fromkeys([*copied, *columns(open_towers(ref).spec.user)]))
+    return rows.mapInArrow(embedding_of_users(ref, copied), tables.USER_EMBEDDINGS.pick(*copied, "embedding"))
 
 
 def item_embeddings(items: DataFrame, ref: ModelReference, day: int) -> DataFrame:
@@ -60,46 +28,6 @@ def item_embeddings(items: DataFrame, ref: ModelReference, day: int) -> DataFram
     `feature_embedding`, the embedding that it would have if its id were out of vocabulary.
     """
     copied = ["item_id", "item_index", "available"]
-
-    def embed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        towers = open_towers(ref)
-        for batch in batches_with_rows(batches):
-            inputs = aged(tensors(batch, towers.spec.item), towers.spec.item, day)
-            explored = batch.column("explored").to_numpy(zero_copy_only=False)  # [B]
-            with torch.no_grad():
-                vectors = towers.item(inputs).numpy()  # [B, D]
-                by_features = towers.item(_without_ids(inputs, explored)).numpy()  # [explored, D]
-            made = {"embedding": list_array(vectors), "feature_embedding": list_array(by_features, explored)}
-            yield _with_columns(batch, copied, **made)
-
-    inputs = [*columns(open_towers(ref).spec.item), "explored"]
-    return _mapped(items, copied, inputs, embed, tables.ITEM_EMBEDDINGS, ["embedding", "feature_embedding"])
-
-
-def _without_ids(inputs: Mapping[str, torch.Tensor], explored: np.ndarray) -> dict[str, torch.Tensor]:
-    """The inputs of the items to explore, with out-of-vocabulary item ids. explored: mask, bool [B]."""
-    inputs = {name: values[torch.from_numpy(explored.copy())] for name, values in inputs.items()}
-    return {name: torch.full_like(values, UNKNOWN) if name == ITEM_ID else values for name, values in inputs.items()}
-
-
-def list_array(vectors: np.ndarray, mask: np.ndarray | None = None) -> pa.ListArray:
-    """Vectors [V, D] as a list column of the V rows for which `mask` bool [B] is true; the other rows are null."""
-    size = vectors.shape[1]
-    mask = np.ones(len(vectors), dtype=bool) if mask is None else mask
-    ends = np.concatenate([[0], np.cumsum(mask) * size]).astype(np.int32)
-    nulls = np.append(~mask, False) if not mask.all() else None  # a null offset makes its row null
-    offsets = pa.array(ends, mask=nulls)
-    return pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()))
-
-
-def _with_columns(batch: pa.RecordBatch, copied: Sequence[str], **made: pa.Array) -> pa.RecordBatch:
-    """The copied columns of a batch, and the new ones."""
-    return pa.RecordBatch.from_arrays([*(batch.column(name) for name in copied), *made.values()], [*copied, *made])
-
-
-def _mapped(  # type: ignore[no-untyped-def]
-    rows: DataFrame, copied: Sequence[str], inputs: Sequence[str], embed, table: Table, made: Sequence[str]
-) -> DataFrame:
-    """Apply `embed` to the copied and the input columns; the result has the copied and the made columns of `table`."""
-    names = dict.fromkeys([*copied, *inputs])
-    return rows.select(*names).mapInArrow(embed, table.pick(*copied, *made))
+    rows = items.select(*dict.fromkeys([*copied, *columns(open_towers(ref).spec.item), "explored"]))
+    made = tables.ITEM_EMBEDDINGS.pick(*copied, "embedding", "feature_embedding")
+    return rows.mapInArrow(embedding_of_items(ref, copied, day), made)

@@ -1,50 +1,24 @@
-"""References to a day's model and indexes: names, folders and manifests, small enough to send to workers."""
+"""A day's model and indexes: names, folders, manifests, and the references that are sent to workers."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import Row
 
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.files import folder_reference, is_folder, read_text
 from jobs.lake.lake import Lake, NoSuchDay
+from jobs.workers.references import IndexReference, ModelReference
 from model.artifacts.formats import MODEL, VersionMismatch
 from model.search.backends import BACKENDS
 from model.search.lists.calibration import Calibration
 
 MODELS, INDEXES = "models", "indexes"  # folders of the lake
 ITEMS, EXPLORE, NEIGHBOURS = "items", "explore", "neighbours"  # parts of a day's indexes that are not backends
-
-
-@dataclass(frozen=True)
-class ModelReference:
-    """A model version: its name and folder."""
-
-    version: str
-    model: str
-
-
-@dataclass(frozen=True)
-class IndexReference:
-    """A day's chosen index: model version, backend, and folders. items: that of `jobs.inference.item_details`.
-
-    calibration: of the model, so that all workers make the same scores.
-    """
-
-    version: str
-    backend: str
-    index: str
-    items: str
-    explore: str | None
-    calibration: Calibration
-    neighbours: str | None = None
 
 
 def model_row(lake: Lake, ds: dt.date) -> Row:
@@ -151,8 +125,3 @@ def _part_of_quota(lake: Lake, config: Config, ds: dt.date, folder: str, part: s
     if not is_folder(lake.spark, path):
         raise NoSuchDay(f"the index of {ds} was built without scoring.{quota}: run build_item_index again")
     return folder_reference(lake.spark, path)
-
-
-def batches_with_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches that have rows: Spark may also pass empty ones to a function of mapInArrow."""
-    return (batch for batch in batches if batch.num_rows)

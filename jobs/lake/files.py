@@ -14,15 +14,13 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from pyarrow import fs
-from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from jobs.lake.errors import disk_full_errors, jvm_is_gone
 from jobs.lake.snapshots import can_read_without_spark, is_local, local_path, url_of
+from jobs.workers.references import SHIPPED
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 from model.data.file_systems import open_file, resolve_url
-
-SHIPPED = "shipped:"  # prefix of a reference to a folder that Spark copies to the workers
 
 
 class NoSuchLake(ValueError):
@@ -91,7 +89,7 @@ def is_folder(spark: SparkSession, uri: str) -> bool:
 
 
 def folder_reference(spark: SparkSession, uri: str) -> str:
-    """A reference that `local_folder` resolves on a worker; ships the folder unless it is on a local or shared disk.
+    """A reference for `local_folder` of jobs.workers; ships the folder unless it is on a local or shared disk.
 
     Raises ValueError if there is no such folder.
     """
@@ -102,11 +100,6 @@ def folder_reference(spark: SparkSession, uri: str) -> str:
         return str(path.toUri().getPath())
     spark.sparkContext.addFile(str(path.toString()), recursive=True)
     return f"{SHIPPED}{path.getName()}"
-
-
-def local_folder(reference: str) -> Path:
-    """The folder of a reference, on the machine that calls this."""
-    return Path(SparkFiles.get(reference.removeprefix(SHIPPED)) if reference.startswith(SHIPPED) else reference)
 
 
 def read_text(session: Callable[[], SparkSession], uri: str) -> str | None:

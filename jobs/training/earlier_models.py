@@ -11,9 +11,10 @@ from pyspark.sql import Row
 from jobs.config.loading import Config
 from jobs.inference.references import model_path, required_manifest
 from jobs.lake import tables
-from jobs.lake.files import folder_reference, local_folder
+from jobs.lake.files import folder_reference
 from jobs.lake.lake import Lake
 from jobs.training.settings import training_configuration
+from jobs.workers.references import local_folder
 from model.training.processes.lines import say
 
 

@@ -19,10 +19,10 @@ from jobs import (
     train_two_tower,
 )
 from jobs.config.loading import Config
-from jobs.inference import scoring
 from jobs.inference.references import model_path, model_version
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.workers import scoring
 from model.artifacts.model_version import load_model
 from model.data.parquet_files import read_files
 from model.features.tensors import tensors

@@ -7,12 +7,11 @@ making them.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -27,9 +26,9 @@ from jobs.lake.tables import Table, check_schema
 from jobs.lake.writing.by_spark import commit
 from jobs.lake.writing.one_row import PLAIN_WRITER
 from jobs.lake.writing.transaction import Transaction
-from jobs.lake.writing.worker_files import FileLayout, WrittenFile, write_file
+from jobs.workers.files import FileLayout, WrittenFile, writing
+from jobs.workers.references import Batches
 
-Batches = Iterable[pa.RecordBatch]
 FILES = "path string, bytes long, modified long, rows long, statistics string"  # the fields of WrittenFile
 CODEC = "spark.sql.parquet.compression.codec"
 CODECS = {name: name for name in ("snappy", "gzip", "zstd", "brotli", "none")} | {"uncompressed": "none"}
@@ -90,27 +89,13 @@ def _commit_files(transaction: Transaction, rows: WorkerRows, root: Path, ds: dt
     of no version.
     """
     folder = root / f"{transaction.table.partition}={ds.isoformat()}"
-    made = rows.source.mapInArrow(_writing(rows.make, folder, layout), FILES)
+    made = rows.source.mapInArrow(writing(rows.make, folder, layout), FILES)
     files = [WrittenFile(*row) for row in made.collect()]  # one for each task
     for file in files:
         _require_file(root / file.path, file.bytes)
     transaction.take(files, ds.isoformat())
     transaction.commit()
     return sum(file.rows for file in files)
-
-
-def _writing(
-    make: Callable[[Batches], Iterator[pa.RecordBatch]], folder: Path, layout: FileLayout
-) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """A function of mapInArrow that writes what `make` makes, and gives a row for the file."""
-
-    def write(batches: Batches) -> Iterator[pa.RecordBatch]:
-        task = TaskContext.get()
-        file = write_file(make(batches), folder, task.partitionId() if task else 0, layout)
-        if file is not None:
-            yield pa.RecordBatch.from_pylist([asdict(file)])
-
-    return write
 
 
 def _require_file(file: Path, size: int) -> None:

@@ -31,7 +31,7 @@ from jobs.lake.session.settings import MARK
 from jobs.lake.snapshots import can_open_by_delta_rs, local_path
 from jobs.lake.tables import Table, check_schema
 from jobs.lake.writing.by_spark import insert
-from jobs.lake.writing.worker_files import as_text
+from jobs.workers.files import as_text
 
 LOG = "_delta_log"
 # As Spark records them. A commit that is cut short is detected by them: it lists fewer rows.

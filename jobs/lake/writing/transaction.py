@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.tables import Table
-from jobs.lake.writing.worker_files import WrittenFile
+from jobs.workers.files import WrittenFile
 
 ADDED = "AddFile"
 

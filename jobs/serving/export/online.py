@@ -22,11 +22,12 @@ from jobs.config.features import HISTORY
 from jobs.inference.references import model_path
 from jobs.lake import tables
 from jobs.lake.errors import disk_full_errors
-from jobs.lake.files import folder_reference, glob_statuses, local_folder, put_folder
+from jobs.lake.files import folder_reference, glob_statuses, put_folder
 from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from jobs.serving.export.versioned_folder import VersionedFolder
 from jobs.serving.export.versions import NAME, Version, publication_to_export, version_name, version_of
+from jobs.workers.references import local_folder
 from model.artifacts.formats import ONLINE_MODEL, OnlineModelCorrupt
 from model.artifacts.model_version import load_model
 from model.towers import TwoTowers

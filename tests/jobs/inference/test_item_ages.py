@@ -9,7 +9,7 @@ import torch
 from pyspark.sql import SparkSession
 
 from jobs.inference.embedding import item_embeddings
-from jobs.inference.references import ModelReference
+from jobs.workers.references import ModelReference
 from model.artifacts.model_version import ModelVersion, save_model
 from model.features import FeatureSpec, ModelSpec
 from model.towers import TwoTowers

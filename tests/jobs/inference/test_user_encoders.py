@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 
 from jobs.config.loading import load_config
 from jobs.inference.embedding import user_embeddings
-from jobs.inference.references import ModelReference
 from jobs.training.settings import spec_settings
+from jobs.workers.references import ModelReference
 from model.artifacts.model_version import ModelVersion, load_model, save_model
 from model.features import Feature, FeatureSpec, ModelSpec
 from model.features.gaps import GAP_INDICES

@@ -27,7 +27,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.tables import SchemaMismatch
 from jobs.lake.writing import WorkerRows, by_workers
 from jobs.lake.writing.transaction import Transaction
-from jobs.lake.writing.worker_files import WrittenFile
+from jobs.workers.files import WrittenFile
 
 DAY, NEXT = dt.date(2026, 3, 1), dt.date(2026, 3, 2)
 TABLE = tables.CANDIDATES

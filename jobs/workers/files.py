@@ -1,4 +1,4 @@
-"""Parquet files that Python workers write into a table's folder on a local or mounted disk.
+"""Parquet files that are written into a table's folder on a local or mounted disk.
 
 They have the types, names and compression of Spark's files, and Hadoop's checksums beside them, which Spark verifies
 when it reads from such a disk. (The locked version of pyarrow writes no checksums into the pages.)
@@ -11,7 +11,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyspark import TaskContext
+
+from jobs.workers.references import Batches
 
 CHECKSUM_MAGIC = b"crc\x00"
 BYTES_PER_CHECKSUM = 4_096
@@ -48,7 +51,21 @@ class WrittenFile:
     statistics: str
 
 
-def write_file(batches: Iterable[pa.RecordBatch], folder: Path, task: int, layout: FileLayout) -> WrittenFile | None:
+def writing(
+    make: Callable[[Batches], Iterator[pa.RecordBatch]], folder: Path, layout: FileLayout
+) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    """A function of mapInArrow that writes what `make` makes into a file in `folder`, and gives a row for the file."""
+
+    def write(batches: Batches) -> Iterator[pa.RecordBatch]:
+        task = TaskContext.get()
+        file = write_file(make(batches), folder, task.partitionId() if task else 0, layout)
+        if file is not None:
+            yield pa.RecordBatch.from_pylist([asdict(file)])
+
+    return write
+
+
+def write_file(batches: Batches, folder: Path, task: int, layout: FileLayout) -> WrittenFile | None:
     """Write all rows into a file; None, and no file, if there are none.
 
     folder: of the partition, in that of the table. task: a number that becomes part of the name.
@@ -76,7 +93,7 @@ def write_file(batches: Iterable[pa.RecordBatch], folder: Path, task: int, layou
     return WrittenFile(path, stored.st_size, stored.st_mtime_ns // 1_000_000, statistics.rows, statistics.json())
 
 
-def in_row_groups(batches: Iterable[pa.RecordBatch], layout: FileLayout) -> Iterator[pa.Table]:
+def in_row_groups(batches: Batches, layout: FileLayout) -> Iterator[pa.Table]:
     """The rows of the batches in tables of a multiple of `row_group_rows` rows; the last one has the rest."""
     waiting = layout.schema.empty_table()
     for batch in batches:

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import fs
 
 from jobs.lake.integrity.arrow_log import ArrowLogStorage, UnreadableFile
-from jobs.lake.writing.worker_files import BYTES_PER_CHECKSUM, FileLayout, in_row_groups, write_file
+from jobs.workers.files import BYTES_PER_CHECKSUM, FileLayout, in_row_groups, write_file
 
 TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
