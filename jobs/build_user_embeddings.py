@@ -26,7 +26,8 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    from jobs.inference.embedding import user_embeddings  # imported here because it loads torch
+    # imported here because they load torch
+    from jobs.inference.embedding import user_embeddings
     from jobs.workers.embedding import open_towers
 
     args = arg_parser().parse_args(argv)

@@ -12,7 +12,8 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_WORKERS = "import jobs.inference.scoring, jobs.simulate_log"  # all jobs with Python workers but those of the towers
+# all that Python workers run, but for the towers
+OF_WORKERS = "import jobs.workers.scoring, jobs.workers.files, jobs.serving.export.redis_writer, jobs.simulate_log"
 
 
 @pytest.fixture(scope="module")

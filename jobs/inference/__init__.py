@@ -1,1 +1,1 @@
-"""Embedding, indexing and scoring of a day: references to models and indexes, eligible items, candidates."""
+"""A day's embeddings, indexes and candidates: references, exclusions, eligible items, evaluation."""

@@ -16,7 +16,11 @@ from pyspark.sql import DataFrame
 
 from jobs.config.loading import Config
 from jobs.inference.index_measurement import Measurement, Vectors, build_explore_index, build_indexes
-from jobs.inference.item_details import (
+from jobs.inference.references import EXPLORE, ITEMS, NEIGHBOURS, index_path
+from jobs.lake import tables
+from jobs.lake.files import put_folder
+from jobs.lake.lake import Lake
+from jobs.workers.item_details import (
     NO_NEIGHBOURS,
     ItemDetails,
     available_popular,
@@ -24,10 +28,6 @@ from jobs.inference.item_details import (
     write_item_details,
     write_neighbours,
 )
-from jobs.inference.references import EXPLORE, ITEMS, NEIGHBOURS, index_path
-from jobs.lake import tables
-from jobs.lake.files import put_folder
-from jobs.lake.lake import Lake
 from model.artifacts.verified_folder import sha256
 from model.data.item_vectors import dimension_of, sorted_vectors
 from model.data.parquet_files import batches_of, read_files

@@ -10,7 +10,7 @@ from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.writing import WorkerRows
 from jobs.workers.references import IndexReference
-from jobs.workers.scoring import REUSABLE, REUSABLE_SCORED_AT, ListPlan, scoring
+from jobs.workers.scoring import REUSABLE, REUSABLE_SCORED_AT, ListPlan, list_maker
 from model.search.lists.candidate_lists import Quotas
 
 
@@ -31,4 +31,4 @@ def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan, scored_at:
     names = ["user_id", "embedding", "excluded", "is_cold", "segment", REUSABLE, REUSABLE_SCORED_AT]
     names += ["history"] if ref.neighbours else []
     schema = tables.CANDIDATES.pick("user_id", "candidates", "model_version", "scored_at")
-    return WorkerRows(users.select(names), scoring(ref, plan, scored_at, schema.names), schema)
+    return WorkerRows(users.select(names), list_maker(ref, plan, scored_at, schema.names), schema)

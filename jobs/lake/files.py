@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from jobs.lake.errors import disk_full_errors, jvm_is_gone
 from jobs.lake.snapshots import can_read_without_spark, is_local, local_path, url_of
-from jobs.workers.references import SHIPPED
+from jobs.workers.folders import SHIPPED
 from model.artifacts.verified_folder import DRAFT_MAX_AGE_SECONDS
 from model.data.file_systems import open_file, resolve_url
 
@@ -89,7 +89,7 @@ def is_folder(spark: SparkSession, uri: str) -> bool:
 
 
 def folder_reference(spark: SparkSession, uri: str) -> str:
-    """A reference for `local_folder` of jobs.workers; ships the folder unless it is on a local or shared disk.
+    """A reference for `jobs.workers.folders.local_folder`; ships the folder unless it is on a local or shared disk.
 
     Raises ValueError if there is no such folder.
     """

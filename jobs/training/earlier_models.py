@@ -14,7 +14,7 @@ from jobs.lake import tables
 from jobs.lake.files import folder_reference
 from jobs.lake.lake import Lake
 from jobs.training.settings import training_configuration
-from jobs.workers.references import local_folder
+from jobs.workers.folders import local_folder
 from model.training.processes.lines import say
 
 

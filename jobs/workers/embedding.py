@@ -5,7 +5,7 @@ Axis letters: B rows of a batch, D embedding size, Q interests of a user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -13,7 +13,9 @@ import pyarrow as pa
 import torch
 from pyspark import TaskContext
 
-from jobs.workers.references import Batches, ModelReference, batches_with_rows, local_folder
+from jobs.workers.batches import Batches, MapBatches, batches_with_rows
+from jobs.workers.folders import local_folder
+from jobs.workers.references import ModelReference
 from model.artifacts.model_version import load_model
 from model.features.tensors import aged, tensors
 from model.towers import TwoTowers
@@ -30,8 +32,8 @@ def open_towers(ref: ModelReference) -> TwoTowers:
     return load_model(local_folder(ref.model), ref.version)[0]
 
 
-def embedding_of_users(ref: ModelReference, copied: Sequence[str]) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """A function of mapInArrow that adds `embedding` to the copied columns of users."""
+def user_embedder(ref: ModelReference, copied: Sequence[str]) -> MapBatches:
+    """A function that adds `embedding` to the copied columns of users."""
 
     def embed(batches: Batches) -> Iterator[pa.RecordBatch]:
         towers = open_towers(ref)
@@ -43,12 +45,10 @@ def embedding_of_users(ref: ModelReference, copied: Sequence[str]) -> Callable[[
     return embed
 
 
-def embedding_of_items(
-    ref: ModelReference, copied: Sequence[str], day: int
-) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """A function of mapInArrow that adds `embedding` and `feature_embedding` to the copied columns of items.
+def item_embedder(ref: ModelReference, copied: Sequence[str], day: int) -> MapBatches:
+    """A function that adds `embedding` and `feature_embedding` to the copied columns of items.
 
-    day: since 1970-01-01, as of whose start the items are embedded.
+    day: days since 1970-01-01; the ages of items are those at its start.
     """
 
     def embed(batches: Batches) -> Iterator[pa.RecordBatch]:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark import TaskContext
 
-from jobs.workers.references import Batches
+from jobs.workers.batches import Batches, MapBatches
 
 CHECKSUM_MAGIC = b"crc\x00"
 BYTES_PER_CHECKSUM = 4_096
@@ -51,10 +51,8 @@ class WrittenFile:
     statistics: str
 
 
-def writing(
-    make: Callable[[Batches], Iterator[pa.RecordBatch]], folder: Path, layout: FileLayout
-) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """A function of mapInArrow that writes what `make` makes into a file in `folder`, and gives a row for the file."""
+def file_writer(make: MapBatches, folder: Path, layout: FileLayout) -> MapBatches:
+    """A function that writes what `make` makes into a file in `folder`, and gives a row for the file."""
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
         task = TaskContext.get()

@@ -6,7 +6,7 @@ Axis letters: B users of a batch, Q interests of a user, D embedding size, K can
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import TaskContext
 
-from jobs.inference.item_details import read_item_details, read_neighbours
-from jobs.workers.references import Batches, IndexReference, batches_with_rows, local_folder
+from jobs.workers.batches import Batches, MapBatches, batches_with_rows
+from jobs.workers.folders import local_folder
+from jobs.workers.item_details import read_item_details, read_neighbours
+from jobs.workers.references import IndexReference
 from model.features.ragged import of_lists
 from model.search.backends import load_index
 from model.search.exact_index import ExactIndex
@@ -46,16 +48,14 @@ class ListPlan:
     neighbours: tuple[int, float]
 
 
-def scoring(
-    ref: IndexReference, plan: ListPlan, scored_at: dt.datetime, names: Sequence[str]
-) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    """A function of mapInArrow that makes the lists of users; its columns are called `names`.
+def list_maker(ref: IndexReference, plan: ListPlan, scored_at: dt.datetime, names: Sequence[str]) -> MapBatches:
+    """A function that makes the lists of users; its columns are called `names`.
 
-    scored_at: of the lists that are not reused.
+    scored_at: recorded for new lists; a list that is reused keeps its own.
     """
     at_once = max(CANDIDATES_AT_ONCE // plan.quotas.k, 1)
 
-    def score(batches: Batches) -> Iterator[pa.RecordBatch]:
+    def make(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches_with_rows(batches):
             for start in range(0, batch.num_rows, at_once):
                 part = batch.slice(start, at_once)
@@ -65,7 +65,7 @@ def scoring(
                 versions = pa.repeat(ref.version, part.num_rows)
                 yield pa.RecordBatch.from_arrays([part.column("user_id"), lists, versions, times], names)
 
-    return score
+    return make
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Scorer:
 
 @cache
 def open_scorer(ref: IndexReference, plan: ListPlan) -> Scorer:
-    """`read_scorer`, cached until the worker ends. A changed index has another folder name and is read anew."""
+    """`read_scorer`, cached until the worker ends. A changed index has another folder name and is read again."""
     return read_scorer(ref, plan)
 
 

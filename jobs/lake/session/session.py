@@ -70,7 +70,8 @@ def _prepare(spark: SparkSession, *, small_days: bool) -> None:
     """Check a new session and set its defaults."""
     _require_delta(spark)
     master = str(spark.sparkContext.master)
-    local = local_settings(spark.sparkContext.defaultParallelism) if master.startswith("local") else {}
+    cores = spark.sparkContext.defaultParallelism
+    local = local_settings(cores, small_days=small_days) if master.startswith("local") else {}
     apply_defaults(spark, DELTA_DEFAULTS | local | (SMALL_DAYS_SETTINGS if small_days else {}))
     if master.startswith("local-cluster"):
         atexit.register(spark.stop)  # its workers are in the driver's JVM, and would restart executors during its exit

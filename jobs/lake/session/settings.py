@@ -80,21 +80,20 @@ OPTIONS = {
     "--jars": "spark.jars",
 }
 LONG_OPTION = re.compile(r"(?<!\S)(--[a-z-]+)=")
-SHUFFLE = "spark.sql.shuffle.partitions"
-# Adaptive plans shuffle into this many partitions, then merge those that are small, so that tasks of large days do not
-# grow with the day.
-INITIAL = "spark.sql.adaptive.coalescePartitions.initialPartitionNum"
 MIN_SHUFFLE_PARTITIONS = 4
 PARTITIONS_PER_CORE = 2
-INITIAL_PARTITIONS_PER_CORE = 32
+# Adaptive plans merge small partitions, so a shuffle can begin with many: a task then reads about 64 MB, and more only
+# if the whole shuffle is larger than that for each partition.
+ADAPTIVE_PARTITIONS_PER_CORE, MAX_ADAPTIVE_PARTITIONS = 32, 1_000
 LISTED_FILES = 256  # up to so many files, Spark looks each up in the driver; it starts a job for more
 
 
-def local_settings(cores: int) -> dict[str, str]:
+def local_settings(cores: int, *, small_days: bool) -> dict[str, str]:
     """Defaults on one machine, `local-cluster` included: with Spark's own, scheduling would take most of the time."""
+    fixed = max(MIN_SHUFFLE_PARTITIONS, PARTITIONS_PER_CORE * cores)
+    adaptive = min(ADAPTIVE_PARTITIONS_PER_CORE * cores, MAX_ADAPTIVE_PARTITIONS)
     return {
-        SHUFFLE: str(max(MIN_SHUFFLE_PARTITIONS, PARTITIONS_PER_CORE * cores)),
-        INITIAL: str(INITIAL_PARTITIONS_PER_CORE * cores),
+        "spark.sql.shuffle.partitions": str(fixed if small_days else adaptive),
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",  # tasks of a vacuum; default: 10,000
         "spark.sql.sources.parallelPartitionDiscovery.threshold": str(LISTED_FILES),
@@ -126,16 +125,11 @@ def delta_packages() -> dict[str, str]:
 
 
 def apply_defaults(spark: SparkSession, defaults: Mapping[str, str]) -> None:
-    """Set the defaults in a running session, except settings that the user gave.
-
-    A given number of shuffle partitions is kept for adaptive plans, too, which would prefer their own.
-    """
-    started_with, running = spark.sparkContext.getConf(), spark._jsparkSession.conf()
-    given = {key for key in defaults if started_with.contains(key) or running.contains(key)}
-    if SHUFFLE in given:
-        given.add(INITIAL)
-    for key in defaults.keys() - given:
-        spark.conf.set(key, defaults[key])
+    """Set the defaults in a running session, except settings that the user gave."""
+    started_with = spark.sparkContext.getConf()
+    for key, value in defaults.items():
+        if not (started_with.contains(key) or spark._jsparkSession.conf().contains(key)):
+            spark.conf.set(key, value)
 
 
 def _given_to_jvm() -> set[str]:

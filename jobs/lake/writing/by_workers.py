@@ -7,11 +7,9 @@ making them.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -26,8 +24,8 @@ from jobs.lake.tables import Table, check_schema
 from jobs.lake.writing.by_spark import commit
 from jobs.lake.writing.one_row import PLAIN_WRITER
 from jobs.lake.writing.transaction import Transaction
-from jobs.workers.files import FileLayout, WrittenFile, writing
-from jobs.workers.references import Batches
+from jobs.workers.batches import MapBatches
+from jobs.workers.files import FileLayout, WrittenFile, file_writer
 
 FILES = "path string, bytes long, modified long, rows long, statistics string"  # the fields of WrittenFile
 CODEC = "spark.sql.parquet.compression.codec"
@@ -43,7 +41,7 @@ class WorkerRows:
     """
 
     source: DataFrame
-    make: Callable[[Batches], Iterator[pa.RecordBatch]]
+    make: MapBatches
     schema: StructType
 
     def frame(self) -> DataFrame:
@@ -89,7 +87,7 @@ def _commit_files(transaction: Transaction, rows: WorkerRows, root: Path, ds: dt
     of no version.
     """
     folder = root / f"{transaction.table.partition}={ds.isoformat()}"
-    made = rows.source.mapInArrow(writing(rows.make, folder, layout), FILES)
+    made = rows.source.mapInArrow(file_writer(rows.make, folder, layout), FILES)
     files = [WrittenFile(*row) for row in made.collect()]  # one for each task
     for file in files:
         _require_file(root / file.path, file.bytes)

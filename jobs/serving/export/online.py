@@ -27,7 +27,7 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from jobs.serving.export.versioned_folder import VersionedFolder
 from jobs.serving.export.versions import NAME, Version, publication_to_export, version_name, version_of
-from jobs.workers.references import local_folder
+from jobs.workers.folders import local_folder
 from model.artifacts.formats import ONLINE_MODEL, OnlineModelCorrupt
 from model.artifacts.model_version import load_model
 from model.towers import TwoTowers

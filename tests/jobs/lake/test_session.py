@@ -19,9 +19,6 @@ from jobs.lake import tables
 from jobs.lake.integrity.delta_log import commit_name
 from jobs.lake.session import settings
 from jobs.lake.session.settings import (
-    INITIAL,
-    MIN_SHUFFLE_PARTITIONS,
-    SHUFFLE,
     SMALL_DAYS_SETTINGS,
     apply_defaults,
     embedded_settings,
@@ -30,7 +27,7 @@ from jobs.lake.session.settings import (
 
 ROOT = Path(__file__).resolve().parents[3]
 DAY = dt.date(2024, 2, 29)
-SNAPSHOT = "spark.databricks.delta.snapshotPartitions"
+SHUFFLE, SNAPSHOT = "spark.sql.shuffle.partitions", "spark.databricks.delta.snapshotPartitions"
 CODEGEN, FACTORY, ADAPTIVE = SMALL_DAYS_SETTINGS
 ZONE, MEMORY, PROGRESS = "spark.sql.session.timeZone", "spark.driver.memory", "spark.ui.showConsoleProgress"
 
@@ -105,30 +102,29 @@ def test_defaults_replace_no_setting_of_spark_submit(tmp_path: Path) -> None:
 
 def test_a_session_keeps_what_was_set_in_it(spark: SparkSession) -> None:
     session = spark.newSession()
-    for key in (INITIAL, FACTORY):
-        session.conf.unset(key)
     session.conf.set(SHUFFLE, "9")
-    apply_defaults(session, {SHUFFLE: "5", INITIAL: "50", FACTORY: "CODEGEN_ONLY"})
-    assert [session.conf.get(key, None) for key in (SHUFFLE, INITIAL, FACTORY)] == ["9", None, "CODEGEN_ONLY"]
+    apply_defaults(session, {SHUFFLE: "5", FACTORY: "CODEGEN_ONLY"})
+    assert (session.conf.get(SHUFFLE), session.conf.get(FACTORY)) == ("9", "CODEGEN_ONLY")
 
 
 def test_tasks_of_a_large_shuffle_are_small_and_those_of_a_small_one_few(spark: SparkSession) -> None:
     session = spark.newSession()
-    for key in (ADAPTIVE, SHUFFLE, INITIAL):
-        session.conf.unset(key)
     session.conf.set("spark.sql.adaptive.advisoryPartitionSizeInBytes", "2m")
-    apply_defaults(session, local_settings(2))
+    apply_defaults(session, local_settings(2, small_days=False))
 
     def tasks(rows: int) -> int:
         return session.range(rows).repartition("id").rdd.getNumPartitions()
 
     assert tasks(1_000) <= 2
-    assert MIN_SHUFFLE_PARTITIONS < tasks(4_000_000) <= int(session.conf.get(INITIAL))
+    assert 4 < tasks(4_000_000) < 64
 
 
-@pytest.mark.parametrize(("cores", "partitions"), [(1, 4), (2, 4), (4, 8), (16, 32)])
-def test_shuffles_on_one_machine_have_partitions_by_its_cores(cores: int, partitions: int) -> None:
-    assert local_settings(cores)[SHUFFLE] == str(partitions)
+@pytest.mark.parametrize(
+    ("cores", "small", "large"), [(1, 4, 32), (2, 4, 64), (4, 8, 128), (16, 32, 512), (64, 128, 1000)]
+)
+def test_shuffles_on_one_machine_have_partitions_by_its_cores(cores: int, small: int, large: int) -> None:
+    made = [local_settings(cores, small_days=small_days)[SHUFFLE] for small_days in (True, False)]
+    assert made == [str(small), str(large)]
 
 
 @pytest.mark.parametrize(
