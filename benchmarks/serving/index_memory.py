@@ -26,8 +26,8 @@ from benchmarks.memory import peaks_of_child
 from benchmarks.worlds.scored_world import vectors
 from jobs.config.loading import Config, load_config
 from jobs.inference.index_building import build_parts
-from jobs.workers.item_details import ItemDetails, items_by_index, write_item_details
 from jobs.workers.embedding import list_array
+from jobs.workers.item_details import ItemDetails, items_by_index, write_item_details
 from model.data.parquet_files import read_files
 from model.search.tuning import Sample
 
