@@ -28,7 +28,7 @@ tables of the day
   build_popular_items      the most clicked items of each user segment     inference/eligibility.py
 model and candidates
   train_two_tower          a model version                                 training/
-  build_user_embeddings    every user's vector                             {inference/embedding_inputs,workers/embedding}.py
+  build_user_embeddings    every user's vector                             inference/embedding_inputs.py, workers/
   build_item_index         item embeddings, and measured indexes           inference/index_building.py
   score_users              K candidates for every user                     workers/scoring.py, lake/file_layout.py
   evaluate_candidates      metrics of the candidates on later clicks       inference/evaluation.py
