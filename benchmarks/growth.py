@@ -82,8 +82,7 @@ def report(
     steep = growth_report.too_steep(curves)
     print(f"\nfaster than {growth_report.BOUND} times the expected growth: {len(steep)}")
     print("\n".join(steep))
-    jobs = dict.fromkeys(job for points in curves.values() for found in points.values() for job in found)
-    for job in jobs:
+    for job in growth_report.worth_drawing(curves):
         growth_report.draw(job, curves, plots / f"{job}.svg")
     for line in lines:
         peaks = ", ".join(f"{name} {mib:,.0f}" for name, mib in line["peak_mib"].items())

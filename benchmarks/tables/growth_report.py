@@ -15,6 +15,7 @@ from benchmarks.tables.growth_world import World
 BOUND = 1.1  # of linear growth
 # Figures that are judged, and from which difference to the bound on (in their unit) they are marked: less is noise.
 MIN_EXCESS = {"work_cpu_seconds": 0.5, "shuffled_mb": 1.0}
+MIN_DRAWN = 0.1  # CPU seconds
 AXES: dict[str, tuple[str, ...]] = {  # the sizes that grow, all others stay as they are
     "users": ("users",),
     "items": ("items",),
@@ -136,6 +137,14 @@ def per_million(curves: Mapping[str, Curve], base: World) -> str:
                 cells.append(f"{max(slope, 0.0):,.3g}")
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def worth_drawing(curves: Mapping[str, Curve]) -> list[str]:
+    """The jobs that take MIN_DRAWN CPU seconds in some world."""
+    points = [found for curve in curves.values() for found in curve.values()]
+    jobs = dict.fromkeys(job for found in points for job in found)
+    most = {job: max(found[job]["work_cpu_seconds"] for found in points if job in found) for job in jobs}
+    return [job for job in jobs if most[job] >= MIN_DRAWN]
 
 
 def draw(job: str, curves: Mapping[str, Curve], file: Path) -> None:

@@ -139,6 +139,11 @@ def test_stored_worlds_are_not_measured_again(
     assert (tmp_path / "plots" / "build_x.svg").read_text("utf-8").count("times the size") == 3  # a panel an axis
 
 
+def test_only_jobs_that_take_time_are_drawn() -> None:
+    curves = {"users": {1: {"idle": {CPU: 0.02}, "grows": {CPU: 0.02}}, 2: {"idle": {CPU: 0.05}, "grows": {CPU: 0.2}}}}
+    assert growth_report.worth_drawing(curves) == ["grows"]
+
+
 SPIN = "import time\nlist(range(3_000_000))\nwhile time.process_time() < 0.4: pass\nprint(flush=True)\ninput()"
 
 
