@@ -128,10 +128,10 @@ class Statistics:
 
     def json(self) -> str:
         ends = {"minValues": self.min, "maxValues": self.max}
-        return json.dumps({"numRecords": self.rows, **ends, "nullCount": self.nulls}, default=as_text)
+        return json.dumps({"numRecords": self.rows, **ends, "nullCount": self.nulls}, default=statistic_text)
 
 
-def as_text(value: dt.date) -> str:
+def statistic_text(value: dt.date) -> str:
     """A day or time as in Delta's statistics: times in UTC to the millisecond."""
     if isinstance(value, dt.datetime):
         return value.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -31,7 +31,7 @@ from jobs.lake.session.settings import MARK
 from jobs.lake.snapshots import can_open_by_delta_rs, local_path
 from jobs.lake.tables import Table, check_schema
 from jobs.lake.writing.by_spark import insert
-from jobs.workers.files import as_text
+from jobs.workers.files import statistic_text
 
 LOG = "_delta_log"
 # As Spark records them. A commit that is cut short is detected by them: it lists fewer rows.
@@ -144,7 +144,9 @@ def _statistics(table: Table, values: Mapping[str, Any]) -> str:
     columns = [name for name in table.columns if name != table.partition]
     ends = {name: values[name] for name in columns if values[name] is not None}
     nulls = {name: int(values[name] is None) for name in columns}
-    return json.dumps({"numRecords": 1, "minValues": ends, "maxValues": ends, "nullCount": nulls}, default=as_text)
+    return json.dumps(
+        {"numRecords": 1, "minValues": ends, "maxValues": ends, "nullCount": nulls}, default=statistic_text
+    )
 
 
 def _now() -> int:
