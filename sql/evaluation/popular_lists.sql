@@ -1,26 +1,38 @@
--- Each user's list of the most clicked available items, without excluded ones. The ranking that all users share has :k
--- items more than the largest number of exclusions, so every list has :k items if the catalogue is large enough. Of it a
--- user's own number of exclusions and :k are looked at, so that one user with many makes only that user's row expensive.
-with popular as (
-  select array_sort(
-    collect_list(struct(-clicks as order, item_index, item_id))
-  ) as items
+-- Each user's list of the most clicked available items, without excluded ones. A list needs at most :k items and as many
+-- more as the user has exclusions, so a user gets as much of the ranking that all share, rounded up to :k times a power of
+-- two: that one user with many exclusions makes only that user's row expensive, and few lengths are made.
+with users as (
+  select
+    clickers.user_id,
+    histories.excluded,
+    int(:k * power(2, ceil(log2((:k + coalesce(array_size(histories.excluded), 0)) / :k)))) as length
+  from (select distinct user_id from {relevant}) as clickers
+  left join {user_histories} as histories on histories.user_id = clickers.user_id
+),
+
+popular as (
+  select
+    array_sort(
+      collect_list(struct(-clicks as order, item_index, item_id))
+    ) as items
   from {popular_items}
+),
+
+beginnings as (
+  select lengths.length, slice(popular.items, 1, lengths.length) as items
+  from (select distinct length from users) as lengths
+  cross join popular
 )
 
-select
+select /*+ broadcast(beginnings) */
   users.user_id,
   slice(
     transform(
-      filter(
-        slice(popular.items, 1, :k + coalesce(array_size(histories.excluded), 0)),
-        item -> not coalesce(array_contains(histories.excluded, item.item_index), false)
-      ),
+      filter(beginnings.items, item -> not coalesce(array_contains(users.excluded, item.item_index), false)),
       item -> item.item_id
     ),
     1,
     :k
   ) as item_ids
-from (select distinct user_id from {relevant}) as users
-left join {user_histories} as histories on histories.user_id = users.user_id
-cross join popular
+from users
+inner join beginnings on beginnings.length = users.length

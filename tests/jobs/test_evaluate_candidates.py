@@ -166,6 +166,19 @@ def test_popularity_leaves_out_what_was_clicked_and_what_is_gone(spark: SparkSes
     assert rows == {"u1": ["d", "e", "f"], "u2": ["a", "c", "d"]}
 
 
+def test_popularity_has_full_lists_whatever_the_number_of_exclusions(spark: SparkSession) -> None:
+    """Also around the lengths at which a user gets twice as much of the shared ranking."""
+    names = [f"i{n:03}" for n in range(200)]
+    ranking = [(name, n, 1000 - n, "tail") for n, name in enumerate(names)]
+    slices = spark.createDataFrame(ranking, "item_id string, item_index int, clicks long, slice string")
+    items = spark.createDataFrame([(name, True) for name in names], "item_id string, available boolean")
+    counts = [0, 1, 2, 3, 4, 9, 10, 93, 94, 190, 198, 200]
+    relevant = spark.createDataFrame([(f"u{n}", "x") for n in counts], "user_id string, item_id string")
+    histories = spark.createDataFrame([(f"u{n}", list(range(n))) for n in counts if n], EXCLUDED)
+    rows = {row.user_id: row.item_ids for row in popular_lists(relevant, slices, items, histories, 3).collect()}
+    assert rows == {f"u{n}": names[n : n + 3] for n in counts}
+
+
 def test_coverage_and_shares_of_lists_are_those_of_their_items(spark: SparkSession, slices: DataFrame) -> None:
     items = spark.createDataFrame([(item, item != "e") for item in "abcdef"], "item_id string, available boolean")
     lists = spark.createDataFrame([("u1", ["a", "f"]), ("u2", ["a", "b"])], "user_id string, item_ids array<string>")
