@@ -103,7 +103,7 @@ def test_a_killed_export_is_continued_and_readers_have_the_earlier_lists_until_t
     publish(lists, 1)
     log = tmp_path / "log"
     with redis_server(tmp_path / "redis", "--requirepass", SECRET) as uri, log.open("w") as out:
-        own = uri.replace("127", f":{SECRET}@127")
+        own = uri.replace("//", f"//:{SECRET}@", 1)
         redis = client(own)
         export(lists, own)
         assert documented_reader(own)("nobody") is None
