@@ -19,20 +19,24 @@ popular as (
 ),
 
 beginnings as (
-  select lengths.length, slice(popular.items, 1, lengths.length) as items
+  select
+    lengths.length,
+    slice(popular.items, 1, lengths.length) as items,
+    transform(slice(popular.items, 1, lengths.length), item -> item.item_index) as indexes
   from (select distinct length from users) as lengths
   cross join popular
 )
 
+-- array_except hashes the exclusions: a user with a hundred thousand of them costs no more than reading them. The array of
+-- one array names its result: as a column of its own, Spark would compute it again for each item of the filter.
 select /*+ broadcast(beginnings) */
   users.user_id,
-  slice(
-    transform(
-      filter(beginnings.items, item -> not coalesce(array_contains(users.excluded, item.item_index), false)),
+  transform(
+    array(slice(array_except(beginnings.indexes, coalesce(users.excluded, cast(array() as array<int>))), 1, :k)),
+    kept -> transform(
+      filter(beginnings.items, item -> array_contains(kept, item.item_index)),
       item -> item.item_id
-    ),
-    1,
-    :k
-  ) as item_ids
+    )
+  )[0] as item_ids
 from users
 inner join beginnings on beginnings.length = users.length
