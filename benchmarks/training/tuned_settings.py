@@ -86,9 +86,7 @@ LOGS = {
     "amazon_beauty": Log(
         partial(_of_schemes, "amazon_beauty"),
         20,
-        _by_hand(
-            0.2, 0.1, 28, 2_048, negatives__mask="history", model__history_dropout=0.5, **MEAN, **NO_ITEM_DROPOUT
-        ),
+        _by_hand(0.2, 0.1, 28, 2_048, negatives__mask="history", model__history_dropout=0.5, **MEAN, **NO_ITEM_DROPOUT),
     ),
     "movielens": Log(partial(_of_schemes, "movielens"), 20, _by_hand(0.2, 0.1, 9, 512, **MEAN)),
     "simulated": Log(
@@ -105,7 +103,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=60, help="of each search, without the comparison after it")
     parser.add_argument("--processes", type=int, default=2, help="trials side by side")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of the test part")
-    parser.add_argument("--folder", type=Path, default=Path("benchmarks/out/tuned_settings"), help="where all is stored")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("benchmarks/out/tuned_settings"), help="where all is stored"
+    )
     args = parse(parser, argv, sets=["toys"], minutes=0.01, processes=1, seeds=[1])
     with tempfile.TemporaryDirectory(prefix="tuned-settings-") as temporary:
         folder, logs = args.folder, LOGS
@@ -151,12 +151,9 @@ def with_held_out(prepared: Path, folder: Path, *, is_history_excluded: bool) ->
     items = pc.list_flatten(users["relevant"]).combine_chunks().cast(pa.int32())
     schema = read_file(spec.data.examples.files[0]).schema
     known = {"item_index": items, "epoch_day": pa.array(np.full(len(rows), spec.data.epoch_day + 1), pa.int32())}
+    known |= {name: rows[name] for name in rows.column_names}
     held_out = pa.table(
-        {
-            field.name: known[field.name] if field.name in known else _column(rows, field)
-            for field in schema
-            if field.name in known or field.name in rows.column_names or not _is_known_to_nobody(field)
-        }
+        {field.name: _column(known, field, len(rows)) for field in schema if field.name in known or _is_read(field)}
     )
     counted = read_files(spec.data.probabilities.files)
     clicks = np.bincount(items.to_numpy(), minlength=1 + int(counted["item_index"].to_numpy().max()))
@@ -175,18 +172,18 @@ def with_held_out(prepared: Path, folder: Path, *, is_history_excluded: bool) ->
     return replace(spec, data=data)
 
 
-def _is_known_to_nobody(field: pa.Field) -> bool:
-    """Whether training does not read a column: a text or a time, as of an impression."""
-    return not (pa.types.is_list(field.type) or pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
+def _is_read(field: pa.Field) -> bool:
+    """Whether training may read a column of the examples: no text and no time, such as those of the impression."""
+    return pa.types.is_list(field.type) or pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
 
 
-def _column(rows: pa.Table, field: pa.Field) -> pa.Array | pa.ChunkedArray:
-    """A column of the held-out rows: of their users, or the value that says that there is nothing."""
-    if field.name in rows.column_names:
-        return rows[field.name].cast(field.type)
+def _column(known: Mapping[str, Any], field: pa.Field, rows: int) -> pa.Array | pa.ChunkedArray:
+    """A column of the held-out rows: what is known, or the value that says that there is nothing."""
+    if field.name in known:
+        return known[field.name].cast(field.type)
     if pa.types.is_list(field.type):
-        return pa.array([[]] * len(rows), field.type)
-    return pa.array(np.full(len(rows), 1.0 if field.name == "weight" else PADDING), field.type)
+        return pa.array([[]] * rows, field.type)
+    return pa.array(np.full(rows, 1.0 if field.name == "weight" else PADDING), field.type)
 
 
 def _pinned(table: pa.Table, file: Path) -> PinnedFiles:
@@ -221,8 +218,10 @@ def tested(base: Base, test: Path, settings: Settings, seed: int, k: int) -> Map
 
 
 def table(rows: Mapping[str, Sequence[Mapping[str, float]]], k: int) -> str:
-    """A line for each side, with the mean and the deviation over the seeds, and its share of what was chosen by hand."""
-    by_hand = [statistics.fmean(found[name] for found in rows["chosen by hand"]) for name in (f"recall@{k}", f"ndcg@{k}")]
+    """A line for each side: mean and deviation over the seeds, and the share of what was chosen by hand."""
+    by_hand = [
+        statistics.fmean(found[name] for found in rows["chosen by hand"]) for name in (f"recall@{k}", f"ndcg@{k}")
+    ]
     lines = [f"| settings | Recall@{k} | NDCG@{k} | of those chosen by hand |", "|---|---|---|---|"]
     for label, runs in rows.items():
         cells, shares = [], []

@@ -19,7 +19,10 @@ WITH_MAIN = {
     if re.search(r"^def main\(", file.read_text("utf-8"), re.MULTILINE)
 }
 PART_OF_ANOTHER = {"benchmarks.quality.tfrs_model"}  # runs in TensorFlow's environment, started by against_tfrs
-PROCESSES = {"benchmarks.training.two_processes"}  # starts three Python processes: as slow as Spark
+PROCESSES = {
+    "benchmarks.training.two_processes",
+    "benchmarks.training.tuned_settings",
+}  # start Python processes: as slow as Spark
 WITHOUT_SPARK = {"benchmarks.worlds.prepared_days"}  # draws its world with NumPy at the tiny size
 
 
