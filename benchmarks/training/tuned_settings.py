@@ -128,21 +128,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def base_of(validation: Path, log: Log, folder: Path, epochs: int | None = None) -> Base:
     """What the trials vary. epochs: of a trial at most; None: as recall.toml says."""
-    config = load_config()
+    values = load_config().model_dump()
     changes: dict[str, Any] = {"training": {"threads": 1}}
     if epochs is not None:
         changes["tuning"] = {"max_epochs": epochs}
     day = with_held_out(validation, folder, is_history_excluded=log.is_history_excluded)
-    features = [feature.name for feature in day.run.model.user]
-    if "user_id" in features:  # the space has its dropout only then
-        id_feature = {"name": "user_id", "kind": "id", "dim": config.model.embedding_dim}
-        changes["features"] = {"user": [id_feature, *(f.model_dump() for f in config.features.user)]}
-    config = Config.model_validate(merge(config.model_dump(), changes))
+    if "user_id" in [feature.name for feature in day.run.model.user]:  # the space has its dropout only then
+        user_id = {"name": "user_id", "kind": "id", "dim": values["model"]["embedding_dim"]}
+        changes["features"] = {"user": [user_id, *values["features"]["user"]]}
+    config = Config.model_validate(merge(values, changes))
     return Base(day, config, pool_is_empty=not has_pool(validation))
 
 
 def with_held_out(prepared: Path, folder: Path, *, is_history_excluded: bool) -> TrainingSpec:
-    """The spec of a prepared folder whose held-out day are the clicks that it asks for; their files go into `folder`."""
+    """The spec of a prepared folder, with the clicks that it asks for as its held-out day; writes files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     spec = read_spec(prepared)
     users = pq.read_table(prepared / USERS_FILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from benchmarks.training.tuned_settings import LOGS, Log, base_of, with_held_out
 from benchmarks.worlds import sequences
+from benchmarks.worlds.click_log import HISTORY, USER_ID
 from jobs.config.loading import load_config
-from jobs.tuning.space import configured
+from jobs.tuning.space import configured, searched
 from model.data.parquet_files import read_files
 
 
@@ -49,7 +51,10 @@ def test_settings_chosen_by_hand_are_valid(name: str) -> None:
     assert config.training.temperature == LOGS[name].by_hand["training.temperature"]
 
 
-def test_a_search_has_the_dropout_of_user_ids_only_where_users_have_ids(log: Log, tmp_path: Path) -> None:
-    validation, _ = log.parts(tmp_path)
-    base = base_of(validation, log, tmp_path / "search")
-    assert [feature.name for feature in base.config.features.user] == ["history"]
+@pytest.mark.parametrize("has_id", [False, True])
+def test_a_search_has_the_dropout_of_user_ids_only_where_users_have_ids(log: Log, tmp_path: Path, has_id: bool) -> None:
+    if has_id:
+        chosen = replace(sequences.SETS["toys"], user=(USER_ID, HISTORY))
+        log = replace(log, parts=partial(chosen.prepare, source=tmp_path))
+    base = base_of(log.parts(tmp_path)[0], log, tmp_path / "search")
+    assert ("model.user_id_dropout" in searched(base.config)) == has_id
