@@ -141,7 +141,7 @@ def base_of(validation: Path, log: Log, folder: Path, epochs: int | None = None)
 
 
 def with_held_out(prepared: Path, folder: Path, *, is_history_excluded: bool) -> TrainingSpec:
-    """The spec of a prepared folder, with the clicks that it asks for as its held-out day; its files are in `folder`."""
+    """The spec of a prepared folder, with the clicks that it asks for as its held-out day; writes into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     spec = read_spec(prepared)
     users = pq.read_table(prepared / USERS_FILE)
