@@ -3,9 +3,9 @@
     python -m benchmarks.training.tuned_settings --sets toys --minutes 60
 
 The search starts from recall.toml and draws from its [tuning.space]. Its training rows are those of a set's validation
-part; its held-out day are the clicks that this part asks for, of half of the users, as in the job. Then the defaults,
-what the search has found and the settings chosen by hand are each trained on the test part with every seed, and
-evaluated there once. All have the same features; trials and trainings have one thread each. The study is kept under
+part; its held-out day are the clicks on which this part is evaluated, of half of the users, as in the job. Then the
+defaults, what the search has found and the settings chosen by hand are each trained on the test part with every seed,
+and evaluated there once. All have the same features; trials and trainings have one thread each. The study is kept under
 --folder, so that an interrupted search goes on.
 """
 
@@ -30,7 +30,7 @@ from benchmarks.quality.scheme_sets import SETS as SCHEME_SETS
 from benchmarks.worlds import sequences
 from benchmarks.worlds.prepared_folder import USERS_FILE, has_pool, is_prepared, read_spec
 from jobs.config.loading import Config, load_config, merge
-from jobs.tuning.search import Base, best_settings, ended, open_study, search
+from jobs.tuning.search import EPOCHS, Base, best_settings, ended, open_study, search, values_of
 from jobs.tuning.space import Settings, configured
 from jobs.tuning.spec import trial_spec
 from model.data.parquet_files import read_file, read_files
@@ -43,7 +43,7 @@ ALL_TRIALS = 100_000  # more than any search has time for
 
 
 @dataclass(frozen=True)
-class Log:
+class DataSet:
     """A set: its two prepared folders, the length of its lists, and the settings that were chosen by hand."""
 
     parts: Callable[[Path], tuple[Path, Path]]  # writes (validation, test) into a folder, unless they exist
@@ -75,21 +75,23 @@ def _by_hand(temperature: float, rate: float, epochs: int, batch_size: int, **ot
 
 MEAN, ATTENTION = {"model__user_encoder": "mean"}, {"model__user_encoder": "attention"}
 NO_ITEM_DROPOUT = {"model__item_id_dropout": 0.0, "model__item_id_shrinkage": 0.0}
-LOGS = {
-    "toys": Log(partial(_sequences, "toys"), 10, _by_hand(0.1, 0.1, 10, 1_024, negatives__mask="history", **ATTENTION)),
-    "yelp": Log(
+DATA_SETS = {
+    "toys": DataSet(
+        partial(_sequences, "toys"), 10, _by_hand(0.1, 0.1, 10, 1_024, negatives__mask="history", **ATTENTION)
+    ),
+    "yelp": DataSet(
         partial(_sequences, "yelp"),
         10,
         _by_hand(0.1, 0.1, 4, 1_024, training__embedding_weight_decay=0.01, **ATTENTION),
         is_history_excluded=False,
     ),
-    "amazon_beauty": Log(
+    "amazon_beauty": DataSet(
         partial(_of_schemes, "amazon_beauty"),
         20,
         _by_hand(0.2, 0.1, 28, 2_048, negatives__mask="history", model__history_dropout=0.5, **MEAN, **NO_ITEM_DROPOUT),
     ),
-    "movielens": Log(partial(_of_schemes, "movielens"), 20, _by_hand(0.2, 0.1, 9, 512, **MEAN)),
-    "simulated": Log(
+    "movielens": DataSet(partial(_of_schemes, "movielens"), 20, _by_hand(0.2, 0.1, 9, 512, **MEAN)),
+    "simulated": DataSet(
         partial(_of_schemes, "simulated"),
         20,
         _by_hand(0.2, 0.04, 3, 512, model__user_id_dropout=0.5, model__history_dropout=0.3, **MEAN),
@@ -99,7 +101,7 @@ LOGS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = benchmark_parser(__doc__)
-    parser.add_argument("--sets", nargs="+", choices=sorted(LOGS), default=list(LOGS))
+    parser.add_argument("--sets", nargs="+", choices=sorted(DATA_SETS), default=list(DATA_SETS))
     parser.add_argument("--minutes", type=float, default=60, help="of each search, without the comparison after it")
     parser.add_argument("--processes", type=int, default=2, help="trials side by side")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of the test part")
@@ -108,31 +110,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parse(parser, argv, sets=["toys"], minutes=0.01, processes=1, seeds=[1])
     with tempfile.TemporaryDirectory(prefix="tuned-settings-") as temporary:
-        folder, logs = args.folder, LOGS
+        folder, data_sets = args.folder, DATA_SETS
         if args.smoke:
             folder = Path(temporary)
             sequences.write_tiny_source(folder)
-            logs = {"toys": replace(LOGS["toys"], parts=partial(_sequences, "toys", source=folder))}
+            data_sets = {"toys": replace(DATA_SETS["toys"], parts=partial(_sequences, "toys", source=folder))}
         for name in args.sets:
-            validation, test = logs[name].parts(folder)
-            base = base_of(validation, logs[name], folder / name / "search", epochs=1 if args.smoke else None)
-            found, trials = searched(base, folder / name / "search", args.minutes * 60, args.processes)
+            validation, test = data_sets[name].parts(folder)
+            base = base_of(validation, data_sets[name], folder / name / "search", epochs=1 if args.smoke else None)
+            found, trials = run_search(base, folder / name / "search", args.minutes * 60, args.processes)
             print(f"\n{name}: {trials} trials; found: {found}\n", flush=True)
-            sides = {"the defaults": {}, "found by the search": found, "chosen by hand": logs[name].by_hand}
+            compared = {"the defaults": {}, "found by the search": found, "chosen by hand": data_sets[name].by_hand}
             rows = {
-                label: [tested(base, test, settings, seed, logs[name].k) for seed in args.seeds]
-                for label, settings in sides.items()
+                label: [evaluated_on_test(base, test, settings, seed, data_sets[name].k) for seed in args.seeds]
+                for label, settings in compared.items()
             }
-            print(table(rows, logs[name].k), flush=True)
+            print(table(rows, data_sets[name].k), flush=True)
 
 
-def base_of(validation: Path, log: Log, folder: Path, epochs: int | None = None) -> Base:
+def base_of(validation: Path, data_set: DataSet, folder: Path, epochs: int | None = None) -> Base:
     """What the trials vary. epochs: of a trial at most; None: as recall.toml says."""
     values = load_config().model_dump()
     changes: dict[str, Any] = {"training": {"threads": 1}}
     if epochs is not None:
         changes["tuning"] = {"max_epochs": epochs}
-    day = with_held_out(validation, folder, is_history_excluded=log.is_history_excluded)
+    day = with_held_out(validation, folder, is_history_excluded=data_set.is_history_excluded)
     if "user_id" in [feature.name for feature in day.run.model.user]:  # the space has its dropout only then
         user_id = {"name": "user_id", "kind": "id", "dim": values["model"]["embedding_dim"]}
         changes["features"] = {"user": [user_id, *values["features"]["user"]]}
@@ -141,7 +143,7 @@ def base_of(validation: Path, log: Log, folder: Path, epochs: int | None = None)
 
 
 def with_held_out(prepared: Path, folder: Path, *, is_history_excluded: bool) -> TrainingSpec:
-    """The spec of a prepared folder, with the clicks that it asks for as its held-out day; writes into `folder`."""
+    """The spec of a prepared folder; its held-out day, written into `folder`, are the clicks of the evaluation."""
     folder.mkdir(parents=True, exist_ok=True)
     spec = read_spec(prepared)
     users = pq.read_table(prepared / USERS_FILE)
@@ -190,22 +192,22 @@ def _pinned(table: pa.Table, file: Path) -> PinnedFiles:
     return PinnedFiles(0, (file.resolve().as_uri(),), table.num_rows)
 
 
-def searched(base: Base, folder: Path, seconds: float, processes: int) -> tuple[Settings, int]:
+def run_search(base: Base, folder: Path, seconds: float, processes: int) -> tuple[Settings, int]:
     """The best settings, with their number of epochs, and the number of trials."""
     study = open_study(base, folder / f"{base.study_name}.log")
     metric = base.config.tuning.metric
 
     def on_trial(trial: Any) -> None:
-        values = trial.user_attrs.get("searched", [])
+        values = values_of(trial)
         best = f"{max(values):.4f} after {len(values)} epochs" if values else "failed"
         print(f"trial {trial.number} {trial.state.name}: {metric} {best}; {trial.params}", flush=True)
 
     search(base, study, trials=ALL_TRIALS, seconds=seconds, processes=processes, on_trial=on_trial)
-    epochs = study.best_trial.user_attrs["epochs"]
+    epochs = study.best_trial.user_attrs[EPOCHS]
     return {**best_settings(study), "training.epochs": epochs}, len(ended(study))
 
 
-def tested(base: Base, test: Path, settings: Settings, seed: int, k: int) -> Mapping[str, float]:
+def evaluated_on_test(base: Base, test: Path, settings: Settings, seed: int, k: int) -> Mapping[str, float]:
     """The metrics on the test part after the last epoch."""
     config = configured(base.config, settings, pool_is_empty=base.pool_is_empty)
     spec = trial_spec(read_spec(test), config, pool_is_empty=base.pool_is_empty, seed=seed)
@@ -217,7 +219,7 @@ def tested(base: Base, test: Path, settings: Settings, seed: int, k: int) -> Map
 
 
 def table(rows: Mapping[str, Sequence[Mapping[str, float]]], k: int) -> str:
-    """A line for each side: mean and deviation over the seeds, and the share of what was chosen by hand."""
+    """A line for each setting: mean and deviation over the seeds, and the share of what was chosen by hand."""
     by_hand = [
         statistics.fmean(found[name] for found in rows["chosen by hand"]) for name in (f"recall@{k}", f"ndcg@{k}")
     ]
