@@ -26,13 +26,18 @@ def of_sample(rows: DataFrame, share: float) -> DataFrame:
 
 
 def lists_of_clickers(lists: DataFrame, relevant: DataFrame, clicks: int) -> DataFrame:
-    """The rows of `lists` of users in `relevant`, which has `clicks` rows; all of them if these are too many.
+    """The rows of `lists` of users in `relevant`, which has `clicks` rows; all of them if these users are too many.
 
     Most users do not click on a day. Without this, the lists of all would be shuffled to be joined with the clicks.
     """
-    if clicks > MAX_BROADCAST_USERS:  # another shuffle would cost what it saves
-        return lists
+    if clicks > MAX_BROADCAST_USERS and _users(relevant) > MAX_BROADCAST_USERS:
+        return lists  # another shuffle would cost what it saves
     return lists.join(F.broadcast(relevant.select("user_id").distinct()), "user_id", "left_semi")
+
+
+def _users(relevant: DataFrame) -> int:
+    """About how many users have a row: within a few per cent, for which no id is shuffled."""
+    return int(relevant.agg(F.approx_count_distinct("user_id")).first()[0])  # type: ignore[index]
 
 
 def ranking_metrics(relevant: DataFrame, lists: DataFrame, at: Sequence[int]) -> DataFrame:

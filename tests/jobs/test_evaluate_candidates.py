@@ -64,7 +64,9 @@ def test_lists_of_users_without_a_click_are_not_shuffled(spark: SparkSession, mo
         assert sorted(row.user_id for row in kept.collect()) == ["u0", "u400", "u800"]
     finally:
         spark.conf.set(key, before)
-    monkeypatch.setattr(evaluation, "MAX_BROADCAST_USERS", 19)
+    monkeypatch.setattr(evaluation, "MAX_BROADCAST_USERS", 5)
+    assert lists_of_clickers(lists, clicked, 20) is not lists  # five users, however often they click
+    monkeypatch.setattr(evaluation, "MAX_BROADCAST_USERS", 4)
     assert lists_of_clickers(lists, clicked, 20) is lists
 
 
