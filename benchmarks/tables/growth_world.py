@@ -1,4 +1,7 @@
-"""A world of `benchmarks.growth` or `benchmarks.tables.skew`: its sizes, and what each job of its last day costs."""
+"""A synthetic world, as the benchmarks of growth, skew, executors and the largest day measure it.
+
+Its sizes, and what each job of its last day costs.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +66,8 @@ training = { preset = "mns" }
 class World:
     """impressions: of a day. days: before the measured one, of which only tables are built.
 
-    hot_item, hot_user: the share of a day's rows that one item, or one user, has. max_impressions_per_user: from which
-    a user is set aside; 0: nobody is.
+    hot_item, hot_user: the share of a day's rows that one item, or one user, has. max_impressions_per_user: above
+    which a user is set aside; 0: nobody is.
     """
 
     users: int

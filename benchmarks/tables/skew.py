@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.command_line import benchmark_parser, output_of, parse
 from benchmarks.tables.growth_report import figures
-from benchmarks.tables.growth_world import World, measure_world
+from benchmarks.tables.growth_world import World, measure_world, summed
 
 CASES = {
     "even": {},
@@ -28,23 +28,22 @@ CASES = {
 SHOWN = {"work_cpu_seconds": "CPU s", "largest_task_seconds": "largest task, s", "seconds": "s"}
 
 
+def with_all(line: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The figures of each job in a round, and of all jobs together."""
+    costs = {**line["jobs"], "all": summed([*line["jobs"].values()])}
+    return {job: figures(cost) for job, cost in costs.items()}
+
+
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
     """A Markdown table: each job's figures in each case, the median of the rounds, and the ratio to the even day."""
     cases = list(found)
-    jobs = list(found["even"][0]["jobs"])
-    medians = {
-        case: {
-            name: {job: statistics.median(figures(line["jobs"][job])[name] for line in lines) for job in jobs}
-            for name in SHOWN
-        }
-        for case, lines in found.items()
-    }
+    rounds = {case: [with_all(line) for line in lines] for case, lines in found.items()}
     heading = [f"{label}, {case}" for label in SHOWN.values() for case in cases]
     heading += [f"CPU, {case} / even" for case in cases[1:]]
     rows = [f"| job | {' | '.join(heading)} |", "|---" * (len(heading) + 1) + "|"]
-    for job in [*jobs, "all"]:
+    for job in rounds["even"][0]:
         values = {
-            (name, case): medians[case][name][job] if job != "all" else sum(medians[case][name].values())
+            (name, case): statistics.median(jobs[job][name] for jobs in rounds[case])
             for name in SHOWN
             for case in cases
         }
