@@ -37,10 +37,10 @@ PLOTS = Path(__file__).with_name("plots") / "growth"
 
 def worlds(base: World, axes: Sequence[str], factors: Sequence[int]) -> list[World]:
     """All worlds that are measured, each once, in the order of the factors; those with longer histories last."""
-    grown = {axis: [base.grown(AXES[axis], factor) for factor in factors] for axis in axes}
-    along = [[axis for axis in axes if (axis in FLAT) == flat] for flat in (False, True)]
-    ordered = [grown[axis][n] for axes_ in along for n in range(len(factors)) for axis in axes_]
-    return list(dict.fromkeys(ordered))
+    growing = [axis for axis in axes if axis not in FLAT]
+    history = [axis for axis in axes if axis in FLAT]
+    ordered = [(axis, factor) for group in (growing, history) for factor in factors for axis in group]
+    return list(dict.fromkeys(base.grown(AXES[axis], factor) for axis, factor in ordered))
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
@@ -78,6 +78,7 @@ def report(
     curves = {axis: points for axis, points in found.items() if points}
     for axis, points in curves.items():
         print(f"\n### {axis}\n\n{growth_report.axis_table(points, axis)}")
+    print(f"\n### All axes\n\n{growth_report.all_axes(curves)}")
     print(f"\n### A million more\n\n{growth_report.per_million(curves, base)}")
     steep = growth_report.too_steep(curves)
     print(f"\nfaster than {growth_report.BOUND} times the expected growth: {len(steep)}")

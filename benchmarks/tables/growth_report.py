@@ -7,6 +7,9 @@ depend on the size, are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from benchmarks.tables.growth_world import World
 BOUND = 1.1  # of linear growth
 # Figures that are judged, and from which difference to the bound on (in their unit) they are marked: less is noise.
 MIN_EXCESS = {"work_cpu_seconds": 0.5, "shuffled_mb": 1.0}
+MIN_DIFFERENCE = {"work_cpu_seconds": 0.5, "shuffled_mb": 0.14}  # of two worlds: less is between two runs of one, too
 MIN_DRAWN = 0.1  # CPU seconds
 AXES: dict[str, tuple[str, ...]] = {  # the sizes that grow, all others stay as they are
     "users": ("users",),
@@ -42,7 +46,13 @@ def figures(job: Figures) -> dict[str, float]:
 
 
 def curve(lines: Sequence[Mapping[str, Any]], base: World, axis: str, factors: Sequence[int]) -> Curve:
-    """The figures along an axis, of the worlds that were measured; of one that was measured again, the last ones."""
+    """The figures along an axis, of the worlds that were measured; of one that was measured again, the last ones.
+
+    The process of a long history also measures its first days, which are worlds of their own. Along an axis of FLAT
+    they are compared with its later days; along the others they count only if the world has no process of its own.
+    """
+    if axis not in FLAT:
+        lines = [line for _, line in sorted(zip(_are_last_days(lines), lines, strict=True), key=itemgetter(0))]
     measured = {World(**line["world"]): line["jobs"] for line in lines}
     worlds = {factor: base.grown(AXES[axis], factor) for factor in sorted(factors)}
     return {
@@ -50,6 +60,21 @@ def curve(lines: Sequence[Mapping[str, Any]], base: World, axis: str, factors: S
         for factor, world in worlds.items()
         if world in measured
     }
+
+
+def _are_last_days(lines: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Whether each line is the last one of its process, whose lines follow each other, with more and more days."""
+    worlds = [World(**line["world"]) for line in lines]
+    goes_on = [
+        following.days > world.days and following == replace(world, days=following.days)
+        for world, following in pairwise(worlds)
+    ]
+    return [not further for further in [*goes_on, False][: len(lines)]]
+
+
+def _expected_growth(axis: str, first: int, factor: int) -> float:
+    """How many times the cost at the factor `first` is expected at `factor`."""
+    return 1 if axis in FLAT else factor / first
 
 
 def of_linear(values: Mapping[int, float], axis: str, *, last_step: bool = False) -> float | None:
@@ -61,15 +86,14 @@ def of_linear(values: Mapping[int, float], axis: str, *, last_step: bool = False
     if not before or not values[before[-1 if last_step else 0]]:
         return None
     first = before[-1 if last_step else 0]
-    expected = values[first] * (1 if axis in FLAT else largest / first)
-    return values[largest] / expected
+    return values[largest] / (values[first] * _expected_growth(axis, first, largest))
 
 
 def is_too_steep(values: Mapping[int, float], axis: str, figure: str) -> bool:
     """Whether a figure grows faster than BOUND, over all sizes or in the last step, by more than noise."""
     *before, largest = sorted(values)
     for first in {before[0], before[-1]} if before else ():
-        allowed = BOUND * values[first] * (1 if axis in FLAT else largest / first)
+        allowed = BOUND * values[first] * _expected_growth(axis, first, largest)
         if values[largest] - allowed > MIN_EXCESS[figure]:
             return True
     return False
@@ -82,8 +106,8 @@ def axis_table(found: Curve, axis: str) -> str:
     cpu = " | ".join(f"×{factor}" for factor in factors)
     rest = ("MB shuffled", "MB spilled", "largest task, s", "seconds")
     heading = f"| job | CPU s {cpu} | of {_expected(axis)} | last step | "
-    heading += " | ".join(f"{name} ×{first} | ×{last}" for name in rest) + " | MB of linear |"
-    rows = [heading.replace("MB of linear", f"MB, of {_expected(axis)}"), "|---" * (len(factors) + 12) + "|"]
+    heading += " | ".join(f"{name} ×{first} | ×{last}" for name in rest) + f" | MB, of {_expected(axis)} |"
+    rows = [heading, "|---" * (len(factors) + 12) + "|"]
     for job in found[last]:
         figures_of = {f: found[f][job] for f in factors if job in found[f]}
         values = {figure: {f: one[figure] for f, one in figures_of.items()} for figure in found[last][job]}
@@ -92,7 +116,8 @@ def axis_table(found: Curve, axis: str) -> str:
         mark = is_too_steep(work, axis, "work_cpu_seconds")
         cells += [_ratio(of_linear(work, axis), mark), _ratio(of_linear(work, axis, last_step=True), mark)]
         for figure, digits in (("shuffled_mb", 1), ("spilled_mb", 1), ("largest_task_seconds", 2), ("seconds", 1)):
-            cells += [f"{values[figure].get(f, 0.0):,.{digits}f}" for f in (first, last)]
+            found_at = values[figure]
+            cells += [f"{found_at[f]:,.{digits}f}" if f in found_at else "" for f in (first, last)]
         shuffled = values["shuffled_mb"]
         cells.append(_ratio(of_linear(shuffled, axis), is_too_steep(shuffled, axis, "shuffled_mb")))
         rows.append("| " + " | ".join(cells) + " |")
@@ -122,7 +147,10 @@ def too_steep(curves: Mapping[str, Curve]) -> list[str]:
 
 
 def per_million(curves: Mapping[str, Curve], base: World) -> str:
-    """A Markdown table: CPU seconds and MB shuffled that a further million users, items or rows cost each job."""
+    """A Markdown table: CPU seconds and MB shuffled that a further million users, items or rows cost each job.
+
+    A cell is empty if the worlds differ by less than MIN_DIFFERENCE.
+    """
     axes = [axis for axis in PER_MILLION if len(curves.get(axis, {})) > 1]
     heading = "| job | " + " | ".join(f"CPU s per million {axis} | MB shuffled" for axis in axes) + " |"
     rows = [heading, "|---" * (1 + 2 * len(axes)) + "|"]
@@ -133,9 +161,30 @@ def per_million(curves: Mapping[str, Curve], base: World) -> str:
             points = {factor: found[job] for factor, found in curves[axis].items() if job in found}
             millions = getattr(base, AXES[axis][0]) * (max(points) - min(points)) / 1e6
             for figure in ("work_cpu_seconds", "shuffled_mb"):
-                slope = (points[max(points)][figure] - points[min(points)][figure]) / millions
-                cells.append(f"{max(slope, 0.0):,.3g}")
+                more = points[max(points)][figure] - points[min(points)][figure]
+                cells.append(f"{more / millions:,.3g}" if more >= MIN_DIFFERENCE[figure] else "")
         rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def all_axes(curves: Mapping[str, Curve]) -> str:
+    """A Markdown table: what each job costs in the smallest world, and in the largest one of each axis."""
+    if not curves:
+        return ""
+    smallest = curves[min(curves, key=lambda axis: axis in FLAT)]
+    first = min(smallest)
+    worlds = {f"×{first}": smallest[first]}
+    worlds |= {f"{axis} ×{max(points)}": points[max(points)] for axis, points in curves.items()}
+    columns = {
+        f"{label}, {name}": {job: found[figure] for job, found in jobs.items()}
+        for label, figure in (("CPU s", "work_cpu_seconds"), ("MB shuffled", "shuffled_mb"))
+        for name, jobs in worlds.items()
+    }
+    rows = [f"| job | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for job in worlds[f"×{first}"]:
+        cells = [f"{values[job]:,.1f}" if job in values else "" for values in columns.values()]
+        rows.append(f"| {job} | {' | '.join(cells)} |")
+    rows.append(f"| all | {' | '.join(f'{sum(values.values()):,.1f}' for values in columns.values())} |")
     return "\n".join(rows)
 
 
@@ -160,7 +209,7 @@ def draw(job: str, curves: Mapping[str, Curve], file: Path) -> None:
             values = [points[factor][job][name] for factor in factors]
             if values and values[0] > 0:
                 panel.plot(factors, [value / values[0] for value in values], marker="o", markersize=3, label=label)
-        bound = [BOUND * (1 if axis in FLAT or factor == 1 else factor) for factor in factors]
+        bound = [BOUND * _expected_growth(axis, 1, factor) for factor in factors]
         panel.plot(factors, bound, color="grey", linestyle="--", linewidth=1, label=f"{BOUND} of {_expected(axis)}")
         panel.set(xscale="log", yscale="log", title=axis, xlabel="times the size", xlim=(0.9, 9), ylim=(0.4, 12))
         for ticks in (panel.set_xticks, panel.set_yticks):

@@ -17,9 +17,9 @@ from pyspark.sql import functions as F
 
 from benchmarks import growth
 from benchmarks.growth import World, worlds
-from benchmarks.tables import growth_report, skew
+from benchmarks.tables import growth_report
 from benchmarks.tables.costs import cost, jvm_pid
-from benchmarks.tables.growth_report import axis_table, curve, is_too_steep, of_linear, per_million, too_steep
+from benchmarks.tables.growth_report import all_axes, axis_table, curve, is_too_steep, of_linear, per_million, too_steep
 from benchmarks.tables.growth_world import summed
 from benchmarks.tables.process_tree import TICKS, Used, cpu_seconds_between, largest_worker_mib, used
 
@@ -96,13 +96,61 @@ def test_a_world_that_was_measured_again_has_its_last_figures() -> None:
     assert {factor: jobs["build_x"][CPU] for factor, jobs in found.items()} == {1: 3.0, 2: 2.0}
 
 
+def test_the_first_days_of_a_long_history_are_not_the_smallest_world_of_other_axes() -> None:
+    history = [measured(replace(BASE, days=days), 20.0 + days) for days in (1, 2)]
+    lines = [measured(BASE, 1.0), measured(BASE.grown(("users",), 2), 2.0), *history]
+
+    def values(lines: list[dict[str, Any]], axis: str) -> dict[int, float]:
+        return {factor: jobs["build_x"][CPU] for factor, jobs in curve(lines, BASE, axis, (1, 2)).items()}
+
+    assert values(lines, "users") == {1: 1.0, 2: 2.0}
+    assert values(lines, "history") == {1: 21.0, 2: 22.0}  # both of one process
+    assert values(lines[1:], "users") == {1: 21.0, 2: 2.0}  # no other process has measured it
+    assert values([*history, measured(BASE, 3.0)], "users") == {1: 3.0}
+    assert values([], "users") == {}
+
+
+def test_a_job_that_was_not_measured_in_a_world_has_empty_cells() -> None:
+    lines = [measured(BASE, 1.0), measured(BASE.grown(("users",), 2), 2.0)]
+    lines[1]["jobs"]["build_y"] = lines[1]["jobs"]["build_x"]
+    row = axis_table(curve(lines, BASE, "users", (1, 2)), "users").splitlines()[-1]
+    assert [cell.strip() for cell in row.strip("|").split("|")][:7] == ["build_y", "", "2.00", "", "", "", "0.0"]
+
+
+def test_one_table_has_the_largest_world_of_each_axis() -> None:
+    curves = {
+        "history": along("history", lambda factor: 9 + factor),
+        "users": along("users", lambda factor: 5 + 2 * factor, lambda factor: 3 * factor),
+    }
+    curves["users"][1]["build_y"] = curves["users"][1]["build_x"]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in all_axes(curves).splitlines()]
+    assert rows[0][1:4] == ["CPU s, ×1", "CPU s, history ×8", "CPU s, users ×8"]
+    assert rows[2:] == [
+        ["build_x", "7.0", "17.0", "21.0", "3.0", "0.0", "24.0"],
+        ["build_y", "7.0", "", "", "3.0", "", ""],
+        ["all", "14.0", "17.0", "21.0", "6.0", "0.0", "24.0"],
+    ]
+    assert all_axes({}) == ""
+
+
 def test_what_a_million_more_cost_leaves_the_fixed_cost_out() -> None:
     curves = {
         "users": along("users", lambda factor: 5 + 2 * factor),
         "items": along("items", lambda factor: 7.0, lambda factor: 1 + 4 * factor),
     }
     cells = per_million(curves, BASE).splitlines()[-1].strip("|").split("|")
-    assert [cell.strip() for cell in cells] == ["build_x", "2e+05", "0", "0", "2e+05"]
+    assert [cell.strip() for cell in cells] == ["build_x", "2e+05", "", "", "2e+05"]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "mb", "wanted"), [(0.8, 0.2, ["1.14e+04", "2.86e+03"]), (0.4, 0.1, ["", ""])]
+)  # more with 8 times the users
+def test_what_a_million_more_cost_is_empty_if_two_runs_may_differ_by_it(
+    cpu: float, mb: float, wanted: list[str]
+) -> None:
+    points = along("users", lambda factor: factor * cpu / 7, lambda factor: factor * mb / 7)
+    cells = per_million({"users": points}, BASE).splitlines()[-1].strip("|").split("|")[1:]
+    assert [cell.strip() for cell in cells] == wanted
 
 
 def test_costs_of_several_jobs_are_added_but_their_peaks_are_not() -> None:
@@ -119,7 +167,9 @@ def test_stored_worlds_are_not_measured_again(
     def child(_: str, arguments: list[str], *, smoke: bool) -> str:
         asked.append(World(**json.loads(arguments[1])))
         days = asked[-1].measured_days()
-        found = [measured(replace(asked[-1], days=number), asked[-1].users * number) for number in days]
+        # a day costs a little more in the process of a longer history
+        costs = {number: asked[-1].users * number + days[-1] - number for number in days}
+        found = [measured(replace(asked[-1], days=number), costs[number]) for number in days]
         return "\n".join(["a warning", *map(json.dumps, found)])
 
     monkeypatch.setattr(growth, "output_of", child)
@@ -135,7 +185,8 @@ def test_stored_worlds_are_not_measured_again(
     assert len(asked) == 6
     printed = capsys.readouterr().out
     assert "| build_x | 10.00 | 20.00 | 40.00 | 1.00 |" in printed  # along the users
-    assert "build_x, history: work_cpu_seconds ×1 10.00, ×2 20.00, ×4 40.00" in printed
+    assert "build_x, history: work_cpu_seconds ×1 13.00, ×2 22.00, ×4 40.00" in printed
+    assert "| all | 10.0 | 40.0 | 10.0 | 40.0 |" in printed
     assert (tmp_path / "plots" / "build_x.svg").read_text("utf-8").count("times the size") == 3  # a panel an axis
 
 
@@ -187,21 +238,3 @@ def test_what_spark_did_is_counted(spark: SparkSession, tmp_path: Path) -> None:
     assert found.python_cpu_seconds > 0
     assert largest_worker_mib(jvm_pid(spark)) > 10
     assert cost(spark, lambda: None).read_rows == 0
-
-
-def test_a_skewed_day_is_compared_with_the_even_one_by_the_median_of_the_rounds() -> None:
-    even = [measured(BASE, cpu) for cpu in (1.0, 9.0, 2.0)]
-    hot = [measured(BASE, cpu) for cpu in (5.0, 3.0, 4.0)]
-    for lines in (even, hot):
-        for line in lines:
-            line["jobs"]["build_y"] = line["jobs"]["build_x"] | {"python_cpu_seconds": 0.0}
-    rows = [
-        [cell.strip() for cell in row.strip("|").split("|")]
-        for row in skew.table({"even": even, "hot": hot}).splitlines()
-    ]
-    assert rows[0][1:3] == ["CPU s, even", "CPU s, hot"]
-    assert [(row[0], *row[1:3], row[-1]) for row in rows[2:]] == [
-        ("build_x", "2.00", "4.00", "2.00"),
-        ("build_y", "1.00", "2.00", "2.00"),
-        ("all", "3.00", "6.00", "2.00"),
-    ]
