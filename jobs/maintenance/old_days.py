@@ -60,7 +60,11 @@ def old_days(lake: Lake, config: Config, keep_days: int, at: dt.datetime) -> Ite
 
 
 def dated_tables(config: Config) -> list[Table]:
-    """The tables whose days can be removed; those that only record what happened are small and kept for ever."""
+    """The tables whose days can be removed.
+
+    Those that only record what happened are small and kept for ever. So are two others: `quarantine`, however large, is
+    all that is left of the rows that were refused; only simulated logs have an `oracle`, with a list per user and day.
+    """
     return [
         tables.IMPRESSIONS, tables.CLICKS, tables.users(config), tables.items(config), tables.INTERACTIONS,
         tables.SET_ASIDE_USERS, tables.training_examples(config), tables.item_changes(config), tables.DAILY_ITEM_COUNTS,
