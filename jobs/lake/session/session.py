@@ -54,7 +54,7 @@ def spark_session(name: str, master: str | None = None, *, small_days: bool = Fa
 
 @contextmanager
 def _start_errors() -> Iterator[None]:
-    """Raise SparkNotStarted if the JVM ends before it answers for lack of Java, and else JvmNotStarted."""
+    """If the JVM ends before it answers: SparkNotStarted if Java is missing or too old, else JvmNotStarted."""
     try:
         yield
     except PySparkRuntimeError as error:

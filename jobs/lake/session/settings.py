@@ -1,4 +1,4 @@
-"""Settings of Spark sessions: required ones, those of a JVM that a job starts, and defaults for little data.
+"""Settings of Spark sessions: required ones, of a JVM that a job starts, and defaults for one machine and small days.
 
 Defaults never replace a setting that the user gave: on the command line of spark-submit, in spark-defaults.conf, in
 PYSPARK_SUBMIT_ARGS, or in the running session.
@@ -82,8 +82,8 @@ OPTIONS = {
 LONG_OPTION = re.compile(r"(?<!\S)(--[a-z-]+)=")
 MIN_SHUFFLE_PARTITIONS = 4
 PARTITIONS_PER_CORE = 2
-# Adaptive plans merge small partitions, so a shuffle can begin with many: a task then reads about 64 MB, and more only
-# if the whole shuffle is larger than that for each partition.
+# Adaptive plans merge neighbouring partitions up to 64 MB, so a shuffle can start with many; tasks read more only if
+# the shuffle exceeds 64 MB per partition.
 ADAPTIVE_PARTITIONS_PER_CORE, MAX_ADAPTIVE_PARTITIONS = 32, 1_000
 LISTED_FILES = 256  # up to so many files, Spark looks each up in the driver; it starts a job for more
 
