@@ -27,8 +27,8 @@ beginnings as (
   cross join popular
 )
 
--- array_except hashes the exclusions: a user with a hundred thousand of them costs no more than reading them. The array of
--- one array names its result: as a column of its own, Spark would compute it again for each item of the filter.
+-- array_except hashes the exclusions, so that the cost grows linearly with them. array(...)[0] computes the kept items once
+-- for each user; else Spark would compute them again for each item of the filter.
 select /*+ broadcast(beginnings) */
   users.user_id,
   transform(
