@@ -27,6 +27,7 @@ from jobs.inference.evaluation import (
     ORACLE,
     POPULARITY,
     evaluation,
+    lists_of_clickers,
     of_sample,
     oracle_lists,
     popular_lists,
@@ -74,17 +75,20 @@ def day_evaluation(lake: Lake, config: Config, ds: dt.date, first: dt.date, last
         relevant = query(lake.spark, "evaluation/relevant", frames)
         vocabularies, new_days = lake.read(tables.VOCABULARIES), config.evaluation.new_item_days
         made = stack.enter_context(materialized(with_new_items(relevant, items, vocabularies, first, new_days)))
-        relevant, clicks_on_items = made.rows, made.count
-        lists = {
-            CANDIDATES: of_sample(candidates, share).select("user_id", F.col("candidates.item_id").alias("item_ids")),
+        relevant = made.rows
+        scored = of_sample(candidates, share).select("user_id", F.col("candidates.item_id").alias("item_ids"))
+        lists = {  # of users with clicks
+            CANDIDATES: lists_of_clickers(scored, relevant, made.count),
             POPULARITY: computed(popular_lists(relevant, slices, items, histories, max(at))),
         }
         if lake.has_day(tables.ORACLE, ds):
             oracle = lake.day(tables.ORACLE, ds)
             lists[ORACLE] = computed(oracle_lists(oracle, relevant, slices, items, histories, max(at)))
         channels = [
-            evaluation(rows, relevant, slices, items, at, clicks_on_items).withColumn("channel", F.lit(channel))
-            for channel, rows in lists.items()
+            evaluation(
+                scored if channel == CANDIDATES else of_clickers, of_clickers, relevant, slices, items, at
+            ).withColumn("channel", F.lit(channel))
+            for channel, of_clickers in lists.items()
         ]
         labels = {"against_from": first, "against_to": last, "model_version": version, "sample_share": share}
         yield union(channels).withColumns({name: F.lit(label) for name, label in labels.items()})

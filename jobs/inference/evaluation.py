@@ -26,13 +26,15 @@ def of_sample(rows: DataFrame, share: float) -> DataFrame:
 
 
 def lists_of_clickers(lists: DataFrame, relevant: DataFrame, clicks: int) -> DataFrame:
-    """The rows of `lists` of users in `relevant`, which has `clicks` rows; all of them if these users are too many.
+    """The rows of `lists` of users in `relevant`, which has `clicks` rows.
 
-    Most users do not click on a day. Without this, the lists of all would be shuffled to be joined with the clicks.
+    Most users do not click on a day. The lists of all need not be shuffled to be joined with the clicks, unless the
+    users who click are too many for every executor to keep their ids.
     """
-    if clicks > MAX_BROADCAST_USERS and _users(relevant) > MAX_BROADCAST_USERS:
-        return lists  # another shuffle would cost what it saves
-    return lists.join(F.broadcast(relevant.select("user_id").distinct()), "user_id", "left_semi")
+    users = relevant.select("user_id").distinct()
+    if clicks <= MAX_BROADCAST_USERS or _users(relevant) <= MAX_BROADCAST_USERS:
+        users = F.broadcast(users)
+    return lists.join(users, "user_id", "left_semi")
 
 
 def _users(relevant: DataFrame) -> int:
@@ -48,18 +50,22 @@ def ranking_metrics(relevant: DataFrame, lists: DataFrame, at: Sequence[int]) ->
 
 
 def evaluation(
-    lists: DataFrame, relevant: DataFrame, item_slices: DataFrame, items: DataFrame, at: Sequence[int], clicks: int
+    lists: DataFrame,
+    of_clickers: DataFrame,
+    relevant: DataFrame,
+    item_slices: DataFrame,
+    items: DataFrame,
+    at: Sequence[int],
 ) -> DataFrame:
     """Rows (slice, metric, k, value, users) that measure `lists` (user_id, item_ids) at each length k in `at`.
 
     Those that are means over users have the 95 % interval of the mean (interval_low, interval_high).
-    clicks: the number of rows of `relevant`.
+    of_clickers: the lists of users in `relevant`. The lists of others count only for the metrics without clicks.
     """
-    spark, of_clickers = lists.sparkSession, lists_of_clickers(lists, relevant, clicks)
     frames = {"lists": lists, "item_slices": item_slices, "item_snapshot": items}
-    clicked = {"relevant": relevant, "lists": of_clickers}
-    coverage = query(spark, "evaluation/clicked_item_coverage", clicked, k=max(at))
-    of_lists = query(spark, "evaluation/list_metrics", frames, k=max(at)).unionByName(coverage)
+    clicked = {"lists": of_clickers, "relevant": relevant}
+    coverage = query(lists.sparkSession, "evaluation/clicked_item_coverage", clicked, k=max(at))
+    of_lists = query(lists.sparkSession, "evaluation/list_metrics", frames, k=max(at)).unionByName(coverage)
     return ranking_metrics(relevant, of_clickers, at).unionByName(of_lists, allowMissingColumns=True)
 
 

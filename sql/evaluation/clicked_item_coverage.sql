@@ -1,10 +1,9 @@
--- Of the items of a slice that users clicked on the evaluated days, the share that is in a list of any of these users: of
--- all items, of those without a click in the window, and of new items. The lists of other users do not count, because
--- popularity and the oracle have none. Items that were not known on the day of the lists are left out: no list can have them.
+-- Of the items of a slice that users clicked on the evaluated days, the share that is in a list of any of these users:
+-- of all items, of those without a click in the window, and of new items. `lists` has the lists of these users only.
+-- Items that were not known on the day of the lists are left out: no list can have them.
 with shown as (
-  select distinct explode(lists.item_ids) as item_id
-  from {lists} as lists
-  left semi join {relevant} as relevant on relevant.user_id = lists.user_id
+  select distinct explode(item_ids) as item_id
+  from {lists}
 ),
 
 clicked as (

@@ -49,6 +49,14 @@ def test_the_metrics_in_sql_equal_those_of_the_model_package(spark: SparkSession
         assert rows[name].users == 60
 
 
+def analyzed(rows: DataFrame) -> str:
+    return str(rows._jdf.queryExecution().analyzed().toString())
+
+
+def optimized(rows: DataFrame) -> str:
+    return str(rows._jdf.queryExecution().optimizedPlan().toString())
+
+
 def test_lists_of_users_without_a_click_are_not_shuffled(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of tables too large for Spark to broadcast them without being told to."""
     key = "spark.sql.autoBroadcastJoinThreshold"
@@ -65,9 +73,11 @@ def test_lists_of_users_without_a_click_are_not_shuffled(spark: SparkSession, mo
     finally:
         spark.conf.set(key, before)
     monkeypatch.setattr(evaluation, "MAX_BROADCAST_USERS", 5)
-    assert lists_of_clickers(lists, clicked, 20) is not lists  # five users, however often they click
+    assert "ResolvedHint (strategy=broadcast)" in analyzed(lists_of_clickers(lists, clicked, 20))  # of five users
     monkeypatch.setattr(evaluation, "MAX_BROADCAST_USERS", 4)
-    assert lists_of_clickers(lists, clicked, 20) is lists
+    kept = lists_of_clickers(lists, clicked, 20)
+    assert "ResolvedHint" not in analyzed(kept)
+    assert sorted(row.user_id for row in kept.collect()) == ["u0", "u400", "u800"]
 
 
 def test_slices_look_only_at_their_own_clicks(spark: SparkSession) -> None:
@@ -117,27 +127,6 @@ def test_items_fall_into_slices_by_the_clicks_before_them(slices: DataFrame) -> 
     }
 
 
-def test_relevant_are_new_clicks_only(spark: SparkSession, slices: DataFrame) -> None:
-    time = dt.datetime(2026, 1, 6, tzinfo=dt.UTC)
-    log = [("u1", "a", True), ("u1", "b", True), ("u1", "c", False), ("u1", "b", True), ("u2", "new", True)]
-    log += [("u2", "f", True)]
-    interactions = spark.createDataFrame(
-        [
-            (DAY, str(n), "r", user, item, 1, time, clicked, time, None, time, True)
-            for n, (user, item, clicked) in enumerate(log)
-        ],
-        tables.INTERACTIONS.schema,
-    )
-    histories = spark.createDataFrame([("u1", [2])], EXCLUDED)
-    frames = {"interactions": interactions, "item_slices": slices, "user_histories": histories}
-    rows = query(spark, "evaluation/relevant", frames).collect()
-    assert {tuple(row) for row in rows} == {
-        ("u1", "b", "middle", True, False, False),
-        ("u2", "new", "tail", False, False, True),
-        ("u2", "f", "tail", True, True, True),
-    }
-
-
 def test_coverage_of_clicked_items_counts_each_item_once_and_no_list_of_users_without_clicks(
     spark: SparkSession,
 ) -> None:
@@ -152,8 +141,10 @@ def test_coverage_of_clicked_items_counts_each_item_once_and_no_list_of_users_wi
         ],
         RELEVANT,
     )
-    rows = query(spark, "evaluation/clicked_item_coverage", {"relevant": clicked, "lists": lists}, k=2).collect()
-    assert {row.slice: (row.value, row.users) for row in rows} == {
+    frames = {"relevant": clicked, "lists": lists_of_clickers(lists, clicked, 5)}
+    coverage = query(spark, "evaluation/clicked_item_coverage", frames, k=2)
+    assert optimized(coverage).count("LeftSemi") == 1  # the lists are filtered once
+    assert {row.slice: (row.value, row.users) for row in coverage.collect()} == {
         "all": (pytest.approx(2 / 3), 2),
         "never_clicked": (0.5, 1),
         "new_items": (1.0, 1),
@@ -187,7 +178,7 @@ def test_popularity_hashes_the_exclusions_of_a_user_once(spark: SparkSession, sl
     relevant = spark.createDataFrame([("u1", "a")], "user_id string, item_id string")
     histories = spark.createDataFrame([("u1", [2])], EXCLUDED)
     lists = popular_lists(relevant, slices, items, histories, 3)
-    plan = lists._jdf.queryExecution().optimizedPlan().toString()
+    plan = optimized(lists)
     assert plan.count("array_except(") == 1
     assert "transform(array(slice(array_except(" in plan
 
