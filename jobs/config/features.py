@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from model.features import Feature
 from model.features.kinds import feature_kind
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+MAX_DAYS = 36_500  # a hundred years: days before that are no dates
+Days = Annotated[int, Field(ge=1, le=MAX_DAYS)]
 HISTORY = "history"  # the user feature that is built from the user's clicks instead of being logged
 NAME = r"[a-z][a-z0-9_]{0,62}"
 MIN_BUCKETS, MAX_HASHES = 16, 8  # of a hashed id
@@ -40,6 +42,15 @@ RESERVED = {
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic reads true as 1 and "5" as 5; a limit of 1 is not what someone wants who writes true."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if kind in (int, float) and isinstance(value, bool | str):
+            raise ValueError("must be a number")
+        return value
+
 
 def checked_feature(feature: Feature) -> Feature:
     """Raises ValueError for a name, kind, size or length that a declared feature cannot have."""
@@ -53,8 +64,9 @@ def checked_feature(feature: Feature) -> Feature:
             f"buckets of feature {feature.name} must be at least {MIN_BUCKETS} and hashes from 1 to {MAX_HASHES}, got "
             f"{feature.buckets} and {feature.hashes}"
         )
-    if not feature.is_hashed and feature.buckets:
-        raise ValueError(f"buckets of feature {feature.name} require kind hashed_id, got kind {feature.kind}")
+    if not feature.is_hashed and (feature.buckets or feature.hashes != Feature.hashes):
+        key = "buckets" if feature.buckets else "hashes"
+        raise ValueError(f"{key} of feature {feature.name} require kind hashed_id, got kind {feature.kind}")
     if feature.is_gaps:
         raise ValueError(f"gaps are no feature of their own: set gaps = true of {HISTORY}, got {feature.name}")
     if feature.gaps and feature.name != HISTORY:

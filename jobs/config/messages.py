@@ -24,7 +24,7 @@ def message(details: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     These are whole sections, all of `tracking`, and `export.target`.
     details: an error of pydantic. defaults: the values of recall.toml, which has every key.
     """
-    loc, value, said = details["loc"], details["input"], details["msg"]
+    loc, value, said = details["loc"], details["input"], details["msg"].removeprefix("Value error, ")
     key = ".".join(map(str, loc))
     if details["type"] in UNKNOWN_KEY:
         return f"{key}: renamed to {RENAMED_KEYS[key]}" if key in RENAMED_KEYS else _unknown(loc, defaults)

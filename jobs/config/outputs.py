@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jobs.config.features import Count, Section, Share
+from jobs.config.features import MAX_DAYS, Count, Days, Section, Share
 
 Format = Literal["auto", "json", "hash", "parquet", "jsonl"]
 
 
 class Reconciliation(Section):
-    compared_days: Count
-    min_compared_days: Count
+    compared_days: Days
+    min_compared_days: Days
     band: Annotated[float, Field(gt=0)]
 
     @model_validator(mode="after")
@@ -30,10 +30,10 @@ class Reconciliation(Section):
 class Evaluation(Section):
     cutoffs: tuple[Count, ...]
     held_out_cutoffs: tuple[Count, ...]
-    sample_share: Annotated[float, Field(gt=0, le=1)]
+    sample_share: Annotated[float, Field(ge=1e-6, le=1)]  # users are drawn by millionths
     head_click_share: Share
     middle_click_share: Share
-    new_item_days: Count
+    new_item_days: Days
 
     @field_validator("cutoffs")
     @classmethod
@@ -48,6 +48,15 @@ class Evaluation(Section):
         if pair and (len(pair) != 2 or pair[0] > pair[1]):
             raise ValueError(f"must be two list lengths, the shorter one first, or [], got {list(pair)}")
         return pair
+
+    @model_validator(mode="after")
+    def shares_leave_a_tail(self) -> Evaluation:
+        if self.head_click_share + self.middle_click_share > 1:
+            raise ValueError(
+                "evaluation.head_click_share + evaluation.middle_click_share must be at most 1, "
+                f"got {self.head_click_share} + {self.middle_click_share}"
+            )
+        return self
 
 
 class Gate(Section):
@@ -64,7 +73,7 @@ class Gate(Section):
     max_short_list_share: Share
     max_mean_cosine: Share
     max_index_recall_drop: Share
-    max_input_age_days: Annotated[int, Field(ge=0)]
+    max_input_age_days: Annotated[int, Field(ge=0, le=MAX_DAYS)]
 
 
 class Report(Section):

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jobs.config.features import Section
+from jobs.config.features import MAX_DAYS, Section
 from jobs.config.sections import Log, Training
 
-Days = Annotated[int, Field(ge=0)]  # 0: for ever
+KeptDays = Annotated[int, Field(ge=0, le=MAX_DAYS)]  # 0: for ever
 DatedTable = Literal[
     "impressions",
     "clicks",
@@ -36,23 +36,27 @@ DatedTable = Literal[
 
 
 class Retention(Section):
-    tables: dict[DatedTable, Days]
+    tables: dict[DatedTable, KeptDays]
 
 
 def min_retention_days(table: str, log: Log, training: Training) -> int:
     """The fewest days of a table that may be kept, counted back from the oldest day that readers can still follow.
 
-    They are the days that a training, the gate and a rebuild of that day read: the window of the model, which may be
-    `training.retrain_every_days` old, with the days that a late click changes; the days in which the latest snapshot
-    and history are looked for; of `users` all that a snapshot without a predecessor is made from; and of `interactions`
-    those whose clicks are recent.
+    They are the days that a training and the gate read, and those that building each day of the window again reads
+    (docs/operations.md, "Adding or changing a feature"): the window of the model, which may be
+    `training.retrain_every_days` old, with the days that a late click changes and those before the first of them; and
+    the days in which the latest snapshot and history are looked for.
     """
+    window = log.examples_window_days
+    days_before = {  # that a day of the window reads of a table
+        "users": log.user_retention_days,  # by a snapshot without a predecessor
+        "interactions": log.recent_click_days,
+        "training_examples": window,
+        "daily_item_counts": window,
+        "daily_item_pairs": window,
+    }
     days_of_late_clicks = 2 * (-(-log.attribution_window_hours // 24) + -(-log.clock_skew_seconds // 86_400))
-    read = max(log.examples_window_days + training.retrain_every_days, log.state_lookback_days + 1)
-    if table == "users":
-        read = max(read, log.user_retention_days)
-    if table == "interactions":
-        read = max(read, log.recent_click_days + 1)
+    read = max(window + training.retrain_every_days + days_before.get(table, 0), log.state_lookback_days + 1)
     return read + days_of_late_clicks
 
 
@@ -62,5 +66,5 @@ def check_retention(retention: Retention, log: Log, training: Training) -> None:
         if 0 < days < (smallest := min_retention_days(table, log, training)):
             raise ValueError(
                 f"retention.tables.{table} must be 0 (for ever) or at least {smallest} days, which trainings, gates "
-                f"and rebuilt days read (log.examples_window_days and others), got {days}"
+                f"and a window that is built again read (log.examples_window_days and others), got {days}"
             )

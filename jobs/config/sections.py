@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from jobs.config.features import Count, Section, Share
+from jobs.config.features import MAX_DAYS, Count, Days, Section, Share
 from model.features.user_encoders import ONE_VECTOR, USER_ENCODERS
 from model.search.backends import BACKENDS
 
@@ -25,10 +25,10 @@ class Log(Section):
     examination: Literal["all", "above_last_click", "first_positions"]
     examined_positions: Count
     max_impressions_per_user: Annotated[int, Field(ge=0)]
-    examples_window_days: Count
-    state_lookback_days: Count
-    user_retention_days: Count
-    recent_click_days: Count
+    examples_window_days: Days
+    state_lookback_days: Days
+    user_retention_days: Days
+    recent_click_days: Days
 
 
 class Examples(Section):
@@ -40,8 +40,15 @@ class Examples(Section):
     readers: Count
 
 
+def checked_clicked(value: Any) -> Any:
+    """Raises ValueError for what `exclusions.clicked` cannot be."""
+    if value in ("ever", "never") or (type(value) is int and 1 <= value <= MAX_DAYS):
+        return value
+    raise ValueError(f'must be "ever", "never" or a number of days from 1 to {MAX_DAYS}')
+
+
 class Exclusions(Section):
-    clicked: Literal["ever", "never"] | Count
+    clicked: Annotated[Literal["ever", "never"] | int, BeforeValidator(checked_clicked)]
     max_old_items: Annotated[int, Field(ge=0, lt=2**31)]
     blocklist: str
 
@@ -110,7 +117,7 @@ class Training(Section):
     min_held_back_share: Annotated[float, Field(ge=0, le=0.5)]
     min_held_back_rows: Annotated[int, Field(ge=0)]
     patience: Annotated[int, Field(ge=0)]
-    retrain_every_days: Count
+    retrain_every_days: Days
     start: Literal["scratch", "warm"]
     warm_epochs: Annotated[int, Field(ge=0)]
 
@@ -188,7 +195,7 @@ class Scoring(Section):
     neighbour_quota: Annotated[int, Field(ge=0)]
     category_feature: str
     max_per_category: Annotated[int, Field(ge=0)]
-    max_item_age_days: Annotated[int, Field(ge=0, le=36_500)]
+    max_item_age_days: Annotated[int, Field(ge=0, le=MAX_DAYS)]
     order_by: Literal["channel_score", "score"]
     changed_users_only: bool
 

@@ -1,6 +1,7 @@
 """Whether the embedding tables fit into the memory of a trainer, before they are made.
 
 A table of V rows and F values takes 4 V (F + 1) bytes: float32 weights, and one sum of the optimiser for each row.
+Where not every index of a vocabulary has a row, the live indices and the map from indices to rows are in memory, too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import psutil
 import torch
 
 from model.features import ModelSpec
+from model.towers.table_rows import row_map_bytes
 from model.vocabulary import FIRST_INDEX
 
 GB = 10**9
@@ -33,7 +35,12 @@ class TableSize:
         return 4 * self.rows * (self.dim + 1)
 
     def __str__(self) -> str:
-        return f"{self.feature} {self.rows:,} rows x {self.dim} values = {self.bytes / GB:,.2f} GB"
+        return f"{self.feature} {self.rows:,} rows x {self.dim} values = {gigabytes(self.bytes)}"
+
+
+def gigabytes(size: float) -> str:
+    """Bytes in GB; small ones with as many digits as tell them apart."""
+    return f"{size / GB:,.2f} GB" if size >= GB / 10 else f"{size / GB:.3g} GB"
 
 
 def table_sizes(model: ModelSpec) -> list[TableSize]:
@@ -69,15 +76,19 @@ def require_tables_fit(model: ModelSpec, device: torch.device, max_gb: float) ->
     start reads the older tables beside the new ones, and saving a model copies its weights once.
     """
     sizes = table_sizes(model)
-    wanted = sum(size.bytes for size in sizes)
+    maps = sum(row_map_bytes(rows, model.vocabulary_sizes[name]) for name, rows in model.table_rows.items())
+    wanted = sum(size.bytes for size in sizes) + maps
     half = 1 if device.type == "cuda" else 2
     limit = max_gb * GB if max_gb else free_bytes(device) / half
     if wanted <= limit:
         return
     free = f"that are free on {device}" if half == 1 else "that are half of the free memory"
     source = "of training.max_table_gb" if max_gb else free
+    parts = [*map(str, sizes[:3]), *([f"which index has which row {gigabytes(maps)}"] if maps else [])]
+    is_hashed = any(feature.is_hashed for feature in model.user)
+    advice = "Give user_id fewer buckets" if is_hashed else "Give user_id the kind hashed_id"
     raise ValueError(
-        f"the embedding tables must fit into the {limit / GB:,.2f} GB {source}, "
-        f"got {wanted / GB:,.2f} GB: {'; '.join(map(str, sizes[:3]))}. Give user_id the kind hashed_id, raise "
+        f"the embedding tables must fit into the {gigabytes(limit)} {source}, "
+        f"got {gigabytes(wanted)}: {'; '.join(parts)}. {advice}, raise "
         "model.min_id_examples, or leave out user_id (docs/cluster.md#user-ids-that-do-not-fit)"
     )

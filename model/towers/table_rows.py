@@ -61,6 +61,11 @@ class TableRows(nn.Module):
         self._map = None
 
 
+def row_map_bytes(rows: int, indices: int) -> int:
+    """The most bytes that a `TableRows` of `rows` rows takes for a vocabulary of so many indices: int32 values."""
+    return 4 * (rows + min(indices, MAX_INDICES_PER_ROW * rows))
+
+
 def common_rows(indices: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of the indices that two tables share, in the one and in the other: [N] each.
 

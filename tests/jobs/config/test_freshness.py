@@ -39,5 +39,5 @@ def test_derived_features_are_columns_of_item_snapshots_and_of_no_log(tmp_path: 
 def test_interactions_are_kept_as_long_as_their_clicks_are_recent(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text("[log]\nrecent_click_days = 59\n[retention.tables]\ninteractions = 61\nclicks = 61\n", "utf-8")
-    with pytest.raises(ValueError, match=r"retention\.tables\.interactions must be 0 \(for ever\) or at least 62 days"):
+    with pytest.raises(ValueError, match=r"retention\.tables\.interactions must be 0 \(for ever\) or at least 92 days"):
         load_config(own)

@@ -167,6 +167,31 @@ def test_a_file_overrides_the_default(tmp_path: Path) -> None:
             r"variants.x must not override \['examples'\]: all models share",
         ),
         ("[variants.x]\ntraining = { corection = 'none' }\n", "variants.x: training.corection: no such key; did you"),
+        ("[log]\nmax_impressions_per_user = true\n", "log.max_impressions_per_user: must be a number, got True$"),
+        ("[training]\nbatch_size = '128'\n", "training.batch_size: must be a number, got '128'$"),
+        ("[evaluation]\nsample_share = true\n", "evaluation.sample_share: must be a number, got True$"),
+        (
+            "[evaluation]\nsample_share = 1e-9\n",
+            "evaluation.sample_share: .*greater than or equal to 0.000001, got 1e-09",
+        ),
+        (
+            "[evaluation]\nhead_click_share = 0.9\nmiddle_click_share = 0.9\n",
+            r"head_click_share \+ evaluation.middle_click_share must be at most 1, got 0.9 \+ 0.9$",
+        ),
+        (
+            "[log]\nexamples_window_days = 1000000\n",
+            "log.examples_window_days: .*less than or equal to 36500, got 1000000",
+        ),
+        ("[retention.tables]\ncandidates = 1000000\n", "retention.tables.candidates: .*less than or equal to 36500"),
+        (
+            "[exclusions]\nclicked = 0\n",
+            '^[^;]*exclusions.clicked: .*"never" or a number of days from 1 to 36500, got 0$',
+        ),
+        ("[exclusions]\nclicked = true\n", "^[^;]*exclusions.clicked: .* from 1 to 36500, got True$"),
+        (
+            "[[features.user]]\nname = 'user_id'\nkind = 'id'\ndim = 8\nhashes = 4\n",
+            "hashes of feature user_id require kind hashed_id, got kind id",
+        ),
         ("[training\n", "cannot be read"),
     ],
 )
@@ -180,7 +205,7 @@ def test_an_error_names_the_key(tmp_path: Path, text: str, message: str) -> None
     [
         (
             "[evaluation]\ncutoffs = [10, 500]\n",
-            r"toml: Value error, evaluation.cutoffs must be at most [^{]*$",
+            r"toml: evaluation.cutoffs must be at most [^{]*$",
         ),
         ("[tracking]\nuri = ['http://me:Tr0ub4dor@mlflow']\n", "tracking.uri: Input should be a valid string$"),
         ("[export]\ntarget = ['redis://me:Tr0ub4dor@host']\n", "export.target: Input should be a valid string$"),

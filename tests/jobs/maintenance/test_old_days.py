@@ -7,6 +7,8 @@ from typing import get_args
 
 import pytest
 
+from jobs.build_snapshots import recent_clicks
+from jobs.build_window_counts import window_item_counts, window_parts
 from jobs.config.loading import Config, load_config, merge
 from jobs.config.retention import DatedTable, min_retention_days
 from jobs.lake import tables
@@ -16,7 +18,7 @@ from jobs.maintenance.old_days import dated_tables, old_days
 
 LAST = dt.date(2026, 3, 1)
 NOW = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
-NEEDED = 33  # days, with the default settings
+NEEDED, OF_COUNTS = 33, 63  # days, with the default settings
 
 
 def keeping(**days: int) -> Config:
@@ -25,8 +27,8 @@ def keeping(**days: int) -> Config:
 
 @pytest.fixture
 def dated(lake: Lake) -> Lake:
-    """A table with 61 days up to LAST, each of one item."""
-    days = [(LAST - dt.timedelta(days=age), "i", 2, 1, 1, 0, 0) for age in range(61)]
+    """A table with 91 days up to LAST, each of one item."""
+    days = [(LAST - dt.timedelta(days=age), "i", 2, 1, 1, 0, 0) for age in range(91)]
     lake.append(tables.DAILY_ITEM_COUNTS, lake.spark.createDataFrame(days, tables.DAILY_ITEM_COUNTS.schema))
     return lake
 
@@ -46,16 +48,16 @@ def days_of(lake: Lake) -> list[dt.date]:
 def test_days_before_the_kept_ones_go_and_an_older_version_still_has_them(
     dated: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = keeping(daily_item_counts=40)
+    config = keeping(daily_item_counts=70)
     assert list(old_days(dated, config, 30, NOW)) == []  # before the first publication
     publish(dated, 1, LAST, NOW)
     remove_days(old_days(dated, config, 30, NOW), dry_run=True)
-    assert "daily_item_counts: 21 days before 2026-01-21 (0.0 MB) would be removed" in capsys.readouterr().out
-    assert len(days_of(dated)) == 61
+    assert "daily_item_counts: 21 days before 2025-12-22 (0.0 MB) would be removed" in capsys.readouterr().out
+    assert len(days_of(dated)) == 91
     before = dated.version(tables.DAILY_ITEM_COUNTS)
     remove_days(old_days(dated, config, 30, NOW), dry_run=False)
-    assert days_of(dated) == [LAST - dt.timedelta(days=age) for age in reversed(range(40))]
-    assert dated.read(tables.DAILY_ITEM_COUNTS, version=before).count() == 61
+    assert days_of(dated) == [LAST - dt.timedelta(days=age) for age in reversed(range(70))]
+    assert dated.read(tables.DAILY_ITEM_COUNTS, version=before).count() == 91
     version = dated.version(tables.DAILY_ITEM_COUNTS)
     remove_days(old_days(dated, config, 30, NOW), dry_run=False)  # nothing is left to remove
     assert dated.version(tables.DAILY_ITEM_COUNTS) == version
@@ -66,10 +68,47 @@ def test_days_are_counted_from_the_oldest_day_that_readers_followed_lately(dated
     publish(dated, 1, LAST - dt.timedelta(days=50), NOW - dt.timedelta(days=49))  # followed until 14 days ago
     publish(dated, 2, LAST - dt.timedelta(days=15), NOW - dt.timedelta(days=14))
     publish(dated, 3, LAST, NOW)
-    (old,) = old_days(dated, keeping(daily_item_counts=NEEDED), 7, NOW)
-    assert old.first_kept == LAST - dt.timedelta(days=15 + NEEDED - 1)
-    assert list(old_days(dated, keeping(daily_item_counts=NEEDED), 30, NOW)) == []  # counted from 50 days ago
+    (old,) = old_days(dated, keeping(daily_item_counts=OF_COUNTS), 7, NOW)
+    assert old.first_kept == LAST - dt.timedelta(days=15 + OF_COUNTS - 1)
+    assert list(old_days(dated, keeping(daily_item_counts=OF_COUNTS), 30, NOW)) == []  # counted from 50 days ago
     assert list(old_days(dated, keeping(candidates=NEEDED), 7, NOW)) == []  # a table that does not exist
+
+
+def test_the_window_of_the_oldest_followed_day_can_be_built_again(lake: Lake) -> None:
+    """Its first day counts clicks of the days before it, and subtracts the day that leaves the window."""
+    days = [LAST - dt.timedelta(days=age) for age in range(100)]
+    noon = {day: dt.datetime.combine(day, dt.time(12), dt.UTC) for day in days}
+    values = {
+        tables.DAILY_ITEM_COUNTS: [("i", 2, 1, 1, 1, 0)] * 100,
+        tables.INTERACTIONS: [
+            {"impression_id": str(day), "user_id": "u", "item_id": "i", "impressed_at": noon[day], "clicked": True,
+             "clicked_at": noon[day], "outcome_final_at": noon[day], "examined": True} for day in days
+        ],
+    }  # fmt: skip
+    for table, rows in values.items():
+        names = [field.name for field in table.schema.fields if field.name != "ds"]
+        named = [row if isinstance(row, dict) else dict(zip(names, row, strict=False)) for row in rows]
+        complete = [
+            tuple({"ds": day, **row}.get(f.name) for f in table.schema.fields)
+            for day, row in zip(days, named, strict=True)
+        ]
+        lake.append(table, lake.spark.createDataFrame(complete, table.schema))
+    publish(lake, 1, LAST, NOW)
+    first = LAST - dt.timedelta(days=29)
+
+    def found(config: Config) -> list[list[tuple[object, ...]]]:
+        counted = window_item_counts(window_parts(lake, first, 30, full=True), 30)
+        return [sorted(map(tuple, rows.collect())) for rows in (recent_clicks(lake, config, first), counted)]
+
+    config = load_config()
+    smallest = {
+        name: min_retention_days(name, config.log, config.training) for name in ("interactions", "daily_item_counts")
+    }
+    before = found(config)
+    removed = [old.days for old in old_days(lake, keeping(**smallest), 30, NOW)]
+    remove_days(old_days(lake, keeping(**smallest), 30, NOW), dry_run=False)
+    assert removed == [100 - smallest["interactions"], 100 - smallest["daily_item_counts"]]
+    assert found(config) == before
 
 
 def test_the_tables_that_can_be_named_are_those_whose_days_can_be_removed() -> None:
@@ -79,10 +118,10 @@ def test_the_tables_that_can_be_named_are_those_whose_days_can_be_removed() -> N
 def test_fewer_days_than_are_read_are_refused() -> None:
     config = load_config()
     assert min_retention_days("clicks", config.log, config.training) == NEEDED
-    keeping(clicks=NEEDED, users=92)
+    keeping(clicks=NEEDED, users=123, interactions=40, training_examples=63, daily_item_counts=63)
     with pytest.raises(ValueError, match=r"retention.tables.clicks must be 0 \(for ever\) or at least 33 days.*got 32"):
         keeping(clicks=NEEDED - 1)
-    with pytest.raises(ValueError, match=r"retention.tables.users .* at least 92 days"):
+    with pytest.raises(ValueError, match=r"retention.tables.users .* at least 123 days"):
         keeping(users=NEEDED)
     with pytest.raises(ValueError, match="publications"):
         keeping(publications=400)

@@ -43,6 +43,27 @@ def test_rows_of_live_ids_count_and_not_those_of_the_vocabulary() -> None:
     assert [(size.feature, size.rows) for size in table_sizes(model)] == [("user_id", 1_000_000), ("item_id", 1_000)]
 
 
+def test_what_finds_the_rows_of_live_ids_counts() -> None:
+    """1,000 rows of live ids among 15,000 indices: 4 bytes for each of both, here more than the weights."""
+    model = replace(spec(15_000, 2, replace(USER, dim=8)), table_rows={"user_id": 1_000})
+    rows = TwoTowers(model).rows["user_id"]
+    rows.assign(torch.cat([torch.arange(2), torch.arange(14_002, 15_000)]).int())
+    rows(torch.tensor([5]))
+    found = rows.indices.nbytes + rows._map.nbytes
+    wanted = sum(size.bytes for size in table_sizes(model)) + found
+    require_tables_fit(model, CPU, (wanted + 8) / 1e9)
+    with pytest.raises(
+        ValueError, match=r"user_id 1,000 rows x 8 values = 3\.6e-05 GB.*which index has which row 6\.4e-05 GB"
+    ):
+        require_tables_fit(model, CPU, (wanted - 8) / 1e9)
+
+
+def test_the_advice_for_hashed_ids_is_fewer_buckets() -> None:
+    hashed = FeatureSpec("user_id", "hashed_id", 64, 1, "user_index", "user_id", buckets=10**8)
+    with pytest.raises(ValueError, match="Give user_id fewer buckets, raise"):
+        require_tables_fit(spec(10**8, 1_000, hashed), CPU, 0.3)
+
+
 def test_the_estimate_is_what_the_tables_take() -> None:
     model = replace(spec(3_000, 500), share_item_table=False)
     tables = TwoTowers(model).tables()
@@ -61,5 +82,5 @@ def test_without_a_limit_it_is_what_is_free(monkeypatch: pytest.MonkeyPatch, tmp
     (tmp_path / "memory.max").write_text("3000000\n")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert table_memory.free_bytes(CPU) == 1_000_000  # of each of two ranks
-    with pytest.raises(ValueError, match=r"into the 0\.00 GB that are half of the free memory, got 0\.03 GB"):
+    with pytest.raises(ValueError, match=r"into the 0\.0005 GB that are half of the free memory, got 0\.0263 GB"):
         require_tables_fit(spec(100_000, 1_000), CPU, 0.0)
