@@ -25,9 +25,9 @@ from benchmarks.command_line import benchmark_parser, parse
 from benchmarks.memory import peaks_of_child
 from benchmarks.worlds.scored_world import vectors
 from jobs.config.loading import Config, load_config
-from jobs.inference.index_building import build_parts
+from jobs.inference.index_building import build_parts, items_by_index, write_item_details
 from jobs.workers.embedding import list_array
-from jobs.workers.item_details import ItemDetails, items_by_index, write_item_details
+from jobs.workers.item_details import ItemDetails
 from model.data.parquet_files import read_files
 from model.search.tuning import Sample
 

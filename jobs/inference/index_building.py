@@ -6,12 +6,15 @@ import datetime as dt
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from jobs.config.loading import Config
@@ -20,19 +23,15 @@ from jobs.inference.references import EXPLORE, ITEMS, NEIGHBOURS, index_path
 from jobs.lake import tables
 from jobs.lake.files import put_folder
 from jobs.lake.lake import Lake
-from jobs.workers.item_details import (
-    NO_NEIGHBOURS,
-    ItemDetails,
-    available_popular,
-    items_by_index,
-    write_item_details,
-    write_neighbours,
-)
+from jobs.workers.item_details import FORMAT, ITEMS_FILE, NEIGHBOURS_FILE, NEIGHBOURS_FORMAT, POPULAR_FILE, ItemDetails
 from model.artifacts.verified_folder import sha256
 from model.data.item_vectors import dimension_of, sorted_vectors
 from model.data.parquet_files import batches_of, read_files
 from model.search.tuning import Sample
 from model.training.processes.lines import warn
+
+NEIGHBOUR = pa.struct([("item_index", pa.int32()), ("similarity", pa.float32())])
+NO_NEIGHBOURS = pa.table({"item_index": pa.array([], pa.int32()), "neighbours": pa.array([], pa.list_(NEIGHBOUR))})
 
 
 def store_indexes(lake: Lake, config: Config, ds: dt.date, version: str, sample: Sample) -> DataFrame:
@@ -87,11 +86,52 @@ def vectors(files: Sequence[str], column: str, version: str, work: Path, only: s
     return Vectors(embeddings, item_indices, version, work)
 
 
+def write_item_details(folder: Path, details: ItemDetails, version: str, category_feature: str) -> None:
+    """Write the details as a verified folder. category_feature: the item feature of the categories, "" for none."""
+    files = {ITEMS_FILE: details.items, POPULAR_FILE: details.popular}
+    fields = {"model_version": version, "category": category_feature}
+    FORMAT.write(folder, fields, {name: partial(pq.write_table, table) for name, table in files.items()})
+
+
+def write_neighbours(folder: Path, neighbours: Iterable[pa.RecordBatch], version: str) -> None:
+    """Write rows (item_index, neighbours) of item_neighbours as a verified folder, a batch at a time."""
+
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, NO_NEIGHBOURS.schema) as file:
+            for batch in neighbours:
+                file.write_table(pa.Table.from_batches([batch]).cast(NO_NEIGHBOURS.schema))
+
+    NEIGHBOURS_FORMAT.write(folder, {"model_version": version}, {NEIGHBOURS_FILE: write})
+
+
 def _item_details(lake: Lake, config: Config, ds: dt.date, files: Sequence[str]) -> ItemDetails:
     embeddings = read_files(files, ["item_id", "item_index", "available"])
     popular = read_files(lake.pinned(tables.POPULAR_ITEMS, ds, 1).files)
     items = items_by_index(embeddings, _categories(lake, config, ds))
     return ItemDetails(items, available_popular(popular, embeddings))
+
+
+def items_by_index(embeddings: pa.Table, categories: pa.Table | None) -> pa.Table:
+    """Rows (item_id, available, category); row n is the item with index n, item_id null if there is no such item.
+
+    Raises ValueError if there are no items at all.
+    """
+    size = int(embeddings["item_index"].to_numpy().max()) + 1
+    rows = np.full(size, -1)  # row of `embeddings` by item index; -1 if there is none
+    rows[embeddings["item_index"].to_numpy()] = np.arange(embeddings.num_rows)
+    taken = pa.array(rows, mask=rows < 0)
+    category = np.zeros(size, dtype=np.int32)  # [I]
+    if categories is not None:
+        category[categories["item_index"].to_numpy()] = categories["category"].to_numpy()
+    item_ids, available = (embeddings[name].combine_chunks().take(taken) for name in ("item_id", "available"))
+    return pa.table({"item_id": item_ids, "available": available.fill_null(False), "category": category})
+
+
+def available_popular(popular: pa.Table, embeddings: pa.Table) -> pa.Table:
+    """Rows of popular_items by segment and rank, without the items that are not available in item_embeddings."""
+    available = embeddings.filter(embeddings["available"])["item_index"]
+    popular = popular.filter(pc.is_in(popular["item_index"], value_set=available.combine_chunks()))
+    return popular.sort_by([("segment", "ascending"), ("rank", "ascending")])
 
 
 def _neighbours(lake: Lake, ds: dt.date) -> Iterator[pa.RecordBatch]:
