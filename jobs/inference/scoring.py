@@ -29,6 +29,6 @@ def candidates(users: DataFrame, ref: IndexReference, plan: ListPlan, scored_at:
     its items are still available, with the time at which it was scored. scored_at: of the other lists.
     """
     names = ["user_id", "embedding", "excluded", "is_cold", "segment", REUSABLE, REUSABLE_SCORED_AT]
-    names += ["history"] if ref.neighbours else []
+    names += ["history"] if ref.neighbours_folder else []
     schema = tables.CANDIDATES.pick("user_id", "candidates", "model_version", "scored_at")
     return WorkerRows(users.select(names), list_maker(ref, plan, scored_at, schema.names), schema)

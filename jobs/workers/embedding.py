@@ -29,7 +29,7 @@ def open_towers(ref: ModelReference) -> TwoTowers:
     """The verified towers, cached for the life of the worker, with as many threads as a task has cores."""
     task = TaskContext.get()
     torch.set_num_threads(task.cpus() if task else 1)
-    return load_model(local_folder(ref.model), ref.version)[0]
+    return load_model(local_folder(ref.model_folder), ref.version)[0]
 
 
 def user_embedder(ref: ModelReference, copied: Sequence[str]) -> MapBatches:

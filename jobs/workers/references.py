@@ -1,4 +1,7 @@
-"""References to a day's model and indexes: what the driver sends to workers."""
+"""References to a day's model and indexes: what the driver sends to workers.
+
+Their folders are references for `jobs.workers.folders.local_folder`.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,22 @@ class ModelReference:
     """A model version: its name and folder."""
 
     version: str
-    model: str
+    model_folder: str
 
 
 @dataclass(frozen=True)
 class IndexReference:
-    """A day's chosen index: model version, backend, and folders. items: that of `jobs.workers.item_details`.
+    """A day's chosen index: model version, backend, and folders.
 
-    calibration: of the model, so that all workers make the same scores.
+    items_folder: of the items' details (`jobs.workers.item_details`). explore_folder: None if there is nothing to
+    explore. neighbours_folder: None if lists have no neighbours. calibration: of the model, so that all workers make
+    the same scores.
     """
 
     version: str
     backend: str
-    index: str
-    items: str
-    explore: str | None
+    index_folder: str
+    items_folder: str
+    explore_folder: str | None
     calibration: Calibration
-    neighbours: str | None = None
+    neighbours_folder: str | None = None

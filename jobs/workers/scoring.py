@@ -91,16 +91,17 @@ def read_scorer(ref: IndexReference, plan: ListPlan) -> Scorer:
     """
     task = TaskContext.get()
     faiss.omp_set_num_threads(task.cpus() if task else 1)
-    items, popular = read_item_details(local_folder(ref.items), ref.version, plan.category_feature)
-    index = load_index(local_folder(ref.index), ref.version, [ref.backend])
+    items, popular = read_item_details(local_folder(ref.items_folder), ref.version, plan.category_feature)
+    index = load_index(local_folder(ref.index_folder), ref.version, [ref.backend])
     backends = [ref.backend, ExactIndex.backend]  # exact if the chosen one did not reach the recall
-    explore = load_index(local_folder(ref.explore), ref.version, backends) if ref.explore else None
+    explore = load_index(local_folder(ref.explore_folder), ref.version, backends) if ref.explore_folder else None
     cap = Cap(items["category"].to_numpy().astype(np.int64), plan.max_per_category) if plan.max_per_category else None
     segments, indices, shares = (popular[name].to_numpy() for name in ("segment", "item_index", "share"))
     popular_items = PopularItems(segments.astype(np.int64), indices.astype(np.int64), shares.astype(np.float32))
     neighbours = None
-    if ref.neighbours:
-        neighbours = item_neighbours(read_neighbours(local_folder(ref.neighbours), ref.version), *plan.neighbours)
+    if ref.neighbours_folder:
+        rows = read_neighbours(local_folder(ref.neighbours_folder), ref.version)
+        neighbours = item_neighbours(rows, *plan.neighbours)
     candidate_lists = CandidateLists(
         index,
         popular_items,
