@@ -48,12 +48,12 @@ def arg_parser() -> argparse.ArgumentParser:
     return job_parser(__doc__)
 
 
-def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step) -> None:
+def rebuild_days(lake: Lake, config: Config, ds: dt.date, step: Step, *, leaves_earlier: bool = False) -> None:
     """Call `step(job, day)` for every job that must run again for an earlier day.
 
-    Raises DayStopped if a day before `ds` has landed but was not run.
+    Raises DayStopped if a day before `ds` has landed but was not run; leaves_earlier: see `require_previous_days_run`.
     """
-    require_previous_days_run(lake, ds, config.log.state_lookback_days)
+    require_previous_days_run(lake, ds, config.log.state_lookback_days, leaves_earlier=leaves_earlier)
     changed = build_interactions.days_changed_by_late_clicks(lake, config, ds)
     for day in changed:
         step(build_interactions, day, build_interactions.ANY_ORDER)

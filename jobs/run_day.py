@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
+from typing import Any
 
 from jobs import (
     build_interactions,
@@ -48,13 +50,7 @@ from jobs.lake import tables
 from jobs.lake.days import days_between
 from jobs.lake.integrity.shared import shared_snapshots
 from jobs.lake.lake import Lake
-from jobs.raw_log.preconditions import (
-    DayStopped,
-    require_blocklist,
-    require_declared_features,
-    require_impressions,
-    require_previous_days_run,
-)
+from jobs.raw_log.preconditions import LEAVE_EARLIER, DayStopped, require_impressions, require_startable
 from model.registry import did_you_mean
 
 # The order of a day is defined here only; dags/batch_recall_daily.py repeats it, and a test compares the two.
@@ -91,23 +87,10 @@ def job_argument(text: str) -> str:
 def arg_parser() -> argparse.ArgumentParser:
     parser = job_parser(__doc__)
     parser.add_argument("--last", type=day_argument, metavar="DAY", help="run all days from --ds to this one")
-    parser.add_argument(
-        "--from",
-        dest="first_job",
-        type=job_argument,
-        default=NAMES[0],
-        metavar="JOB",
-        help="the first job to run (default: %(default)s)",
-    )
+    job: dict[str, Any] = {"type": job_argument, "metavar": "JOB"}
+    parser.add_argument("--from", dest="first_job", default=NAMES[0], help="first job (default: %(default)s)", **job)
     end = parser.add_mutually_exclusive_group()
-    end.add_argument(
-        "--to",
-        dest="last_job",
-        type=job_argument,
-        default=NAMES[-1],
-        metavar="JOB",
-        help="the last job to run (default: %(default)s)",
-    )
+    end.add_argument("--to", dest="last_job", default=NAMES[-1], help="last job (default: %(default)s)", **job)
     end.add_argument(
         "--tables-only",
         dest="last_job",
@@ -115,6 +98,9 @@ def arg_parser() -> argparse.ArgumentParser:
         const=job_name(TABLE_JOBS[-1]),
         default=NAMES[-1],
         help="build the day's tables and stop before training (--to %(const)s)",
+    )
+    parser.add_argument(
+        LEAVE_EARLIER, action="store_true", help="start a lake at --ds although days before it have landed"
     )
     parser.add_argument("--skip-done", action="store_true", help="skip the jobs that an interrupted attempt had ended")
     parser.add_argument(
@@ -150,25 +136,26 @@ def run_day(
     *,
     jobs: Sequence[ModuleType] = DAY,
     against: Sequence[dt.date] = (),
+    leaves_earlier: bool = False,
     job_ended: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run `jobs`, a stretch of DAY, for `ds`; calls `job_ended` with the name of each job that ended without an error.
 
-    shared: the arguments of every job, without the day. Raises ValueError, before any job runs, if the blocklist does
-    not exist, or if tables are to be built and an earlier day was not run or was run with other features.
+    shared: the arguments of every job, without the day. leaves_earlier: as in `require_previous_days_run`. Raises
+    ValueError, before any job runs, if the blocklist does not exist, or if tables are to be built and an earlier day
+    was not run or was run with other features.
     """
     step, lake = job_step(shared, display), lake.for_job()
-    require_blocklist(lake, config)
-    if not set(jobs).isdisjoint(TABLE_JOBS):
-        require_declared_features(lake, config)
-        if build_interactions not in jobs:  # which has this precondition, and is the first job
-            require_previous_days_run(lake, ds, config.log.state_lookback_days)
+    builds_tables = not set(jobs).isdisjoint(TABLE_JOBS)
+    require_startable(lake, config, ds, builds_tables=builds_tables, leaves_earlier=leaves_earlier)
     for job in [job for job in jobs if job not in (*DECISION_JOBS, report_run)]:
         display.at(job, jobs)
         if job is rebuild_days:
-            rebuild_days.rebuild_days(lake, config, ds, step)
+            rebuild_days.rebuild_days(lake, config, ds, step, leaves_earlier=leaves_earlier)
         elif job is evaluate_candidates:
             evaluate(step, ds, against)
+        elif job is build_interactions and leaves_earlier:
+            step(job, ds, build_interactions.ANY_ORDER)  # their order was checked above
         else:
             step(job, ds)
         job_ended(job_name(job))
@@ -187,15 +174,16 @@ def run_stretch(
     lake: Lake, config: Config, ds: dt.date, args: argparse.Namespace, display: Display, jobs: Sequence[ModuleType]
 ) -> None:
     """Call `run_day` with the arguments of the command line; with --skip-done, without the jobs that had ended."""
-    shared, against = shared_arguments(args), args.against or ()
+    shared = shared_arguments(args)
+    run_jobs = partial(run_day, against=args.against or (), leaves_earlier=args.leave_earlier_days)
     if not args.skip_done:
-        run_day(lake, config, ds, shared, display, jobs=jobs, against=against)
+        run_jobs(lake, config, ds, shared, display, jobs=jobs)
         return
     with recorded(lake, config, args, [job_name(job) for job in jobs]) as progress:
         for name in progress.done:
             display.skipped(name, ds)
         rest = jobs[len(progress.done) :]
-        run_day(lake, config, ds, shared, display, jobs=rest, against=against, job_ended=progress.job_ended)
+        run_jobs(lake, config, ds, shared, display, jobs=rest, job_ended=progress.job_ended)
 
 
 def run_days(
@@ -214,7 +202,8 @@ def run_days(
     def left(day: dt.date, stop: DayStopped) -> None:
         display.left(day, f"[{stop.code}] {stop}")
         if stop.code == "empty_day" and rebuild_days in jobs and lake.has_day(tables.CLICKS, day):
-            rebuild_days.rebuild_days(lake.for_job(), config, day, job_step(shared_arguments(args), display))
+            step, leaves_earlier = job_step(shared_arguments(args), display), args.leave_earlier_days
+            rebuild_days.rebuild_days(lake.for_job(), config, day, step, leaves_earlier=leaves_earlier)
 
     def run_one(day: dt.date) -> None:
         if len(days) > 1 and build_interactions in jobs:  # which would be shown as failed

@@ -59,7 +59,7 @@ def recorded_jobs(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     for job in run_day.DAY:
         monkeypatch.setattr(job, "main", recorder.main(job_name(job)))
     rebuilt = ["--lake", LAKE, "--config", str(ROOT / "recall.toml"), "--ds", DAY]
-    monkeypatch.setattr(rebuild_days, "rebuild_days", lambda *_: recorder.calls.append(("rebuild_days", rebuilt)))
+    monkeypatch.setattr(rebuild_days, "rebuild_days", lambda *_, **__: recorder.calls.append(("rebuild_days", rebuilt)))
     return recorder
 
 
@@ -71,7 +71,8 @@ def calls(
     parser = run_day.arg_parser()
     args = parser.parse_args(["--lake", LAKE, "--config", str(ROOT / "recall.toml"), "--ds", DAY, *more])
     jobs = run_day.requested_jobs(parser, args)
-    shared, options = shared_arguments(args), {"jobs": jobs, "job_ended": job_ended}
+    shared = shared_arguments(args)
+    options = {"jobs": jobs, "job_ended": job_ended, "leaves_earlier": args.leave_earlier_days}
     lake = Lake(no_session, LAKE)
     run_day.run_day(lake, load_config(), args.ds, shared, recorder, **options)  # type: ignore[arg-type]
     return [(job, parsed(job, argv)) for job, argv in recorder.calls]

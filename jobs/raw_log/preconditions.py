@@ -12,6 +12,8 @@ from jobs.lake.lake import Lake
 from jobs.lake.snapshots import local_path
 from jobs.lake.tables import SchemaMismatch
 
+LEAVE_EARLIER = "--leave-earlier-days"  # of run_day
+
 
 class DayStopped(ValueError):
     """The day does not meet a precondition: nothing is trained or published. code: the reason, for programs."""
@@ -27,21 +29,23 @@ def require_impressions(lake: Lake, ds: dt.date) -> None:
         raise DayStopped("empty_day", f"no impression landed on {ds} in {lake.table_path(tables.IMPRESSIONS)}")
 
 
-def require_previous_days_run(lake: Lake, ds: dt.date, days: int) -> None:
+def require_previous_days_run(lake: Lake, ds: dt.date, days: int, *, leaves_earlier: bool = False) -> None:
     """Raises DayStopped `day_not_run` if a day between the last day that was run and `ds` has landed.
 
     Each day adds its clicks to the histories of the day before, so the clicks of a day that is not run would be lost.
     Days without impressions cannot be run and are ignored. The last day that was run is the newest with item counts,
-    which are built after histories; it is searched in the `days` days before `ds`.
+    which are built after histories; it is searched in the `days` days before `ds`. If there is none, no day of these
+    may have landed, unless `leaves_earlier`: a log may be run from a later day on, but only on purpose.
     """
     last = lake.latest_day_before(tables.DAILY_ITEM_COUNTS, ds, days)
-    if last is None:
+    landed = lake.days_of(tables.IMPRESSIONS, ds - dt.timedelta(days=1), days)
+    if landed is None or (last is None and leaves_earlier):
         return
-    for number in range(1, (ds - last).days):
-        day = last + dt.timedelta(days=number)
-        if lake.has_day(tables.IMPRESSIONS, day):
-            message = f"{ds} depends on {day}, which has landed but was not run: run {day} first"
-            raise DayStopped("day_not_run", message)
+    skipped = next((day for day in landed.days() if last is None or day > last), None)
+    if skipped is not None:
+        message = f"{ds} depends on {skipped}, which has landed but was not run: run {skipped} first"
+        on_purpose = f", or run-day --ds {ds} {LEAVE_EARLIER} to start without the days before it"
+        raise DayStopped("day_not_run", f"{message}{on_purpose if last is None else ''}")
 
 
 def require_blocklist(lake: Lake, config: Config) -> None:
@@ -60,6 +64,16 @@ def require_declared_features(lake: Lake, config: Config) -> None:
         except SchemaMismatch as error:
             hint = "[features] has changed since: docs/operations.md says how to add or change a feature"
             raise SchemaMismatch(f"{error}; {hint}") from error
+
+
+def require_startable(
+    lake: Lake, config: Config, ds: dt.date, *, builds_tables: bool, leaves_earlier: bool = False
+) -> None:
+    """Raises ValueError before the first job of a day if a later one would fail, after hours or half of the tables."""
+    require_blocklist(lake, config)
+    if builds_tables:
+        require_declared_features(lake, config)
+        require_previous_days_run(lake, ds, config.log.state_lookback_days, leaves_earlier=leaves_earlier)
 
 
 def require_trainable_day(lake: Lake, ds: dt.date) -> None:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from jobs import build_interactions, build_reconciliation, run_day, train_two_tower
 from jobs.lake import tables
 from jobs.lake.lake import Lake
-from jobs.raw_log.preconditions import DayStopped, require_trainable_day
+from jobs.raw_log.preconditions import DayStopped, require_previous_days_run, require_trainable_day
 from jobs.serving import read_candidates
 from tests.conftest import DAYS, SMALL
 from tests.marks import slow_after
@@ -83,6 +83,38 @@ def test_an_empty_day_publishes_nothing_and_ends_with_its_code(
     after = read_candidates(lake.uri)
     assert after.equals(before)
     assert lake.day(tables.INTERACTIONS, FOURTH).isEmpty()
+
+
+def landed(lake: Lake, *days: dt.date) -> None:
+    """One impression on each day."""
+    for day in days:
+        at = dt.datetime.combine(day, dt.time(10), dt.UTC)
+        values = [("r", "u", "i", 1, at, str(day), day)]
+        columns = "request_id string, user_id string, item_id string, position int, impressed_at timestamp, "
+        rows = lake.spark.createDataFrame(values, columns + "impression_id string, ds date")
+        lake.overwrite(tables.IMPRESSIONS, day, rows.select(tables.IMPRESSIONS.columns))
+
+
+def test_the_first_day_that_is_run_is_the_first_that_landed_unless_earlier_ones_are_left_on_purpose(lake: Lake) -> None:
+    before, first, second = (dt.date(2026, 1, number) for number in (1, 2, 3))
+    landed(lake, before, first, second)
+    command = ["--lake", lake.uri, "--config", SMALL, "--to", "rebuild_days", "--ds"]
+    wanted = f"{first} depends on {before}, which has landed but was not run: run {before} first, or .*--leave-earlier"
+    for run in (run_day.main, lambda words: build_interactions.main([*words[:4], *words[-2:]])):
+        with pytest.raises(DayStopped, match=wanted) as stop:
+            run([*command, str(first)])
+        assert stop.value.code == "day_not_run"
+    assert not lake.has(tables.INTERACTIONS)
+    run_day.main([*command, str(first), "--leave-earlier-days"])
+    assert lake.has_day(tables.INTERACTIONS, first)
+    run_day.main([*command, str(before)])  # earlier days can be run afterwards
+    counts = {"ds": before, "item_id": "i"}
+    row = tuple(counts.get(name) for name in tables.DAILY_ITEM_COUNTS.columns)
+    lake.overwrite(tables.DAILY_ITEM_COUNTS, before, lake.spark.createDataFrame([row], tables.DAILY_ITEM_COUNTS.schema))
+    with pytest.raises(
+        DayStopped, match=f"{second} depends on {first}, which has landed but was not run: run {first} first$"
+    ):
+        require_previous_days_run(lake, second, 30, leaves_earlier=True)  # a gap between days is never left
 
 
 def test_a_day_that_was_not_reconciled_is_not_trained_on(lake: Lake) -> None:
