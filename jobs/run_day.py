@@ -51,6 +51,7 @@ from jobs.lake.days import days_between
 from jobs.lake.integrity.shared import shared_snapshots
 from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import LEAVE_EARLIER, DayStopped, require_impressions, require_startable
+from jobs.serving.publication_checks import require_none_later
 from model.registry import did_you_mean
 
 # The order of a day is defined here only; dags/batch_recall_daily.py repeats it, and a test compares the two.
@@ -75,6 +76,7 @@ DAY: tuple[ModuleType, ...] = (
 )
 
 NAMES = tuple(job_name(job) for job in DAY)
+OLDER_DAY = "run it with --tables-only; to publish it: --to gate_candidates, then publish-candidates --republish"
 
 
 def job_argument(text: str) -> str:
@@ -228,6 +230,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     days, jobs = requested_days(parser, args), requested_jobs(parser, args)
     lake, config = open_lake(args, "run_day")  # each job applies those of its day
+    if publish_candidates in jobs:  # which would refuse the day after all the other work
+        require_none_later(lake.rows(tables.PUBLICATIONS), args.ds, OLDER_DAY)
     display = Display(f"batch-recall  {args.ds}{f' to {args.last}' if len(days) > 1 else ''}  {args.lake}")
     if len(days) > 1:
         _ = lake.spark  # started here, with settings for all of these days

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyspark.sql import DataFrame, Row
@@ -90,15 +90,20 @@ def require_gate_passed(lake: Lake, target: Mapping[str, Any]) -> None:
         raise NotPublishable(f"{ds} failed rules of the gate: {', '.join(failed)}")
 
 
+def require_none_later(publications: Iterable[Row], ds: dt.date, otherwise: str) -> None:
+    """Raises NotPublishable if a later day was ever published. otherwise: what a person can do."""
+    later = max((row.ds for row in publications if row.ds > ds), default=None)
+    if later is not None:
+        raise NotPublishable(f"{ds} is before {later}, which was published already; {otherwise}")
+
+
 def require_never_published(lake: Lake, last: Row, target: Mapping[str, Any]) -> None:
     """Raises NotPublishable if a later day was ever published, or if these lists were and were then rolled back.
 
     Without this check, running a day again after a rollback would publish the withdrawn lists again.
     """
     ds, publications = target["ds"], lake.rows(tables.PUBLICATIONS)
-    later = max((row.ds for row in publications if row.ds > ds), default=None)
-    if later is not None:
-        raise NotPublishable(f"{ds} is before {later}, which was published already; --republish publishes it anyway")
+    require_none_later(publications, ds, "--republish publishes it anyway")
     if last.ds == ds:
         return
     # the table's version also changes when other days are written: lists scored before a publication are those it named

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from jobs import run_day
+from jobs.lake import tables
+from jobs.lake.lake import Lake
 from jobs.raw_log.preconditions import DayStopped
+from jobs.serving.publication_checks import NotPublishable
+from jobs.serving.publications import PINNED_TABLES
 from model.training.processes.lines import USER_ERROR
+from tests.no_session import no_session
 from tests.recorded_day import Recorder, calls, recorded_jobs
 
 
@@ -79,3 +86,19 @@ def test_each_job_that_ends_is_passed_on_by_name(recorder: Recorder) -> None:
 def test_tables_only_is_a_stretch(recorder: Recorder) -> None:
     assert calls(recorder, ["--tables-only"]) == calls(recorder, ["--to", "build_window_counts"])
     assert [job for job, _ in calls(recorder, ["--tables-only"])] == list(run_day.NAMES[:10])
+
+
+@pytest.mark.parametrize("more", [["--last", "2026-03-02"], []], ids=["range", "day"])
+def test_a_day_before_a_published_one_is_refused_before_any_job_unless_it_is_not_to_be_published(
+    more: list[str], recorder: Recorder, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.cli.lake.spark_session", no_session)
+    versions = dict.fromkeys((f"{table.name}_version" for table in PINNED_TABLES), 0)
+    published = {"ds": dt.date(2026, 3, 3), "publication": 1, "follows": None, "model_version": "m", "users": 1}
+    lake.insert_row(tables.PUBLICATIONS, {**published, **versions, "published_at": dt.datetime.now(dt.UTC)})
+    command = ["--lake", lake.uri, "--ds", "2026-03-01", *more]
+    with pytest.raises(NotPublishable, match=r"2026-03-01 is before 2026-03-03, .* already; run it with --tables-only"):
+        run_day.main(command)
+    assert recorder.calls == []
+    run_day.main([*command[:4], "--from", "gate_candidates", "--to", "gate_candidates"])
+    assert [job for job, _ in recorder.calls] == ["gate_candidates"]
