@@ -69,7 +69,7 @@ def is_next(rows: Sequence[Adoption], overlay: Overlay) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "adopt_tuning", must_exist=True)
+    lake, config = open_lake(args, "adopt_tuning")
     rows = adoptions(lake)
     if args.withdraw:
         state, overlay = TAKEN_BACK, to_take_back(rows, args.ds)

@@ -50,7 +50,7 @@ def require_landed(lake: Lake, ds: dt.date) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     args = arg_parser().parse_args(argv)
     require_closed(args.ds, now())
-    lake, _ = open_lake(args, "await_log")
+    lake, _ = open_lake(args, "await_log", must_exist=False)
     require_landed(lake, args.ds)
     say(f"the log of {args.ds} has landed in {lake.uri}")
 

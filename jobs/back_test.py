@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arg_parser()
     args = parser.parse_args(argv)
     days = days_of_range(parser, args)
-    lake, _ = open_lake(args, "back_test", must_exist=True)
+    lake, _ = open_lake(args, "back_test")
     rows = [row for day in days for row in rows_of_day(lake, day)]
     if not rows:
         raise ValueError(f"no day from {days[0]} to {days[-1]} has both a prediction and an evaluation")

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.ds is not None:
         parser.error("--ds must not be given: what is explained is the list that readers follow")
-    lake, config = open_lake(args, "explain_user", must_exist=True)
+    lake, config = open_lake(args, "explain_user")
     found = explain_user(lake, config, args.user, args.nearest)
     clicked = [item_id for item_id, _ in found.history[:SHOWN_CLICKS]]
     shown = {*clicked, *found.nearest["item_id"], *found.candidates["item_id"]}

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.ds is not None:
         parser.error("--ds must not be given: what is exported is the publication that readers follow")
-    lake, config = open_lake(args, "export_candidates", must_exist=True)
+    lake, config = open_lake(args, "export_candidates")
     wanted = settings(args, config)
     target, format_ = open_target(lake, wanted)
     return export(lake, target, format_, wanted.keep_versions)

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.ds is not None:
         parser.error("--ds must not be given: what is exported is a publication")
-    lake, config = open_lake(args, "export_user_tower", must_exist=True)
+    lake, config = open_lake(args, "export_user_tower")
     folder = OnlineFolder(args.target, lambda: lake.spark)
     return export_online(lake, folder, args.model_version, args.keep_versions or config.export.keep_versions)
 

@@ -90,7 +90,7 @@ def opened(args: argparse.Namespace) -> tuple[Lake, Config]:
     Raises NoSuchLake, and ValueError if the file of --users does not exist; on a local disk before Spark starts.
     """
     require_files({"--users": args.users})
-    return open_lake(args, "forget_users", opens_once=False, must_exist=True)  # the merges do not go through it
+    return open_lake(args, "forget_users", opens_once=False)  # the merges do not go through it
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -79,7 +79,7 @@ def require_passed(ds: dt.date, verdicts: Sequence[Verdict]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "gate_candidates", must_exist=True, uses_adopted=True)
+    lake, config = open_lake(args, "gate_candidates", uses_adopted=True)
     model, versions = model_row(lake, args.ds), newest_versions(lake)
     scored_at = last_scored_at(lake, args.ds, versions["candidates_version"])
     verdicts = gate_verdicts(lake, config, args.ds, model, versions)

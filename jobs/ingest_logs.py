@@ -112,7 +112,7 @@ def opened(args: argparse.Namespace) -> tuple[Lake, Config]:
     given = {f"--{name}": path for name in NAMES if (path := getattr(args, name)) and not path.startswith(TABLE)}
     files = {} if args.format == "table" else given
     require_files(files)
-    lake, config = open_lake(args, "ingest_logs")
+    lake, config = open_lake(args, "ingest_logs", must_exist=False)
     require_files(files, lake.spark)
     return lake, config.model_copy(update={"mapping": with_assignments(config.mapping, args.map)})
 

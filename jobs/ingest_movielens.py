@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ratings, users, items = movielens_csv(args.source, args.ds, args.backlog)
     else:
         ratings, users, items = movielens_100k(args.ds)
-    lake, config = open_lake(args, "ingest_movielens")
+    lake, config = open_lake(args, "ingest_movielens", must_exist=False)
     if not logged_features((*config.features.user, *config.features.item)):
         say("no feature is declared, so only ids land: --config movielens declares those of MovieLens")
     frames = raw_frames(lake.spark, config, ratings, users, items, args.ds)

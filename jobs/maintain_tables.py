@@ -112,7 +112,7 @@ def _keep_days_argument(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "maintain_tables", opens_once=False, must_exist=True)
+    lake, config = open_lake(args, "maintain_tables", opens_once=False)
     at = args.at or now()
     days = retention_days(lake, args.keep_days, at)
     remove_days(old_days(lake, config, args.keep_days, at), dry_run=args.dry_run)

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     is_rollback = args.rollback is not None
     if (args.ds is not None) == is_rollback:
         parser.error("give either --ds or --rollback")
-    lake, config = open_lake(args, "publish_candidates", must_exist=True, uses_adopted=True)
+    lake, config = open_lake(args, "publish_candidates", uses_adopted=True)
     at = args.published_at or now()
     if is_rollback:
         target = roll_back(lake, args.rollback, at)

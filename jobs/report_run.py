@@ -52,7 +52,7 @@ def report(lake: Lake, config: Config, ds: dt.date) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "report_run", must_exist=True)
+    lake, config = open_lake(args, "report_run")
     put_page(lake, report_path(lake.uri, args.ds), report(lake, config, args.ds))
     put_page(lake, trend_path(lake.uri), trend_page(lake, last_day(lake, args.ds)))
     say(f"report: {report_path(args.lake, args.ds)}")

@@ -85,7 +85,7 @@ def raw_sample(lake: Lake, config: Config, last: dt.date, days: int, fraction: f
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "sample_log", written=args.into, must_exist=True)
+    lake, config = open_lake(args, "sample_log", written=args.into)
     source, target = (qualified_uri(lake.spark, uri) for uri in (args.lake, args.into))
     if source == target:
         raise ValueError(f"--into must be another lake than --lake, got {args.into} and {args.lake}")

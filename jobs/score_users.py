@@ -70,7 +70,7 @@ def warn_if_uncalibrated(ref: IndexReference) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "score_users", must_exist=True, uses_adopted=True)
+    lake, config = open_lake(args, "score_users", uses_adopted=True)
     ref, plan = index_reference(lake, config, args.ds), list_plan(config)
     warn_if_uncalibrated(ref)
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail

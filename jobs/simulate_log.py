@@ -82,7 +82,7 @@ def oracle_recall(log: DataFrame, lists: DataFrame) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "simulate_log")
+    lake, config = open_lake(args, "simulate_log", must_exist=False)
     world, start = World(args.users, args.items, args.seed, taste=args.taste), args.start or args.ds
     days = days_between(args.ds, args.ds + dt.timedelta(days=args.days - 1))
     rows = sum(land(lake, config, days, raw_days(lake.spark, config, world, args, days)).values())

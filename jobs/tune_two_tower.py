@@ -140,7 +140,7 @@ def tune(lake: Lake, base: Base, ds: dt.date, *, trials: int, seconds: float | N
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
-    lake, config = open_lake(args, "tune_two_tower", must_exist=True, uses_adopted=True)
+    lake, config = open_lake(args, "tune_two_tower", uses_adopted=True)
     seconds = args.minutes * 60.0 if args.minutes else None
     options = {"trials": args.trials, "processes": args.processes, "seeds": args.seeds}
     with search_lock(lake, args.ds, now()):

@@ -26,7 +26,7 @@ def open_lake(
     *,
     written: str | None = None,
     opens_once: bool = True,
-    must_exist: bool = False,
+    must_exist: bool = True,
     uses_adopted: bool = False,
 ) -> tuple[Lake, Config]:
     """The lake and the configuration, those of the variant if `--variant` is given.
@@ -34,10 +34,10 @@ def open_lake(
     Spark starts when it is first needed, but at once for a lake that is not on a local disk. name: of the Spark
     application. written: the lake to which the job writes, if it is not `--lake`. opens_once: as in `Lake`; False for
     jobs that change tables without it. The start raises UnsafeLogStore if concurrent drivers could overwrite each
-    other's commits. must_exist: raise NoSuchLake if the folder has no table. uses_adopted: whether settings of a search
-    with which the day `--ds` was decided to run (jobs/tuning/adoption/) override the configuration, as if their file
-    was the last `--config`; for jobs that read a key that is searched. Raises ValueError if these settings became
-    invalid; other jobs run nevertheless.
+    other's commits. must_exist: raise NoSuchLake if the folder has no table; False for jobs that make a lake or wait
+    for one. uses_adopted: whether settings of a search with which the day `--ds` was decided to run
+    (jobs/tuning/adoption/) override the configuration, as if their file was the last `--config`; for jobs that read a
+    key that is searched. Raises ValueError if these settings became invalid; other jobs run nevertheless.
     """
     variant = getattr(args, "variant", None)
     config = load_config(*args.config).with_variant(variant)

@@ -134,7 +134,8 @@ def test_a_late_click_touches_the_day_of_its_impression(lake: Lake, spark: Spark
     assert outcomes(lake.day(tables.INTERACTIONS, DAY)) == {"a": "2026-03-30 07:00", "b": None}
 
 
-def test_a_day_without_impressions_is_refused(lake: Lake) -> None:
+def test_a_day_without_impressions_is_refused(lake: Lake, spark: SparkSession) -> None:
+    lake.overwrite(tables.IMPRESSIONS, NEXT, impressions(spark, ("a", "i1", at(NEXT, 8)), ds=NEXT))
     with pytest.raises(DayStopped, match="no impression landed on 2026-03-29"):
         build_interactions.main(["--lake", lake.uri, "--ds", str(DAY)])
     assert not lake.has(tables.INTERACTIONS)

@@ -210,12 +210,12 @@ def test_missing_files_are_named_together_before_spark_starts(
     assert str(error.value) == f"there is no file or folder --impressions {missing[0]}, --items {missing[1]}"
     with pytest.raises(ValueError, match=r"there is no file or folder --users .*nobody.txt"):
         forget_users.main(["--lake", str(tmp_path / "lake"), "--users", str(tmp_path / "nobody.txt")])
+    (tmp_path / "lake" / "impressions" / "_delta_log").mkdir(parents=True)  # fails if a job has made it
     blocked = tmp_path / "blocked.toml"
     blocked.write_text(f'[exclusions]\nblocklist = "{tmp_path}/blocked.txt"\n', "utf-8")
     argv = ["--lake", str(tmp_path / "lake"), "--ds", str(DAY), "--config", str(blocked)]
     with pytest.raises(ValueError, match=r"there is no file or folder exclusions.blocklist .*blocked.txt"):
         run_day.main(argv)
-    assert not (tmp_path / "lake").exists()
 
 
 def test_one_of_the_files_must_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from jobs.cli.advice import lines as advice_lines
 from jobs.cli.display import COUNTED
 from jobs.cli.run import TRY_AGAIN, run, summary
 from tests.jobs.cli.test_arguments import JOBS
+from tests.no_session import no_session
 
 DAY = "2026-01-05"
 
@@ -90,14 +91,18 @@ def test_what_is_counted_is_known_for_jobs_that_exist() -> None:
     assert set(COUNTED) <= set(JOBS)
 
 
-@pytest.mark.parametrize("job", ["publish_candidates", "report_run", "forget_users", "maintain_tables"])
+OF_A_DAY = ["run_day", "train_two_tower", "build_vocabularies", "rebuild_days", "tune_two_tower"]
+
+
+@pytest.mark.parametrize("job", ["publish_candidates", "report_run", "forget_users", "maintain_tables", *OF_A_DAY])
 def test_a_folder_that_is_no_lake_is_said_to_be_none(
     tmp_path: Path, job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = {
         "publish_candidates": ["--rollback"], "report_run": ["--ds", DAY], "forget_users": ["--users", __file__],
-        "maintain_tables": [],
+        "maintain_tables": [], **{name: ["--ds", DAY] for name in OF_A_DAY},
     }  # fmt: skip
+    monkeypatch.setattr("jobs.cli.lake.spark_session", no_session)
     monkeypatch.setattr(sys, "argv", [job, "--lake", str(tmp_path), *more[job]])
     with pytest.raises(SystemExit) as stop:
         run(importlib.import_module(f"jobs.{job}").main)
