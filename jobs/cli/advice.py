@@ -46,7 +46,7 @@ CLASSES = {
     "NoSuchLake": Advice("check --lake; ingest-logs makes a lake when its first day lands", "docs/your-log.md"),
     "NoSuchDay": Advice("run the job that builds it, or the whole day with run-day", RANGES),
     "MissingColumns": Advice(LAND_AGAIN, f"{CONTRACT}#input-ingest_logs"),
-    "SchemaMismatch": Advice("use the configuration with which the lake was built, or rebuild the tables", FEATURES),
+    "SchemaMismatch": Advice("give the --config with which the lake was built, or rebuild the tables", FEATURES),
     "FeaturesNotBuilt": Advice(None, FEATURES),
     "CheckFailed": Advice("correct what the rule found, and run the job again", f"{CONTRACT}#checks"),
     "TableDamaged": Advice(None, DAMAGED),

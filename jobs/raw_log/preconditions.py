@@ -56,13 +56,15 @@ def require_blocklist(lake: Lake, config: Config) -> None:
 
 
 def require_declared_features(lake: Lake, config: Config) -> None:
-    """Raises SchemaMismatch if the snapshots, or the changes of items, have other features than the declared ones."""
-    snapshots = [tables.user_snapshot(config), tables.item_snapshot(config)]
-    for table in [*snapshots, tables.item_changes(config)] if stored_features(config.features.item) else snapshots:
+    """Raises SchemaMismatch if users or items landed, or are stored by earlier days, with other features."""
+    landed = [tables.users(config), tables.items(config)]
+    built = [tables.user_snapshot(config), tables.item_snapshot(config)]
+    changes = [tables.item_changes(config)] if stored_features(config.features.item) else []
+    for table in [*landed, *built, *changes]:
         try:
             lake.has(table)
         except SchemaMismatch as error:
-            hint = "[features] has changed since: docs/operations.md says how to add or change a feature"
+            hint = "was --config forgotten, or has [features] changed since?"
             raise SchemaMismatch(f"{error}; {hint}") from error
 
 

@@ -243,7 +243,7 @@ def test_a_day_that_was_skipped_or_run_with_other_features_stops_before_anything
         assert stop.value.code == "day_not_run"
     assert lake.version(tables.INTERACTIONS) == version
     assert lake.read(tables.RECONCILIATION).where(F.col("ds") == F.lit(LATER)).isEmpty()
-    with pytest.raises(SchemaMismatch, match=r"item_snapshot: unexpected brand.* \[features\] has changed since"):
+    with pytest.raises(SchemaMismatch, match=r"item_snapshot: unexpected brand.*; was --config forgotten, or "):
         run_day.main(["--lake", lake.uri, "--ds", str(NEXT), "--tables-only"])  # with the default features
     assert lake.version(tables.INTERACTIONS) == version
     build_interactions.main([*common, build_interactions.ANY_ORDER])  # as for an evaluation on later days

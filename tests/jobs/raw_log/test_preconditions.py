@@ -5,14 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType, StructField, StructType
 
 from jobs import build_interactions, build_reconciliation, run_day, train_two_tower
+from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.lake.tables import SchemaMismatch
 from jobs.raw_log.preconditions import DayStopped, require_previous_days_run, require_trainable_day
 from jobs.serving import read_candidates
 from tests.conftest import DAYS, SMALL
@@ -115,6 +119,18 @@ def test_the_first_day_that_is_run_is_the_first_that_landed_unless_earlier_ones_
         DayStopped, match=f"{second} depends on {first}, which has landed but was not run: run {first} first$"
     ):
         require_previous_days_run(lake, second, 30, leaves_earlier=True)  # a gap between days is never left
+
+
+@pytest.mark.parametrize("name", ["users", "items"])
+def test_what_landed_with_other_features_is_refused_before_the_first_job(lake: Lake, name: str) -> None:
+    landed(lake, DAYS[0])
+    table = {table.name: table for table in (tables.users(load_config()), tables.items(load_config()))}[name]
+    more = StructType([*table.schema, StructField("country", IntegerType())])
+    row = tuple(DAYS[0] if field == "ds" else None for field in more.fieldNames())
+    lake.overwrite(replace(table, schema=more), DAYS[0], lake.spark.createDataFrame([row], more))
+    with pytest.raises(SchemaMismatch, match=rf"table {name}: unexpected country.*; was --config forgotten, or"):
+        run_day.main(["--lake", lake.uri, "--ds", str(DAYS[0])])
+    assert not lake.has(tables.INTERACTIONS)
 
 
 def test_a_day_that_was_not_reconciled_is_not_trained_on(lake: Lake) -> None:
