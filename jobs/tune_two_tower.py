@@ -49,15 +49,27 @@ def arg_parser() -> Parser:
     return parser
 
 
+def require_held_out_day(lake: Lake, config: Config, ds: dt.date) -> None:
+    """Raises ValueError unless `ds` can be held out, and its window has an earlier day to train on; NoSuchDay too."""
+    wanted = f"{ds} must be held out from the trials, with an earlier day to train on"
+    window = config.log.examples_window_days
+    if config.training.validation == "none":
+        raise ValueError(f'{wanted}, got training.validation = "none": set it to "last_day"')
+    if window == 1:
+        raise ValueError(f"{wanted}, got log.examples_window_days = 1: set it to at least 2")
+    if lake.latest_day_before(tables.training_examples(config), ds, window - 1) is None:
+        raise ValueError(
+            f"{wanted}, but none of the {window - 1} days before it has training examples: build them in order "
+            f"(run-day --ds FIRST --last {ds} --tables-only); if {ds} is the first day of the log, tune a later one"
+        )
+    lake.require_day(tables.training_examples(config), ds)
+
+
 def tuned_day(lake: Lake, config: Config, ds: dt.date) -> Base:
     """What the trials vary. Raises DayStopped or NoSuchDay as training does, and ValueError without a held-out day."""
     require_trainable_day(lake, ds)
+    require_held_out_day(lake, config, ds)
     day = training_spec(lake, config, ds)
-    if day.data.last_day is None:
-        raise ValueError(
-            f"{ds} must be held out from the trials, with an earlier day to train on, got training.validation = "
-            f'"{config.training.validation}" and a window of {config.log.examples_window_days} days'
-        )
     return Base(day, config, pool_is_empty=not lake.has_day(tables.UNCLICKED_ITEMS, ds))
 
 

@@ -11,8 +11,10 @@ from jobs import tune_two_tower
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.tune_two_tower import require_held_out_day
 from jobs.tuning.adoption.search_results import configuration_hash, read_overlay, read_result
 from tests.conftest import DAYS, SMALL
+from tests.no_session import no_session
 
 THIRD = DAYS[2]
 OVERLAY = """
@@ -96,6 +98,21 @@ def test_without_a_held_out_day_nothing_is_searched(simulated_copy: Lake, overla
     with pytest.raises(ValueError, match=r'got training\.validation = "none"'):
         tune_two_tower.main(arguments(simulated_copy, overlay, "--config", str(none)))
     assert not Path(simulated_copy.path("tuning", str(THIRD)).removeprefix("file://")).exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ('[training]\nvalidation = "none"', r'got training\.validation = "none": set it to "last_day"'),
+        ("[log]\nexamples_window_days = 1", r"got log\.examples_window_days = 1: set it to at least 2"),
+        ("", r"none of the 29 days before it has training examples: build them in order \(run-day --ds FIRST"),
+    ],
+)
+def test_what_is_missing_for_a_held_out_day_is_said(settings: str, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(settings, "utf-8")
+    with pytest.raises(ValueError, match=reason):
+        require_held_out_day(Lake(no_session, str(tmp_path)), load_config(file), THIRD)
 
 
 def test_if_no_trial_succeeds_the_reason_is_said(simulated_copy: Lake, overlay: Path, tmp_path: Path) -> None:
