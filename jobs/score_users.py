@@ -20,8 +20,9 @@ from jobs.cli.clock import now
 from jobs.cli.lake import open_lake
 from jobs.cli.live import expecting
 from jobs.cli.run import run
+from jobs.config.loading import Config
 from jobs.inference.exclusions import excluded_items
-from jobs.inference.references import index_reference
+from jobs.inference.references import index_reference, model_manifest
 from jobs.inference.scoring import candidates, list_plan
 from jobs.lake import tables
 from jobs.lake.file_layout import sorted_files
@@ -59,20 +60,27 @@ def users_to_score(lake: Lake, ds: dt.date, version: str, *, changed_users_only:
     return query(lake.spark, "candidates/users_to_score", frames)
 
 
-def warn_if_uncalibrated(ref: IndexReference) -> None:
-    """Print a warning if the model has no calibration."""
-    if not ref.calibration.is_fitted:
-        warn(
-            f"model {ref.version} was trained without a held-out day or by an older version: scores are "
-            "shares of the softmax over a user's list, not calibrated probabilities",
-        )
+def warn_if_uncalibrated(lake: Lake, config: Config, ref: IndexReference) -> None:
+    """Print a warning, with the reason, if the model has no calibration."""
+    if ref.calibration.is_fitted:
+        return
+    keys = ['training.validation is "none"'] if config.training.validation == "none" else []
+    keys += ["log.examples_window_days is 1"] if config.log.examples_window_days == 1 else []
+    if (model_manifest(lake, ref.version) or {}).get("metrics", {}).get("validation"):
+        reason = "was trained by an older version: train it again"
+    elif keys:
+        reason = f"was trained without a held-out day, because {keys[0]}"
+    else:
+        reason = "had no day before its own, so none was held out: scores are calibrated from the second day on"
+    shares = "its scores are shares of the softmax over a user's list, not calibrated probabilities"
+    warn(f"model {ref.version} {reason}; {shares}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "score_users", uses_adopted=True)
     ref, plan = index_reference(lake, config, args.ds), list_plan(config)
-    warn_if_uncalibrated(ref)
+    warn_if_uncalibrated(lake, config, ref)
     read_scorer(ref, plan)  # a damaged index is refused here, before many tasks fail
     users = users_to_score(lake, args.ds, ref.version, changed_users_only=config.scoring.changed_users_only)
     count = lake.row_count(tables.USER_EMBEDDINGS, args.ds)

@@ -80,7 +80,7 @@ def test_a_model_without_a_calibration_gives_shares_and_says_so(
     lake = simulated_copy
     over = settings(tmp_path, '[scoring]\norder_by = "score"')
     run(lake, THIRD, over, score_users)
-    assert "was trained without a held-out day or by an older version: scores are shares" in capsys.readouterr().out
+    assert 'training.validation is "none"; its scores are shares of the softmax' in capsys.readouterr().out
     rows = candidate_rows(lake, THIRD).toPandas().sort_values(["user_id", "rank"])
     warm = rows[rows["source"] == "two_tower"].groupby("user_id")["score"]
     np.testing.assert_allclose(warm.sum(), 1, rtol=1e-3)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,10 +21,11 @@ from jobs import (
     score_users,
     train_two_tower,
 )
-from jobs.config.loading import Config
-from jobs.inference.references import model_path, model_version
+from jobs.config.loading import Config, load_config
+from jobs.inference.references import calibration_of, model_path, model_version
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.score_users import warn_if_uncalibrated
 from jobs.workers import scoring
 from model.artifacts.model_version import load_model
 from model.data.parquet_files import read_files
@@ -32,6 +36,7 @@ from model.search.tuning import RecallNotReached
 from tests.conftest import SMALL
 from tests.jobs.scoring_runs import FIRST, FOURTH, SECOND, THIRD, K, candidate_rows, run, settings
 from tests.model.search.catalogues import brute_force, ragged
+from tests.no_session import no_session
 
 MINE = "tests.extensions.my_index:SignBuckets"
 
@@ -163,3 +168,24 @@ def test_a_model_serves_the_days_between(simulated_copy: Lake, tmp_path: Path) -
     row = simulated_copy.day(tables.MODEL_VERSIONS, FOURTH).first()
     assert row is not None
     assert (row.model_version, row.trained_on) == (version, THIRD)
+
+
+@pytest.mark.parametrize(
+    ("validation", "metrics", "reason"),
+    [
+        ("last_day", {"validation": None}, "had no day before its own.*: scores are calibrated from the second day on"),
+        ("none", {"validation": None}, 'because training.validation is "none"'),
+        ("last_day", {"validation": {"recall@10": 0.1}}, "was trained by an older version: train it again"),
+    ],
+)
+def test_why_scores_are_not_calibrated_is_said(
+    validation: str, metrics: dict[str, object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models" / "m").mkdir(parents=True)
+    (tmp_path / "models" / "m" / "model.json").write_text(json.dumps({"metrics": metrics}))
+    own = tmp_path / "own.toml"
+    own.write_text(f'[training]\nvalidation = "{validation}"\n', "utf-8")
+    lake, config = Lake(no_session, str(tmp_path)), load_config(own)
+    ref = Mock(version="m", calibration=calibration_of(lake, config, "m"))
+    warn_if_uncalibrated(lake, config, ref)
+    assert re.search(f"model m .*{reason}; its scores are shares", capsys.readouterr().out)
