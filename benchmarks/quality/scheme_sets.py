@@ -120,6 +120,12 @@ def _beauty() -> dict[str, Any]:
     return shared
 
 
+def _beauty_neighbours() -> dict[str, Any]:
+    shared = _beauty()
+    shared["training"] |= {"epochs": 30, "positive_temperature_ratio": 1.1}
+    return shared
+
+
 def _eb_nerd(last_day: dt.date) -> SchemeSet:
     """Trained up to a day of EB-NeRD and evaluated on the next; settings are chosen two days earlier."""
     days, after = (last_day - dt.timedelta(days=2), last_day), last_day + dt.timedelta(days=1)
@@ -174,6 +180,18 @@ SETS = {
             2,
             ("validation", "test"),
             amazon_beauty.prepare,
+            amazon_beauty.FOLDER,
+        ),
+        SchemeSet(
+            "amazon_beauty_neighbours",
+            "Amazon Beauty (M1), 256 dimensions, an item's ten nearest neighbours as its feature",
+            _beauty_neighbours(),
+            ("in_batch",),
+            (0.17, 0.2),
+            (),
+            2,
+            ("validation", "test"),
+            partial(amazon_beauty.prepare, neighbours=10, dim=256),
             amazon_beauty.FOLDER,
         ),
         SchemeSet(

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.worlds.click_log import neighbours_feature
 from benchmarks.worlds.prepared_folder import USERS_FILE, is_prepared, write_spec
 from jobs.config.loading import load_config
 from jobs.training.settings import spec_settings
@@ -60,26 +61,36 @@ def write_tiny_source(folder: Path) -> None:
         (folder / name).write_text("\n".join(text) + "\n", "ascii")
 
 
-def prepare(folder: Path, source: Path = FOLDER) -> tuple[Path, Path]:
-    """The prepared folders (validation, test) under `folder`, written by the first call."""
+def prepare(folder: Path, source: Path = FOLDER, neighbours: int = 0, dim: int = DIM) -> tuple[Path, Path]:
+    """The prepared folders (validation, test) under `folder`, written by the first call.
+
+    neighbours: of each item, so many that users had with it are a feature of the item; 0: no such feature. dim: D.
+    """
     train, test = read_pairs(source / "train.txt"), read_pairs(source / "test.txt")
     n_items = max(int(items.max()) for items in train + test) + 1
     return (
-        _prepared(folder / "validation", *hold_out(train, HELD_OUT_SHARE, seed=1), n_items),
-        _prepared(folder / "test", train, test, n_items),
+        _prepared(folder / "validation", *hold_out(train, HELD_OUT_SHARE, seed=1), n_items, neighbours, dim),
+        _prepared(folder / "test", train, test, n_items, neighbours, dim),
     )
 
 
-def _prepared(folder: Path, train: list[np.ndarray], relevant: list[np.ndarray], n_items: int) -> Path:
+def _prepared(
+    folder: Path, train: list[np.ndarray], relevant: list[np.ndarray], n_items: int, neighbours: int, dim: int
+) -> Path:
     if is_prepared(folder):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     examples = _examples(train)
     tables = {"examples": examples, **_items(examples, n_items)}
+    item: tuple[FeatureSpec, ...] = (FeatureSpec("item_id", "id", dim, 1, "item_index", "item_id"),)
+    if neighbours:
+        feature, nearest = neighbours_feature(train, n_items, neighbours, dim)
+        tables["items"] = tables["items"].append_column(feature.column, _table(nearest=nearest)["nearest"])
+        item = (*item, feature)
     for name, table in tables.items():
         pq.write_table(table, folder / f"{name}.parquet", row_group_size=2_048)
     pq.write_table(_users(train, relevant), folder / USERS_FILE)
-    spec = _spec(folder, {name: table.num_rows for name, table in tables.items()}, len(train), n_items)
+    spec = _spec(folder, {name: table.num_rows for name, table in tables.items()}, len(train), n_items, item)
     write_spec(folder, spec)
     return folder
 
@@ -129,11 +140,14 @@ def _table(**columns: np.ndarray) -> pa.Table:
     )
 
 
-def _spec(folder: Path, rows: dict[str, int], n_users: int, n_items: int) -> TrainingSpec:
+def _spec(
+    folder: Path, rows: dict[str, int], n_users: int, n_items: int, item: tuple[FeatureSpec, ...]
+) -> TrainingSpec:
     # on validation, a user id beside the history lowers Recall@20, and adds nothing where half of the ids are dropped
-    user = (FeatureSpec("history", "item_list", DIM, HISTORY_LENGTH, "history", "item_id"),)
-    item = (FeatureSpec("item_id", "id", DIM, 1, "item_index", "item_id"),)
+    dim = item[0].dim
+    user = (FeatureSpec("history", "item_list", dim, HISTORY_LENGTH, "history", "item_id"),)
     sizes = {"user_id": n_users + FIRST_INDEX, "item_id": n_items + FIRST_INDEX}
+    sizes |= {feature.vocabulary: n_items + FIRST_INDEX for feature in item if feature.vocabulary}
     settings = spec_settings(load_config(), pool_is_empty=True)
     pinned = {name: PinnedFiles(0, ((folder / f"{name}.parquet").resolve().as_uri(),), n) for name, n in rows.items()}
     data = DataSpec(
@@ -149,7 +163,7 @@ def _spec(folder: Path, rows: dict[str, int], n_users: int, n_items: int) -> Tra
     loss = LossSpec(**{**settings["loss"], "negatives": Negatives("logq"), "final_before": 0})
     run = RunSpec(
         model_version="amazon_beauty",
-        model=ModelSpec(user, item, sizes, DIM, (), share_item_table=True),
+        model=ModelSpec(user, item, sizes, dim, (), share_item_table=True),
         warm_start=None,
         inputs={},
         configuration={},

@@ -25,6 +25,7 @@ from model.training.spec import DataSpec, LossSpec, RunSpec, TrainingSpec
 from model.vocabulary import FIRST_INDEX, PADDING
 
 HISTORY_LENGTH, DIM = 50, 64
+NEIGHBOURS = "neighbours"  # the feature of items
 USER_ID = FeatureSpec("user_id", "id", DIM, 1, "user_index", "user_id")
 HISTORY = FeatureSpec("history", "item_list", DIM, HISTORY_LENGTH, "history", "item_id")
 ITEM_ID = FeatureSpec("item_id", "id", DIM, 1, "item_index", "item_id")
@@ -69,6 +70,35 @@ def write(folder: Path, log: ClickLog) -> Path:
     pq.write_table(_users(log, clicked, gaps_of_lists), folder / USERS_FILE)
     write_spec(folder, _spec(folder, log, {name: table.num_rows for name, table in tables.items()}))
     return folder
+
+
+def neighbours_feature(
+    clicked: list[np.ndarray], n_items: int, length: int, dim: int
+) -> tuple[FeatureSpec, np.ndarray]:
+    """The items that users had together with an item, as its feature, and their indices: int64 [I, length].
+
+    clicked: the items of each user.
+    """
+    feature = FeatureSpec(NEIGHBOURS, "categorical", dim, length, NEIGHBOURS, NEIGHBOURS)
+    return feature, nearest_items(clicked, n_items, length)
+
+
+def nearest_items(sequences: list[np.ndarray], n_items: int, length: int) -> np.ndarray:
+    """Of each item the nearest others, by the cosine of their users: int64 [I, length] from FIRST_INDEX; 0: none."""
+    of_users = [np.unique(items[-HISTORY_LENGTH:]) for items in sequences]
+    users = np.bincount(np.concatenate(of_users), minlength=n_items)  # [I]
+    pairs = np.concatenate([(items[:, None] * n_items + items).ravel() for items in of_users])
+    pair, together = np.unique(pairs, return_counts=True)
+    item, other = np.divmod(pair, n_items)
+    item, other, together = (values[item != other] for values in (item, other, together))
+    cosines = together / np.sqrt(users[item] * users[other])
+    order = np.lexsort((other, -cosines, item))
+    item, other = item[order], other[order]
+    place = np.arange(len(item)) - np.searchsorted(item, item)  # among the neighbours of its item
+    nearest = np.full((n_items, length), PADDING, dtype=np.int64)
+    kept = place < length
+    nearest[item[kept], place[kept]] = other[kept] + FIRST_INDEX
+    return nearest
 
 
 def _histories(log: ClickLog) -> tuple[np.ndarray, list[list[int]]]:

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.worlds.click_log import DIM, HISTORY, HISTORY_LENGTH, ClickLog, write
+from benchmarks.worlds.click_log import DIM, HISTORY, ClickLog, neighbours_feature, write
 from model.features import FeatureSpec
-from model.vocabulary import FIRST_INDEX, PADDING
 
-NEIGHBOURS = "neighbours"  # the feature
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "sequences"
 
 
@@ -45,8 +43,8 @@ class Sequences:
         users, items = mixed(clicked)
         features = {}
         if neighbours:
-            feature = FeatureSpec(NEIGHBOURS, "categorical", DIM, neighbours, NEIGHBOURS, NEIGHBOURS)
-            features[feature] = nearest_items(clicked, n_items, neighbours)
+            feature, nearest = neighbours_feature(clicked, n_items, neighbours, DIM)
+            features[feature] = nearest
         relevant = [items[-1:] for items in sequences]
         shown = np.zeros(n_items, dtype=np.int64)
         return ClickLog(users, items, shown, relevant, features, self.user, self.is_history_excluded)
@@ -65,24 +63,6 @@ def read(file: Path) -> list[np.ndarray]:
     if short:
         raise ValueError(f"users of {file} must have at least 3 items, got fewer for user {short[0]}")
     return [line[1:] - 1 for line in lines]
-
-
-def nearest_items(sequences: list[np.ndarray], n_items: int, length: int) -> np.ndarray:
-    """Of each item the nearest others, by the cosine of their users: int64 [I, length] from FIRST_INDEX; 0: none."""
-    of_users = [np.unique(items[-HISTORY_LENGTH:]) for items in sequences]
-    users = np.bincount(np.concatenate(of_users), minlength=n_items)  # [I]
-    pairs = np.concatenate([(items[:, None] * n_items + items).ravel() for items in of_users])
-    pair, together = np.unique(pairs, return_counts=True)
-    item, other = np.divmod(pair, n_items)
-    item, other, together = (values[item != other] for values in (item, other, together))
-    cosines = together / np.sqrt(users[item] * users[other])
-    order = np.lexsort((other, -cosines, item))
-    item, other = item[order], other[order]
-    place = np.arange(len(item)) - np.searchsorted(item, item)  # among the neighbours of its item
-    nearest = np.full((n_items, length), PADDING, dtype=np.int64)
-    kept = place < length
-    nearest[item[kept], place[kept]] = other[kept] + FIRST_INDEX
-    return nearest
 
 
 def mixed(sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

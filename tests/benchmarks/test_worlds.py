@@ -11,9 +11,8 @@ import pytest
 
 from benchmarks.quality.measure import Evaluator, measure
 from benchmarks.worlds import click_log, cold_logs
-from benchmarks.worlds.click_log import TIMED_HISTORY, USER_ID, ClickLog
+from benchmarks.worlds.click_log import TIMED_HISTORY, USER_ID, ClickLog, nearest_items
 from benchmarks.worlds.prepared_folder import USERS_FILE
-from benchmarks.worlds.sequences import nearest_items
 from model.features.gaps import gap_index
 from model.vocabulary import FIRST_INDEX
 
