@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
+import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from jobs.cli.advice import CLASSES, CODES, ENVIRONMENT, PLACES, Advice, advice_for, fields, lines
+from jobs.cli.advice import BUILDERS, CLASSES, CODES, ENVIRONMENT, PLACES, Advice, advice_for, fields, lines
 from jobs.config.loading import load_config
 from jobs.config.mapping import with_assignments
+from jobs.inference.references import model_row
+from jobs.lake import tables
 from jobs.lake.errors import KeyConflict
 from jobs.lake.files import NoSuchLake
+from jobs.lake.lake import Lake, NoSuchDay
 from jobs.raw_log.files.names import require_named
 from jobs.raw_log.preconditions import DayStopped
 from jobs.serving.export.redis_address import checked_address
+from tests.no_session import no_session
 from tests.test_docs import _links
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,6 +77,22 @@ def test_an_error_is_looked_up_by_its_code_its_class_and_the_code_that_raised_it
     assert advice_for(raised(lambda: checked_address("redis://"))) == PLACES["jobs/serving/export/redis_address.py"]
     assert PLACES["jobs/serving/export"].do is PLACES["jobs/inference"].do is None  # their messages say what to do
     assert advice_for(ValueError("from nowhere")) is None
+
+
+def test_the_job_that_builds_a_missing_day_is_named(tmp_path: Path) -> None:
+    lake, day = Lake(no_session, str(tmp_path)), dt.date(2026, 1, 5)
+    found = [raised(lambda: model_row(lake, day)), raised(lambda: lake.require_day(tables.CANDIDATES, day))]
+    jobs = [(advice_for(error) or CLASSES["NoSuchDay"]).do for error in found]
+    assert jobs == [
+        f"run {job} of the day, or the whole day with run-day" for job in ("train_two_tower", "score_users")
+    ]
+    assert advice_for(NoSuchDay(f"nothing is published in {tmp_path}")) == CLASSES["NoSuchDay"]
+
+
+@pytest.mark.parametrize(("table", "job"), BUILDERS.items())
+def test_a_job_that_is_named_for_a_table_writes_it(table: str, job: str) -> None:
+    documented = importlib.import_module(f"jobs.{job}").__doc__ or ""
+    assert re.search(rf"\b{table}\b", documented)
 
 
 def test_advice_is_two_lines_for_people_and_two_fields_for_programs() -> None:
