@@ -170,6 +170,8 @@ def land_parsed(lake: Lake, config: Config, days: Sequence[dt.date], parsed: Map
         for reason, count in file.refusals().items():
             say(f"refused: {count:,} rows of {name}: {reason}", table=name, reason=reason, refused=count)
     print_lines(notes)
+    counts = ", ".join(f"{rows:,} {name}" for name, rows in landed.items())
+    say(f"landed on {days[0]}{f' to {days[-1]}' if len(days) > 1 else ''}: {counts}", landed=landed)
     return sum(landed.values())
 
 
@@ -178,7 +180,7 @@ def print_lines(lines: Sequence[str]) -> None:
         say(line)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int | None:
     parser = arg_parser()
     args = parser.parse_args(argv)
     days = checked_days(parser, args)
@@ -190,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.dry_run:
             return land_parsed(lake, config, days, parsed)
         say(described(log, parsed, config))
-        return 0
+        return None  # nothing has landed, so no rows are counted
 
 
 if __name__ == "__main__":

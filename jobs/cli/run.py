@@ -82,18 +82,19 @@ def name_of(main: Callable[[Sequence[str] | None], object]) -> str:
 
 
 def given_arguments() -> argparse.Namespace:
-    """--ds, --log-format and --verbose of the command line, before the job's own parser checks them.
+    """--ds, --last, --log-format and --verbose of the command line, before the job's own parser checks them.
 
     What is wrong with them is left to that parser, which says it in the form of lines that was asked for.
     """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--ds", nargs="?")
+    for day in ("--ds", "--last"):
+        parser.add_argument(day, nargs="?")
     parser.add_argument("--log-format", nargs="?")
     parser.add_argument("--verbose", action="store_true")
     try:
         return parser.parse_known_args()[0]
     except argparse.ArgumentError:  # --verbose=yes
-        return argparse.Namespace(ds=None, log_format=None, verbose=False)
+        return argparse.Namespace(ds=None, last=None, log_format=None, verbose=False)
 
 
 def fail(message: str, advice: Advice | None, exit_code: int, error: ValueError | None = None) -> NoReturn:
@@ -115,8 +116,9 @@ def say_summary(main: Callable[[Sequence[str] | None], object], count: int, seco
 
 
 def summary(main: Callable[[Sequence[str] | None], object], count: int, seconds: float) -> str:
-    """One line: the job, its day, what it counted, and the seconds. main: of a job whose arguments are sys.argv."""
-    job, day = name_of(main), given_arguments().ds
+    """One line: the job, its days, what it counted, and the seconds. main: of a job whose arguments are sys.argv."""
+    job, given = name_of(main), given_arguments()
+    days = f" {given.ds}{f' to {given.last}' if given.last not in (None, given.ds) else ''}" if given.ds else ""
     table = re.match(r"([a-z_]+(?: and [a-z_]+)?): ", sys.modules[main.__module__].__doc__ or "")
     counted = COUNTED.get(job) or f"rows{f' in {table[1]}' if table else ''}"
-    return f"{job}{f' {day}' if day else ''}: {count:,} {counted}, {seconds:.1f} s"
+    return f"{job}{days}: {count:,} {counted}, {seconds:.1f} s"

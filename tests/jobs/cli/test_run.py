@@ -39,6 +39,8 @@ DAY = "2026-01-05"
             f"build_snapshots {DAY}: 1,234 rows in item_snapshot and user_snapshot, 3.2 s",
         ),
         ("ingest_logs", ["--ds", DAY], f"ingest_logs {DAY}: 1,234 rows, 3.2 s"),
+        ("ingest_logs", ["--ds", DAY, "--last", DAY], f"ingest_logs {DAY}: 1,234 rows, 3.2 s"),
+        ("ingest_logs", ["--ds", DAY, "--last=2026-01-07"], f"ingest_logs {DAY} to 2026-01-07: 1,234 rows, 3.2 s"),
         ("publish_candidates", ["--rollback"], "publish_candidates: 1,234 users with a list, 3.2 s"),
     ],
 )
