@@ -147,7 +147,7 @@ def fault_of_arguments(module: str, words: Sequence[str], mentioned: Iterable[st
             parser.parse_args(filled(words, known, whole=whole))
     except SystemExit as end:
         if end.code:
-            return printed.getvalue().rpartition("error: ")[2].strip()  # without the usage above it
+            return printed.getvalue().rpartition("error: ")[2].strip()  # without the name of the program
     finally:
         for action in required:
             action.required = True

@@ -34,11 +34,13 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def error(self, message: str, advice: Advice | None = None) -> NoReturn:
-        """Print the usage, the message, what to do and where it is documented, and exit with code 2."""
+        """Print the message, what to do and where it is documented, or how to see the usage, and exit with code 2."""
         unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
         if message.startswith("unrecognized arguments") and unknown:
             message += did_you_mean(unknown[0], self._option_string_actions)
-        text = "\n".join([f"{self.format_usage()}{self.prog}: error: {message}", *advice_lines(advice)])
+        # not the usage itself: seven lines of it hide the message
+        after = advice_lines(advice) or ["  --help shows all arguments"]
+        text = "\n".join([f"{self.prog}: error: {message}", *after])
         say(message, level="error", text=text, exit_code=USER_ERROR, **advice_fields(advice))
         sys.exit(USER_ERROR)
 

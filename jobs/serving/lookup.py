@@ -90,10 +90,10 @@ class PublishedCandidates:
         """
         try:
             publications = open_delta_table(f"{lake.rstrip('/')}/{tables.PUBLICATIONS.name}")
-        except TableNotFoundError as error:
+        except TableNotFoundError:  # its message says less than these
             if is_local(lake) and not has_tables(lake):
-                raise NoSuchLake(lake) from error
-            raise NoSuchDay(f"nothing is published in {lake}") from error
+                raise NoSuchLake(lake) from None
+            raise NoSuchDay(f"nothing is published in {lake}") from None
         return cls(lake, publications)
 
     def refreshed(self) -> PublishedCandidates:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,9 @@ def test_an_empty_list_has_no_row_and_its_neighbours_have_theirs(published: Publ
 def test_a_folder_that_is_no_lake_is_not_a_lake_without_a_publication(lake: Lake, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "missing", tmp_path / "empty"):
-        with pytest.raises(NoSuchLake, match=f"there is no lake at {folder}"):
+        with pytest.raises(NoSuchLake, match=f"there is no lake at {folder}") as refused:
             read_candidates(str(folder))
+        assert "TableNotFoundError" not in "".join(traceback.format_exception(refused.value))
     lake.overwrite(tables.GATE, DAY, lake.spark.createDataFrame([], tables.GATE.schema))
     with pytest.raises(NoSuchDay, match="nothing is published"):
         read_candidates(lake.uri)
