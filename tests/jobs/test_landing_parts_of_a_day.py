@@ -84,8 +84,8 @@ def land_log(lake: Lake, config_file: str, folder: Path, ds: dt.date, frame: pd.
 
 
 def snapshots(lake: Lake, config_file: str, ds: dt.date) -> None:
-    for job in (build_interactions, build_vocabularies, build_snapshots):
-        job.main(["--lake", lake.uri, "--config", config_file, "--ds", str(ds)])
+    for job, *more in ([build_interactions, build_interactions.ANY_ORDER], [build_vocabularies], [build_snapshots]):
+        job.main(["--lake", lake.uri, "--config", config_file, "--ds", str(ds), *more])
 
 
 def items_of(lake: Lake, config: Config, ds: dt.date) -> dict[str, tuple[object, ...]]:
