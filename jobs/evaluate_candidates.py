@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arg_parser()
     args = parser.parse_args(argv)
     first, last = days_of_clicks(parser, args)
-    lake, config = open_lake(args, "evaluate_candidates", must_exist=True)
+    lake, config = open_lake(args, "evaluate_candidates")
     if args.if_any and not lake.has_day(tables.CANDIDATES, args.ds):
         say(f"there are no candidates of {args.ds}: nothing is evaluated")
         return 0
