@@ -154,8 +154,8 @@ def days_changed_by_late_clicks(lake: Lake, config: Config, ds: dt.date) -> list
 def main(argv: Sequence[str] | None = None) -> int:
     args = arg_parser().parse_args(argv)
     lake, config = open_lake(args, "build_interactions")
-    if not args.any_order:
-        require_previous_days_run(lake, args.ds, config.log.state_lookback_days)
+    if not args.any_order:  # run_day and rebuild_days look at days before the first run: this job builds no histories
+        require_previous_days_run(lake, args.ds, config.log.state_lookback_days, leaves_earlier=True)
     require_impressions(lake, args.ds)
     overwrite_set_aside_users(lake, config, args.ds)
     clicks, window = attributed_clicks(lake, config, args.ds), AttributionWindow.from_config(config)
