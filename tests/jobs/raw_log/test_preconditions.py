@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType, StructField, StructType
 
-from jobs import build_interactions, build_reconciliation, run_day, train_two_tower
+from jobs import build_interactions, build_reconciliation, rebuild_days, run_day, train_two_tower
 from jobs.config.loading import load_config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
@@ -104,7 +104,7 @@ def test_the_first_day_that_is_run_is_the_first_that_landed_unless_earlier_ones_
     landed(lake, before, first, second)
     command = ["--lake", lake.uri, "--config", SMALL, "--to", "rebuild_days", "--ds"]
     wanted = f"{first} depends on {before}, which has landed but was not run: run {before} first, or .*--leave-earlier"
-    for run in (run_day.main, lambda words: build_interactions.main([*words[:4], *words[-2:]])):
+    for run in (run_day.main, lambda words: rebuild_days.main([*words[:4], *words[-2:]])):
         with pytest.raises(DayStopped, match=wanted) as stop:
             run([*command, str(first)])
         assert stop.value.code == "day_not_run"
