@@ -60,7 +60,7 @@ def test_broken_probabilities_are_refused(values: dict[str, Any], world: World, 
 def test_tables_that_do_not_fit_are_refused_before_they_are_made(values: dict[str, Any]) -> None:
     values["run"]["max_table_gb"] = 1e-6
     with pytest.raises(
-        ValueError, match=r"must fit into the 0\.00 GB of training.max_table_gb, got .*user_id .* rows x"
+        ValueError, match=r"must fit into the 1e-06 GB of training.max_table_gb, got .*user_id .* rows x"
     ):
         fit(training_spec(values))
     assert not Path(values["run"]["folder"]).exists()
