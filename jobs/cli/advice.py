@@ -71,23 +71,6 @@ CLASSES = {
     "ArtifactCorrupt": Advice(REBUILD, RANGES),
     "SettingsNotChosen": Advice(None, "docs/recall.md#taking-the-settings-over"),
 }  # fmt: skip
-# The job that builds a table whose day is missing. The message of a NoSuchDay ends with the path of its table.
-BUILDERS = {
-    "interactions": "build_interactions",
-    "reconciliation": "build_reconciliation",
-    "vocabularies": "build_vocabularies",
-    **dict.fromkeys(("item_snapshot", "user_snapshot"), "build_snapshots"),
-    "training_examples": "build_training_examples",
-    "user_histories": "build_histories",
-    "daily_item_counts": "build_item_counts",
-    "window_item_counts": "build_window_counts",
-    "item_sampling_probs": "build_sampling_probs",
-    "popular_items": "build_popular_items",
-    "model_versions": "train_two_tower",
-    "user_embeddings": "build_user_embeddings",
-    **dict.fromkeys(("item_indexes", "item_embeddings"), "build_item_index"),
-    "candidates": "score_users",
-}
 # By the folder or file that raised the error; the innermost frame that is named decides.
 PLACES = {
     "jobs/config/mapping.py": Advice("correct [mapping] or --map", "docs/your-log.md#what-a-mapping-says"),
@@ -120,10 +103,17 @@ ENVIRONMENT = Advice(AGAIN, FAULTS)  # a killed JVM, a lost executor, an unrespo
 def advice_for(error: BaseException) -> Advice | None:
     """What a person does about a user error; None if nothing is known beyond its message."""
     names = [getattr(error, "code", None), *(kind.__name__ for kind in type(error).__mro__)]
-    if "NoSuchDay" in names and (job := BUILDERS.get(str(error).rpartition("/")[2])):
+    if "NoSuchDay" in names and (job := _writer(str(error))):
         return Advice(f"run {job} of the day, or the whole day with run-day", RANGES)
     found = next((advice for name in names if (advice := (CODES | CLASSES).get(str(name)))), None)
     return found or next((advice for place in _places(error) if (advice := PLACES.get(place))), None)
+
+
+def _writer(message: str) -> str | None:
+    """The job that writes the table whose day is missing; the message of a NoSuchDay ends with the table's path."""
+    from jobs.lake.tables.writers import WRITERS  # the tables, which the start of a program need not import
+
+    return WRITERS.get(message.rpartition("/")[2])
 
 
 def lines(advice: Advice | None) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli.advice import BUILDERS, CLASSES, CODES, ENVIRONMENT, PLACES, Advice, advice_for, fields, lines
+from jobs.cli.advice import CLASSES, CODES, ENVIRONMENT, PLACES, Advice, advice_for, fields, lines
 from jobs.config.loading import load_config
 from jobs.config.mapping import with_assignments
 from jobs.inference.references import model_row
@@ -19,6 +19,7 @@ from jobs.lake import tables
 from jobs.lake.errors import KeyConflict
 from jobs.lake.files import NoSuchLake
 from jobs.lake.lake import Lake, NoSuchDay
+from jobs.lake.tables.writers import WRITERS
 from jobs.raw_log.files.names import require_named
 from jobs.raw_log.preconditions import DayStopped
 from jobs.serving.export.redis_address import checked_address
@@ -89,7 +90,7 @@ def test_the_job_that_builds_a_missing_day_is_named(tmp_path: Path) -> None:
     assert advice_for(NoSuchDay(f"nothing is published in {tmp_path}")) == CLASSES["NoSuchDay"]
 
 
-@pytest.mark.parametrize(("table", "job"), BUILDERS.items())
+@pytest.mark.parametrize(("table", "job"), WRITERS.items())
 def test_a_job_that_is_named_for_a_table_writes_it(table: str, job: str) -> None:
     documented = importlib.import_module(f"jobs.{job}").__doc__ or ""
     assert re.search(rf"\b{table}\b", documented)

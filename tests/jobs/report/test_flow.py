@@ -14,12 +14,12 @@ from pyspark.sql import functions as F
 from jobs.config.loading import Config
 from jobs.lake import tables
 from jobs.lake.lake import Lake
+from jobs.lake.tables.writers import WRITERS
 from jobs.report.figures import duration
 from jobs.report.files import report_path
 from jobs.report.page import Figure
 from jobs.report.sections.flow import (
     LOG,
-    WRITERS,
     TableDay,
     log_section,
     seconds_by_job,
