@@ -156,8 +156,6 @@ def run_day(
             rebuild_days.rebuild_days(lake, config, ds, step, leaves_earlier=leaves_earlier)
         elif job is evaluate_candidates:
             evaluate(step, ds, against)
-        elif job is build_interactions and leaves_earlier:
-            step(job, ds, build_interactions.ANY_ORDER)  # their order was checked above
         else:
             step(job, ds)
         job_ended(job_name(job))
