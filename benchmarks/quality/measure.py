@@ -6,6 +6,7 @@ Prepared folders: `benchmarks.worlds.prepared_folder`. Axis letters: U users, I 
 from __future__ import annotations
 
 import itertools
+import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,6 +158,12 @@ def measure(
     costs = {name: version.metrics[name] for name in ("seconds", "rows_per_second", "steps", "final_loss")}
     costs |= {name: value for name, value in version.metrics.items() if name.startswith(("bank_", "estimator"))}
     return found | costs | ({"curve": points} if curve else {})
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean, and the standard deviation if there are several values."""
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4f}{deviation}"
 
 
 def _only(lists: tuple[np.ndarray, np.ndarray], flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

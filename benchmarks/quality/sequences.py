@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import benchmark_parser, parse
-from benchmarks.quality.measure import measure
+from benchmarks.quality.measure import measure, spread
 from benchmarks.quality.one_key import Results, override, overrides_of
 from benchmarks.worlds import sequences
 from jobs.config.loading import Config, load_config, merge
@@ -132,11 +132,7 @@ def row(encoder: str, setting: str, lines: Sequence[dict[str, Any]]) -> str:
     """A line of the table: the best epoch of a validation run, the last one of test runs, with the spread of seeds."""
     is_test = setting == "test"
     points = [line["curve"][-1] if is_test else best_point(line) for line in lines]
-    cells = []
-    for column in (2, 3):
-        values = [point[column] for point in points]
-        spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-        cells.append(f"{statistics.fmean(values):.4f}{spread}")
+    cells = [spread([point[column] for point in points]) for column in (2, 3)]
     speed = statistics.fmean(line["rows_per_second"] for line in lines)
     return f"| `{encoder}` | {setting} | {' | '.join(cells)} | {speed:,.0f} |"
 

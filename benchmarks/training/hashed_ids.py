@@ -9,7 +9,6 @@ The runs are stored under --folder, one line each, so that an interrupted run co
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from typing import Any
 
 from benchmarks.command_line import benchmark_parser, parse
 from benchmarks.quality.defaults import SETS
-from benchmarks.quality.measure import measure
+from benchmarks.quality.measure import measure, spread
 from benchmarks.quality.one_key import TINY, Results, overrides_of
 from benchmarks.worlds.prepared_folder import read_spec
 from jobs.config.loading import Config, load_config, merge
@@ -87,12 +86,6 @@ def table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         cells = [spread([found[name] for found in of_seeds]) for name in METRICS]
         lines.append(f"| {label} | {' | '.join(cells)} | {of_seeds[0]['bytes'] / 1e6:.2f} MB |")
     return "\n".join(lines)
-
-
-def spread(values: Sequence[float]) -> str:
-    """The mean, and the standard deviation if there are several values."""
-    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.4f}{deviation}"
 
 
 if __name__ == "__main__":

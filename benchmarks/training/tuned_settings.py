@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.command_line import benchmark_parser, parse
-from benchmarks.quality.measure import measure
+from benchmarks.quality.measure import measure, spread
 from benchmarks.quality.scheme_sets import SETS as SCHEME_SETS
 from benchmarks.worlds import sequences
 from benchmarks.worlds.prepared_folder import USERS_FILE, has_pool, is_prepared, read_spec
@@ -228,8 +228,7 @@ def table(rows: Mapping[str, Sequence[Mapping[str, float]]], k: int) -> str:
         cells, shares = [], []
         for name, other in zip((f"recall@{k}", f"ndcg@{k}"), by_hand, strict=True):
             values = [found[name] for found in runs]
-            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.fmean(values):.4f}{spread}")
+            cells.append(spread(values))
             shares.append(f"{statistics.fmean(values) / other:.3f}" if other else "none")
         lines.append(f"| {label} | {' | '.join(cells)} | {', '.join(shares)} |")
     return "\n".join(lines)
