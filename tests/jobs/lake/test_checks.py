@@ -12,6 +12,7 @@ from jobs import build_item_counts
 from jobs.lake import tables
 from jobs.lake.checks import CheckFailed, RowRules, findings, literal, overwrite_checked
 from jobs.lake.errors import WriteConflict
+from jobs.lake.files import NoSuchLake
 from jobs.lake.integrity.delta_log import actions, commit_name
 from jobs.lake.lake import Lake
 from jobs.lake.session.settings import MARK
@@ -184,7 +185,10 @@ def test_each_table_that_a_day_makes_has_checks() -> None:
         assert "`#fail " in text, name
 
 
-def test_a_job_says_what_is_wrong_in_one_line(lake: Lake) -> None:
+def test_a_job_says_what_is_wrong_in_one_line(lake: Lake, spark: SparkSession) -> None:
+    with pytest.raises(NoSuchLake, match=f"there is no lake at {lake.uri}"):
+        build_item_counts.main(["--lake", lake.uri, "--ds", str(DAY)])
+    overwrite_checked(lake, COUNTS, DAY, spark.createDataFrame([(DAY, "i2", 2, 5, 5, 3, 3)], COUNTS.schema))
     with pytest.raises(ValueError, match="interactions has no row for 2026-01-05"):
         build_item_counts.main(["--lake", lake.uri, "--ds", str(DAY)])
 
